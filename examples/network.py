@@ -1,0 +1,138 @@
+"""Build a piece of cerebellar cortex with the Brain Scaffold Builder, its jobs run by bsbpool.
+
+Run it alone or on several ranks; the network is the same, cell by cell::
+
+    python examples/network.py
+    mpiexec -n 3 python examples/network.py
+
+It needs bsb-core 8 with bsb-hdf5 and matplotlib. The network itself is in ``cerebellum.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bsb import Scaffold
+
+
+def ignore(event: Any) -> None:
+    """Listen to nothing: a network without a listener prints a line per job."""
+
+
+def build(
+    size: str = "full",
+    output: str | Path = "network",
+    listener: Callable[[Any], None] = ignore,
+) -> Scaffold:
+    """Build the network and store it. Every rank calls this.
+
+    Parameters
+    ----------
+    size : {"full", "small"}
+        How much of it to build: about 1,100 jobs or 130.
+    output : path
+        The folder to write ``network.hdf5`` in, over one of an earlier run.
+    listener : callable
+        Called with every event of the job pools.
+
+    Returns
+    -------
+    bsb.Scaffold
+        The complete network.
+    """
+    import cerebellum
+    from bsb import MPI, Scaffold
+
+    path = Path(output) / "network.hdf5"
+    main = MPI.get_rank() == 0
+    if main:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    MPI.barrier()
+    scaffold = Scaffold(cerebellum.configuration(size, path))
+    if main:
+        for name, morphology in cerebellum.morphologies().items():
+            scaffold.morphologies.save(name, morphology)
+    MPI.barrier()
+    scaffold.register_listener(listener, max_wait=0.5)
+    scaffold.compile()
+    return scaffold
+
+
+def digests(scaffold: Scaffold) -> dict[str, str]:
+    """Fingerprint a network, whatever the order in which its parts were stored.
+
+    Parameters
+    ----------
+    scaffold : bsb.Scaffold
+        A network, which only the calling rank reads.
+
+    Returns
+    -------
+    dict of str to str
+        A SHA-256 digest of the positions of each cell type and of the rows of each connectivity
+        set (cell, branch and point on either side).
+    """
+    tables = {}
+    with scaffold.storage.read_scope():
+        for cells in scaffold.get_placement_sets():
+            tables[cells.tag] = cells.load_positions().astype("<f8")
+        for links in scaffold.get_connectivity_sets():
+            rows = np.hstack(links.load_connections().as_globals().all())
+            tables[links.tag] = rows.astype("<i8")
+    return {
+        name: hashlib.sha256(rows[np.lexsort(rows.T)].tobytes()).hexdigest()
+        for name, rows in sorted(tables.items())
+    }
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("network"), metavar="DIR")
+    parser.add_argument("--pool", choices=("bsbpool", "bsb"), default="bsbpool")
+    parser.add_argument("--size", choices=("full", "small"), default="full")
+    parser.add_argument("--digest", action="store_true", help="print a digest of each set")
+    parser.add_argument("--quiet", action="store_true", help="no progress, table or picture")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Build the network, then show what was built and how fast."""
+    options = arguments(argv)
+    if options.pool == "bsbpool":  # This line is all that a BSB user needs.
+        from bsbpool.integrations import bsb as bsb_adapter
+
+        bsb_adapter.install()
+
+    import _report
+    from bsb import MPI
+
+    main_rank = MPI.get_rank() == 0
+    shown = main_rank and not options.quiet
+    progress = _report.Progress()
+    with progress if shown else nullcontext():
+        scaffold = build(options.size, options.output, progress.listen if shown else ignore)
+    if shown:
+        jobs, seconds = progress.done.total(), progress.seconds
+        run = {"jobs": jobs, "seconds": round(seconds, 1), "jobs/s": round(jobs / seconds, 1)}
+        print(_report.table(scaffold, run | {"ranks": MPI.get_size()}))
+        picture = options.output / "network.png"
+        _report.draw(scaffold, picture)
+        print(f"\nBuilt by {options.pool}: {options.output / 'network.hdf5'} and {picture}")
+    if options.digest and main_rank:
+        for name, digest in digests(scaffold).items():
+            print(digest, name)
+    MPI.barrier()
+
+
+if __name__ == "__main__":
+    main()

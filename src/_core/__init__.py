@@ -1,0 +1,1 @@
+"""The compiled core of bsbpool: what decides, and what carries messages."""

@@ -1,0 +1,22 @@
+from bsbpool._core.pause cimport pause_t
+from bsbpool._core.transport cimport Transport, message_t, transport_t
+from bsbpool._core.vector cimport ints_t
+from libc.stdint cimport int64_t, uint32_t
+
+cdef class Channel:
+    cdef readonly Transport transport
+    cdef transport_t *table
+    cdef message_t *stash
+    cdef ints_t open_epochs
+    cdef uint32_t next_epoch
+    cdef pause_t pause
+    cdef int error
+    cdef volatile bint poked
+
+    cdef message_t *poll(self, uint32_t epoch) noexcept nogil
+    cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
+    cdef int check(self) except -1
+    cdef bint is_closed(self, uint32_t epoch) noexcept nogil
+    cdef message_t *unstash(self, uint32_t epoch) noexcept nogil
+    cdef int post(self, message_t *message) except -1
+    cdef int reap(self) except -1

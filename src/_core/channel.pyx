@@ -1,0 +1,175 @@
+"""One transport, many pools: messages sorted by the run that they belong to.
+
+Each pool on a communicator has an *epoch*, counted alike on all ranks. A frame
+of an epoch that ended here is dropped (say the late reply of a job that main
+did not wait for); one of an epoch that is not read yet is kept for it (main is
+one pool ahead of a busy worker).
+"""
+from bsbpool._core.pause cimport now_ns, pause_reset, pause_wait
+from bsbpool._core.transport cimport Transport, message_free, message_t
+from bsbpool._core.vector cimport ints_free, ints_push
+from bsbpool._core.wire cimport header_t
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy
+
+import time
+
+cdef enum:
+    SPINS = 20
+    NO_MEMORY = -100
+
+
+class TransportError(RuntimeError):
+    """The network between the ranks failed."""
+
+
+cdef class Channel:
+    """The messages of one communicator.
+
+    Parameters
+    ----------
+    transport : Transport
+        The network; the channel is its only user.
+    crowded : bool
+        Whether ranks share cores, so that spinning would take a core from one
+        that has work.
+    """
+
+    def __cinit__(self, Transport transport not None, bint crowded=False):
+        self.transport = transport
+        self.table = &transport.table
+        self.stash = NULL
+        self.next_epoch = 1
+        self.pause.spins = 0 if crowded else SPINS
+        pause_reset(&self.pause)
+
+    def __dealloc__(self):
+        cdef message_t *m
+        while self.stash != NULL:
+            m = self.stash
+            self.stash = m.next
+            message_free(m)
+        ints_free(&self.open_epochs)
+
+    def open(self):
+        """Begin an epoch; return its number. All ranks open them in the same order."""
+        cdef uint32_t epoch = self.next_epoch
+        if ints_push(&self.open_epochs, <int32_t>epoch) < 0:
+            raise MemoryError()
+        self.next_epoch += 1
+        return epoch
+
+    def close(self, uint32_t epoch):
+        """End an epoch: what arrived or arrives for it is dropped."""
+        cdef int64_t i
+        cdef message_t *m
+        for i in range(self.open_epochs.size):
+            if <uint32_t>self.open_epochs.data[i] == epoch:
+                self.open_epochs.size -= 1
+                self.open_epochs.data[i] = self.open_epochs.data[self.open_epochs.size]
+                break
+        while True:
+            m = self.unstash(epoch)
+            if m == NULL:
+                return
+            message_free(m)
+
+    def drain(self, double seconds):
+        """Wait until all that was sent has left, at most `seconds`; return whether it has."""
+        cdef double end = time.monotonic() + seconds
+        while self.table.pending(self.table) and time.monotonic() < end:
+            with nogil:
+                self.poll(0)  # no epoch is 0: whatever arrives is stashed or dropped
+                pause_wait(&self.pause)
+            self.reap()
+        pause_reset(&self.pause)
+        return self.table.pending(self.table) == 0
+
+    def poke(self):
+        """Wake whoever waits here, from any thread."""
+        self.poked = True
+
+    cdef bint is_closed(self, uint32_t epoch) noexcept nogil:
+        cdef int64_t i
+        if epoch >= self.next_epoch:
+            return False
+        for i in range(self.open_epochs.size):
+            if <uint32_t>self.open_epochs.data[i] == epoch:
+                return False
+        return True
+
+    cdef message_t *unstash(self, uint32_t epoch) noexcept nogil:
+        cdef message_t **link = &self.stash
+        cdef message_t *m
+        while link[0] != NULL:
+            m = link[0]
+            if epoch_of(m) == epoch:
+                link[0] = m.next
+                m.next = NULL
+                return m
+            link = &m.next
+        return NULL
+
+    cdef message_t *poll(self, uint32_t epoch) noexcept nogil:
+        """Return the next message of the epoch, NULL when none has arrived."""
+        cdef message_t *m = NULL
+        cdef message_t **link
+        if self.stash != NULL:
+            m = self.unstash(epoch)
+            if m != NULL:
+                return m
+        while True:
+            m = self.table.poll(self.table, &self.error)
+            if m == NULL or epoch_of(m) == epoch:
+                return m
+            if self.is_closed(epoch_of(m)):
+                message_free(m)
+                continue
+            link = &self.stash
+            while link[0] != NULL:
+                link = &link[0].next
+            link[0] = m
+
+    cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil:
+        """Wait for a message until the time `until_ns`, or until somebody pokes."""
+        cdef message_t *m
+        while True:
+            m = self.poll(epoch)
+            if m != NULL:
+                pause_reset(&self.pause)
+                return m
+            if self.poked or self.error < 0 or now_ns() >= until_ns:
+                self.poked = False
+                return NULL
+            pause_wait(&self.pause)
+
+    cdef int check(self) except -1:
+        if self.error < 0:
+            raise TransportError(f"the network between the ranks failed (code {self.error})")
+        return 0
+
+    cdef int post(self, message_t *message) except -1:
+        """Send a message, which the channel then owns."""
+        cdef int code = self.table.send(self.table, message)
+        if code < 0:
+            self.error = code
+        self.check()
+        return 0
+
+    cdef int reap(self) except -1:
+        """Let go of what has been sent."""
+        cdef message_t *m
+        while True:
+            m = self.table.sent(self.table)
+            if m == NULL:
+                return 0
+            if m.pinned != NULL:
+                Py_DECREF(<object>m.pinned)
+            message_free(m)
+
+
+cdef uint32_t epoch_of(message_t *m) noexcept nogil:
+    cdef header_t header
+    memcpy(&header, m.frame, sizeof(header_t))
+    return header.epoch

@@ -1,0 +1,79 @@
+from bsbpool._core.cache cimport cache_t
+from bsbpool._core.graph cimport graph_t
+from bsbpool._core.ready cimport ready_t
+from bsbpool._core.status cimport N_STATUSES
+from bsbpool._core.vector cimport ints_t
+from bsbpool._core.workers cimport workers_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+cdef enum fault_t:
+    FAULT_NO_MEMORY = -1
+    FAULT_UNKNOWN_JOB = -2
+    FAULT_ILLEGAL = -3
+    FAULT_OUT_OF_ORDER = -4
+
+cdef enum job_flag:
+    WATCHED = 1  # its changes are recorded even when nobody watches all jobs
+    BROKEN = 2  # cancelled because a dependency did not succeed
+    CUT_OFF = 4  # cancelled because the run ended before it could finish
+
+cdef enum action_kind:
+    SEND = 0
+    TAKE_BACK = 1
+
+ctypedef struct job_t:
+    int32_t cache_set
+    int32_t worker  # the one it was sent to
+    int32_t next  # sent to the same worker after this one
+    uint8_t status
+    uint8_t flags
+
+ctypedef struct change_t:
+    int32_t job
+    uint8_t old
+    uint8_t new
+
+ctypedef struct action_t:
+    int32_t kind
+    int32_t worker
+    int32_t job
+
+ctypedef struct dispatcher_t:
+    graph_t graph
+    ready_t ready
+    cache_t cache
+    workers_t workers
+    job_t *jobs
+    int64_t n_jobs
+    int64_t job_capacity
+    int64_t[N_STATUSES] counts
+    int64_t unfinished
+    bint started
+    bint ended
+    bint watch_all
+    change_t *changes
+    int64_t n_changes
+    int64_t change_capacity
+    action_t *actions
+    int64_t n_actions
+    int64_t action_capacity
+    ints_t cascade
+    int fault  # the first thing that went wrong, a fault_t; 0 while all is well
+    change_t illegal
+
+cdef void dispatcher_init(dispatcher_t *d) noexcept nogil
+cdef void dispatcher_free(dispatcher_t *d) noexcept nogil
+cdef int32_t dispatcher_submit(
+    dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set
+) noexcept nogil
+cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil
+cdef int dispatcher_start(dispatcher_t *d) noexcept nogil
+cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil
+cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil
+cdef int dispatcher_done(
+    dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns
+) noexcept nogil
+cdef int dispatcher_unsend(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil
+cdef int dispatcher_finish(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil
+cdef int dispatcher_cancel(dispatcher_t *d, int32_t job) noexcept nogil
+cdef int dispatcher_end(dispatcher_t *d) noexcept nogil

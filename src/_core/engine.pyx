@@ -1,0 +1,353 @@
+"""The dispatcher for Python: one pool's tables behind a lock.
+
+Threads: a mutex guards the struct. It is taken with or without the GIL and is
+never held while waiting for the GIL or while Python code runs, so any thread
+may queue or cancel jobs while the loop works without the GIL.
+"""
+from bsbpool._core.cache cimport cache_item, cache_set
+from bsbpool._core.dispatcher cimport (
+    BROKEN,
+    CUT_OFF,
+    FAULT_ILLEGAL,
+    FAULT_NO_MEMORY,
+    FAULT_OUT_OF_ORDER,
+    SEND,
+    WATCHED,
+    action_t,
+    change_t,
+    dispatcher_assign,
+    dispatcher_cancel,
+    dispatcher_done,
+    dispatcher_end,
+    dispatcher_finish,
+    dispatcher_free,
+    dispatcher_init,
+    dispatcher_join,
+    dispatcher_start,
+    dispatcher_submit,
+    dispatcher_take,
+    dispatcher_unsend,
+)
+from bsbpool._core.status cimport N_STATUSES, RUNNING, status_is_terminal
+from bsbpool._core.vector cimport ints_free, ints_push, ints_t
+from bsbpool._core.workers cimport workers_open
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport free
+
+from bsbpool._core.status import Status
+
+cdef tuple STATUSES = tuple(Status)
+
+cdef class Engine:
+    """The job tables of one pool.
+
+    Methods may be called from any thread. Job ids count up from 0 in the order
+    of `submit`; a cache set is made once by `cache_set` and shared by jobs.
+    """
+
+    def __cinit__(self):
+        dispatcher_init(&self.d)
+        pthread_mutex_init(&self.mutex, NULL)
+
+    def __dealloc__(self):
+        dispatcher_free(&self.d)
+        pthread_mutex_destroy(&self.mutex)
+
+    cdef void lock(self) noexcept nogil:
+        pthread_mutex_lock(&self.mutex)
+
+    cdef void unlock(self) noexcept nogil:
+        pthread_mutex_unlock(&self.mutex)
+
+    cdef int raise_fault(self) except -1:
+        """Raise what went wrong inside; the tables cannot be trusted after it."""
+        cdef change_t at = self.d.illegal
+        if self.d.fault == FAULT_NO_MEMORY:
+            raise MemoryError("the job tables are full")
+        if self.d.fault == FAULT_ILLEGAL:
+            raise RuntimeError(
+                f"job {at.job} may not go from {Status(at.old).name} to {Status(at.new).name}"
+            )
+        if self.d.fault == FAULT_OUT_OF_ORDER:
+            raise RuntimeError("a worker reported a job that it was not running")
+        return 0
+
+    cdef int known(self, int64_t job) except -1:
+        if not 0 <= job < self.d.n_jobs:
+            raise IndexError(f"no job {job}")
+        return 0
+
+    # Making jobs
+
+    def submit(self, deps=(), int32_t join=-1, int32_t cache_set=-1, bint watched=False):
+        """Add a job that waits for the ids `deps` and the join; return its id."""
+        cdef ints_t ids
+        cdef int32_t job
+        if not -1 <= join < self.d.graph.n_joins:
+            raise IndexError(f"no join {join}")
+        if not -1 <= cache_set < self.d.cache.n_sets:
+            raise IndexError(f"no cache set {cache_set}")
+        fill(&ids, deps, self.d.n_jobs)
+        self.lock()
+        job = dispatcher_submit(&self.d, ids.data, ids.size, join, cache_set)
+        if watched and job >= 0:
+            self.d.jobs[job].flags |= WATCHED
+        self.unlock()
+        ints_free(&ids)
+        self.raise_fault()
+        return job
+
+    def join(self, jobs):
+        """Make a set of dependencies that many jobs can share; return its number."""
+        cdef ints_t ids
+        fill(&ids, jobs, self.d.n_jobs)
+        self.lock()
+        cdef int32_t join = dispatcher_join(&self.d, ids.data, ids.size)
+        self.unlock()
+        ints_free(&ids)
+        self.raise_fault()
+        return join
+
+    def cache_item(self, token):
+        """Add a cache item known to all ranks as the 64-bit `token`; return its number."""
+        cdef uint64_t name = token
+        self.lock()
+        cdef int32_t number = cache_item(&self.d.cache, name)
+        self.unlock()
+        if number < 0:
+            raise MemoryError("too many cache items")
+        return number
+
+    def cache_set(self, items):
+        """Make a set of cache items for jobs to share; return its number."""
+        cdef ints_t numbers
+        fill(&numbers, items, self.d.cache.n_items)
+        self.lock()
+        cdef int32_t number = cache_set(&self.d.cache, numbers.data, numbers.size)
+        self.unlock()
+        ints_free(&numbers)
+        if number < 0:
+            raise MemoryError("too many cache sets")
+        return number
+
+    # Driving
+
+    def start(self):
+        """Let jobs run; those that wait for nothing become QUEUED."""
+        self.lock()
+        dispatcher_start(&self.d)
+        self.unlock()
+        self.raise_fault()
+
+    def take(self):
+        """Take the next ready job as RUNNING in this process; None when there is none."""
+        self.lock()
+        cdef int32_t job = dispatcher_take(&self.d)
+        self.unlock()
+        self.raise_fault()
+        return None if job < 0 else job
+
+    def finish(self, int64_t job, outcome):
+        """End a job from `take`; False when it was cancelled meanwhile."""
+        cdef bint live
+        self.lock()
+        try:
+            self.known(job)
+            live = not status_is_terminal(self.d.jobs[job].status)
+            if live:
+                dispatcher_finish(&self.d, <int32_t>job, int(outcome))
+        finally:
+            self.unlock()
+        self.raise_fault()
+        return live
+
+    def cancel(self, int64_t job):
+        """Cancel a job and return the status it had before."""
+        cdef int old
+        self.lock()
+        try:
+            self.known(job)
+            old = dispatcher_cancel(&self.d, <int32_t>job)
+        finally:
+            self.unlock()
+        self.raise_fault()
+        return STATUSES[old]
+
+    def end(self):
+        """End the run early: RUNNING jobs are ABORTED, the others CANCELLED."""
+        self.lock()
+        dispatcher_end(&self.d)
+        self.unlock()
+        self.raise_fault()
+
+    # Workers; a serial run has none
+
+    def open_workers(self, int32_t n):
+        """Make `n` workers, numbered from 0. Once, before any job is assigned."""
+        if self.d.workers.n or n < 1:
+            raise ValueError("n: workers are opened once, and at least one")
+        self.lock()
+        cdef int code = workers_open(&self.d.workers, n)
+        self.unlock()
+        if code < 0:
+            raise MemoryError()
+
+    cdef int64_t take_actions(self, action_t **actions) except -1:
+        """Assign jobs; hand over the array of actions, which the caller frees."""
+        cdef int64_t n
+        self.lock()
+        dispatcher_assign(&self.d)
+        n = self.d.n_actions
+        actions[0] = self.d.actions
+        self.d.actions = NULL
+        self.d.n_actions = self.d.action_capacity = 0
+        self.unlock()
+        if self.d.fault:
+            free(actions[0])
+            actions[0] = NULL
+            self.raise_fault()
+        return n
+
+    def assign(self):
+        """Give ready jobs to workers; return the actions as (kind, worker, job)."""
+        cdef action_t *actions
+        cdef int64_t n = self.take_actions(&actions)
+        cdef int64_t i
+        try:
+            return [
+                ("SEND" if actions[i].kind == SEND else "TAKE_BACK",
+                 actions[i].worker, actions[i].job)
+                for i in range(n)
+            ]
+        finally:
+            free(actions)
+
+    def done(self, int32_t worker, int64_t job, outcome, double run_ns=1000.0):
+        """A worker reports the end of the first of its jobs."""
+        self.lock()
+        try:
+            self.known(job)
+            dispatcher_done(&self.d, worker, <int32_t>job, int(outcome), run_ns)
+        finally:
+            self.unlock()
+        self.raise_fault()
+
+    def unsend(self, int64_t job, outcome):
+        """Take back a job whose SEND action could not be carried out."""
+        self.lock()
+        try:
+            self.known(job)
+            dispatcher_unsend(&self.d, <int32_t>job, int(outcome))
+        finally:
+            self.unlock()
+        self.raise_fault()
+
+    # Looking
+
+    def __len__(self):
+        return self.d.n_jobs
+
+    def status(self, int64_t job):
+        """Return the status of a job."""
+        cdef uint8_t status
+        self.lock()
+        try:
+            self.known(job)
+            status = self.d.jobs[job].status
+        finally:
+            self.unlock()
+        return STATUSES[status]
+
+    def is_broken(self, int64_t job):
+        """Whether a dependency's failure cancelled the job."""
+        self.known(job)
+        return bool(self.d.jobs[job].flags & BROKEN)
+
+    def is_cut_off(self, int64_t job):
+        """Whether the end of the run cancelled or aborted the job."""
+        self.known(job)
+        return bool(self.d.jobs[job].flags & CUT_OFF)
+
+    def counts(self):
+        """Return the number of jobs in each status, in the order of `Status`."""
+        return tuple(self.d.counts[i] for i in range(N_STATUSES))
+
+    @property
+    def unfinished(self):
+        """How many jobs have not ended."""
+        return self.d.unfinished
+
+    @property
+    def idle(self):
+        """Whether no job is ready, sent or running."""
+        return (
+            self.d.ready.count == 0
+            and self.d.workers.in_flight == 0
+            and self.d.counts[<int>RUNNING] == 0
+        )
+
+    @property
+    def needed_items(self):
+        """The tokens of the cache items that an unfinished job needs."""
+        return [
+            self.d.cache.items[i].token
+            for i in range(self.d.cache.n_items)
+            if self.d.cache.items[i].needed_by
+        ]
+
+    # Watching
+
+    def watch(self, int64_t job):
+        """Record the changes of this job from now on; return its present status."""
+        cdef uint8_t status
+        self.lock()
+        try:
+            self.known(job)
+            self.d.jobs[job].flags |= WATCHED
+            status = self.d.jobs[job].status
+        finally:
+            self.unlock()
+        return STATUSES[status]
+
+    def watch_all(self):
+        """Record the changes of all jobs from now on."""
+        self.d.watch_all = True
+
+    def take_changes(self):
+        """Return the changes recorded since the last call as (job, old, new)."""
+        cdef change_t *changes
+        cdef int64_t n
+        cdef int64_t i
+        if self.d.n_changes == 0:
+            return []
+        self.lock()
+        n = self.d.n_changes
+        changes = self.d.changes
+        self.d.changes = NULL
+        self.d.n_changes = self.d.change_capacity = 0
+        self.unlock()
+        try:
+            return [
+                (changes[i].job, STATUSES[changes[i].old], STATUSES[changes[i].new])
+                for i in range(n)
+            ]
+        finally:
+            free(changes)
+
+
+cdef int fill(ints_t *ids, items, int64_t below) except -1:
+    """Copy ids into a new vector, each checked to be known; frees it on an error."""
+    cdef int64_t number
+    ids.data = NULL
+    ids.size = ids.capacity = 0
+    try:
+        for item in items:
+            number = item
+            if not 0 <= number < below:
+                raise IndexError(f"{number} is not known here")
+            if ints_push(ids, <int32_t>number) < 0:
+                raise MemoryError()
+    except BaseException:
+        ints_free(ids)
+        raise
+    return 0

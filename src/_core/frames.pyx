@@ -1,0 +1,191 @@
+"""Python objects into messages and back: the seam between pickles and the wire."""
+from bsbpool._core.buffer cimport buffer_own
+from bsbpool._core.transport cimport message_free, message_new, message_t
+from bsbpool._core.wire cimport (
+    PAYLOAD_OUT,
+    cursor_next,
+    cursor_open,
+    cursor_t,
+    frame_append,
+    frame_free,
+    frame_init,
+    frame_part,
+    frame_seal,
+    record_t,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    OUT_OF_BAND = 32 * 1024  # payloads from this size on travel as parts
+
+
+class MalformedFrameError(ValueError):
+    """The bytes of a message are not a frame of this version."""
+
+
+cdef class FrameWriter:
+    """Collects records; nothing is copied that travels out of band."""
+
+    def __cinit__(self):
+        frame_init(&self.frame)
+        self.pinned = []
+
+    def __dealloc__(self):
+        frame_free(&self.frame)
+
+    def __len__(self):
+        return self.frame.n_records
+
+    @property
+    def size(self):
+        """Bytes of the records so far, parts not counted."""
+        return self.frame.size
+
+    def add(self, kind, id, aux=0, flags=0, extra=0, payload=None, buffers=()):
+        """Append a record; `payload` is bytes, `buffers` contiguous memoryviews."""
+        self.put(kind, id, aux, flags, extra, payload, buffers)
+
+    cdef int put(
+        self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
+        payload, buffers,
+    ) except -1:
+        cdef record_t record
+        cdef const char *data = NULL
+        record.kind = kind
+        record.flags = flags
+        record.aux = aux
+        record.id = id
+        record.extra = extra
+        record.size = 0
+        record.n_parts = <uint16_t>len(buffers)
+        if payload is not None:
+            data = PyBytes_AS_STRING(payload)
+            record.size = <uint64_t>PyBytes_GET_SIZE(payload)
+        if record.size >= OUT_OF_BAND:
+            record.size = 0
+            record.flags |= PAYLOAD_OUT
+            record.n_parts += 1
+            self.add_part(memoryview(payload))
+        for buffer in buffers:
+            self.add_part(buffer)
+        if frame_append(&self.frame, &record, data) < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int add_part(self, view) except -1:
+        self.pinned.append(view)
+        if frame_part(&self.frame, <uint64_t>view.nbytes) < 0:
+            raise MemoryError()
+        return 0
+
+    cdef message_t *seal(self, int peer, uint32_t epoch) except NULL:
+        """Make the message and begin anew."""
+        cdef message_t *m
+        cdef uint32_t i
+        if frame_seal(&self.frame, epoch) < 0:
+            raise MemoryError()
+        m = message_new(peer, <uint32_t>len(self.pinned))
+        if m == NULL:
+            raise MemoryError()
+        for i in range(m.n_parts):
+            m.parts[i].data = PyMemoryView_GET_BUFFER(self.pinned[i]).buf
+            m.parts[i].size = self.frame.part_sizes[i]
+        if m.n_parts:
+            m.pinned = <void *>self.pinned
+            Py_INCREF(self.pinned)
+            self.pinned = []
+        m.frame = self.frame.data
+        m.frame_size = <uint64_t>self.frame.size
+        self.frame.data = NULL
+        frame_free(&self.frame)
+        return m
+
+    def to_bytes(self, uint32_t epoch=0):
+        """Return the frame alone as bytes and begin anew (for tests of the layout)."""
+        cdef message_t *m = self.seal(0, epoch)
+        try:
+            return PyBytes_FromStringAndSize(<char *>m.frame, <Py_ssize_t>m.frame_size)
+        finally:
+            m.n_parts = 0
+            message_free(m)
+
+
+cdef class FrameReader:
+    """Reads the records of one message after the other."""
+
+    def __dealloc__(self):
+        if self.message != NULL:
+            message_free(self.message)
+
+    cdef int open(self, message_t *message) except -1:
+        """Begin to read a message, which the reader then owns."""
+        if self.message != NULL:
+            message_free(self.message)
+        self.message = message
+        self.next_part = 0
+        if cursor_open(&self.cursor, message.frame, message.frame_size) < 0:
+            raise MalformedFrameError("not a frame of this version of bsbpool")
+        if self.cursor.header.n_parts != message.n_parts:
+            raise MalformedFrameError("a frame came without its parts")
+        return 0
+
+    cdef bint next(self) except -1:
+        """Go to the next record; False at the end of the message."""
+        cdef int code
+        # Parts that nobody asked for still count.
+        self.next_part = self.cursor.header.n_parts - self.cursor.parts_left
+        code = cursor_next(&self.cursor, &self.record, &self.inline_payload)
+        if code < 0:
+            raise MalformedFrameError("the lengths in a frame do not add up")
+        return code == 1
+
+    cdef object payload(self):
+        """Return the record's payload: bytes, or a Buffer when it came out of band."""
+        if self.record.flags & PAYLOAD_OUT:
+            return self.take_part()
+        return PyBytes_FromStringAndSize(
+            <const char *>self.inline_payload, <Py_ssize_t>self.record.size
+        )
+
+    cdef list buffers(self):
+        """Return the record's out-of-band buffers; call `payload` before."""
+        cdef int n = self.record.n_parts - (1 if self.record.flags & PAYLOAD_OUT else 0)
+        return [self.take_part() for _ in range(n)]
+
+    cdef object take_part(self):
+        cdef void *data = self.message.parts[self.next_part].data
+        cdef uint64_t size = self.message.parts[self.next_part].size
+        self.message.parts[self.next_part].data = NULL
+        self.next_part += 1
+        return buffer_own(data, size)
+
+
+def read_frame(const uint8_t[::1] data):
+    """Decode the records of a frame from bytes, for tests and fuzzing.
+
+    Returns
+    -------
+    list of tuple
+        (kind, id, aux, flags, extra, payload, number of parts) of each record.
+    """
+    cdef cursor_t cursor
+    cdef record_t record
+    cdef const uint8_t *payload
+    cdef int code
+    records = []
+    if data.shape[0] == 0 or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0:
+        raise MalformedFrameError("not a frame of this version of bsbpool")
+    while True:
+        code = cursor_next(&cursor, &record, &payload)
+        if code == 0:
+            return records
+        if code < 0:
+            raise MalformedFrameError("the lengths in a frame do not add up")
+        body = PyBytes_FromStringAndSize(<const char *>payload, <Py_ssize_t>record.size)
+        records.append((
+            record.kind, record.id, record.aux, record.flags, record.extra, body,
+            record.n_parts,
+        ))

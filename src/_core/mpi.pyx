@@ -1,0 +1,376 @@
+"""The transport over MPI: the one room that includes mpi.h.
+
+A message is a frame on one tag and its parts, in pieces of at most `piece`
+bytes, on another. MPI keeps the order of messages between two ranks with the
+same tag, so the pieces need no numbers: their receives are posted in the order
+in which the frames announced them. (Pieces, because Open MPI 5.0 has no calls
+that count beyond 2 GiB.)
+
+Nothing here blocks: two ranks that both block in a send of a large message wait
+for each other for ever.
+"""
+from bsbpool._core.transport cimport (
+    Transport,
+    message_free,
+    message_new,
+    message_t,
+    transport_t,
+)
+from bsbpool._core.vector cimport grow
+from bsbpool._core.wire cimport cursor_open, cursor_part_size, cursor_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cdef extern from "mpi.h" nogil:
+    ctypedef int MPI_Fint
+    ctypedef struct MPI_Comm:
+        pass
+    ctypedef struct MPI_Datatype:
+        pass
+    ctypedef struct MPI_Request:
+        pass
+    ctypedef struct MPI_Info:
+        pass
+    ctypedef struct MPI_Errhandler:
+        pass
+    ctypedef struct MPI_Status:
+        int MPI_SOURCE
+    MPI_Comm MPI_COMM_NULL
+    MPI_Datatype MPI_BYTE
+    MPI_Info MPI_INFO_NULL
+    MPI_Request MPI_REQUEST_NULL
+    MPI_Errhandler MPI_ERRORS_RETURN
+    MPI_Status *MPI_STATUS_IGNORE
+    int MPI_ANY_SOURCE, MPI_SUCCESS, MPI_COMM_TYPE_SHARED
+    MPI_Comm MPI_Comm_f2c(MPI_Fint)
+    int MPI_Comm_dup(MPI_Comm, MPI_Comm *)
+    int MPI_Comm_free(MPI_Comm *)
+    int MPI_Comm_rank(MPI_Comm, int *)
+    int MPI_Comm_size(MPI_Comm, int *)
+    int MPI_Comm_split_type(MPI_Comm, int, int, MPI_Info, MPI_Comm *)
+    int MPI_Comm_set_errhandler(MPI_Comm, MPI_Errhandler)
+    int MPI_Error_string(int, char *, int *)
+    int MPI_Isend(const void *, int, MPI_Datatype, int, int, MPI_Comm, MPI_Request *)
+    int MPI_Irecv(void *, int, MPI_Datatype, int, int, MPI_Comm, MPI_Request *)
+    int MPI_Iprobe(int, int, MPI_Comm, int *, MPI_Status *)
+    int MPI_Test(MPI_Request *, int *, MPI_Status *)
+    int MPI_Get_count(const MPI_Status *, MPI_Datatype, int *)
+    enum: MPI_MAX_ERROR_STRING
+
+cdef enum:
+    TAG_FRAME = 1
+    TAG_PART = 2
+    NO_MEMORY = -100
+    MALFORMED = -101
+    PIECE = 1 << 30
+
+# A message on its way, with the requests that are not complete yet.
+ctypedef struct travel_t:
+    message_t *message
+    MPI_Request *requests
+    int64_t n_requests
+    int64_t capacity
+    bint opened  # incoming: the frame has arrived and its parts are asked for
+    travel_t *next
+
+ctypedef struct endpoint_t:
+    MPI_Comm comm
+    uint64_t piece
+    travel_t *incoming  # oldest first
+    travel_t *outgoing
+    int n_outgoing
+    message_t *sent
+
+
+cdef inline int failed(int code) noexcept nogil:
+    """Turn an MPI error into a negative number; 0 for success."""
+    if code == MPI_SUCCESS:
+        return 0
+    return -code if code > 0 else code
+
+
+# ------------------------------------------------------------------ travelling
+
+cdef travel_t *travel_new(message_t *message) noexcept nogil:
+    cdef travel_t *travel = <travel_t *>malloc(sizeof(travel_t))
+    if travel != NULL:
+        memset(travel, 0, sizeof(travel_t))
+        travel.message = message
+    return travel
+
+
+cdef void append(travel_t **head, travel_t *travel) noexcept nogil:
+    while head[0] != NULL:
+        head = &head[0].next
+    head[0] = travel
+
+
+cdef void unlink(travel_t **link) noexcept nogil:
+    cdef travel_t *travel = link[0]
+    link[0] = travel.next
+    free(travel.requests)
+    free(travel)
+
+
+cdef MPI_Request *new_request(travel_t *travel) noexcept nogil:
+    if grow(
+        <void **>&travel.requests, &travel.capacity, travel.n_requests + 1, sizeof(MPI_Request)
+    ) < 0:
+        return NULL
+    travel.requests[travel.n_requests] = MPI_REQUEST_NULL
+    travel.n_requests += 1
+    return &travel.requests[travel.n_requests - 1]
+
+
+cdef int transfer(
+    endpoint_t *e, travel_t *travel, void *data, uint64_t size, int tag, bint outgoing
+) noexcept nogil:
+    """Start to send or receive `size` bytes in pieces."""
+    cdef uint64_t at = 0
+    cdef uint64_t n
+    cdef MPI_Request *request
+    cdef int peer = travel.message.peer
+    cdef int code
+    while at < size:
+        n = size - at if size - at < e.piece else e.piece
+        request = new_request(travel)
+        if request == NULL:
+            return NO_MEMORY
+        if outgoing:
+            code = MPI_Isend(<char *>data + at, <int>n, MPI_BYTE, peer, tag, e.comm, request)
+        else:
+            code = MPI_Irecv(<char *>data + at, <int>n, MPI_BYTE, peer, tag, e.comm, request)
+        if failed(code):
+            return failed(code)
+        at += n
+    return 0
+
+
+cdef int is_complete(travel_t *travel) noexcept nogil:
+    """Test what is left of a message: 1 when nothing is, 0 when something is."""
+    cdef int flag = 0
+    cdef int code
+    while travel.n_requests:
+        code = MPI_Test(&travel.requests[travel.n_requests - 1], &flag, MPI_STATUS_IGNORE)
+        if failed(code):
+            return failed(code)
+        if not flag:
+            return 0
+        travel.n_requests -= 1
+    return 1
+
+
+# ------------------------------------------------------------------ the table
+
+cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef travel_t *travel = travel_new(m)
+    cdef int code
+    cdef uint32_t i
+    if travel == NULL:
+        return NO_MEMORY
+    append(&e.outgoing, travel)
+    e.n_outgoing += 1
+    code = transfer(e, travel, m.frame, m.frame_size, TAG_FRAME, True)
+    for i in range(m.n_parts):
+        if code == 0:
+            code = transfer(e, travel, m.parts[i].data, m.parts[i].size, TAG_PART, True)
+    return code
+
+
+cdef int progress_sends(endpoint_t *e) noexcept nogil:
+    cdef travel_t **link = &e.outgoing
+    cdef int code
+    while link[0] != NULL:
+        code = is_complete(link[0])
+        if code < 0:
+            return code
+        if code == 0:
+            link = &link[0].next
+            continue
+        link[0].message.next = e.sent
+        e.sent = link[0].message
+        e.n_outgoing -= 1
+        unlink(link)
+    return 0
+
+
+cdef message_t *mpi_sent(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef message_t *m = e.sent
+    if m != NULL:
+        e.sent = m.next
+        m.next = NULL
+    return m
+
+
+cdef int mpi_pending(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    progress_sends(e)
+    return e.n_outgoing
+
+
+cdef int accept(endpoint_t *e) noexcept nogil:
+    """Start to receive a frame that has arrived, if one has: 1 then, else 0."""
+    cdef MPI_Status status
+    cdef int flag = 0
+    cdef int size = 0
+    cdef int code = MPI_Iprobe(MPI_ANY_SOURCE, TAG_FRAME, e.comm, &flag, &status)
+    cdef message_t *m
+    cdef travel_t *travel
+    if failed(code):
+        return failed(code)
+    if not flag:
+        return 0
+    MPI_Get_count(&status, MPI_BYTE, &size)
+    m = message_new(status.MPI_SOURCE, 0)
+    travel = travel_new(m)
+    if m == NULL or travel == NULL:
+        return NO_MEMORY
+    m.frame = <uint8_t *>malloc(size)
+    m.frame_size = <uint64_t>size
+    if m.frame == NULL:
+        return NO_MEMORY
+    append(&e.incoming, travel)
+    code = transfer(e, travel, m.frame, m.frame_size, TAG_FRAME, False)
+    return code if code < 0 else 1
+
+
+cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
+    """The frame is here: make room for its parts and start to receive them."""
+    cdef cursor_t cursor
+    cdef message_t *m = travel.message
+    cdef message_t *whole
+    cdef uint32_t i
+    cdef int code
+    travel.opened = True
+    if cursor_open(&cursor, m.frame, m.frame_size) < 0:
+        return MALFORMED
+    if cursor.header.n_parts == 0:
+        return 0
+    whole = message_new(m.peer, cursor.header.n_parts)
+    if whole == NULL:
+        return NO_MEMORY
+    whole.frame = m.frame
+    whole.frame_size = m.frame_size
+    m.frame = NULL
+    message_free(m)
+    travel.message = whole
+    for i in range(whole.n_parts):
+        whole.parts[i].size = cursor_part_size(&cursor, i)
+        whole.parts[i].data = malloc(whole.parts[i].size)
+        if whole.parts[i].data == NULL:
+            return NO_MEMORY
+        code = transfer(e, travel, whole.parts[i].data, whole.parts[i].size, TAG_PART, False)
+        if code < 0:
+            return code
+    return 0
+
+
+cdef int arrived(endpoint_t *e, travel_t *travel) noexcept nogil:
+    """1 when the whole message is here, 0 when it is not."""
+    cdef int code = is_complete(travel)
+    if code != 1 or travel.opened:
+        return code
+    code = ask_for_parts(e, travel)
+    return code if code < 0 else is_complete(travel)
+
+
+cdef int earlier_of_peer(endpoint_t *e, travel_t *travel, bint *all_opened) noexcept nogil:
+    """Count the older messages of the same peer; are all of their parts asked for?"""
+    cdef travel_t *older = e.incoming
+    cdef int n = 0
+    all_opened[0] = True
+    while older != travel:
+        if older.message.peer == travel.message.peer:
+            n += 1
+            all_opened[0] = all_opened[0] and older.opened
+        older = older.next
+    return n
+
+
+cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef travel_t **link
+    cdef message_t *m
+    cdef bint all_opened
+    cdef int n_earlier
+    cdef int code = progress_sends(e) if e.outgoing != NULL else 0
+    if code == 0:
+        code = accept(e)
+    link = &e.incoming
+    while code >= 0 and link[0] != NULL:
+        # A frame is opened after the older ones of its peer, so that receives of
+        # parts are posted in the order of their sends; and handed out after them.
+        n_earlier = earlier_of_peer(e, link[0], &all_opened)
+        if all_opened:
+            code = arrived(e, link[0])
+            if code == 1 and n_earlier == 0:
+                m = link[0].message
+                unlink(link)
+                return m
+        link = &link[0].next
+    if code < 0:
+        error[0] = code
+    return NULL
+
+
+# ------------------------------------------------------------------ for Python
+
+cdef class MPITransport(Transport):
+    """The network of a communicator, over a private duplicate of it.
+
+    Making one is collective over the communicator.
+
+    Parameters
+    ----------
+    fcomm : int
+        The communicator's Fortran handle, `comm.py2f()`.
+    piece : int
+        The most bytes that one MPI message carries.
+    """
+
+    cdef endpoint_t endpoint
+    cdef readonly int rank
+    cdef readonly int size
+    cdef readonly int node_size
+
+    def __cinit__(self, int fcomm, uint64_t piece=PIECE):
+        cdef MPI_Comm given = MPI_Comm_f2c(fcomm)
+        cdef MPI_Comm node
+        memset(&self.endpoint, 0, sizeof(endpoint_t))
+        self.endpoint.comm = MPI_COMM_NULL
+        self.endpoint.piece = min(max(piece, <uint64_t>1), <uint64_t>PIECE)
+        with nogil:
+            code = MPI_Comm_dup(given, &self.endpoint.comm)
+        check(code)
+        check(MPI_Comm_set_errhandler(self.endpoint.comm, MPI_ERRORS_RETURN))
+        check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
+        check(MPI_Comm_size(self.endpoint.comm, &self.size))
+        with nogil:
+            code = MPI_Comm_split_type(
+                self.endpoint.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node
+            )
+        check(code)
+        check(MPI_Comm_size(node, &self.node_size))
+        check(MPI_Comm_free(&node))
+        self.table.self = &self.endpoint
+        self.table.send = mpi_send
+        self.table.poll = mpi_poll
+        self.table.sent = mpi_sent
+        self.table.pending = mpi_pending
+
+    def free(self):
+        """Free the duplicate. Collective; nothing may be on its way."""
+        if self.endpoint.comm != MPI_COMM_NULL:
+            check(MPI_Comm_free(&self.endpoint.comm))
+
+
+cdef int check(int code) except -1:
+    cdef char[MPI_MAX_ERROR_STRING] text
+    cdef int length = 0
+    if code == MPI_SUCCESS:
+        return 0
+    MPI_Error_string(code, text, &length)
+    raise RuntimeError(f"MPI: {text[:length].decode(errors='replace')}")

@@ -1,0 +1,56 @@
+# What a network must do for the pool. There is no MPI type here: MPI and the
+# simulated cluster both fill in this table.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+ctypedef struct part_t:
+    void *data
+    uint64_t size
+
+# A frame and its parts, to or from a peer. Whoever holds the pointer owns it.
+ctypedef struct message_t:
+    int peer
+    uint32_t n_parts
+    uint8_t *frame
+    uint64_t frame_size
+    part_t *parts
+    void *pinned  # the Python object that keeps sent parts alive; NULL: parts are malloc's
+    message_t *next
+
+ctypedef struct transport_t:
+    void *self
+    # Take a message and start to send it. 0, or a negative error.
+    int (*send)(transport_t *, message_t *) noexcept nogil
+    # Return a whole message, or NULL when none has arrived. Messages of one
+    # peer come in the order sent. `error` becomes negative when the network failed.
+    message_t *(*poll)(transport_t *, int *error) noexcept nogil
+    # Return a message whose memory is not needed any more, or NULL.
+    message_t *(*sent)(transport_t *) noexcept nogil
+    # How many messages are still on their way out.
+    int (*pending)(transport_t *) noexcept nogil
+
+cdef class Transport:
+    cdef transport_t table
+
+cdef inline message_t *message_new(int peer, uint32_t n_parts) noexcept nogil:
+    cdef message_t *m = <message_t *>calloc(1, sizeof(message_t))
+    if m == NULL:
+        return NULL
+    m.peer = peer
+    m.n_parts = n_parts
+    if n_parts:
+        m.parts = <part_t *>calloc(n_parts, sizeof(part_t))
+        if m.parts == NULL:
+            free(m)
+            return NULL
+    return m
+
+cdef inline void message_free(message_t *m) noexcept nogil:
+    """Free a message. Parts that are pinned belong to `m.pinned`, which the caller releases."""
+    cdef uint32_t i
+    if m.pinned == NULL:
+        for i in range(m.n_parts):
+            free(m.parts[i].data)
+    free(m.parts)
+    free(m.frame)
+    free(m)

@@ -1,0 +1,1 @@
+"""A job pool on MPI."""
