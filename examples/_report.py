@@ -146,8 +146,9 @@ def draw(scaffold: Scaffold, path: Path) -> None:
                 lines([b.points + spot for spot in spots for b in tree], colour, widths, 0.6)
         for links in scaffold.get_connectivity_sets():
             pre, post = (locs[:, 0] for locs in links.load_connections().as_globals().all())
-            some = slice(None, None, len(pre) // 200 + 1)
-            ends = places[links.pre_type.name][pre[some]], places[links.post_type.name][post[some]]
+            pairs = np.unique(np.column_stack((pre, post)), axis=0)
+            pre, post = pairs[:: len(pairs) // 150 + 1].T
+            ends = places[links.pre_type.name][pre], places[links.post_type.name][post]
             lines(np.stack(ends, axis=1), colours[links.pre_type.name], 0.6, 0.5)
 
     low, high = (edge(np.concatenate([*places.values()]), axis=0) for edge in (np.min, np.max))

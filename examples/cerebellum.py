@@ -1,12 +1,13 @@
-"""A thinned-out slab of cerebellar cortex: six cell types, five placements, eight connections.
+"""A thinned-out slab of cerebellar cortex: six cell types, six placements, eight connections.
 
 Mossy fibres end in glomeruli, which excite granule cells. The axons of granule cells rise and run
 along x as parallel fibres through the dendrites of the Purkinje cells, flat trees that stand side
 by side in planes across x. Golgi cells inhibit granule cells at the glomeruli; basket and stellate
 cells inhibit Purkinje cells.
 
-Every chunk of every strategy is one job. What a job draws at random is seeded by the strategy and
-the chunk, never by the rank that runs it, so the network is the same on any number of ranks.
+A strategy makes one job per chunk, a cube of space; only the Purkinje cells are placed all at
+once. What a job draws at random is seeded by the strategy and the chunk, never by the rank that
+runs it, so the network is the same on any number of ranks.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from bsb import (
     types,
 )
 
-SIZES = {"small": 100.0, "full": 300.0}
-"""Edge of the slab along x and y, in micrometres."""
+SIZES = {"small": (100.0, 100.0), "full": (300.0, 250.0)}
+"""Extent of the slab along x and y, in micrometres."""
 
 SEED = 1906
 CHUNK = 50.0
@@ -48,7 +49,7 @@ class Reach:
     reach: np.ndarray = config.attr(
         type=types.ndarray(shape=(3,)), default=lambda: np.zeros(3), call_default=True
     )
-    """Largest distance between two connected chunks along x, y and z, in micrometres."""
+    """Largest distance between connected chunks along x, y and z, in micrometres."""
 
     @cached_property
     def opposite(self) -> list[Chunk]:
@@ -122,7 +123,7 @@ def morphologies() -> dict[str, Morphology]:
     def grow(start: Any, angle: float, length: float, forks: int, width: float) -> Branch:
         heading = np.array([rng.normal(scale=width), np.cos(angle), np.sin(angle)])
         points = start + np.linspace(0, length, max(int(length // 4), 2))[:, None] * heading
-        turns = rng.uniform(0.25, 0.55, size=2) * (-1, 1) if forks else ()
+        turns = rng.uniform(0.2, 0.4, size=2) * (-1, 1) if forks else ()
         children = [
             grow(points[-1], angle + turn, length * rng.uniform(0.75, 0.9), forks - 1, width)
             for turn in turns
@@ -130,10 +131,10 @@ def morphologies() -> dict[str, Morphology]:
         return Branch(points, np.full(len(points), 0.3 + 0.35 * forks), children=children)
 
     def interneuron() -> Morphology:
-        return Morphology([grow(np.zeros(3), angle, 16, 2, 0.5) for angle in (0.2, np.pi - 0.2)])
+        return Morphology([grow(np.zeros(3), angle, 15, 2, 0.4) for angle in (0.2, np.pi - 0.2)])
 
     return {
-        "purkinje": Morphology([grow(np.zeros(3), np.pi / 2, 32, 5, 0.1)]),
+        "purkinje": Morphology([grow(np.zeros(3), np.pi / 2, 28, 5, 0.08)]),
         "basket": interneuron(),
         "stellate": interneuron(),
     }
@@ -145,7 +146,7 @@ def configuration(size: str, root: Path) -> Configuration:
     Parameters
     ----------
     size : {"small", "full"}
-        A key of `SIZES`: about 130 or 1,100 jobs.
+        A key of `SIZES`: about 140 or 1,000 jobs.
     root : pathlib.Path
         The HDF5 file to build the network in.
 
@@ -167,12 +168,12 @@ def configuration(size: str, root: Path) -> Configuration:
         sides = {"presynaptic": {"cell_types": [pre]}, "postsynaptic": {"cell_types": [post]}}
         return {"strategy": strategy, **sides, **options}
 
-    edge = SIZES[size]
+    width, length = SIZES[size]
     return Configuration.default(
         name="cerebellar cortex",
         storage={"engine": "hdf5", "root": str(root)},
         rng={"seed": SEED},
-        network={"x": edge, "y": edge, "z": 300.0, "chunk_size": CHUNK},
+        network={"x": width, "y": length, "z": 300.0, "chunk_size": CHUNK},
         regions={
             "cortex": {
                 "type": "stack",
@@ -193,7 +194,8 @@ def configuration(size: str, root: Path) -> Configuration:
             "purkinje": shaped("purkinje", "#3fd0a4", 8.0, planar_density=8e-4),
         },
         placement={
-            "granular": place("random_placement", "granular_layer", "glomerulus", "granule"),
+            "granule": place("random_placement", "granular_layer", "granule"),
+            "glomerulus": place("random_placement", "granular_layer", "glomerulus"),
             "golgi": place("poisson_disk_placement", "granular_layer", "golgi"),
             "purkinje": place(
                 "parallel_array_placement", "purkinje_layer", "purkinje", spacing_x=50, angle=20
@@ -221,11 +223,9 @@ def configuration(size: str, root: Path) -> Configuration:
                 "granule",
                 depends_on=["golgi_to_glomerulus", "glomerulus_to_granule"],
             ),
-            "granule_to_golgi": connect(
-                "local_indegree", "granule", "golgi", indegree=20, reach=[50, 0, 0]
-            ),
+            "granule_to_golgi": connect("local_indegree", "granule", "golgi", indegree=20),
             "granule_to_purkinje": connect(
-                "local_outdegree", "granule", "purkinje", outdegree=2, reach=[100, 0, 150]
+                "local_outdegree", "granule", "purkinje", outdegree=2, reach=[50, 0, 150]
             ),
             "basket_to_purkinje": connect(
                 "segment_intersection", "basket", "purkinje", contact_distance=2.0

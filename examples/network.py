@@ -5,13 +5,15 @@ Run it alone or on several ranks; the network is the same, cell by cell::
     python examples/network.py
     mpiexec -n 3 python examples/network.py
 
-It needs bsb-core 8 with bsb-hdf5 and matplotlib. The network itself is in ``cerebellum.py``.
+It needs bsb-core 8, bsb-hdf5 and matplotlib. The network itself is described in ``cerebellum.py``;
+import that before you open the stored network with ``bsb.from_storage``.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -37,7 +39,7 @@ def build(
     Parameters
     ----------
     size : {"full", "small"}
-        How much of it to build: about 1,100 jobs or 130.
+        How much of it to build: about 1,000 jobs or 140.
     output : path
         The folder to write ``network.hdf5`` in, over one of an earlier run.
     listener : callable
@@ -97,17 +99,19 @@ def digests(scaffold: Scaffold) -> dict[str, str]:
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("network"), metavar="DIR")
-    parser.add_argument("--pool", choices=("bsbpool", "bsb"), default="bsbpool")
-    parser.add_argument("--size", choices=("full", "small"), default="full")
-    parser.add_argument("--digest", action="store_true", help="print a digest of each set")
-    parser.add_argument("--quiet", action="store_true", help="no progress, table or picture")
+    option = parser.add_argument
+    option("--output", type=Path, default=Path("network"), metavar="DIR", help="where to write")
+    option("--pool", choices=("bsbpool", "bsb"), default="bsbpool", help="whose job pool to use")
+    option("--size", choices=("full", "small"), default="full", help="how much to build")
+    option("--digest", action="store_true", help="print a digest of each set")
+    option("--quiet", action="store_true", help="no progress, table or picture")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Build the network, then show what was built and how fast."""
     options = arguments(argv)
+    os.environ.setdefault("UCX_LOG_LEVEL", "error")  # or it warns of the windows bsb leaves open
     if options.pool == "bsbpool":  # This line is all that a BSB user needs.
         from bsbpool.integrations import bsb as bsb_adapter
 

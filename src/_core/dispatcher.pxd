@@ -69,6 +69,7 @@ cdef int32_t dispatcher_submit(
 cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil
 cdef int dispatcher_start(dispatcher_t *d) noexcept nogil
 cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil
+cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil
 cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil
 cdef int dispatcher_done(
     dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns

@@ -219,6 +219,16 @@ cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil:
     return job if set_status(d, job, RUNNING) == 0 else d.fault
 
 
+cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
+    """Make one job, chosen by the caller, RUNNING right here."""
+    if d.jobs[job].status == PENDING and d.graph.vertices[job].unmet == 0:
+        if make_ready(d, job) < 0:
+            return d.fault
+    if d.jobs[job].worker == NO_WORKER and d.jobs[job].status == QUEUED:
+        ready_remove(&d.ready, job)
+    return set_status(d, job, RUNNING)
+
+
 cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil:
     """Give ready jobs to workers with credit, as SEND actions in order."""
     cdef int32_t worker

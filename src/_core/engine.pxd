@@ -12,6 +12,8 @@ cdef extern from "<pthread.h>" nogil:
 cdef class Engine:
     cdef dispatcher_t d
     cdef pthread_mutex_t mutex
+    cdef tuple statuses
+    cdef int64_t told_unneeded
 
     cdef void lock(self) noexcept nogil
     cdef void unlock(self) noexcept nogil

@@ -16,6 +16,7 @@ from bsbpool._core.dispatcher cimport (
     action_t,
     change_t,
     dispatcher_assign,
+    dispatcher_begin,
     dispatcher_cancel,
     dispatcher_done,
     dispatcher_end,
@@ -36,16 +37,21 @@ from libc.stdlib cimport free
 
 from bsbpool._core.status import Status
 
-cdef tuple STATUSES = tuple(Status)
-
 cdef class Engine:
     """The job tables of one pool.
 
     Methods may be called from any thread. Job ids count up from 0 in the order
     of `submit`; a cache set is made once by `cache_set` and shared by jobs.
+
+    Parameters
+    ----------
+    statuses : sequence, optional
+        What stands for each status in what is returned; `Status` by default.
     """
 
-    def __cinit__(self):
+    def __cinit__(self, statuses=Status):
+        self.statuses = tuple(statuses)
+        self.told_unneeded = 0
         dispatcher_init(&self.d)
         pthread_mutex_init(&self.mutex, NULL)
 
@@ -147,6 +153,18 @@ cdef class Engine:
         self.raise_fault()
         return None if job < 0 else job
 
+    def begin(self, int64_t job):
+        """Make a job that waits for nothing RUNNING in this process, out of turn."""
+        cdef int code = 0
+        self.lock()
+        try:
+            self.known(job)
+            code = dispatcher_begin(&self.d, <int32_t>job)
+        finally:
+            self.unlock()
+        if code:
+            self.raise_fault()
+
     def finish(self, int64_t job, outcome):
         """End a job from `take`; False when it was cancelled meanwhile."""
         cdef bint live
@@ -171,7 +189,7 @@ cdef class Engine:
         finally:
             self.unlock()
         self.raise_fault()
-        return STATUSES[old]
+        return self.statuses[old]
 
     def end(self):
         """End the run early: RUNNING jobs are ABORTED, the others CANCELLED."""
@@ -256,7 +274,7 @@ cdef class Engine:
             status = self.d.jobs[job].status
         finally:
             self.unlock()
-        return STATUSES[status]
+        return self.statuses[status]
 
     def is_broken(self, int64_t job):
         """Whether a dependency's failure cancelled the job."""
@@ -295,6 +313,17 @@ cdef class Engine:
             if self.d.cache.items[i].needed_by
         ]
 
+    def take_unneeded(self):
+        """Return the tokens of the items that became unneeded since the last call."""
+        cdef int32_t item
+        tokens = []
+        while self.told_unneeded < self.d.cache.changed.size:
+            item = self.d.cache.changed.data[self.told_unneeded]
+            self.told_unneeded += 1
+            if self.d.cache.items[item].needed_by == 0:
+                tokens.append(self.d.cache.items[item].token)
+        return tokens
+
     # Watching
 
     def watch(self, int64_t job):
@@ -307,7 +336,7 @@ cdef class Engine:
             status = self.d.jobs[job].status
         finally:
             self.unlock()
-        return STATUSES[status]
+        return self.statuses[status]
 
     def watch_all(self):
         """Record the changes of all jobs from now on."""
@@ -328,7 +357,7 @@ cdef class Engine:
         self.unlock()
         try:
             return [
-                (changes[i].job, STATUSES[changes[i].old], STATUSES[changes[i].new])
+                (changes[i].job, self.statuses[changes[i].old], self.statuses[changes[i].new])
                 for i in range(n)
             ]
         finally:

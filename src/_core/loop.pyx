@@ -11,8 +11,8 @@ with the GIL; polling and waiting go without it. The host's methods:
     What to send for a function, once for each worker.
 ``evicted() -> list of int``
     Functions that no worker needs to keep.
-``store(job, ok, payload, buffers, seconds)``
-    A result, before the job's status changes.
+``store(job, flags, payload, buffers, seconds)``
+    A reply, before the job's status changes.
 ``turn() -> bool``
     Once a round: deliver what happened; True ends the loop.
 ``deadline() -> float``
@@ -124,7 +124,7 @@ cdef class MainLoop:
         while r.next():
             if r.record.kind == DONE:
                 self.host.store(
-                    r.record.id, r.record.flags & 3, r.payload(), r.buffers(),
+                    r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
                     r.record.extra * 1e-9,
                 )
                 self.engine.done(

@@ -1,1 +1,67 @@
-"""A job pool on MPI."""
+"""A job pool on MPI: dependencies, caching and scheduling in a compiled core.
+
+Importing bsbpool starts nothing; its names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.api import create_job_pool as create_job_pool
+    from bsbpool.caching import pool_cache as pool_cache
+    from bsbpool.caching import pool_cached_function as pool_cached_function
+    from bsbpool.exceptions import JobCancelledError as JobCancelledError
+    from bsbpool.exceptions import JobErroredError as JobErroredError
+    from bsbpool.exceptions import JobPoolContextError as JobPoolContextError
+    from bsbpool.exceptions import JobPoolError as JobPoolError
+    from bsbpool.exceptions import JobSchedulingError as JobSchedulingError
+    from bsbpool.exceptions import WorkerTraceback as WorkerTraceback
+    from bsbpool.exceptions import WorkflowError as WorkflowError
+    from bsbpool.job import Job as Job
+    from bsbpool.job import SubmissionContext as SubmissionContext
+    from bsbpool.pool import JobPool as JobPool
+    from bsbpool.services import register_service as register_service
+    from bsbpool.status import JobStatus as JobStatus
+    from bsbpool.status import PoolStatus as PoolStatus
+    from bsbpool.workflow import Workflow as Workflow
+
+    MPI: Any
+    MPILock: Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "create_job_pool": "api",
+    "pool_cache": "caching",
+    "pool_cached_function": "caching",
+    "JobCancelledError": "exceptions",
+    "JobErroredError": "exceptions",
+    "JobPoolContextError": "exceptions",
+    "JobPoolError": "exceptions",
+    "JobSchedulingError": "exceptions",
+    "WorkerTraceback": "exceptions",
+    "WorkflowError": "exceptions",
+    "Job": "job",
+    "SubmissionContext": "job",
+    "JobPool": "pool",
+    "MPI": "services",
+    "MPILock": "services",
+    "register_service": "services",
+    "JobStatus": "status",
+    "PoolStatus": "status",
+    "Workflow": "workflow",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bsbpool' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"bsbpool.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,50 @@
+"""The door for people without bsb."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from bsbpool.pool import JobPool
+
+_ids = itertools.count(1)
+
+
+def create_job_pool(
+    owner: Any = None, *, comm: Any = None, fail_fast: bool = False, quiet: bool = False
+) -> JobPool:
+    """Make a job pool. Collective over the communicator.
+
+    Parameters
+    ----------
+    owner : object, optional
+        What every job gets as its first argument; each rank its own.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that take part; by default those of the owner's `_comm`, or all.
+    fail_fast : bool
+        Whether the first failed job ends the run.
+    quiet : bool
+        Whether to print nothing of the progress.
+
+    Returns
+    -------
+    JobPool
+        To be used in a ``with`` statement on all ranks.
+
+    Examples
+    --------
+    >>> from bsbpool import create_job_pool
+    >>> with create_job_pool(quiet=True) as pool:
+    ...     if pool.is_main():
+    ...         squares = [pool.submit(lambda owner, n: n * n, n) for n in range(4)]
+    ...     results = pool.execute(return_results=True)
+    >>> list(results.values())
+    [0, 1, 4, 9]
+    """
+    pool = JobPool(next(_ids), owner, fail_fast=fail_fast, comm=comm)
+    if not quiet and pool.is_main():
+        from bsbpool.listeners.terminal import terminal_listener
+
+        listener, max_wait = terminal_listener()
+        pool.add_listener(listener, max_wait=max_wait)
+    return pool

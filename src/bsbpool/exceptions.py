@@ -1,0 +1,84 @@
+"""The errors of bsbpool.
+
+`bsbpool.integrations.bsb.install` makes the errors that bsb-core defines too
+instances of both classes, so ``except`` clauses of either side catch them. That
+is why the pool raises them by attribute (``exceptions.JobPoolError``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class DependencyError(Exception):
+    """A package that is needed here is not installed."""
+
+
+class JobPoolError(Exception):
+    """A job pool cannot do what was asked of it."""
+
+
+class JobCancelledError(JobPoolError):
+    """The job was cancelled: by hand, by a failed dependency or by the end of its run."""
+
+
+class JobPoolContextError(JobPoolError):
+    """A job pool was used outside of its ``with`` block."""
+
+
+class JobSchedulingError(JobPoolError):
+    """A node could not schedule its jobs."""
+
+
+class JobErroredError(Exception):
+    """A job failed.
+
+    Parameters
+    ----------
+    message : str
+        Which job failed.
+    error : BaseException
+        What the job raised.
+    """
+
+    def __init__(self, message: str, error: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep the error over a pickle."""
+        return type(self), (self.args[0], self.error)
+
+
+class WorkflowError(ExceptionGroup):
+    """Jobs failed, or could not be scheduled; one error for each."""
+
+    def derive(self, excs: Sequence[Exception]) -> WorkflowError:
+        """Keep the type when the group is split."""
+        return WorkflowError(self.message, excs)
+
+
+class WorkerTraceback(Exception):
+    """Where on a worker an error was raised; the ``__cause__`` of the error on main.
+
+    Attributes
+    ----------
+    rank : int
+        The rank that ran the job.
+    job : str
+        The job's description.
+    text : str
+        The traceback as the worker would have printed it.
+    """
+
+    def __init__(self, rank: int, job: str, text: str) -> None:
+        super().__init__(rank, job, text)
+        self.rank, self.job, self.text = rank, job, text
+
+    def __str__(self) -> str:
+        return f"on rank {self.rank}, in {self.job}\n{self.text.rstrip()}"
+
+
+class RemoteError(Exception):
+    """Stands for an error of a worker that could not be brought to main as it was."""

@@ -1,0 +1,51 @@
+"""Freeing the cache items of this rank."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import caching
+
+if TYPE_CHECKING:
+    from bsbpool.pool import JobPool
+
+
+class CacheKeeper:
+    """Frees what this rank keeps when the core says that no job needs it.
+
+    Items are registered with the owner when it keeps a `_pool_cache`, as bsb's
+    scaffold does, else in a place of the pool's own.
+    """
+
+    def __init__(self, pool: JobPool) -> None:
+        self._pool = pool
+        owner = pool.owner
+        self._place: Any = owner if hasattr(owner, "_pool_cache") else caching.CacheHome()
+
+    def home(self) -> AbstractContextManager[None]:
+        """Let the jobs run in here register their items."""
+        return caching.cache_home(self._place)
+
+    def free(self, tokens: Iterable[int]) -> None:
+        """Free items that are needed no more."""
+        caching.free_items(self._place, tokens)
+
+    def sweep_if_replaced(self) -> None:
+        """Do as bsb does between jobs, when somebody replaced a step of it (its tests do)."""
+        names = sys.modules.get("bsbpool.services.pool", caching)
+        read = type(self._pool)._read_required_cache_items
+        if (
+            names.free_stale_pool_cache is not caching.free_stale_pool_cache
+            or read.__module__ != "bsbpool.pool"
+        ):
+            names.free_stale_pool_cache(
+                self._place, self._pool._read_required_cache_items()
+            )
+
+    def free_all(self) -> None:
+        """Free everything: the run is over."""
+        names = sys.modules.get("bsbpool.services.pool", caching)
+        names.free_stale_pool_cache(self._place, set())

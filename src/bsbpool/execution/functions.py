@@ -1,0 +1,92 @@
+"""Which functions workers know: each is sent once to a worker, then by its number."""
+
+from __future__ import annotations
+
+import types
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from bsbpool.job import FunctionJob
+from bsbpool.serialization import Parcel, dumps
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+
+MOST_FUNCTIONS = 1_024
+"""How many functions a worker keeps."""
+
+CALL, EXECUTE = 0, 1
+"""What is called: the function itself, or the `execute` of a class of jobs."""
+
+KEPT_TYPES = (types.FunctionType, types.BuiltinFunctionType, type)
+"""Other callables carry state, so they travel anew with each job."""
+
+
+def callee_of(job: Job) -> tuple[Any, int, Any]:
+    """Return what a worker calls for a job, how, and the arguments as one object."""
+    kind = type(job)
+    if kind.execute is FunctionJob.execute:
+        f, args = job._args
+        if isinstance(f, KEPT_TYPES):
+            return f, CALL, (args, job._kwargs)
+        kind = FunctionJob
+    return kind, EXECUTE, (job._args, job._kwargs)
+
+
+class FunctionTable:
+    """The functions of one run, by number; the least recently used give way."""
+
+    def __init__(self) -> None:
+        self._numbers: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
+        self._parcels: dict[int, tuple[int, Parcel]] = {}
+        self._evicted: list[int] = []
+        self._next = 0
+
+    def number_of(self, callee: Any, mode: int) -> int:
+        """Return the number of a function, which is pickled when it is new.
+
+        Raises
+        ------
+        Exception
+            Whatever pickling it raises.
+        """
+        key, kept = _identity(callee, mode)
+        if key in self._numbers:
+            self._numbers.move_to_end(key)
+            return self._numbers[key][0]
+        parcel = dumps(callee)
+        number = self._next
+        self._next += 1
+        self._numbers[key] = (number, kept)
+        self._parcels[number] = (mode, parcel)
+        if len(self._numbers) > MOST_FUNCTIONS:
+            _, (oldest, _) = self._numbers.popitem(last=False)
+            del self._parcels[oldest]
+            self._evicted.append(oldest)
+        return number
+
+    def parcel(self, number: int) -> tuple[int, bytes, list[memoryview]]:
+        """Return what to send for a function: how it is called, and its pickle."""
+        mode, (payload, buffers) = self._parcels[number]
+        return mode, payload, buffers
+
+    def take_evicted(self) -> list[int]:
+        """Return the numbers that gave way since the last call."""
+        evicted, self._evicted = self._evicted, []
+        return evicted
+
+
+def _identity(callee: Any, mode: int) -> tuple[Any, Any]:
+    """Return a key for a function, and what must live as long as the key.
+
+    A function inside a function is another one when its variables were bound
+    anew, as in a loop that redefines what a lambda refers to.
+    """
+    cells = getattr(callee, "__closure__", None) or ()
+    contents = []
+    for cell in cells:
+        try:
+            contents.append(cell.cell_contents)
+        except ValueError:  # not bound yet
+            contents.append(cell)
+    return (id(callee), mode, *map(id, contents)), (callee, contents)

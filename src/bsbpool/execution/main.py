@@ -1,0 +1,157 @@
+"""Executing a pool on the main rank: it schedules, the other ranks run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+from bsbpool._core.loop import MainLoop
+from bsbpool.execution.functions import FunctionTable, callee_of
+from bsbpool.execution.serial import deadlock_message
+from bsbpool.execution.waiting import Pacer
+from bsbpool.serialization import dumps, load_error
+from bsbpool.status import FINISHED, PoolStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.pool import JobPool
+
+OUTCOME, OK, NONE = 3, 1, 4
+"""Bits of a reply: how it ended, that it succeeded, that the result is None."""
+IDLE_SECONDS = 60.0
+
+
+class MainRun:
+    """The host of the core's loop: it knows what jobs are made of.
+
+    See `bsbpool._core.loop` for the methods that the loop calls.
+    """
+
+    parallel = True
+
+    def __init__(self, pool: JobPool, channel: Any) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._epoch = channel.open()
+        self._functions = FunctionTable()
+        self._pacer = Pacer(pool)
+        pool._engine.open_workers(pool._comm.get_size() - 1)
+        self._loop = MainLoop(pool._engine, channel, self._epoch, self)
+        self._stopped = False
+
+    # As a pool's run
+
+    def execute(self) -> None:
+        """Run all jobs on the other ranks."""
+        pool = self._pool
+        try:
+            pool.change_status(PoolStatus.EXECUTING)
+            pool._engine.start()
+            self._pacer.reset()
+            self._loop.run()
+            pool.change_status(PoolStatus.CLOSING)
+            pool.notify()
+            pool.raise_unhandled()
+        except BaseException:
+            self._stop(aborted=True)
+            pool._engine.end()
+            pool._collect()
+            raise
+        self._stop(aborted=False)
+
+    def leave(self) -> None:
+        """End the run on all ranks, should it not have ended."""
+        self._stop(aborted=True)
+        self._channel.close(self._epoch)
+
+    def wake(self) -> None:
+        """Let the loop look again now."""
+        self._channel.poke()
+
+    def needed_tokens(self) -> Collection[int]:
+        """Return what the core says."""
+        return frozenset(self._pool._engine.needed_items)
+
+    def perform(self, job: Job) -> None:
+        """Refuse: jobs of this pool run on other ranks."""
+        raise exceptions.JobPoolError(f"{job} runs on another rank, in `execute`")
+
+    def _stop(self, aborted: bool) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._loop.stop(aborted)
+
+    # As the loop's host
+
+    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+        """Pickle a job; a job that cannot be pickled fails with the error of that."""
+        job = self._pool._job_queue[number]
+        try:
+            callee, mode, arguments = callee_of(job)
+            function = self._functions.number_of(callee, mode)
+            payload, buffers = dumps(arguments)
+        except Exception as error:
+            error.add_note(f"The function or the arguments of {job} cannot be pickled.")
+            self._pool._fail(job, error)
+            return None
+        return function, 0, payload, buffers
+
+    def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
+        """Return what to send for a function."""
+        return self._functions.parcel(number)
+
+    def evicted(self) -> list[int]:
+        """Return the functions that workers can forget."""
+        return self._functions.take_evicted()
+
+    def store(
+        self, number: int, flags: int, payload: Any, buffers: list[Any], seconds: float
+    ) -> None:
+        """Keep what came of a job, unless it was cancelled meanwhile."""
+        job = self._pool._job_queue[number]
+        self._pacer.reset()
+        if job.status in FINISHED:
+            return
+        if flags & OUTCOME == OK:
+            job._packed = None if flags & NONE else (payload, buffers)
+            job._has_result = True
+            return
+        self._pool._fail(job, _error_of(job, payload, buffers))
+
+    def left(self, rank: int, reason: Any) -> None:
+        """End the run: a rank does not serve any more, and its jobs are lost."""
+        raise exceptions.JobPoolError(
+            f"rank {rank} left the pool before its end: {bytes(reason).decode(errors='replace')}"
+        )
+
+    def turn(self) -> bool:
+        """Tell what happened; True when there is nothing left to do."""
+        pool = self._pool
+        # In this order: what the last scheduler queued must be counted.
+        scheduling = pool.scheduling
+        if pool._bulletin.listeners:
+            self._pacer.ping_if_due()
+        pool.notify()
+        if scheduling:
+            return False
+        if pool._engine.unfinished == 0:
+            return not pool._bulletin.waiting
+        if pool._engine.idle:
+            raise exceptions.JobPoolError(deadlock_message(pool))
+        return False
+
+    def deadline(self) -> float:
+        """Return when the next ping is due."""
+        return self._pacer.seconds if self._pool._bulletin.listeners else IDLE_SECONDS
+
+
+def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
+    try:
+        return load_error(payload, buffers)
+    except Exception as broken:
+        error = exceptions.RemoteError(f"{job} failed, and so did bringing its error here")
+        error.__cause__ = broken
+        return error
+
+

@@ -1,0 +1,40 @@
+"""Running one job's function, wherever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+
+class Running:
+    """What is true of this process while it runs jobs.
+
+    Attributes
+    ----------
+    inside_job : int
+        How many jobs are being run, one inside the other.
+    surroundings : list of callable
+        Each makes a context manager that every job runs in.
+    """
+
+    def __init__(self) -> None:
+        self.inside_job = 0
+        self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
+
+    def call(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the function of a job."""
+        self.inside_job += 1
+        try:
+            if not self.surroundings:
+                return f(*args, **kwargs)
+            with ExitStack() as stack:
+                for surrounding in self.surroundings:
+                    stack.enter_context(surrounding())
+                return f(*args, **kwargs)
+        finally:
+            self.inside_job -= 1
+
+
+running = Running()
+"""Of this process."""

@@ -1,0 +1,175 @@
+"""Running a pool's jobs in this process, one after the other."""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.running import running
+from bsbpool.execution.waiting import Pacer
+from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.pool import JobPool
+
+SUCCESS = JOB_STATUSES.index(JobStatus.SUCCESS)
+FAILED = JOB_STATUSES.index(JobStatus.FAILED)
+
+
+class SerialRun:
+    """Runs jobs in the thread that executes the pool.
+
+    Only when a listener asked to be called at a pace, jobs run in a thread of
+    their own (one for all jobs), so that the pings can be delivered meanwhile.
+    Arguments and results are not pickled.
+    """
+
+    parallel = False
+
+    def __init__(self, pool: JobPool) -> None:
+        self._pool = pool
+        self._cache = CacheKeeper(pool)
+        self._pacer = Pacer(pool)
+        self._helper: _Helper | None = None
+
+    def execute(self) -> None:
+        """Run all jobs."""
+        pool = self._pool
+        try:
+            pool.change_status(PoolStatus.EXECUTING)
+            pool.notify()
+            self._wait_for_schedulers()
+            pool._engine.start()
+            self._run_jobs()
+            pool.change_status(PoolStatus.CLOSING)
+            pool.notify()
+            pool.raise_unhandled()
+        except BaseException:
+            pool._engine.end()
+            pool._collect()
+            raise
+        finally:
+            if self._helper is not None:
+                self._helper.stop()
+            self._cache.free_all()
+
+    def leave(self) -> None:
+        """Do nothing: nobody else takes part."""
+
+    def needed_tokens(self) -> Collection[int]:
+        """Return what the core says."""
+        return frozenset(self._pool._engine.needed_items)
+
+    def wake(self) -> None:
+        """Do nothing: the schedulers are waited for before the jobs run."""
+
+    def _wait_for_schedulers(self) -> None:
+        # Schedulers may read what jobs write, and here they would do so in one
+        # process at one time; with several ranks they do not.
+        self._pacer.reset()
+        while not self._pool._schedulers.join(min(self._pacer.seconds, 0.05)):
+            self._pacer.ping_if_due()
+            self._pool.notify()
+
+    def _run_jobs(self) -> None:
+        pool = self._pool
+        while True:
+            pool.notify()
+            number = pool._engine.take()
+            if number is None:
+                break
+            if pool._bulletin.listeners:
+                pool.notify()  # RUNNING, before the job makes everybody wait
+            self.perform(pool._job_queue[number])
+        if pool._engine.unfinished:
+            raise exceptions.JobPoolError(deadlock_message(pool))
+
+    def perform(self, job: Job) -> None:
+        """Run one job and keep what came of it."""
+        pool = self._pool
+
+        def call() -> Any:
+            with self._cache.home():
+                return running.call(job.execute, pool.owner, job._args, job._kwargs)
+
+        try:
+            value = self._call(call)
+        except KeyboardInterrupt:
+            raise  # the user's, not the job's
+        except BaseException as error:
+            with pool._lock:
+                if job.status is JobStatus.RUNNING:
+                    pool._fail(job, error)
+                pool._engine.finish(job._id, FAILED)
+        else:
+            job._value, job._has_result = value, True
+            pool._engine.finish(job._id, SUCCESS)
+        if pool._needs:
+            self._cache.sweep_if_replaced()
+            self._cache.free(pool._engine.take_unneeded())
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        if not self._pool._bulletin.paced:
+            return call()
+        if self._helper is None:
+            self._helper = _Helper()
+        self._pacer.reset()
+        self._helper.begin(contextvars.copy_context(), call)
+        while not self._helper.done.wait(self._pacer.seconds):
+            self._pacer.ping_if_due()
+            self._pool.notify()
+        return self._helper.outcome()
+
+
+class _Helper:
+    """A thread that calls one function after the other."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._value: Any = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._work, name="bsbpool-serial", daemon=True).start()
+
+    def begin(self, context: contextvars.Context, call: Callable[[], Any]) -> None:
+        self.done.clear()
+        self._tasks.put((context, call))
+
+    def outcome(self) -> Any:
+        error, self._error = self._error, None
+        value, self._value = self._value, None
+        if error is not None:
+            raise error
+        return value
+
+    def stop(self) -> None:
+        self._tasks.put(None)
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            context, call = task
+            try:
+                self._value = context.run(call)
+            except BaseException as error:
+                self._error = error
+            del context, call, task
+            self.done.set()
+
+
+def deadlock_message(pool: JobPool) -> str:
+    """Say which jobs wait though nothing can run any more."""
+    waiting = [job for job in pool.jobs if job.status is JobStatus.PENDING]
+    names = ", ".join(job.description for job in waiting[:3])
+    return (
+        f"Deadlock: {len(waiting)} jobs wait for others, but none can run. "
+        f"The first are: {names}."
+    )
+
+

@@ -1,0 +1,138 @@
+"""Executing a pool on a rank that runs jobs for the main one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+from bsbpool._core.worker import WorkerLoop
+from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.main import NONE, OK
+from bsbpool.execution.running import running
+from bsbpool.serialization import dump_error, dumps, loads
+from bsbpool.status import PoolStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.pool import JobPool
+
+FAILED = 0
+NO_BUFFERS: list[memoryview] = []
+
+
+class WorkerRun:
+    """The host of the core's worker loop: it knows what the bytes mean.
+
+    See `bsbpool._core.worker` for the methods that the loop calls.
+    """
+
+    parallel = True
+
+    def __init__(self, pool: JobPool, channel: Any) -> None:
+        self._pool = pool
+        self._channel = channel
+        self._epoch = channel.open()
+        self._cache = CacheKeeper(pool)
+        self._needed: set[int] = set()
+        self._uses_cache = False
+        self._rank = pool._comm.get_rank()
+
+    # As a pool's run
+
+    def execute(self) -> None:
+        """Run jobs until the main rank says that the run is over."""
+        loop = WorkerLoop(self._channel, self._epoch, self)
+        self._pool.change_status(PoolStatus.EXECUTING)
+        try:
+            with self._cache.home():
+                aborted = loop.run()
+        except BaseException as error:
+            loop.leave(f"{type(error).__name__}: {error}".encode())
+            raise
+        finally:
+            self._cache.free_all()
+        self._pool.change_status(PoolStatus.CLOSING)
+        if aborted:
+            raise exceptions.WorkflowError(
+                "Unhandled exceptions during parallel execution.",
+                [exceptions.JobPoolError("See main node logs for details.")],
+            )
+
+    def leave(self) -> None:
+        """Take no more messages of this pool."""
+        self._channel.close(self._epoch)
+
+    def wake(self) -> None:
+        """Do nothing: what is queued here does not run."""
+
+    def needed_tokens(self) -> Collection[int]:
+        """Return what the main rank said with its last message."""
+        return self._needed
+
+    def perform(self, job: Job) -> None:
+        """Refuse: what is queued here does not run."""
+        raise exceptions.JobPoolError(f"{job} was queued on rank {self._rank}; only rank 0 runs")
+
+    # As the loop's host
+
+    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Callable[..., Any], int]:
+        """Unpickle a function; one that cannot be found makes its jobs fail."""
+        try:
+            return loads(payload, buffers), mode
+        except BaseException as error:
+            return _Unloadable(error), EXECUTE
+
+    def run(
+        self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
+    ) -> tuple[int, bytes | None, list[memoryview]]:
+        """Run a job; return how it ended and its pickled result or error."""
+        f, mode = function
+        if self._uses_cache:
+            self._cache.sweep_if_replaced()
+        try:
+            args, kwargs = loads(payload, buffers)
+            if mode == EXECUTE:
+                value = running.call(f.execute, self._pool.owner, args, kwargs)
+            else:
+                value = running.call(f, self._pool.owner, *args, **kwargs)
+            if value is None:
+                return OK | NONE, None, NO_BUFFERS
+            return OK, *self._pack(value)
+        except BaseException as error:
+            return FAILED, *dump_error(error, self._rank, self._describe(f, number))
+
+    def needed(self, tokens: memoryview) -> None:
+        """Learn which items jobs need from here on."""
+        self._uses_cache = True
+        self._needed.update(tokens)
+
+    def unneeded(self, tokens: memoryview) -> None:
+        """Learn which items no job needs any more, and free them."""
+        self._needed.difference_update(tokens)
+        self._cache.free(tokens)
+
+    def _pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
+        try:
+            return dumps(value)
+        except Exception as error:
+            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
+            raise
+
+    def _describe(self, f: Any, number: int) -> str:
+        return f"job {number}, {getattr(f, '__qualname__', None) or f!r}"
+
+
+class _Unloadable:
+    """Stands for a function that this rank could not unpickle."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def execute(self, owner: Any, args: Any, kwargs: Any) -> Any:
+        self._error.add_note(
+            "The function of this job could not be unpickled here. Is its module the same, and "
+            "importable, on all ranks?"
+        )
+        raise self._error

@@ -1,0 +1,318 @@
+"""Jobs: handles of what was queued, on the rank that queued it.
+
+A handle holds what the job was made of and, on main, its result. Its status is
+the core's; the handle only knows its number there.
+"""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+from bsbpool.serialization import loads
+from bsbpool.status import FINISHED, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool.pool import JobPool
+
+
+class SubmissionContext:
+    """Who submitted a job, and what they said about it.
+
+    Parameters
+    ----------
+    submitter : object
+        Who submitted the job.
+    chunks : iterable, optional
+        The parts of the network that the job is about.
+    **kwargs
+        Anything else; readable as attributes.
+    """
+
+    def __init__(self, submitter: Any, chunks: Iterable[Any] | None = None, **kwargs: Any) -> None:
+        self._submitter = submitter
+        self._chunks = chunks
+        self._context = kwargs
+
+    @property
+    def name(self) -> str:
+        """The submitter's node name, or how it prints."""
+        if hasattr(self._submitter, "get_node_name"):
+            return str(self._submitter.get_node_name())
+        return str(self._submitter)
+
+    @property
+    def submitter(self) -> Any:
+        """Who submitted the job."""
+        return self._submitter
+
+    @property
+    def chunks(self) -> Any:
+        """The chunks, as bsb's `chunklist` where bsb is in use; None when not given."""
+        if self._chunks is None:
+            return None
+        try:
+            from bsb.storage._chunks import chunklist
+        except ImportError:
+            return list(self._chunks)
+        return chunklist(self._chunks)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """A copy of what else was said."""
+        return dict(self._context)
+
+    def __getattr__(self, key: str) -> Any:
+        if key in self.__dict__.get("_context", ()):
+            return self._context[key]
+        raise AttributeError(f"no '{key}' in the submission context")
+
+
+class Job(abc.ABC):
+    """A unit of work in a pool.
+
+    Subclasses say in `execute` what is done on the worker. They may live in any
+    module that the workers can import, or be picklable by value.
+
+    Parameters
+    ----------
+    pool : JobPool
+        The pool that it will be put in.
+    submission_context : SubmissionContext
+        Who submits it.
+    args, kwargs
+        What `execute` gets.
+    deps : iterable of Job, optional
+        Jobs of the same pool that must succeed first.
+    cache_items : list, optional
+        What the job needs from the cache: ids, cached functions or nodes.
+    """
+
+    def __init__(
+        self,
+        pool: JobPool,
+        submission_context: SubmissionContext,
+        args: Any,
+        kwargs: Any,
+        deps: Iterable[Job] | None = None,
+        cache_items: Any = None,
+    ) -> None:
+        self.pool_id = pool.id
+        self._pool = pool
+        self._submit_ctx = submission_context
+        self._args = args
+        self._kwargs = kwargs
+        self._deps: Any = deps
+        self._cache_items: list[Any] = [] if cache_items is None else list(cache_items)
+        self._id: int | None = None
+        self._error: BaseException | None = None
+        self._value: Any = None
+        self._packed: Any = None
+        self._has_result = False
+        self._callbacks: list[Callable[[Job], Any]] = []
+
+    def __str__(self) -> str:
+        return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
+
+    @property
+    def name(self) -> str:
+        """The name of the submitter."""
+        return self._submit_ctx.name
+
+    @property
+    def description(self) -> str:
+        """The name, with the context where there is one."""
+        context = ", ".join(f"{key}={value}" for key, value in self.context.items())
+        return f"{self.name} ({context})" if context else self.name
+
+    @property
+    def submitter(self) -> Any:
+        """Who submitted the job."""
+        return self._submit_ctx.submitter
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What was said about the job when it was queued."""
+        return self._submit_ctx.context
+
+    @property
+    def status(self) -> JobStatus:
+        """The present status."""
+        if self._id is None:
+            return JobStatus.PENDING
+        return self._pool._engine.status(self._id)
+
+    _status = status
+
+    @property
+    def result(self) -> Any:
+        """What the job returned.
+
+        Raises
+        ------
+        JobPoolError
+            Before the job succeeded, and after the pool's ``with`` block.
+        """
+        # After the pool nothing is kept; what a rank did not see it never had.
+        if not self._has_result or self._pool.id is None or self.status is not JobStatus.SUCCESS:
+            raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
+        if self._packed is not None:
+            return loads(*self._packed)
+        return self._value
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the job raised, or why it did not run to its end; None otherwise."""
+        if self._error is None and self._id is not None:
+            self._error = self._why_not()
+        return self._error
+
+    def _why_not(self) -> BaseException | None:
+        status = self.status
+        if status is JobStatus.ABORTED:
+            return exceptions.JobCancelledError("The run ended while the job was running.")
+        if status is not JobStatus.CANCELLED or self._id is None:
+            return None
+        if self._pool._engine.is_broken(self._id):
+            return exceptions.JobCancelledError("Job killed for dependency failure")
+        if self._pool._engine.is_cut_off(self._id):
+            return exceptions.JobCancelledError("The run ended before the job could finish.")
+        return exceptions.JobCancelledError()
+
+    def serialize(self) -> tuple[str, Any, Any]:
+        """Return the name of the job's class and what `execute` gets."""
+        return type(self).__name__, self._args, self._kwargs
+
+    @staticmethod
+    @abc.abstractmethod
+    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
+        """Do the work, on the rank that runs the job."""
+
+    def run(self, timeout: float | None = None) -> bool:
+        """Run the job here and now; return whether it still runs, which it does not.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Accepted for callers of bsb's `run`; the job is run to its end.
+        """
+        self._pool._run_here(self)
+        return False
+
+    def on_completion(self, cb: Callable[[Job], Any]) -> None:
+        """Call ``cb(job)`` once the job has ended; now, when it has already."""
+        self._pool._on_completion(self, cb)
+
+    def set_result(self, value: Any) -> None:
+        """End the job with a result."""
+        self._pool._end_job(self, JobStatus.SUCCESS, value)
+
+    def set_exception(self, e: BaseException) -> None:
+        """End the job with an error."""
+        self._pool._end_job(self, JobStatus.FAILED, e)
+
+    def cancel(self, reason: str | None = None) -> None:
+        """Cancel the job.
+
+        A job that has not started will not run. One that runs is CANCELLED at
+        once, but its work goes on until it ends, and a warning says so. A job
+        that has ended stays what it is, with a warning as well.
+
+        Parameters
+        ----------
+        reason : str, optional
+            The message of the job's error.
+        """
+        args = () if reason is None else (reason,)
+        before = self._pool._cancel(self, exceptions.JobCancelledError(*args))
+        if before in FINISHED or before is JobStatus.RUNNING:
+            state = "running" if before is JobStatus.RUNNING else "finished"
+            warnings.warn(f"Could not cancel {self}, the job is already {state}.", stacklevel=2)
+
+
+class FunctionJob(Job):
+    """Calls ``f(owner, *args, **kwargs)``."""
+
+    def __init__(
+        self,
+        pool: JobPool,
+        f: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        deps: Iterable[Job] | None = None,
+        cache_items: Any = None,
+        **context: Any,
+    ) -> None:
+        submitter = context.pop("submitter", f)
+        super().__init__(
+            pool,
+            SubmissionContext(submitter, **context),
+            (f, args),
+            kwargs,
+            deps=deps,
+            cache_items=cache_items,
+        )
+
+    @staticmethod
+    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
+        """Call the function."""
+        f, f_args = args
+        return f(job_owner, *f_args, **kwargs)
+
+
+class PlacementJob(Job):
+    """Runs a placement strategy of the owner on one chunk."""
+
+    def __init__(
+        self, pool: JobPool, strategy: Any, chunk: Any, deps: Iterable[Job] | None = None
+    ) -> None:
+        super().__init__(
+            pool,
+            SubmissionContext(strategy, [chunk]),
+            (strategy.name, chunk),
+            {},
+            deps=deps,
+            cache_items=pool._needs.of_node(strategy),
+        )
+
+    @staticmethod
+    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
+        """Place the cells of the chunk."""
+        name, chunk = args
+        strategy = job_owner.placement[name]
+        return strategy.place(chunk, strategy.get_indicators(), **kwargs)
+
+
+class ConnectivityJob(Job):
+    """Runs a connectivity strategy of the owner on two regions of interest."""
+
+    def __init__(
+        self,
+        pool: JobPool,
+        strategy: Any,
+        pre_roi: Iterable[Any] | None,
+        post_roi: Iterable[Any] | None,
+        deps: Iterable[Job] | None = None,
+    ) -> None:
+        pre = None if pre_roi is None else list(pre_roi)
+        post = None if post_roi is None else list(post_roi)
+        chunks = None if pre is None and post is None else [*(pre or ()), *(post or ())]
+        super().__init__(
+            pool,
+            SubmissionContext(strategy, chunks),
+            (strategy.name, pre, post),
+            {},
+            deps=deps,
+            cache_items=pool._needs.of_node(strategy),
+        )
+
+    @staticmethod
+    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
+        """Connect the cells of the regions."""
+        name, pre, post = args
+        strategy = job_owner.connectivity[name]
+        # The strategy itself knows how its regions become collections of cells.
+        return strategy.connect(*strategy._get_connect_args_from_job(pre, post), **kwargs)

@@ -1,0 +1,1 @@
+"""Listeners: what shows or keeps the progress of a pool."""

@@ -1,0 +1,512 @@
+"""The job pool: where jobs are queued, executed and asked about."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from bsbpool import caching, exceptions, execution
+from bsbpool._core.engine import Engine
+from bsbpool.dependencies import DependencySets
+from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
+from bsbpool.progress import (
+    Bulletin,
+    Listener,
+    PoolJobAddedProgress,
+    PoolJobUpdateProgress,
+    PoolProgress,
+    PoolProgressReason,
+    PoolStatusProgress,
+)
+from bsbpool.scheduling import Schedulers
+from bsbpool.services.mpi import MPIService
+from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
+from bsbpool.workflow import Workflow
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+_OUTSIDE, _OPEN, _DONE, _CLOSED = "outside", "open", "done", "closed"
+
+
+class JobPool:
+    """Runs jobs with dependencies on the ranks of a communicator.
+
+    Every rank makes the pool, enters it and executes it. The main rank (0) queues
+    jobs; while it executes them the other ranks run them. With one rank the same
+    jobs run one after the other in this process.
+
+    Making a pool is collective over the owner's communicator; queueing is not.
+
+    Parameters
+    ----------
+    id : int
+        The id of the pool, the same on all ranks. Taken ids are replaced.
+    scaffold : object
+        The owner: what every job gets as its first argument, each rank its own.
+        Its `_comm` says which ranks take part; without one, all do.
+    fail_fast : bool
+        Whether the first failed job ends the run.
+    workflow : Workflow, optional
+        The work of which this pool is a phase.
+    comm : mpi4py.MPI.Comm, optional
+        The ranks that take part, when the owner does not say.
+
+    Examples
+    --------
+    >>> with JobPool(1, None) as pool:
+    ...     three = pool.queue(lambda owner: 3)
+    ...     later = pool.queue(lambda owner, x: x * x, (4,), deps=[three])
+    ...     results = pool.execute(return_results=True)
+    >>> list(results.values())
+    [3, 16]
+    """
+
+    _pools: ClassVar[dict[int, JobPool]] = {}
+    _pool_owners: ClassVar[dict[int, Any]] = {}
+    _tmp_folders: ClassVar[dict[int, tempfile.TemporaryDirectory[str]]] = {}
+    _given_ids: ClassVar[set[int]] = set()
+
+    def __init__(
+        self,
+        id: int,
+        scaffold: Any,
+        fail_fast: bool = False,
+        workflow: Workflow | None = None,
+        *,
+        comm: Any = None,
+    ) -> None:
+        self.id: int | None = self._take_id(id)
+        self._scaffold = scaffold
+        self._comm = execution.service_for(scaffold, comm)
+        self._fail_fast = bool(fail_fast)
+        self._workflow = workflow
+        self._status: PoolStatus | None = None
+        self._lock = threading.RLock()
+        self._engine = Engine(JOB_STATUSES)
+        self._job_queue: list[Job] = []
+        self._by_submitter: dict[int, list[Job]] = {}
+        self._sets = DependencySets(self)
+        self._needs = caching.Needs(self._engine)
+        self._bulletin = Bulletin()
+        self._schedulers = Schedulers(self)
+        self._failures: dict[Any, Exception] = {}
+        self._state = _OUTSIDE
+        self._mpipool: Any = None
+        self._buffer: Any = None
+        self._run = execution.prepare(self)
+
+    @classmethod
+    def _take_id(cls, id: int) -> int:
+        # Ids made from the clock repeat; two live pools must not share one.
+        taken = next(n for n in itertools.count(id) if n not in cls._given_ids)
+        cls._given_ids.add(taken)
+        return taken
+
+    # ------------------------------------------------------------ life cycle
+
+    def __enter__(self) -> JobPool:
+        if self._state is not _OUTSIDE:
+            raise exceptions.JobPoolContextError("A job pool can be entered once.")
+        assert self.id is not None
+        self._pools[self.id] = self
+        self._pool_owners[self.id] = self._scaffold
+        self._tmp_folders[self.id] = tempfile.TemporaryDirectory(prefix="bsbpool-")
+        self._state = _OPEN
+        try:
+            self._bulletin.enter()
+            self.change_status(PoolStatus.SCHEDULING)
+            self.notify()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        assert self.id is not None
+        self._schedulers.stop()
+        try:
+            self._run.leave()
+            self._bulletin.exit(*error)
+        finally:
+            self._state = _CLOSED
+            self._pools.pop(self.id, None)
+            self._pool_owners.pop(self.id, None)
+            self._given_ids.discard(self.id)
+            folder = self._tmp_folders.pop(self.id, None)
+            if folder is not None:
+                folder.cleanup()
+            self.id = None
+
+    # ------------------------------------------------------------ asking
+
+    @property
+    def workflow(self) -> Workflow | None:
+        """The work of which this pool is a phase."""
+        return self._workflow
+
+    @property
+    def status(self) -> PoolStatus | None:
+        """What the pool is doing; None before its ``with`` block."""
+        return self._status
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs in the order of queueing, as a new list; empty after the ``with`` block."""
+        return [] if self._state is _CLOSED else list(self._job_queue)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether other ranks run the jobs."""
+        return self._run.parallel
+
+    @property
+    def owner(self) -> Any:
+        """What jobs get as their first argument on this rank."""
+        return self._scaffold
+
+    @property
+    def scheduling(self) -> bool:
+        """Whether a thread of `schedule` still runs."""
+        return self._schedulers.alive
+
+    def is_main(self) -> bool:
+        """Whether this rank is the one that schedules."""
+        return self._comm.get_rank() == 0
+
+    @classmethod
+    def get_owner(cls, id: int) -> Any:
+        """Return the owner of the open pool `id`; KeyError when there is none."""
+        return cls._pool_owners[id]
+
+    @classmethod
+    def get_tmp_folder(cls, id: int) -> str:
+        """Return the folder of the open pool `id` that is removed with it."""
+        return cls._tmp_folders[id].name
+
+    def get_submissions_of(self, submitter: Any) -> list[Job]:
+        """Return the jobs that were queued by this very object."""
+        return list(self._by_submitter.get(id(submitter), ()))
+
+    # ------------------------------------------------------------ queueing
+
+    def queue(
+        self,
+        f: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        deps: Iterable[Job] | None = None,
+        **context: Any,
+    ) -> FunctionJob:
+        """Queue a call of ``f(owner, *args, **kwargs)``.
+
+        Parameters
+        ----------
+        f : callable
+            What to call. Lambdas and functions inside functions are fine.
+        args : iterable, optional
+            Positional arguments after the owner.
+        kwargs : mapping, optional
+            Keyword arguments.
+        deps : iterable of Job, optional
+            Jobs of this pool that must succeed first.
+        **context
+            What to remember of the job (`submitter=`, or anything); also
+            `cache_items=`, the cached functions, nodes or ids that the job needs.
+
+        Returns
+        -------
+        FunctionJob
+            The handle of the job.
+
+        Raises
+        ------
+        TypeError
+            When an argument is not of its kind.
+        JobPoolError
+            When a dependency is not a job of this pool, or the pool is closed.
+        """
+        if not callable(f):
+            raise TypeError(f"f: {f!r} cannot be called; give a function and its args apart")
+        if isinstance(args, str | bytes) or not isinstance(args or (), Iterable):
+            raise TypeError(f"args: {args!r} is no list of arguments; for a single one give (x,)")
+        if not isinstance({} if kwargs is None else kwargs, Mapping):
+            raise TypeError(f"kwargs: {kwargs!r} is not a mapping of names to values")
+        job = FunctionJob(
+            self, f, () if args is None else tuple(args), dict(kwargs or {}), deps, **context
+        )
+        return self.put(job)
+
+    def submit(
+        self, f: Callable[..., Any], *args: Any, deps: Iterable[Job] | None = None, **kwargs: Any
+    ) -> FunctionJob:
+        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
+        return self.queue(f, args, kwargs, deps)
+
+    def queue_placement(
+        self, strategy: Any, chunk: Any, deps: Iterable[Job] | None = None
+    ) -> PlacementJob:
+        """Queue the placement of one chunk by a strategy of the owner."""
+        return self.put(PlacementJob(self, strategy, chunk, deps))
+
+    def queue_connectivity(
+        self, strategy: Any, pre_roi: Any, post_roi: Any, deps: Iterable[Job] | None = None
+    ) -> ConnectivityJob:
+        """Queue the connection of two regions of interest by a strategy of the owner."""
+        return self.put(ConnectivityJob(self, strategy, pre_roi, post_roi, deps))
+
+    def put(self, job: AnyJob) -> AnyJob:
+        """Put a job, of any subclass of `Job`, into the pool that it was made for.
+
+        Raises
+        ------
+        JobPoolError
+            When a dependency is not a job of this pool, or the pool is closed.
+        """
+        if self._state in (_DONE, _CLOSED):
+            raise exceptions.JobPoolError("No job pool available for job submission.")
+        self._schedulers.check_stopped()
+        with self._lock:
+            ids, join = self._sets.of(job._deps)
+            cache_set = self._needs.set_of(job._cache_items)
+            if self._bulletin.listeners:
+                self._collect()  # so that records stay in the order of the events
+                self._bulletin.post(PoolJobAddedProgress(self, job))
+            job._id = self._engine.submit(ids, join, cache_set)
+            self._job_queue.append(job)
+            self._by_submitter.setdefault(id(job.submitter), []).append(job)
+        self._run.wake()
+        return job
+
+    _put = put
+
+    def schedule(
+        self, nodes: Iterable[Any], scheduler: Callable[[Any], Any] | None = None
+    ) -> None:
+        """Let nodes queue their jobs, in a thread of its own; returns at once.
+
+        A node that raises, and the nodes that depend on it by `depends_on`, are
+        reported when the pool has executed; the others go on.
+
+        Parameters
+        ----------
+        nodes : iterable
+            What to schedule, in order.
+        scheduler : callable, optional
+            Called with each node; by default ``node.queue(pool)``.
+        """
+        self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
+
+    # ------------------------------------------------------------ executing
+
+    def execute(self, return_results: bool = False) -> dict[Job, Any] | None:
+        """Run the jobs; returns when all have ended. Collective.
+
+        Parameters
+        ----------
+        return_results : bool
+            Whether to return what the successful jobs returned.
+
+        Returns
+        -------
+        dict of Job to object, or None
+            The results in the order of queueing; empty on the other ranks.
+
+        Raises
+        ------
+        JobPoolContextError
+            Outside of the ``with`` block, or the second time.
+        WorkflowError
+            When jobs failed or could not be scheduled, on all ranks.
+        """
+        if self._state in (_OUTSIDE, _CLOSED):
+            raise exceptions.JobPoolContextError("Job pools must use a context manager.")
+        if self._state is _DONE:
+            raise exceptions.JobPoolContextError(
+                "This pool has been executed; open another one for more jobs."
+            )
+        try:
+            self._run.execute()
+        finally:
+            self._state = _DONE
+            self._schedulers.stop()
+        if not return_results:
+            return None
+        return {job: job.result for job in self._job_queue if job.status is JobStatus.SUCCESS}
+
+    def _run_here(self, job: Job) -> None:
+        self._engine.begin(job._id)
+        self._run.perform(job)
+
+    def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
+        if job._id is None:
+            raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+        if status is JobStatus.SUCCESS:
+            job._value, job._packed, job._has_result = outcome, None, True
+        else:
+            self._fail(job, outcome)
+        if self._engine.status(job._id) is not JobStatus.RUNNING:
+            self._engine.begin(job._id)
+        self._engine.finish(job._id, JOB_STATUSES.index(status))
+        self._collect()
+
+    def _cancel(self, job: Job, error: BaseException) -> JobStatus:
+        if job._id is None:
+            raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+        with self._lock:
+            before: JobStatus = self._engine.cancel(job._id)
+            if before not in FINISHED:
+                job._error = error
+        self._collect()
+        self._run.wake()
+        return before
+
+    # ------------------------------------------------------------ telling
+
+    def add_listener(self, listener: Listener, max_wait: float | None = None) -> None:
+        """Have `listener(progress)` called with what happens in the pool.
+
+        Parameters
+        ----------
+        listener : callable
+            Called on the main rank, in the thread that executes the pool. When it
+            returns something true for the failure of a job, the failure counts as
+            handled and is not raised. A context manager is entered and left with
+            the pool.
+        max_wait : float, optional
+            Seconds without news after which it is called all the same.
+        """
+        if not callable(listener):
+            raise TypeError(f"listener: {listener!r} cannot be called")
+        self._bulletin.add(listener, max_wait)
+        if self.is_main():
+            self._engine.watch_all()
+
+    def add_notification(self, notification: PoolProgress) -> None:
+        """Have a record delivered with the next `notify`."""
+        self._bulletin.post(notification)
+
+    def ping(self) -> None:
+        """Have the listeners called though nothing happened."""
+        self.add_notification(PoolProgress(self, PoolProgressReason.MAX_TIMEOUT_PING))
+
+    def notify(self) -> None:
+        """Deliver what has happened to the listeners.
+
+        Raises
+        ------
+        WorkflowError
+            In a pool that fails fast, when a failure was not handled.
+        """
+        self._collect()
+        if self._bulletin.waiting:
+            self._bulletin.deliver(self._handled)
+        if self._fail_fast:
+            self.raise_unhandled()
+
+    def change_status(self, status: PoolStatus) -> None:
+        """Set what the pool is doing and tell it with the next `notify`."""
+        old, self._status = self._status, status
+        self._collect()
+        self.add_notification(PoolStatusProgress(self, old))
+
+    def raise_unhandled(self) -> None:
+        """Raise the failures that no listener handled, if there are any.
+
+        Raises
+        ------
+        WorkflowError
+            With one `JobErroredError` or `JobSchedulingError` for each.
+        """
+        if self._failures:
+            errors, self._failures = list(self._failures.values()), {}
+            raise exceptions.WorkflowError("Your workflow encountered errors.", errors)
+
+    def _handled(self, record: PoolProgress) -> None:
+        if isinstance(record, PoolJobUpdateProgress) and record.status is JobStatus.FAILED:
+            self._failures.pop(record.job, None)
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        """Keep the error of a job that is about to become FAILED."""
+        job._error = error
+        failure = exceptions.JobErroredError(f"{job} failed", error)
+        failure.__cause__ = error
+        self._failures[job] = failure
+
+    def _on_completion(self, job: Job, callback: Callable[[Job], Any]) -> None:
+        with self._lock:
+            watched = job._id is not None and self._engine.watch(job._id) not in FINISHED
+            if watched or job._id is None:
+                job._callbacks.append(callback)
+                return
+        callback(job)
+
+    def _collect(self) -> None:
+        """Turn the changes of the core into records, and call the jobs' callbacks."""
+        callbacks: list[tuple[Callable[[Job], Any], Job]] = []
+        with self._lock:
+            for number, old, new in self._engine.take_changes():
+                job = self._job_queue[number]
+                if self._bulletin.listeners:
+                    self._bulletin.post(PoolJobUpdateProgress(self, job, old, new))
+                if job._callbacks and new in FINISHED:
+                    callbacks += [(callback, job) for callback in job._callbacks]
+                    job._callbacks = []
+        for callback, job in callbacks:
+            callback(job)
+
+    # ------------------------------------------------------------ for those used to bsb
+
+    def get_required_cache_items(self) -> set[int]:
+        """Return the ids of the cache items that an unfinished job needs (main rank)."""
+        return {caching.visible_id(token) for token in self._engine.needed_items}
+
+    def _read_required_cache_items(self) -> Any:
+        return caching.RequiredItems(self._run.needed_tokens())
+
+    @property
+    def _cache_window(self) -> CacheWindow:
+        return CacheWindow(self)
+
+    @property
+    def _cache_buffer(self) -> Any:
+        if self._buffer is None:
+            import numpy
+
+            self._buffer = numpy.zeros(1000, dtype=numpy.uint64)
+        return self._buffer
+
+    @property
+    def _max_wait(self) -> float:
+        return self._bulletin.max_wait
+
+    @property
+    def _listeners(self) -> list[Listener]:
+        return self._bulletin.listeners
+
+    @property
+    def _unhandled_errors(self) -> list[Exception]:
+        return list(self._failures.values())
+
+
+class CacheWindow:
+    """The RMA window of bsb's pool as far as callers use it; nothing is remote here."""
+
+    def __init__(self, pool: JobPool) -> None:
+        self._pool = pool
+
+    def Lock(self, rank: int) -> None:
+        """Do nothing."""
+
+    def Unlock(self, rank: int) -> None:
+        """Do nothing."""
+
+    def Get(self, bufspec: Any, rank: int) -> None:
+        """Fill the buffer with the ids that are required, and zeros."""
+        buffer = bufspec[0]
+        ids = [caching.visible_id(token) for token in self._pool._run.needed_tokens()]
+        buffer[:] = 0
+        buffer[: len(ids)] = ids[: len(buffer)]

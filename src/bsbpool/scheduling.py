@@ -1,0 +1,102 @@
+"""Threads in which nodes queue their jobs while others already run."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+
+if TYPE_CHECKING:
+    from bsbpool.pool import JobPool
+
+
+class SchedulerStopped(BaseException):
+    """Raised inside a scheduler that queues a job after its run ended."""
+
+
+class Schedulers:
+    """The scheduler threads of a pool.
+
+    They are daemons, and they stop at the next node or the next job that they
+    queue once the run has ended: an abort must not wait for them.
+    """
+
+    def __init__(self, pool: JobPool) -> None:
+        self._pool = pool
+        self._threads: list[threading.Thread] = []
+        self._failed: list[Any] = []
+        self._stopped = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether a thread still schedules."""
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        return bool(self._threads)
+
+    def start(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
+        """Schedule the nodes in a new thread, in a copy of the caller's context."""
+        thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._schedule, nodes, scheduler),
+            name="bsbpool-scheduler",
+            daemon=True,
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def stop(self) -> None:
+        """Let the threads end as soon as they can."""
+        self._stopped = True
+
+    def check_stopped(self) -> None:
+        """Leave the calling thread if it is a scheduler of a run that has ended."""
+        if self._stopped and threading.current_thread() in self._threads:
+            raise SchedulerStopped
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the threads; return whether all have ended."""
+        threads = list(self._threads)
+        if threads:
+            threads[0].join(seconds)
+        return not self.alive
+
+    def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
+        try:
+            for node in nodes:
+                if self._stopped:
+                    return
+                self._schedule_one(node, scheduler)
+        except SchedulerStopped:
+            pass
+        finally:
+            self._pool._run.wake()
+
+    def _schedule_one(self, node: Any, scheduler: Callable[[Any], Any]) -> None:
+        try:
+            broken = [
+                dep
+                for dep in getattr(node, "depends_on", None) or ()
+                if any(dep is failed for failed in self._failed)
+            ]
+            if broken:
+                raise exceptions.JobSchedulingError(f"Depends on {broken}, whom failed.")
+            scheduler(node)
+        except SchedulerStopped:
+            raise
+        except BaseException as error:
+            name = node.get_node_name() if hasattr(node, "get_node_name") else str(node)
+            failure = exceptions.JobSchedulingError(f"{name} failed to schedule its jobs.")
+            failure.__cause__ = error
+            self._failed.append(node)
+            with self._pool._lock:
+                self._pool._failures[_Key(node)] = failure
+
+
+class _Key:
+    """A node as a key by identity: nodes may compare or hash as they like."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node

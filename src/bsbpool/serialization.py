@@ -1,0 +1,154 @@
+"""Objects into bytes: by reference first, by value only where needed.
+
+A function or class that its module gives back by name travels as that name. Only
+what cannot be found so (lambdas, functions inside functions) travels by value,
+with cloudpickle. Large buffers (arrays) are not copied into the pickle but
+listed beside it, to travel on their own.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from bsbpool.exceptions import RemoteError, WorkerTraceback
+
+OUT_OF_BAND = 32 * 1024
+"""Buffers from this many bytes on travel out of band."""
+MOST_BUFFERS = 1_000
+"""Further buffers of one object stay in the pickle."""
+
+Parcel = tuple[bytes, list[memoryview]]
+
+
+def dumps(obj: Any) -> Parcel:
+    """Pickle an object.
+
+    Returns
+    -------
+    payload : bytes
+        The pickle.
+    buffers : list of memoryview
+        Contiguous bytes that `loads` needs beside it.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling raises: PicklingError, TypeError, AttributeError, ...
+    """
+    buffers: list[memoryview] = []
+    try:
+        return pickle.dumps(obj, 5, buffer_callback=_collector(buffers)), buffers
+    except (pickle.PicklingError, AttributeError, TypeError):
+        # Something has no name to travel by. Costs a second try, but only then.
+        return _dumps_by_value(obj)
+
+
+def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
+    """Make an object from what `dumps` returned."""
+    return pickle.loads(payload, buffers=buffers)
+
+
+def _collector(buffers: list[memoryview]) -> Any:
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        if len(buffers) >= MOST_BUFFERS:
+            return True
+        try:
+            view = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if view.nbytes < OUT_OF_BAND:
+            return True
+        buffers.append(view)
+        return False
+
+    return keep_in_band
+
+
+def _dumps_by_value(obj: Any) -> Parcel:
+    buffers: list[memoryview] = []
+    file = io.BytesIO()
+    _pickler_class()(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
+    return file.getvalue(), buffers
+
+
+def _pickler_class() -> type:
+    global _PICKLER
+    if _PICKLER is None:
+        import cloudpickle
+
+        class Pickler(cloudpickle.Pickler):
+            """By value what has no name, and nothing else."""
+
+            def reducer_override(self, obj: Any) -> Any:
+                if is_importable(obj):
+                    return NotImplemented
+                return super().reducer_override(obj)
+
+        _PICKLER = Pickler
+    return _PICKLER
+
+
+_PICKLER: type | None = None
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether an object's module gives it back by its name."""
+    name = getattr(obj, "__qualname__", None)
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if name is None or module is None:
+        return False
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
+    """Pickle an error with its traceback as text, whatever the error is made of."""
+    text = "".join(traceback.format_exception(error))
+    cause = WorkerTraceback(rank, job, text)
+    for candidate in (error, _Rebuild.of(error)):
+        try:
+            parcel = dumps((candidate, cause))
+            loads(*parcel)  # an error with a signature of its own fails only here
+            return parcel
+        except Exception:  # noqa: S112
+            continue
+    return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
+
+
+def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
+    """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
+    error, cause = loads(payload, buffers)
+    error = error.build() if isinstance(error, _Rebuild) else error
+    error.__cause__ = cause
+    return error  # type: ignore[no-any-return]
+
+
+class _Rebuild:
+    """An error taken apart, to be made again without its ``__init__``."""
+
+    def __init__(self, kind: type, args: tuple[Any, ...], state: dict[str, Any]) -> None:
+        self.kind, self.args, self.state = kind, args, state
+
+    @classmethod
+    def of(cls, error: BaseException) -> _Rebuild:
+        return cls(type(error), error.args, dict(error.__dict__))
+
+    def build(self) -> BaseException:
+        error: BaseException = self.kind.__new__(self.kind, *self.args)
+        error.args = self.args
+        error.__dict__.update(self.state)
+        return error
+
+
+def _safe_str(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"<its str() raised {type(broken).__name__}>"

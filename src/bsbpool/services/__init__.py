@@ -1,0 +1,57 @@
+"""The services that a workflow finds by name: `MPI`, `MPILock`, `JobPool` and your own.
+
+Nothing is started by importing this package; a service is made when it is first
+asked for. A name that nobody registered gives an object that raises when used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.caching import pool_cache
+    from bsbpool.exceptions import WorkflowError
+    from bsbpool.pool import JobPool
+
+    MPI: Any
+    MPILock: Any
+
+__all__ = ["MPI", "JobPool", "MPILock", "WorkflowError", "pool_cache", "register_service"]
+
+
+def register_service(attr: str, provider: Any) -> None:
+    """Make `provider` the service of a name, in place of what had the name before.
+
+    Examples
+    --------
+    >>> from bsbpool import services
+    >>> services.register_service("Clock", 12)
+    >>> services.Clock
+    12
+    """
+    globals()[attr] = provider
+
+
+def _make(attr: str) -> Any:
+    if attr == "MPI":
+        from bsbpool.services.mpi import MPIService
+
+        return MPIService()
+    if attr == "MPILock":
+        from bsbpool.services.mpilock import MPILockModule
+
+        return MPILockModule("mpilock")
+    from bsbpool.services import pool
+
+    return getattr(pool, attr)
+
+
+def __getattr__(attr: str) -> Any:
+    if attr.startswith("__"):
+        raise AttributeError(attr)
+    if attr in __all__:
+        register_service(attr, _make(attr))
+        return globals()[attr]
+    from bsbpool.services._util import ErrorModule
+
+    return ErrorModule(f"{attr} is not a registered service.")

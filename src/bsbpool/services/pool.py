@@ -1,0 +1,93 @@
+"""The names of `bsb.services.pool`, where code written for it looks for them.
+
+Everything is made elsewhere. The pool looks `free_stale_pool_cache` up here when
+it needs it, so that who replaces it here is heard.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bsbpool.caching import CacheId, free_stale_pool_cache, get_node_cache_items, pool_cache
+from bsbpool.exceptions import (
+    JobCancelledError,
+    JobErroredError,
+    JobPoolContextError,
+    JobPoolError,
+    JobSchedulingError,
+    WorkflowError,
+)
+from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob, SubmissionContext
+from bsbpool.pool import JobPool
+from bsbpool.progress import (
+    PoolJobAddedProgress,
+    PoolJobUpdateProgress,
+    PoolProgress,
+    PoolProgressReason,
+    PoolStatusProgress,
+)
+from bsbpool.services._util import ErrorModule, MockModule
+from bsbpool.status import JobStatus, PoolStatus
+from bsbpool.workflow import Workflow
+
+__all__ = [
+    "ConnectivityJob",
+    "ErrorModule",
+    "FunctionJob",
+    "Job",
+    "JobCancelledError",
+    "JobErroredError",
+    "JobPool",
+    "JobPoolContextError",
+    "JobPoolError",
+    "JobSchedulingError",
+    "JobStatus",
+    "MockModule",
+    "PlacementJob",
+    "PoolJobAddedProgress",
+    "PoolJobUpdateProgress",
+    "PoolProgress",
+    "PoolProgressReason",
+    "PoolStatus",
+    "PoolStatusProgress",
+    "SubmissionContext",
+    "Workflow",
+    "WorkflowError",
+    "dispatcher",
+    "free_stale_pool_cache",
+    "get_node_cache_items",
+    "pool_cache",
+]
+
+
+def dispatcher(pool_id: int, job_args: tuple[str, Any, Any]) -> Any:
+    """Run what `Job.serialize` returned, for the owner of an open pool on this rank."""
+    name, args, kwargs = job_args
+    return globals()[name].execute(JobPool.get_owner(pool_id), args, kwargs)
+
+
+def _cache_hash(string: str) -> int:
+    return CacheId(string)
+
+
+class _MissingMPIExecutor:
+    """bsb's executor, which bsbpool does not have."""
+
+    def __getattr__(self, attr: str) -> Any:
+        from bsbpool import exceptions
+
+        raise exceptions.DependencyError(
+            "This is not a public interface. Use `.services.JobPool` instead."
+        )
+
+
+class _MPIPoolModule(MockModule):
+    @property
+    def MPIExecutor(self) -> Any:
+        return _MissingMPIExecutor()
+
+    def enable_serde_logging(self) -> None:
+        pass
+
+
+_MPIPool: Any = object.__new__(_MPIPoolModule)

@@ -1,0 +1,49 @@
+"""The phases of a longer work of which a pool runs one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Workflow:
+    """Names the phases of a work and says which one is under way.
+
+    Parameters
+    ----------
+    phases : iterable of str
+        The names in order.
+
+    Examples
+    --------
+    >>> workflow = Workflow(["placement", "connectivity"])
+    >>> workflow.phase
+    'placement'
+    >>> workflow.next_phase()
+    'connectivity'
+    >>> workflow.next_phase(), workflow.finished
+    ('finished', True)
+    """
+
+    def __init__(self, phases: Iterable[str]) -> None:
+        self._phases = list(phases)
+        self._at = 0
+
+    @property
+    def phases(self) -> list[str]:
+        """The names of all phases, in order."""
+        return list(self._phases)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last phase is over."""
+        return self._at >= len(self._phases)
+
+    @property
+    def phase(self) -> str:
+        """The name of the present phase, ``"finished"`` after the last."""
+        return "finished" if self.finished else self._phases[self._at]
+
+    def next_phase(self) -> str:
+        """Go to the next phase and return its name."""
+        self._at = min(self._at + 1, len(self._phases))
+        return self.phase
