@@ -370,7 +370,8 @@ class Needs:
             return -1
         tokens = tuple(map(token_of, item_ids(needs)))
         if tokens not in self._sets:
-            self._sets[tokens] = self._engine.cache_set(map(self._item, dict.fromkeys(tokens)))
+            numbers = [self._item(token) for token in dict.fromkeys(tokens)]
+            self._sets[tokens] = self._engine.cache_set(numbers)
         return self._sets[tokens]
 
     def _item(self, token: int) -> int:

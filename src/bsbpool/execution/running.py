@@ -15,7 +15,7 @@ class Running:
     inside_job : int
         How many jobs are being run, one inside the other.
     surroundings : list of callable
-        Each makes a context manager that every job runs in.
+        Each makes a context manager that every job from another rank runs in.
     """
 
     def __init__(self) -> None:
@@ -26,14 +26,18 @@ class Running:
         """Call the function of a job."""
         self.inside_job += 1
         try:
-            if not self.surroundings:
-                return f(*args, **kwargs)
-            with ExitStack() as stack:
-                for surrounding in self.surroundings:
-                    stack.enter_context(surrounding())
-                return f(*args, **kwargs)
+            return f(*args, **kwargs)
         finally:
             self.inside_job -= 1
+
+    def call_surrounded(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the function of a job that another rank sent."""
+        if not self.surroundings:
+            return self.call(f, *args, **kwargs)
+        with ExitStack() as stack:
+            for surrounding in self.surroundings:
+                stack.enter_context(surrounding())
+            return self.call(f, *args, **kwargs)
 
 
 running = Running()

@@ -94,9 +94,9 @@ class WorkerRun:
         try:
             args, kwargs = loads(payload, buffers)
             if mode == EXECUTE:
-                value = running.call(f.execute, self._pool.owner, args, kwargs)
+                value = running.call_surrounded(f.execute, self._pool.owner, args, kwargs)
             else:
-                value = running.call(f, self._pool.owner, *args, **kwargs)
+                value = running.call_surrounded(f, self._pool.owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
             return OK, *self._pack(value)

@@ -1,0 +1,37 @@
+"""The `bsbpool` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from bsbpool import __version__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bsb"]:
+        return _bsb(arguments[1:])
+    parser = argparse.ArgumentParser(prog="bsbpool", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"bsbpool {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands.add_parser("bsb", help="bsb's own command, with its jobs run by bsbpool")
+    parser.parse_args(arguments)
+    return 0
+
+
+def _bsb(arguments: list[str]) -> int:
+    from bsbpool.integrations import bsb as adapter
+
+    adapter.install()
+    from bsb.cli import handle_cli
+
+    sys.argv = ["bsb", *arguments]
+    handle_cli()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,144 @@
+"""Makes an installed, unmodified bsb-core 8 run its jobs on this pool.
+
+::
+
+    from bsbpool.integrations import bsb as adapter
+    adapter.install()          # before bsb is used
+    from bsb import Scaffold
+
+bsb binds the names of its services when its modules are imported. So `install`
+puts bsbpool's modules in the place of `bsb.services` and the modules below it,
+before anything of bsb has looked there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from bsbpool import exceptions
+from bsbpool.execution.running import running
+
+MODULES = ("", ".mpi", ".mpilock", ".pool", "._util", "._pool_listeners")
+"""Below `bsb.services`, and of the same names below `bsbpool.services`."""
+
+ERRORS = (
+    "DependencyError",
+    "JobPoolError",
+    "JobCancelledError",
+    "JobPoolContextError",
+    "JobSchedulingError",
+)
+
+_replaced: dict[str, Any] = {}
+
+
+def install() -> None:
+    """Put bsbpool in the place of bsb's services. Calling it again does nothing.
+
+    Every rank must call it. It also lets mpi4py send lambdas and errors with
+    their tracebacks, as bsb's own pool does, where `dill` and `tblib` are installed.
+
+    Raises
+    ------
+    DependencyError
+        When bsb-core 8 is not installed.
+    RuntimeError
+        When modules of bsb were imported before that already use its own services.
+    """
+    if is_installed():
+        return
+    try:
+        import bsb
+    except ImportError as error:
+        raise exceptions.DependencyError(
+            "bsb-core is not installed; get it with `pip install bsbpool[bsb]`"
+        ) from error
+    _check_version()
+    _check_not_too_late()
+    _join_errors()
+    for name in MODULES:
+        sys.modules[f"bsb.services{name}"] = importlib.import_module(f"bsbpool.services{name}")
+    bsb.services = sys.modules["bsb.services"]
+    running.surroundings.append(_local_tracing)
+    _teach_mpi4py()
+
+
+def uninstall() -> None:
+    """Give bsb its own services back, for the modules of bsb that are imported from now on."""
+    if not is_installed():
+        return
+    for name in MODULES:
+        del sys.modules[f"bsb.services{name}"]
+    sys.modules["bsb"].__dict__.pop("services", None)
+    running.surroundings.remove(_local_tracing)
+    for name in ERRORS:
+        setattr(exceptions, name, _replaced.pop(name))
+    if "pickle" in _replaced:
+        _replaced.pop("pickle").__init__()  # mpi4py's own functions again
+
+
+def is_installed() -> bool:
+    """Whether bsb's services are bsbpool's."""
+    return sys.modules.get("bsb.services") is importlib.import_module("bsbpool.services")
+
+
+def _check_version() -> None:
+    from importlib.metadata import version
+
+    found = version("bsb-core")
+    if found.split(".")[0] != "8":
+        raise exceptions.DependencyError(
+            f"bsbpool replaces the services of bsb-core 8; bsb-core {found} is installed"
+        )
+
+
+def _check_not_too_late() -> None:
+    early = sorted(name for name in sys.modules if name.startswith("bsb.services"))
+    if early:
+        raise RuntimeError(
+            "bsb was imported before bsbpool could take its place (found: "
+            f"{', '.join(early)}). Call bsbpool.integrations.bsb.install() at the top of the "
+            "program, before anything is imported from bsb, or start it with `bsbpool bsb ...`."
+        )
+
+
+def _join_errors() -> None:
+    """Raise errors that are bsb's and bsbpool's at once."""
+    theirs = importlib.import_module("bsb.exceptions")
+    for name in ERRORS:
+        own = getattr(exceptions, name)
+        joined_parent = getattr(exceptions, own.__base__.__name__, None)
+        bases = [getattr(theirs, name), own]
+        if joined_parent is not None and joined_parent is not own.__base__:
+            bases.append(joined_parent)
+        both = type(name, tuple(bases), {"__module__": __name__, "__doc__": own.__doc__})
+        _replaced[name] = own
+        globals()[name] = both  # where pickle finds it
+        setattr(exceptions, name, both)
+
+
+def _local_tracing() -> AbstractContextManager[Any]:
+    """Keep the spans of a job on its rank: sharing them is collective in bsb's tracer."""
+    try:
+        from bsb_otel.tracer import local_tracing
+    except ImportError:
+        return nullcontext()
+    return local_tracing()  # type: ignore[no-any-return]
+
+
+def _teach_mpi4py() -> None:
+    try:
+        from mpi4py import MPI
+    except ImportError:
+        return
+    try:
+        import dill
+        import tblib.pickling_support
+    except ImportError:
+        return
+    _replaced["pickle"] = MPI.pickle
+    MPI.pickle.__init__(dill.dumps, dill.loads)
+    tblib.pickling_support.install()

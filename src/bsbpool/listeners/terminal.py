@@ -1,0 +1,132 @@
+"""Progress on a terminal, or as lines where there is none."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+from bsbpool.listeners.base import Listener
+from bsbpool.listeners.tally import PoolTally
+from bsbpool.progress import PoolJobUpdateProgress, PoolProgress, PoolStatusProgress
+from bsbpool.status import FINISHED, JobStatus, PoolStatus
+
+SECONDS_A_LINE = 5.0
+
+
+class NonTTYTerminalListener(Listener):
+    """Prints a line when a job starts or ends, and when the pool changes."""
+
+    def __call__(self, progress: PoolProgress) -> None:
+        """Print a record."""
+        if isinstance(progress, PoolStatusProgress):
+            self._print(f"{progress.status}", progress)
+        elif isinstance(progress, PoolJobUpdateProgress) and (
+            progress.status in FINISHED or progress.status is JobStatus.RUNNING
+        ):
+            self._print(f"{progress.status} {progress.job.description}", progress)
+
+    def _print(self, text: str, progress: PoolProgress) -> None:
+        phase = f" [{progress.workflow.phase}]" if progress.workflow else ""
+        print(f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{phase} {text}", flush=True)
+
+
+class SummaryListener(Listener):
+    """Prints how many jobs have ended, every few seconds and at the end."""
+
+    def __init__(self, seconds: float = SECONDS_A_LINE) -> None:
+        self._tally = PoolTally()
+        self._seconds = seconds
+        self._next = time.monotonic() + seconds
+
+    def __call__(self, progress: PoolProgress) -> None:
+        """Count a record; print when it is time."""
+        self._tally(progress)
+        if progress.status is PoolStatus.CLOSING or time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._seconds
+            print(f"bsbpool: {self._tally}", file=sys.stderr, flush=True)
+
+
+class TTYTerminalListener(Listener):
+    """Shows a bar for each kind of job, with `rich`.
+
+    Parameters
+    ----------
+    fps : float
+        How often a second the bars are drawn.
+    """
+
+    MOST_BARS = 12
+
+    def __init__(self, fps: float = 25) -> None:
+        self._fps = fps
+        self._tally = PoolTally()
+        self._bars: dict[str, Any] = {}
+        self._progress: Any = None
+
+    def __enter__(self) -> TTYTerminalListener:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            Elapsed(),
+            auto_refresh=True,
+            refresh_per_second=self._fps,
+        )
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, progress: PoolProgress) -> None:
+        """Bring the bars up to date with a record."""
+        self._tally(progress)
+        if self._progress is None or not hasattr(progress, "job"):
+            return
+        name = str(progress.job.name)
+        if name not in self._bars and len(self._bars) >= self.MOST_BARS:
+            name = "others"
+        self._draw(name)
+
+    def _draw(self, name: str) -> None:
+        if name == "others":
+            tallies = [t for n, t in self._tally.by_name.items() if n not in self._bars]
+        else:
+            tallies = [self._tally.by_name[name]]
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(name, total=0, note="")
+        failed = sum(tally.counts[JobStatus.FAILED] for tally in tallies)
+        self._progress.update(
+            self._bars[name],
+            total=sum(tally.total for tally in tallies),
+            completed=sum(tally.finished for tally in tallies),
+            note=f"{failed} failed" if failed else "",
+        )
+
+
+def terminal_listener() -> tuple[Listener, float | None]:
+    """Return the listener that fits where standard error goes, and its pace."""
+    if sys.stderr.isatty() and _has_room() and _has_rich():
+        return TTYTerminalListener(), None
+    return SummaryListener(), SECONDS_A_LINE
+
+
+def _has_room() -> bool:
+    try:
+        return sum(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except OSError:
+        return False
+
+
+def _has_rich() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None
