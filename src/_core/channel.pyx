@@ -80,11 +80,16 @@ cdef class Channel:
         cdef double end = time.monotonic() + seconds
         while self.table.pending(self.table) and time.monotonic() < end:
             with nogil:
-                self.poll(0)  # no epoch is 0: whatever arrives is stashed or dropped
+                self.poll(0)
                 pause_wait(&self.pause)
             self.reap()
         pause_reset(&self.pause)
         return self.table.pending(self.table) == 0
+
+    def sweep(self):
+        """Drop what has arrived for epochs that have ended."""
+        self.poll(0)  # no epoch is 0: what is still wanted is kept for its epoch
+        self.check()
 
     def poke(self):
         """Wake whoever waits here, from any thread."""

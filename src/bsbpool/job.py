@@ -7,6 +7,7 @@ the core's; the handle only knows its number there.
 from __future__ import annotations
 
 import abc
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,8 @@ class SubmissionContext:
         """The chunks, as bsb's `chunklist` where bsb is in use; None when not given."""
         if self._chunks is None:
             return None
-        try:
-            from bsb.storage._chunks import chunklist
-        except ImportError:
-            return list(self._chunks)
-        return chunklist(self._chunks)
+        bsb_chunks = sys.modules.get("bsb.storage._chunks")
+        return list(self._chunks) if bsb_chunks is None else bsb_chunks.chunklist(self._chunks)
 
     @property
     def context(self) -> dict[str, Any]:
@@ -204,7 +202,7 @@ class Job(abc.ABC):
 
     def on_completion(self, cb: Callable[[Job], Any]) -> None:
         """Call ``cb(job)`` once the job has ended; now, when it has already."""
-        self._pool._on_completion(self, cb)
+        self._pool._reporter.on_completion(self, cb)
 
     def set_result(self, value: Any) -> None:
         """End the job with a result."""

@@ -11,19 +11,17 @@ from typing import Any, ClassVar, TypeVar
 
 from bsbpool import caching, exceptions, execution
 from bsbpool._core.engine import Engine
+from bsbpool.compat import PrivateNames
 from bsbpool.dependencies import DependencySets
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
-    Bulletin,
     Listener,
-    PoolJobAddedProgress,
-    PoolJobUpdateProgress,
     PoolProgress,
     PoolProgressReason,
     PoolStatusProgress,
 )
+from bsbpool.reporting import Reporter
 from bsbpool.scheduling import Schedulers
-from bsbpool.services.mpi import MPIService
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
 from bsbpool.workflow import Workflow
 
@@ -32,7 +30,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _OUTSIDE, _OPEN, _DONE, _CLOSED = "outside", "open", "done", "closed"
 
 
-class JobPool:
+class JobPool(PrivateNames):
     """Runs jobs with dependencies on the ranks of a communicator.
 
     Every rank makes the pool, enters it and executes it. The main rank (0) queues
@@ -91,12 +89,9 @@ class JobPool:
         self._by_submitter: dict[int, list[Job]] = {}
         self._sets = DependencySets(self)
         self._needs = caching.Needs(self._engine)
-        self._bulletin = Bulletin()
+        self._reporter = Reporter(self)
         self._schedulers = Schedulers(self)
-        self._failures: dict[Any, Exception] = {}
         self._state = _OUTSIDE
-        self._mpipool: Any = None
-        self._buffer: Any = None
         self._run = execution.prepare(self)
 
     @classmethod
@@ -117,7 +112,7 @@ class JobPool:
         self._tmp_folders[self.id] = tempfile.TemporaryDirectory(prefix="bsbpool-")
         self._state = _OPEN
         try:
-            self._bulletin.enter()
+            self._reporter.bulletin.enter()
             self.change_status(PoolStatus.SCHEDULING)
             self.notify()
         except BaseException:
@@ -130,7 +125,7 @@ class JobPool:
         self._schedulers.stop()
         try:
             self._run.leave()
-            self._bulletin.exit(*error)
+            self._reporter.bulletin.exit(*error)
         finally:
             self._state = _CLOSED
             self._pools.pop(self.id, None)
@@ -174,8 +169,8 @@ class JobPool:
         return self._schedulers.alive
 
     def is_main(self) -> bool:
-        """Whether this rank is the one that schedules."""
-        return self._comm.get_rank() == 0
+        """Whether this rank is the one that schedules; a pool inside a job has its rank alone."""
+        return not self.parallel or self._comm.get_rank() == 0
 
     @classmethod
     def get_owner(cls, id: int) -> Any:
@@ -272,10 +267,8 @@ class JobPool:
         with self._lock:
             ids, join = self._sets.of(job._deps)
             cache_set = self._needs.set_of(job._cache_items)
-            if self._bulletin.listeners:
-                self._collect()  # so that records stay in the order of the events
-                self._bulletin.post(PoolJobAddedProgress(self, job))
-            job._id = self._engine.submit(ids, join, cache_set)
+            self._reporter.added(job)
+            job._id = self._engine.submit(ids, join, cache_set, bool(job._callbacks))
             self._job_queue.append(job)
             self._by_submitter.setdefault(id(job.submitter), []).append(job)
         self._run.wake()
@@ -347,11 +340,11 @@ class JobPool:
         if status is JobStatus.SUCCESS:
             job._value, job._packed, job._has_result = outcome, None, True
         else:
-            self._fail(job, outcome)
+            self._reporter.failed(job, outcome)
         if self._engine.status(job._id) is not JobStatus.RUNNING:
             self._engine.begin(job._id)
         self._engine.finish(job._id, JOB_STATUSES.index(status))
-        self._collect()
+        self._reporter.call_back()
 
     def _cancel(self, job: Job, error: BaseException) -> JobStatus:
         if job._id is None:
@@ -360,7 +353,7 @@ class JobPool:
             before: JobStatus = self._engine.cancel(job._id)
             if before not in FINISHED:
                 job._error = error
-        self._collect()
+        self._reporter.call_back()
         self._run.wake()
         return before
 
@@ -381,13 +374,13 @@ class JobPool:
         """
         if not callable(listener):
             raise TypeError(f"listener: {listener!r} cannot be called")
-        self._bulletin.add(listener, max_wait)
+        self._reporter.bulletin.add(listener, max_wait)
         if self.is_main():
             self._engine.watch_all()
 
     def add_notification(self, notification: PoolProgress) -> None:
         """Have a record delivered with the next `notify`."""
-        self._bulletin.post(notification)
+        self._reporter.bulletin.post(notification)
 
     def ping(self) -> None:
         """Have the listeners called though nothing happened."""
@@ -401,16 +394,14 @@ class JobPool:
         WorkflowError
             In a pool that fails fast, when a failure was not handled.
         """
-        self._collect()
-        if self._bulletin.waiting:
-            self._bulletin.deliver(self._handled)
+        self._reporter.notify()
         if self._fail_fast:
             self.raise_unhandled()
 
     def change_status(self, status: PoolStatus) -> None:
         """Set what the pool is doing and tell it with the next `notify`."""
+        self._reporter.gather()
         old, self._status = self._status, status
-        self._collect()
         self.add_notification(PoolStatusProgress(self, old))
 
     def raise_unhandled(self) -> None:
@@ -421,92 +412,8 @@ class JobPool:
         WorkflowError
             With one `JobErroredError` or `JobSchedulingError` for each.
         """
-        if self._failures:
-            errors, self._failures = list(self._failures.values()), {}
-            raise exceptions.WorkflowError("Your workflow encountered errors.", errors)
-
-    def _handled(self, record: PoolProgress) -> None:
-        if isinstance(record, PoolJobUpdateProgress) and record.status is JobStatus.FAILED:
-            self._failures.pop(record.job, None)
-
-    def _fail(self, job: Job, error: BaseException) -> None:
-        """Keep the error of a job that is about to become FAILED."""
-        job._error = error
-        failure = exceptions.JobErroredError(f"{job} failed", error)
-        failure.__cause__ = error
-        self._failures[job] = failure
-
-    def _on_completion(self, job: Job, callback: Callable[[Job], Any]) -> None:
-        with self._lock:
-            watched = job._id is not None and self._engine.watch(job._id) not in FINISHED
-            if watched or job._id is None:
-                job._callbacks.append(callback)
-                return
-        callback(job)
-
-    def _collect(self) -> None:
-        """Turn the changes of the core into records, and call the jobs' callbacks."""
-        callbacks: list[tuple[Callable[[Job], Any], Job]] = []
-        with self._lock:
-            for number, old, new in self._engine.take_changes():
-                job = self._job_queue[number]
-                if self._bulletin.listeners:
-                    self._bulletin.post(PoolJobUpdateProgress(self, job, old, new))
-                if job._callbacks and new in FINISHED:
-                    callbacks += [(callback, job) for callback in job._callbacks]
-                    job._callbacks = []
-        for callback, job in callbacks:
-            callback(job)
-
-    # ------------------------------------------------------------ for those used to bsb
+        self._reporter.raise_unhandled()
 
     def get_required_cache_items(self) -> set[int]:
         """Return the ids of the cache items that an unfinished job needs (main rank)."""
         return {caching.visible_id(token) for token in self._engine.needed_items}
-
-    def _read_required_cache_items(self) -> Any:
-        return caching.RequiredItems(self._run.needed_tokens())
-
-    @property
-    def _cache_window(self) -> CacheWindow:
-        return CacheWindow(self)
-
-    @property
-    def _cache_buffer(self) -> Any:
-        if self._buffer is None:
-            import numpy
-
-            self._buffer = numpy.zeros(1000, dtype=numpy.uint64)
-        return self._buffer
-
-    @property
-    def _max_wait(self) -> float:
-        return self._bulletin.max_wait
-
-    @property
-    def _listeners(self) -> list[Listener]:
-        return self._bulletin.listeners
-
-    @property
-    def _unhandled_errors(self) -> list[Exception]:
-        return list(self._failures.values())
-
-
-class CacheWindow:
-    """The RMA window of bsb's pool as far as callers use it; nothing is remote here."""
-
-    def __init__(self, pool: JobPool) -> None:
-        self._pool = pool
-
-    def Lock(self, rank: int) -> None:
-        """Do nothing."""
-
-    def Unlock(self, rank: int) -> None:
-        """Do nothing."""
-
-    def Get(self, bufspec: Any, rank: int) -> None:
-        """Fill the buffer with the ids that are required, and zeros."""
-        buffer = bufspec[0]
-        ids = [caching.visible_id(token) for token in self._pool._run.needed_tokens()]
-        buffer[:] = 0
-        buffer[: len(ids)] = ids[: len(buffer)]

@@ -174,6 +174,11 @@ class Bulletin:
         if self.listeners:
             self.waiting.append(record)
 
+    def post_update(self, pool: JobPool, job: Job, old: JobStatus, new: JobStatus) -> None:
+        """Keep the record of a job's change for the next delivery."""
+        if self.listeners:
+            self.waiting.append(PoolJobUpdateProgress(pool, job, old, new))
+
     def deliver(self, handled: Callable[[PoolProgress], None]) -> None:
         """Tell all listeners all that waits.
 

@@ -87,16 +87,5 @@ class Schedulers:
         except SchedulerStopped:
             raise
         except BaseException as error:
-            name = node.get_node_name() if hasattr(node, "get_node_name") else str(node)
-            failure = exceptions.JobSchedulingError(f"{name} failed to schedule its jobs.")
-            failure.__cause__ = error
             self._failed.append(node)
-            with self._pool._lock:
-                self._pool._failures[_Key(node)] = failure
-
-
-class _Key:
-    """A node as a key by identity: nodes may compare or hash as they like."""
-
-    def __init__(self, node: Any) -> None:
-        self.node = node
+            self._pool._reporter.unscheduled(node, error)

@@ -56,7 +56,8 @@ class MainRun:
         except BaseException:
             self._stop(aborted=True)
             pool._engine.end()
-            pool._collect()
+            pool.change_status(PoolStatus.CLOSING)
+            pool._reporter.conclude()
             raise
         self._stop(aborted=False)
 
@@ -93,7 +94,7 @@ class MainRun:
             payload, buffers = dumps(arguments)
         except Exception as error:
             error.add_note(f"The function or the arguments of {job} cannot be pickled.")
-            self._pool._fail(job, error)
+            self._pool._reporter.failed(job, error)
             return None
         return function, 0, payload, buffers
 
@@ -117,7 +118,7 @@ class MainRun:
             job._packed = None if flags & NONE else (payload, buffers)
             job._has_result = True
             return
-        self._pool._fail(job, _error_of(job, payload, buffers))
+        self._pool._reporter.failed(job, _error_of(job, payload, buffers))
 
     def left(self, rank: int, reason: Any) -> None:
         """End the run: a rank does not serve any more, and its jobs are lost."""
@@ -130,20 +131,20 @@ class MainRun:
         pool = self._pool
         # In this order: what the last scheduler queued must be counted.
         scheduling = pool.scheduling
-        if pool._bulletin.listeners:
+        if pool._reporter.bulletin.listeners:
             self._pacer.ping_if_due()
         pool.notify()
         if scheduling:
             return False
         if pool._engine.unfinished == 0:
-            return not pool._bulletin.waiting
+            return not pool._reporter.bulletin.waiting
         if pool._engine.idle:
             raise exceptions.JobPoolError(deadlock_message(pool))
         return False
 
     def deadline(self) -> float:
         """Return when the next ping is due."""
-        return self._pacer.seconds if self._pool._bulletin.listeners else IDLE_SECONDS
+        return self._pacer.seconds if self._pool._reporter.bulletin.listeners else IDLE_SECONDS
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

@@ -53,7 +53,8 @@ class SerialRun:
             pool.raise_unhandled()
         except BaseException:
             pool._engine.end()
-            pool._collect()
+            pool.change_status(PoolStatus.CLOSING)
+            pool._reporter.conclude()
             raise
         finally:
             if self._helper is not None:
@@ -85,7 +86,7 @@ class SerialRun:
             number = pool._engine.take()
             if number is None:
                 break
-            if pool._bulletin.listeners:
+            if pool._reporter.bulletin.listeners:
                 pool.notify()  # RUNNING, before the job makes everybody wait
             self.perform(pool._job_queue[number])
         if pool._engine.unfinished:
@@ -106,7 +107,7 @@ class SerialRun:
         except BaseException as error:
             with pool._lock:
                 if job.status is JobStatus.RUNNING:
-                    pool._fail(job, error)
+                    pool._reporter.failed(job, error)
                 pool._engine.finish(job._id, FAILED)
         else:
             job._value, job._has_result = value, True
@@ -116,7 +117,7 @@ class SerialRun:
             self._cache.free(pool._engine.take_unneeded())
 
     def _call(self, call: Callable[[], Any]) -> Any:
-        if not self._pool._bulletin.paced:
+        if not self._pool._reporter.bulletin.paced:
             return call()
         if self._helper is None:
             self._helper = _Helper()

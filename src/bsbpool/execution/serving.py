@@ -61,8 +61,9 @@ class WorkerRun:
             )
 
     def leave(self) -> None:
-        """Take no more messages of this pool."""
+        """Take no more messages of this pool, and drop those that wait."""
         self._channel.close(self._epoch)
+        self._channel.sweep()
 
     def wake(self) -> None:
         """Do nothing: what is queued here does not run."""

@@ -1,0 +1,1 @@
+"""Measurements of bsbpool beside what else one could use: `python -m benches`."""

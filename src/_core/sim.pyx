@@ -1,0 +1,246 @@
+"""A network between endpoints of one process, for running the loops without MPI.
+
+Each rank has an inbox; the loops of different ranks may run in different
+threads. As with MPI, a message without parts has left as soon as it is sent,
+while one with parts is pending until the receiver looks: only then are the
+parts copied, so a sender that frees them early is found out.
+"""
+from bsbpool._core.transport cimport (
+    Transport,
+    message_free,
+    message_new,
+    message_t,
+    transport_t,
+)
+from bsbpool._core.wire cimport cursor_open, cursor_t
+from cpython.pythread cimport (
+    WAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+    PyThread_type_lock,
+)
+from cpython.ref cimport Py_DECREF
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+cdef enum:
+    NO_MEMORY = -100
+    MALFORMED = -101
+    UNKNOWN_RANK = -102
+
+ctypedef struct endpoint_t:
+    pipes_t *pipes
+    message_t *inbox  # oldest first; `peer` says who sent it
+    message_t *sent
+    int pending
+    int rank
+    int error
+
+ctypedef struct pipes_t:
+    PyThread_type_lock lock
+    endpoint_t *endpoints
+    int32_t n
+
+
+cdef void append(message_t **head, message_t *m) noexcept nogil:
+    while head[0] != NULL:
+        head = &head[0].next
+    m.next = NULL
+    head[0] = m
+
+
+cdef message_t *pop(message_t **head) noexcept nogil:
+    cdef message_t *m = head[0]
+    if m != NULL:
+        head[0] = m.next
+        m.next = NULL
+    return m
+
+
+cdef message_t *copied(message_t *m) noexcept nogil:
+    """Take the frame out of a message, and copies of its parts; NULL without memory."""
+    cdef message_t *copy = message_new(m.peer, m.n_parts)
+    cdef uint32_t i
+    if copy == NULL:
+        return NULL
+    for i in range(m.n_parts):
+        copy.parts[i].size = m.parts[i].size
+        copy.parts[i].data = malloc(m.parts[i].size + 1)
+        if copy.parts[i].data == NULL:
+            message_free(copy)
+            return NULL
+        memcpy(copy.parts[i].data, m.parts[i].data, m.parts[i].size)
+    copy.frame = m.frame
+    copy.frame_size = m.frame_size
+    m.frame = NULL
+    return copy
+
+
+# ------------------------------------------------------------------ the table
+
+cdef int pipe_send(transport_t *t, message_t *m) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef int target = m.peer
+    if not 0 <= target < e.pipes.n:
+        return UNKNOWN_RANK
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    m.peer = e.rank
+    append(&e.pipes.endpoints[target].inbox, m)
+    e.pending += m.n_parts > 0
+    PyThread_release_lock(e.pipes.lock)
+    return e.error
+
+
+cdef message_t *pipe_poll(transport_t *t, int *error) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef endpoint_t *sender
+    cdef message_t *m
+    cdef message_t *copy
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    m = pop(&e.inbox)
+    if m != NULL and m.n_parts:
+        sender = &e.pipes.endpoints[m.peer]
+        copy = copied(m)
+        if copy == NULL:
+            e.error = NO_MEMORY
+        sender.pending -= 1
+        append(&sender.sent, m)
+        m = copy
+    if e.error:
+        error[0] = e.error
+    PyThread_release_lock(e.pipes.lock)
+    return checked(m, error)
+
+
+cdef message_t *checked(message_t *m, int *error) noexcept nogil:
+    """Hand out whole frames only, as every transport does."""
+    cdef cursor_t cursor
+    if m == NULL or cursor_open(&cursor, m.frame, m.frame_size) == 0:
+        return m
+    error[0] = MALFORMED
+    message_free(m)
+    return NULL
+
+
+cdef message_t *pipe_sent(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef message_t *m
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    m = pop(&e.sent)
+    PyThread_release_lock(e.pipes.lock)
+    return m
+
+
+cdef int pipe_pending(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef int pending
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    pending = e.pending
+    PyThread_release_lock(e.pipes.lock)
+    return pending
+
+
+# ------------------------------------------------------------------ for Python
+
+cdef class PipeNetwork:
+    """Pipes between `n` ranks of this process.
+
+    Parameters
+    ----------
+    n : int
+        How many ranks there are.
+    """
+
+    cdef pipes_t pipes
+
+    def __cinit__(self, int32_t n):
+        cdef int32_t i
+        if n < 1:
+            raise ValueError("n: a network has at least one rank")
+        self.pipes.lock = PyThread_allocate_lock()
+        self.pipes.endpoints = <endpoint_t *>calloc(n, sizeof(endpoint_t))
+        if self.pipes.lock == NULL or self.pipes.endpoints == NULL:
+            raise MemoryError()
+        self.pipes.n = n
+        for i in range(n):
+            self.pipes.endpoints[i].pipes = &self.pipes
+            self.pipes.endpoints[i].rank = i
+
+    def __dealloc__(self):
+        cdef int32_t i
+        for i in range(self.pipes.n):
+            release(self.pipes.endpoints[i].inbox)
+            release(self.pipes.endpoints[i].sent)
+        free(self.pipes.endpoints)
+        if self.pipes.lock != NULL:
+            PyThread_free_lock(self.pipes.lock)
+
+    cdef endpoint_t *endpoint(self, int32_t rank) except NULL:
+        if not 0 <= rank < self.pipes.n:
+            raise IndexError(f"no rank {rank}")
+        return &self.pipes.endpoints[rank]
+
+    def transport(self, int32_t rank):
+        """Return the end of the network at `rank`, for one `Channel`."""
+        return PipeTransport(self, rank)
+
+    def waiting(self, int32_t rank):
+        """Return how many messages `rank` has not taken yet."""
+        cdef message_t *m
+        cdef int n = 0
+        cdef endpoint_t *e = self.endpoint(rank)
+        PyThread_acquire_lock(self.pipes.lock, WAIT_LOCK)
+        m = e.inbox
+        while m != NULL:
+            n += 1
+            m = m.next
+        PyThread_release_lock(self.pipes.lock)
+        return n
+
+    def inject(self, int32_t source, int32_t target, bytes frame not None):
+        """Let any bytes arrive at `target` as a frame from `source`."""
+        cdef transport_t table
+        cdef uint64_t size = len(frame)
+        cdef message_t *m = message_new(target, 0)
+        self.endpoint(target)
+        if m == NULL:
+            raise MemoryError()
+        m.frame = <uint8_t *>malloc(size + 1)
+        if m.frame == NULL:
+            message_free(m)
+            raise MemoryError()
+        memcpy(m.frame, <const char *>frame, size)
+        m.frame_size = size
+        table.self = self.endpoint(source)
+        pipe_send(&table, m)
+
+    def fail(self, int32_t rank, int code=-1):
+        """Let the network fail for `rank`, with a negative code, from now on."""
+        self.endpoint(rank).error = code
+
+
+cdef void release(message_t *m):
+    cdef message_t *following
+    while m != NULL:
+        following = m.next
+        if m.pinned != NULL:
+            Py_DECREF(<object>m.pinned)
+        message_free(m)
+        m = following
+
+
+cdef class PipeTransport(Transport):
+    """One rank's end of a `PipeNetwork`."""
+
+    cdef PipeNetwork network
+
+    def __cinit__(self, PipeNetwork network not None, int32_t rank):
+        self.network = network
+        self.table.self = network.endpoint(rank)
+        self.table.send = pipe_send
+        self.table.poll = pipe_poll
+        self.table.sent = pipe_sent
+        self.table.pending = pipe_pending

@@ -1,0 +1,122 @@
+"""What happened in a pool: records for listeners, callbacks of jobs, failures to raise.
+
+The core logs the changes of jobs that somebody watches. `Reporter.gather` turns
+the log into records and due callbacks, from any thread and in the order of the
+events; `Reporter.notify` hands them out, on the thread that executes the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from bsbpool import exceptions
+from bsbpool.progress import (
+    Bulletin,
+    PoolJobAddedProgress,
+    PoolJobUpdateProgress,
+    PoolProgress,
+)
+from bsbpool.status import FINISHED, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.pool import JobPool
+
+
+class Reporter:
+    """Keeps track of what a pool's listeners and callers have yet to hear.
+
+    Attributes
+    ----------
+    bulletin : Bulletin
+        The listeners and the records that wait for them.
+    failures : dict
+        What will be raised unless a listener handles it, by job or node.
+    """
+
+    def __init__(self, pool: JobPool) -> None:
+        self._pool = pool
+        self.bulletin = Bulletin()
+        self.failures: dict[Any, Exception] = {}
+        self._due: list[tuple[Callable[[Job], Any], Job]] = []
+
+    def added(self, job: Job) -> None:
+        """Note a job that is about to enter the core. Call with the pool's lock."""
+        if self.bulletin.listeners:
+            self.gather()
+            self.bulletin.post(PoolJobAddedProgress(self._pool, job))
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Keep the error of a job that is about to become FAILED."""
+        job._error = error
+        failure = exceptions.JobErroredError(f"{job} failed", error)
+        failure.__cause__ = error
+        with self._pool._lock:
+            self.failures[job] = failure
+
+    def unscheduled(self, node: Any, error: BaseException) -> None:
+        """Keep the error of a node that could not schedule its jobs."""
+        name = node.get_node_name() if hasattr(node, "get_node_name") else str(node)
+        failure = exceptions.JobSchedulingError(f"{name} failed to schedule its jobs.")
+        failure.__cause__ = error
+        with self._pool._lock:
+            self.failures[object()] = failure
+
+    def on_completion(self, job: Job, callback: Callable[[Job], Any]) -> None:
+        """Call back when the job has ended: with the next report, or now if it has."""
+        with self._pool._lock:
+            if job._id is None or self._pool._engine.watch(job._id) not in FINISHED:
+                job._callbacks.append(callback)
+                return
+        callback(job)
+
+    def gather(self) -> None:
+        """Turn what the core logged into records and due callbacks."""
+        pool = self._pool
+        with pool._lock:
+            for number, old, new in pool._engine.take_changes():
+                job = pool._job_queue[number]
+                self.bulletin.post_update(pool, job, old, new)
+                if job._callbacks and new in FINISHED:
+                    self._due += [(callback, job) for callback in job._callbacks]
+                    job._callbacks = []
+
+    def call_back(self) -> None:
+        """Call the callbacks of jobs that have ended; raise the first error after all."""
+        self.gather()
+        error: BaseException | None = None
+        while self._due:
+            with self._pool._lock:
+                due, self._due = self._due, []
+            for callback, job in due:
+                try:
+                    callback(job)
+                except BaseException as raised:
+                    error = error or raised
+        if error is not None:
+            raise error
+
+    def notify(self) -> None:
+        """Call back and tell the listeners all that waits."""
+        self.call_back()
+        if self.bulletin.waiting:
+            self.bulletin.deliver(self._handled)
+
+    def conclude(self) -> None:
+        """Tell what is left though an error is on its way out."""
+        with suppress(Exception):
+            self.notify()
+
+    def raise_unhandled(self) -> None:
+        """Raise the failures that nobody handled as one WorkflowError."""
+        if self.failures:
+            with self._pool._lock:
+                errors, self.failures = list(self.failures.values()), {}
+            raise exceptions.WorkflowError("Your workflow encountered errors.", errors)
+
+    def _handled(self, record: PoolProgress) -> None:
+        if isinstance(record, PoolJobUpdateProgress) and record.status is JobStatus.FAILED:
+            with self._pool._lock:
+                self.failures.pop(record.job, None)
