@@ -1,6 +1,5 @@
-from common import JOBS, Meter, noop
-
 from bsb import MPI, JobPool
+from common import JOBS, Meter, noop
 
 
 class Owner:

@@ -41,7 +41,6 @@ from bsbpool._core.ready cimport (
 from bsbpool._core.status cimport (
     ABORTED,
     CANCELLED,
-    FAILED,
     PENDING,
     QUEUED,
     RUNNING,
@@ -220,11 +219,17 @@ cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil:
 
 
 cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
-    """Make one job, chosen by the caller, RUNNING right here."""
-    if d.jobs[job].status == PENDING and d.graph.vertices[job].unmet == 0:
+    """Make one job, chosen by the caller, RUNNING right here; FAULT_ILLEGAL if it may not.
+
+    The choice may be a mistake of the pool's user, so it is refused without a fault.
+    """
+    cdef uint8_t old = d.jobs[job].status
+    if old == PENDING and d.graph.vertices[job].unmet == 0:
         if make_ready(d, job) < 0:
             return d.fault
-    if d.jobs[job].worker == NO_WORKER and d.jobs[job].status == QUEUED:
+    elif old != QUEUED:
+        return FAULT_ILLEGAL
+    if d.jobs[job].worker == NO_WORKER:
         ready_remove(&d.ready, job)
     return set_status(d, job, RUNNING)
 

@@ -4,7 +4,7 @@ Threads: a mutex guards the struct. It is taken with or without the GIL and is
 never held while waiting for the GIL or while Python code runs, so any thread
 may queue or cancel jobs while the loop works without the GIL.
 """
-from bsbpool._core.cache cimport cache_item, cache_set
+from bsbpool._core cimport cache
 from bsbpool._core.dispatcher cimport (
     BROKEN,
     CUT_OFF,
@@ -118,7 +118,7 @@ cdef class Engine:
         """Add a cache item known to all ranks as the 64-bit `token`; return its number."""
         cdef uint64_t name = token
         self.lock()
-        cdef int32_t number = cache_item(&self.d.cache, name)
+        cdef int32_t number = cache.cache_item(&self.d.cache, name)
         self.unlock()
         if number < 0:
             raise MemoryError("too many cache items")
@@ -129,7 +129,7 @@ cdef class Engine:
         cdef ints_t numbers
         fill(&numbers, items, self.d.cache.n_items)
         self.lock()
-        cdef int32_t number = cache_set(&self.d.cache, numbers.data, numbers.size)
+        cdef int32_t number = cache.cache_set(&self.d.cache, numbers.data, numbers.size)
         self.unlock()
         ints_free(&numbers)
         if number < 0:
@@ -154,40 +154,44 @@ cdef class Engine:
         return None if job < 0 else job
 
     def begin(self, int64_t job):
-        """Make a job that waits for nothing RUNNING in this process, out of turn."""
-        cdef int code = 0
+        """Make a job that waits for nothing RUNNING in this process, out of turn.
+
+        Raises
+        ------
+        RuntimeError
+            When the job waits or has begun already; nothing is changed then.
+        """
+        cdef uint8_t old
+        cdef int code
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            code = dispatcher_begin(&self.d, <int32_t>job)
-        finally:
-            self.unlock()
-        if code:
-            self.raise_fault()
+        old = self.d.jobs[job].status
+        code = dispatcher_begin(&self.d, <int32_t>job)
+        self.unlock()
+        self.raise_fault()
+        if code < 0:
+            raise RuntimeError(f"job {job} may not go from {Status(old).name} to RUNNING")
 
     def finish(self, int64_t job, outcome):
         """End a job from `take`; False when it was cancelled meanwhile."""
+        cdef uint8_t end = ending(outcome)
         cdef bint live
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            live = not status_is_terminal(self.d.jobs[job].status)
-            if live:
-                dispatcher_finish(&self.d, <int32_t>job, int(outcome))
-        finally:
-            self.unlock()
+        live = not status_is_terminal(self.d.jobs[job].status)
+        if live:
+            dispatcher_finish(&self.d, <int32_t>job, end)
+        self.unlock()
         self.raise_fault()
         return live
 
     def cancel(self, int64_t job):
         """Cancel a job and return the status it had before."""
         cdef int old
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            old = dispatcher_cancel(&self.d, <int32_t>job)
-        finally:
-            self.unlock()
+        old = dispatcher_cancel(&self.d, <int32_t>job)
+        self.unlock()
         self.raise_fault()
         return self.statuses[old]
 
@@ -242,22 +246,20 @@ cdef class Engine:
 
     def done(self, int32_t worker, int64_t job, outcome, double run_ns=1000.0):
         """A worker reports the end of the first of its jobs."""
+        cdef uint8_t end = ending(outcome)
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            dispatcher_done(&self.d, worker, <int32_t>job, int(outcome), run_ns)
-        finally:
-            self.unlock()
+        dispatcher_done(&self.d, worker, <int32_t>job, end, run_ns)
+        self.unlock()
         self.raise_fault()
 
     def unsend(self, int64_t job, outcome):
         """Take back a job whose SEND action could not be carried out."""
+        cdef uint8_t end = ending(outcome)
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            dispatcher_unsend(&self.d, <int32_t>job, int(outcome))
-        finally:
-            self.unlock()
+        dispatcher_unsend(&self.d, <int32_t>job, end)
+        self.unlock()
         self.raise_fault()
 
     # Looking
@@ -268,12 +270,10 @@ cdef class Engine:
     def status(self, int64_t job):
         """Return the status of a job."""
         cdef uint8_t status
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            status = self.d.jobs[job].status
-        finally:
-            self.unlock()
+        status = self.d.jobs[job].status
+        self.unlock()
         return self.statuses[status]
 
     def is_broken(self, int64_t job):
@@ -329,13 +329,11 @@ cdef class Engine:
     def watch(self, int64_t job):
         """Record the changes of this job from now on; return its present status."""
         cdef uint8_t status
+        self.known(job)
         self.lock()
-        try:
-            self.known(job)
-            self.d.jobs[job].flags |= WATCHED
-            status = self.d.jobs[job].status
-        finally:
-            self.unlock()
+        self.d.jobs[job].flags |= WATCHED
+        status = self.d.jobs[job].status
+        self.unlock()
         return self.statuses[status]
 
     def watch_all(self):
@@ -362,6 +360,14 @@ cdef class Engine:
             ]
         finally:
             free(changes)
+
+
+cdef int ending(outcome) except -1:
+    """Return how a job is to end as a number. Before locking: it may run Python code."""
+    cdef int number = outcome
+    if not 0 <= number < N_STATUSES or not status_is_terminal(<uint8_t>number):
+        raise ValueError(f"{outcome!r} is not a status that a job ends with")
+    return number
 
 
 cdef int fill(ints_t *ids, items, int64_t below) except -1:

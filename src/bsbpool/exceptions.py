@@ -54,7 +54,7 @@ class JobErroredError(Exception):
 class WorkflowError(ExceptionGroup):
     """Jobs failed, or could not be scheduled; one error for each."""
 
-    def derive(self, excs: Sequence[Exception]) -> WorkflowError:
+    def derive(self, excs: Sequence[Any], /) -> Any:
         """Keep the type when the group is split."""
         return WorkflowError(self.message, excs)
 

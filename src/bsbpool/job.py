@@ -141,7 +141,8 @@ class Job(abc.ABC):
         """The present status."""
         if self._id is None:
             return JobStatus.PENDING
-        return self._pool._engine.status(self._id)
+        status: JobStatus = self._pool._engine.status(self._id)
+        return status
 
     _status = status
 

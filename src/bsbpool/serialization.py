@@ -81,7 +81,7 @@ def _pickler_class() -> type:
     if _PICKLER is None:
         import cloudpickle
 
-        class Pickler(cloudpickle.Pickler):
+        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             """By value what has no name, and nothing else."""
 
             def reducer_override(self, obj: Any) -> Any:
@@ -117,7 +117,7 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
             parcel = dumps((candidate, cause))
             loads(*parcel)  # an error with a signature of its own fails only here
             return parcel
-        except Exception:  # noqa: S112
+        except Exception:
             continue
     return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
 
@@ -127,7 +127,7 @@ def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     error, cause = loads(payload, buffers)
     error = error.build() if isinstance(error, _Rebuild) else error
     error.__cause__ = cause
-    return error  # type: ignore[no-any-return]
+    return error
 
 
 class _Rebuild:

@@ -63,6 +63,7 @@ class Outcome(NamedTuple):
     longrepr: Any
 
 
+@pytest.hookimpl(trylast=True)  # after the terminal reporter was made
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "limit(seconds): how long the test may take")
     guard = MPIGuard(config) if _with_mpi(config) else SerialGuard()

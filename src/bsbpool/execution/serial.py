@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import queue
 import threading
-
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 

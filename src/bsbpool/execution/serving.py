@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
@@ -78,7 +78,7 @@ class WorkerRun:
 
     # As the loop's host
 
-    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Callable[..., Any], int]:
+    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function; one that cannot be found makes its jobs fail."""
         try:
             return loads(payload, buffers), mode

@@ -77,7 +77,8 @@ def uninstall() -> None:
     for name in ERRORS:
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
-        _replaced.pop("pickle").__init__()  # mpi4py's own functions again
+        pickle: Any = _replaced.pop("pickle")
+        pickle.__init__()  # mpi4py's own functions again
 
 
 def is_installed() -> bool:

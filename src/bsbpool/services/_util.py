@@ -21,13 +21,15 @@ class ErrorModule:
 class MockModule:
     """Gives the module of a name; where it cannot be imported, an instance of the subclass."""
 
+    # mpi4py raises RuntimeError where it is installed but finds no MPI library.
+    _missing = (ImportError, RuntimeError)
     _mocked: bool
 
     def __new__(cls, module: str) -> Any:
         """Import `module` or make the stand-in."""
         try:
             return importlib.import_module(module)
-        except ImportError:
+        except cls._missing:
             mock = super().__new__(cls)
             mock._mocked = True
             return mock

@@ -57,7 +57,7 @@ def mpi_module() -> Any:
 
 def _abi(MPI: Any) -> str:
     # mpi4py's wheels name the ABI in the file name: MPI.mpich.cpython-311-....so
-    named = os.path.basename(MPI.__file__).split(".")[1]
+    named: str = os.path.basename(MPI.__file__).split(".")[1]
     if named in ("mpich", "openmpi"):
         return named
     return "openmpi" if MPI.get_vendor()[0] == "Open MPI" else "mpich"

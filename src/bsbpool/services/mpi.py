@@ -101,9 +101,9 @@ class MPIService:
             yield
         except Exception as error:
             own = error
-        error = self.bcast(own)
-        if error is not None:
-            raise error
+        mains = self.bcast(own)
+        if mains is not None:
+            raise mains
 
 
 class MPIModule(MockModule):
@@ -116,8 +116,8 @@ class MPIModule(MockModule):
         started_by_mpi = any("mpi" in name.lower() for name in os.environ)
         if started_by_mpi and "BSB_IGNORE_PARALLEL" not in os.environ:
             raise exceptions.DependencyError(
-                "MPI runtime detected without parallel support: mpi4py is not installed. "
-                "Please install with `pip install bsbpool[mpi]` (or `bsb[parallel]`). "
+                "MPI runtime detected without parallel support: mpi4py or its MPI library is "
+                "missing. Please install with `pip install bsb[parallel]` (or `bsbpool[mpi]`). "
                 "Set `BSB_IGNORE_PARALLEL` to ignore this error."
             )
 

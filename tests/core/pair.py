@@ -1,0 +1,157 @@
+"""An engine and its oracle, side by side: each event goes to both, then they must agree."""
+
+from itertools import groupby
+from operator import itemgetter
+
+import pytest
+from oracle import FINISHED, LEGAL, Oracle
+
+from bsbpool._core.engine import Engine
+from bsbpool._core.invariants import check
+from bsbpool._core.status import Status
+
+
+class Pair:
+    def __init__(self, n_workers=0, n_items=6):
+        self.engine = Engine()
+        self.oracle = Oracle()
+        self.tokens = [(1 << 63) + number for number in range(n_items)]
+        self.items = [self.engine.cache_item(token) for token in self.tokens]
+        if n_workers:
+            self.engine.open_workers(n_workers)
+            self.oracle.chains = {worker: [] for worker in range(n_workers)}
+            self.oracle.limits = dict.fromkeys(range(n_workers), 1)
+
+    # Making jobs
+
+    def submit(self, deps=(), join=None, cache_set=None):
+        number = self.engine.submit(
+            deps, -1 if join is None else join, -1 if cache_set is None else cache_set
+        )
+        items = () if cache_set is None else self.oracle.sets[cache_set]
+        assert number == self.oracle.submit(deps, join, items)
+        return number
+
+    def join(self, jobs):
+        assert self.engine.join(jobs) == len(self.oracle.joins)
+        self.oracle.joins.append(tuple(jobs))
+
+    def cache_set(self, chosen):
+        number = self.engine.cache_set([self.items[i] for i in chosen])
+        assert number == len(self.oracle.sets)
+        self.oracle.sets.append([self.tokens[i] for i in chosen])
+
+    # Driving
+
+    def start(self):
+        self.engine.start()
+        self.oracle.start()
+
+    def end(self):
+        self.engine.end()
+        self.oracle.end()
+
+    def cancel(self, number):
+        assert self.engine.cancel(number) is self.oracle.cancel(number)
+
+    def take(self):
+        ready = self.oracle.ready()
+        number = self.engine.take()
+        assert number == (ready[0] if ready else None)
+        if ready:
+            self.oracle.begin(number)
+        return number
+
+    def begin(self, number):
+        self.engine.begin(number)
+        self.oracle.begin(number)
+
+    def begin_wrongly(self, number):
+        """A job that waits or has ended cannot run, and asking for it does no harm."""
+        before = self.oracle.jobs[number].status
+        with pytest.raises(RuntimeError, match=f"from {before.name} to RUNNING"):
+            self.engine.begin(number)
+
+    def finish(self, number, outcome):
+        assert self.engine.finish(number, outcome) is self.oracle.finish(number, outcome)
+
+    # With workers
+
+    def assign(self):
+        held = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
+        ready = self.oracle.ready()
+        actions = self.engine.assign()
+        taken_back = [(worker, job) for kind, worker, job in actions if kind == "TAKE_BACK"]
+        sends = [(worker, job) for kind, worker, job in actions if kind == "SEND"]
+        assert taken_back == self.oracle.take_backs
+        assert [job for _, job in sends] == ready[: len(sends)]
+        self.oracle.take_backs = []
+        for worker, job in sends:
+            self.oracle.place(worker, job)
+        self.check_spread(held, n_left=len(ready) - len(sends))
+
+    def check_spread(self, held, n_left):
+        """Nobody idles while there is work; nobody holds more than its limit."""
+        loads = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
+        given = {worker: loads[worker] - held[worker] for worker in loads}
+        assert n_left == 0 or all(loads.values())
+        assert all(loads.values()) or max(given.values()) <= 1
+        for worker, n in given.items():
+            assert n == 0 or loads[worker] <= self.oracle.limits[worker]
+
+    def done(self, worker, outcome, run_ns=1e3):
+        """The worker reports the first of its jobs, as skipped where that is the outcome."""
+        number = self.oracle.chains[worker][0]
+        self.engine.done(worker, number, outcome, run_ns)
+        if outcome is not Status.CANCELLED:
+            self.oracle.measure(worker, run_ns)
+        self.oracle.leave(worker, number, outcome)
+
+    def unsend(self, worker, place, outcome):
+        number = self.oracle.chains[worker][place]
+        self.engine.unsend(number, outcome)
+        self.oracle.leave(worker, number, outcome)
+
+    # Looking
+
+    def watch_all(self):
+        self.engine.watch_all()
+        self.oracle.watches_all = True
+
+    def watch(self, number):
+        assert self.engine.watch(number) is self.oracle.jobs[number].status
+        self.oracle.jobs[number].watched = True
+
+    def take_unneeded(self):
+        assert set(self.engine.take_unneeded()) == self.oracle.dropped
+        self.oracle.dropped = set()
+
+    def agree(self):
+        engine, oracle = self.engine, self.oracle
+        check(engine)
+        numbers = range(len(oracle.jobs))
+        assert len(engine) == len(numbers)
+        statuses = [job.status for job in oracle.jobs]
+        assert [engine.status(number) for number in numbers] == statuses
+        assert engine.counts() == tuple(statuses.count(status) for status in Status)
+        assert engine.unfinished == sum(status not in FINISHED for status in statuses)
+        assert [engine.is_broken(number) for number in numbers] == [j.broken for j in oracle.jobs]
+        assert [engine.is_cut_off(number) for number in numbers] == [j.cut_off for j in oracle.jobs]
+        busy = oracle.ready() or oracle.sent() or Status.RUNNING in statuses
+        assert engine.idle is not bool(busy)
+        needed = oracle.needed()
+        assert engine.needed_items == [token for token in self.tokens if token in needed]
+        self.compare_changes()
+
+    def compare_changes(self):
+        """Each change once, legal, and in order; between jobs the order is the engine's."""
+        changes = self.engine.take_changes()
+        assert all(new in LEGAL[old] for _, old, new in changes)
+        assert by_job(changes) == by_job(self.oracle.changes)
+        assert self.engine.take_changes() == []
+        self.oracle.changes = []
+
+
+def by_job(changes):
+    job = itemgetter(0)
+    return {number: list(group) for number, group in groupby(sorted(changes, key=job), job)}

@@ -1,0 +1,147 @@
+"""Hypothesis looks for a history in which an engine and its oracle disagree."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+from oracle import FINISHED
+from pair import Pair
+
+from bsbpool._core.status import Status
+
+PICK = st.integers(0, 2**16)
+PICKS = st.lists(PICK, max_size=4)
+ENDINGS = st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.SUCCESS, Status.FAILED])
+RUN_NS = st.sampled_from([0.0, 1e3, 1e5, 1e6, 1e8])
+
+
+def chosen(candidates, pick):
+    return candidates[pick % len(candidates)]
+
+
+class SerialMachine(RuleBasedStateMachine):
+    """Jobs run in the process that holds the engine."""
+
+    n_workers = 0
+
+    @initialize(watches_all=st.booleans())
+    def make(self, watches_all):
+        self.pair = Pair(self.n_workers)
+        self.oracle = self.pair.oracle
+        if watches_all:
+            self.pair.watch_all()
+
+    @invariant()
+    def agree(self):
+        self.pair.agree()
+
+    @rule(picks=PICKS, join=st.none() | PICK, cache_set=st.none() | PICK)
+    def submit(self, picks, join, cache_set):
+        n, joins, sets = len(self.oracle.jobs), len(self.oracle.joins), len(self.oracle.sets)
+        self.pair.submit(
+            [pick % n for pick in picks] if n else [],
+            None if join is None or not joins else join % joins,
+            None if cache_set is None or not sets else cache_set % sets,
+        )
+
+    @precondition(lambda self: self.oracle.jobs)
+    @rule(picks=PICKS)
+    def join(self, picks):
+        self.pair.join([pick % len(self.oracle.jobs) for pick in picks])
+
+    @rule(items=st.sets(st.integers(0, 5)))
+    def cache_set(self, items):
+        self.pair.cache_set(sorted(items))
+
+    @precondition(lambda self: not self.oracle.started)
+    @rule()
+    def start(self):
+        self.pair.start()
+
+    @precondition(lambda self: len(self.oracle.jobs) > 10)
+    @rule()
+    def end(self):
+        self.pair.end()
+
+    @precondition(lambda self: self.oracle.jobs)
+    @rule(pick=PICK)
+    def cancel(self, pick):
+        self.pair.cancel(pick % len(self.oracle.jobs))
+
+    @precondition(lambda self: self.oracle.jobs)
+    @rule(pick=PICK)
+    def watch(self, pick):
+        self.pair.watch(pick % len(self.oracle.jobs))
+
+    @rule()
+    def take(self):
+        self.pair.take()
+
+    @precondition(lambda self: self.oracle.may_begin())
+    @rule(pick=PICK)
+    def begin(self, pick):
+        self.pair.begin(chosen(self.oracle.may_begin(), pick))
+
+    @precondition(lambda self: set(self.oracle.having(*FINISHED)))
+    @rule(pick=PICK)
+    def begin_wrongly(self, pick):
+        self.pair.begin_wrongly(chosen(self.oracle.having(*FINISHED), pick))
+
+    @precondition(lambda self: self.oracle.running_here())
+    @rule(pick=PICK, outcome=ENDINGS)
+    def finish(self, pick, outcome):
+        self.pair.finish(chosen(self.oracle.running_here(), pick), outcome)
+
+    @precondition(lambda self: self.oracle.having(*FINISHED))
+    @rule(pick=PICK, outcome=ENDINGS)
+    def finish_too_late(self, pick, outcome):
+        self.pair.finish(chosen(self.oracle.having(*FINISHED), pick), outcome)
+
+    @rule()
+    def take_unneeded(self):
+        self.pair.take_unneeded()
+
+
+class WorkersMachine(SerialMachine):
+    """Most jobs are sent to workers; some still run here, or are ended from here."""
+
+    n_workers = 3
+
+    def busy(self):
+        return [worker for worker, chain in self.oracle.chains.items() if chain]
+
+    @rule()
+    def assign(self):
+        self.pair.assign()
+
+    @precondition(lambda self: self.busy())
+    @rule(pick=PICK, outcome=ENDINGS, run_ns=RUN_NS, skips=st.booleans())
+    def done(self, pick, outcome, run_ns, skips):
+        worker = chosen(self.busy(), pick)
+        first = self.oracle.jobs[self.oracle.chains[worker][0]]
+        skipped = skips and first.status in FINISHED
+        self.pair.done(worker, Status.CANCELLED if skipped else outcome, run_ns)
+
+    @precondition(lambda self: self.busy())
+    @rule(pick=PICK, place=PICK, outcome=st.sampled_from([Status.FAILED, Status.CANCELLED]))
+    def unsend(self, pick, place, outcome):
+        worker = chosen(self.busy(), pick)
+        self.pair.unsend(worker, place % len(self.oracle.chains[worker]), outcome)
+
+    @precondition(lambda self: self.busy())
+    @rule(pick=PICK, outcome=ENDINGS)
+    def finish_a_sent_one(self, pick, outcome):
+        self.pair.finish(self.oracle.chains[chosen(self.busy(), pick)][0], outcome)
+
+
+SETTINGS = settings(max_examples=120, stateful_step_count=50, deadline=None)
+
+TestSerial = SerialMachine.TestCase
+TestSerial.settings = SETTINGS
+TestWorkers = WorkersMachine.TestCase
+TestWorkers.settings = SETTINGS
