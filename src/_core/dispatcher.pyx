@@ -227,10 +227,9 @@ cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
     if old == PENDING and d.graph.vertices[job].unmet == 0:
         if make_ready(d, job) < 0:
             return d.fault
-    elif old != QUEUED:
+    elif old != QUEUED or d.jobs[job].worker != NO_WORKER:
         return FAULT_ILLEGAL
-    if d.jobs[job].worker == NO_WORKER:
-        ready_remove(&d.ready, job)
+    ready_remove(&d.ready, job)
     return set_status(d, job, RUNNING)
 
 
@@ -244,7 +243,7 @@ cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil:
         worker = workers_next(&d.workers)
         if worker == NO_WORKER:
             return 0
-        share = d.ready.count // candidates + 1
+        share = (d.ready.count + candidates - 1) // candidates  # one more would leave some idle
         if share > d.workers.slots[worker].credit - d.workers.slots[worker].in_flight:
             share = d.workers.slots[worker].credit - d.workers.slots[worker].in_flight
         while share and d.ready.count:

@@ -8,7 +8,7 @@ cdef class FrameWriter:
 
     cdef int put(
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
-        payload, buffers,
+        bytes payload, buffers,
     ) except -1
     cdef int add_part(self, view) except -1
     cdef message_t *seal(self, int peer, uint32_t epoch) except NULL

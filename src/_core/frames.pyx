@@ -14,12 +14,13 @@ from bsbpool._core.wire cimport (
     record_t,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.ref cimport Py_INCREF
+from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_GET_BUFFER
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     OUT_OF_BAND = 32 * 1024  # payloads from this size on travel as parts
+    MOST_PARTS = 0xFFFF  # of a record, its payload included
 
 
 class MalformedFrameError(ValueError):
@@ -50,10 +51,12 @@ cdef class FrameWriter:
 
     cdef int put(
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
-        payload, buffers,
+        bytes payload, buffers,
     ) except -1:
         cdef record_t record
         cdef const char *data = NULL
+        if len(buffers) >= MOST_PARTS:
+            raise ValueError(f"a record has room for {MOST_PARTS - 1} buffers")
         record.kind = kind
         record.flags = flags
         record.aux = aux
@@ -76,6 +79,8 @@ cdef class FrameWriter:
         return 0
 
     cdef int add_part(self, view) except -1:
+        if not PyMemoryView_Check(view) or not view.c_contiguous:
+            raise TypeError(f"a buffer travels as a contiguous memoryview, not as {view!r}")
         self.pinned.append(view)
         if frame_part(&self.frame, <uint64_t>view.nbytes) < 0:
             raise MemoryError()
@@ -109,7 +114,8 @@ cdef class FrameWriter:
         try:
             return PyBytes_FromStringAndSize(<char *>m.frame, <Py_ssize_t>m.frame_size)
         finally:
-            m.n_parts = 0
+            if m.pinned != NULL:
+                Py_DECREF(<object>m.pinned)
             message_free(m)
 
 

@@ -27,6 +27,7 @@ from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.pause cimport now_ns, pause_slack
 from bsbpool._core.status cimport status_is_terminal
+from bsbpool._core.transport cimport message_free, message_t
 from bsbpool._core.wire cimport DONE, FORGET, FUNCTION, JOB, LEAVE, NEEDED, SKIP, STOP, UNNEEDED
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -74,6 +75,10 @@ cdef class MainLoop:
         self.reader = FrameReader()
         self.arrived = NULL
 
+    def __dealloc__(self):
+        if self.arrived != NULL:
+            message_free(self.arrived)
+
     def run(self):
         """Run until the host's `turn` says that it is over."""
         cdef int slack = pause_slack(1)
@@ -105,12 +110,14 @@ cdef class MainLoop:
     cdef int receive(self) except -1:
         """Read what has arrived; return how many messages that were."""
         cdef int n = 0
+        cdef message_t *m
         if self.arrived == NULL:
             with nogil:
                 self.arrived = self.channel.poll(self.epoch)
         while self.arrived != NULL:
-            self.reader.open(self.arrived)
-            self.arrived = NULL
+            m = self.arrived
+            self.arrived = NULL  # first of all: the reader owns it, even when it raises
+            self.reader.open(m)
             self.read()
             n += 1
             if n < MESSAGES_A_ROUND:

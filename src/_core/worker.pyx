@@ -1,8 +1,9 @@
 """A worker's loop: receive, run, reply.
 
 Jobs wait here in the order in which they came. Replies are collected, and sent
-at once when there is nothing else to do, when the last job took long, or when
-the collected ones get old or big; so a result never waits behind a long job.
+at once when there is nothing else to do, before and after jobs of functions that
+take long (or are not known yet), and when the collected ones get old or big. So a
+result waits behind a long job only when its function had been quick until then.
 
 The *host* knows what the bytes mean. Its methods:
 
@@ -51,6 +52,7 @@ cdef class WorkerLoop:
     cdef uint32_t epoch
     cdef object host
     cdef dict functions
+    cdef dict run_times  # of each function, in ns
     cdef object waiting
     cdef set skipped
     cdef FrameWriter replies
@@ -64,6 +66,7 @@ cdef class WorkerLoop:
         self.epoch = epoch
         self.host = host
         self.functions = {}
+        self.run_times = {}
         self.waiting = deque()
         self.skipped = set()
         self.replies = FrameWriter()
@@ -111,8 +114,8 @@ cdef class WorkerLoop:
         while r.next():
             if r.record.kind == JOB:
                 self.waiting.append((
-                    r.record.id, self.functions[r.record.aux], r.record.flags & 0x7F,
-                    r.payload(), r.buffers(),
+                    r.record.id, r.record.aux, self.functions[r.record.aux],
+                    r.record.flags & 0x7F, r.payload(), r.buffers(),
                 ))
             elif r.record.kind == FUNCTION:
                 self.functions[r.record.aux] = self.host.load(
@@ -120,6 +123,7 @@ cdef class WorkerLoop:
                 )
             elif r.record.kind == FORGET:
                 self.functions.pop(r.record.aux, None)
+                self.run_times.pop(r.record.aux, None)
             elif r.record.kind == NEEDED:
                 self.host.needed(memoryview(r.payload()).cast("B").cast("Q"))
             elif r.record.kind == UNNEEDED:
@@ -134,14 +138,22 @@ cdef class WorkerLoop:
         cdef int64_t job
         cdef int64_t start
         cdef int64_t took
-        job, function, flags, payload, buffers = self.waiting.popleft()
+        cdef int64_t expected
+        job, number, function, flags, payload, buffers = self.waiting.popleft()
         if job in self.skipped:
             self.skipped.discard(job)
             self.replies.put(DONE, job, 0, SKIPPED, 0, None, ())
             return 0
+        expected = self.run_times.get(number, LONG_JOB_NS)
+        if expected >= LONG_JOB_NS:
+            self.flush()  # what is done must not wait for this one
+            if self.stopped >= 0:
+                return 0
         start = now_ns()
         ok, result, parts = self.host.run(job, function, flags, payload, buffers)
         took = now_ns() - start
+        # Long runs are believed at once, short ones little by little.
+        self.run_times[number] = took if took > expected else expected + (took - expected) // 4
         if self.replies.frame.n_records == 0:
             self.oldest_reply = start + took
         self.replies.put(DONE, job, 0, ok, <uint64_t>took, result, parts)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from bsbpool.execution.running import running
 from bsbpool.pool import JobPool
 
 _ids = itertools.count(1)
+_ids_inside_jobs = itertools.count(-1, -1)
+"""A job is on one rank only: the ids of its pools must not put the ranks out of step."""
 
 
 def create_job_pool(
@@ -41,7 +44,8 @@ def create_job_pool(
     >>> list(results.values())
     [0, 1, 4, 9]
     """
-    pool = JobPool(next(_ids), owner, fail_fast=fail_fast, comm=comm)
+    ids = _ids_inside_jobs if running.inside_job else _ids
+    pool = JobPool(next(ids), owner, fail_fast=fail_fast, comm=comm)
     if not quiet and pool.is_main():
         from bsbpool.listeners.terminal import terminal_listener
 

@@ -26,6 +26,10 @@ CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 _home: ContextVar[Any] = ContextVar("bsbpool_cache_home", default=None)
 
 
+_named: dict[int, int] = {}
+"""The token of the first name that showed a number, for callers who give plain numbers."""
+
+
 class CacheId(int):
     """The id of a cache item: crc32 of its name as a number, 64 bits as identity.
 
@@ -44,7 +48,10 @@ class CacheId(int):
         data = name.encode()
         # crc32 collides from some ten thousand names on; the upper half tells them apart.
         salt = int.from_bytes(blake2b(data, digest_size=4).digest(), "little") or 1
-        return cls.of(salt << 32 | zlib.crc32(data))
+        number = zlib.crc32(data)
+        token = salt << 32 | number
+        _named.setdefault(number, token)
+        return cls.of(token)
 
     @classmethod
     def of(cls, token: int) -> CacheId:
@@ -54,7 +61,9 @@ class CacheId(int):
         return self
 
     def __eq__(self, other: object) -> bool:
-        return self.token == other.token if isinstance(other, CacheId) else int(self) == other
+        if isinstance(other, CacheId) and self.token >> 32 and other.token >> 32:
+            return self.token == other.token
+        return int(self) == int(other) if isinstance(other, int) else False
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -68,7 +77,10 @@ class CacheId(int):
 
 def token_of(id: int) -> int:
     """Return the 64-bit number that the ranks know an item by."""
-    return id.token if isinstance(id, CacheId) else int(id) & (1 << 64) - 1
+    if isinstance(id, CacheId):
+        return id.token
+    # A plain number, as bsb's own ids are: it means the item that shows this number.
+    return _named.get(int(id), int(id) & (1 << 64) - 1)
 
 
 def visible_id(token: int) -> int:

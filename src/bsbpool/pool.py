@@ -226,12 +226,13 @@ class JobPool(PrivateNames):
         """
         if not callable(f):
             raise TypeError(f"f: {f!r} cannot be called; give a function and its args apart")
-        if isinstance(args, str | bytes) or not isinstance(args or (), Iterable):
+        args = () if args is None else args
+        if isinstance(args, str | bytes) or not isinstance(args, Iterable):
             raise TypeError(f"args: {args!r} is no list of arguments; for a single one give (x,)")
         if not isinstance({} if kwargs is None else kwargs, Mapping):
             raise TypeError(f"kwargs: {kwargs!r} is not a mapping of names to values")
         job = FunctionJob(
-            self, f, () if args is None else tuple(args), dict(kwargs or {}), deps, **context
+            self, f, tuple(args), {} if kwargs is None else dict(kwargs), deps, **context
         )
         return self.put(job)
 
@@ -263,6 +264,10 @@ class JobPool(PrivateNames):
         """
         if self._state in (_DONE, _CLOSED):
             raise exceptions.JobPoolError("No job pool available for job submission.")
+        if job._pool is not self or job._id is not None:
+            raise exceptions.JobPoolError(
+                f"{job} was made for another pool or is in this one already; make a new job"
+            )
         self._schedulers.check_stopped()
         with self._lock:
             ids, join = self._sets.of(job._deps)
@@ -321,6 +326,8 @@ class JobPool(PrivateNames):
             raise exceptions.JobPoolContextError(
                 "This pool has been executed; open another one for more jobs."
             )
+        for prepare in execution.running.preparations:
+            prepare()
         try:
             self._run.execute()
         finally:
@@ -331,18 +338,27 @@ class JobPool(PrivateNames):
         return {job: job.result for job in self._job_queue if job.status is JobStatus.SUCCESS}
 
     def _run_here(self, job: Job) -> None:
-        self._engine.begin(job._id)
+        self._begin(job)
         self._run.perform(job)
+        self._reporter.call_back()
 
-    def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
+    def _begin(self, job: Job) -> None:
         if job._id is None:
             raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+        try:
+            self._engine.begin(job._id)
+        except RuntimeError as error:
+            raise exceptions.JobPoolError(
+                f"{job} cannot be run now: it waits for other jobs, runs or has ended"
+            ) from error
+
+    def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
+        if job.status is not JobStatus.RUNNING or self._run.parallel:
+            self._begin(job)
         if status is JobStatus.SUCCESS:
             job._value, job._packed, job._has_result = outcome, None, True
         else:
             self._reporter.failed(job, outcome)
-        if self._engine.status(job._id) is not JobStatus.RUNNING:
-            self._engine.begin(job._id)
         self._engine.finish(job._id, JOB_STATUSES.index(status))
         self._reporter.call_back()
 

@@ -53,6 +53,45 @@ def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
     return pickle.loads(payload, buffers=buffers)
 
 
+def dumps_function(function: Any) -> Parcel:
+    """Pickle a function or class that jobs call.
+
+    What ``__main__`` defines travels by name and by value: the other ranks run the
+    same script, but may not have come by the definition.
+    """
+    if getattr(function, "__module__", None) == "__main__" and is_importable(function):
+        return dumps(_OfMain(function))
+    return dumps(function)
+
+
+class _OfMain:
+    """A function of the main script; unpickles as the function."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import cloudpickle
+
+        try:
+            value = cloudpickle.dumps(self.function)
+        except Exception:  # it refers to what has no value, so the name must do
+            value = None
+        return _find_in_main, (self.function.__qualname__, value)
+
+
+def _find_in_main(name: str, value: bytes | None) -> Any:
+    found: Any = sys.modules["__main__"]
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        if value is None:
+            raise
+        return pickle.loads(value)
+    return found
+
+
 def _collector(buffers: list[memoryview]) -> Any:
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         if len(buffers) >= MOST_BUFFERS:
@@ -115,8 +154,9 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
     for candidate in (error, _Rebuild.of(error)):
         try:
             parcel = dumps((candidate, cause))
-            loads(*parcel)  # an error with a signature of its own fails only here
-            return parcel
+            # Errors with a signature of their own fail, or change, only when loaded.
+            if _is_same(_built(loads(*parcel)[0]), error):
+                return parcel
         except Exception:
             continue
     return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
@@ -124,10 +164,21 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
 
 def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
-    error, cause = loads(payload, buffers)
-    error = error.build() if isinstance(error, _Rebuild) else error
+    packed, cause = loads(payload, buffers)
+    error = _built(packed)
     error.__cause__ = cause
     return error
+
+
+def _built(packed: Any) -> BaseException:
+    error: BaseException = packed.build() if isinstance(packed, _Rebuild) else packed
+    return error
+
+
+def _is_same(copy: BaseException, error: BaseException) -> bool:
+    if type(copy).__qualname__ != type(error).__qualname__:
+        return False
+    return dumps(copy.args)[0] == dumps(error.args)[0]
 
 
 class _Rebuild:

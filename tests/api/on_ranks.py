@@ -57,7 +57,7 @@ def on_ranks(n: int, limit: float = LIMIT) -> Callable[[Callable[[], Any]], Call
 
 
 def launch_body(
-    n: int, body: Callable[[], Any], limit: float = LIMIT, options: tuple[str, ...] = ()
+    n: int, body: Callable[[], Any], limit: float = LIMIT
 ) -> subprocess.CompletedProcess[str]:
     """Run a function of a test module on `n` ranks; fail when they do not end in time."""
     where = (body.__module__, body.__qualname__, str(limit - STACKS_BEFORE))

@@ -53,6 +53,7 @@ EXIT_SECONDS = 30
 """How long a process may take to leave MPI after its last test."""
 
 SHOW_STACK = signal.SIGUSR2
+BORING = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>")
 SEVERITY = ("passed", "skipped", "failed")
 
 
@@ -200,7 +201,7 @@ class MPIGuard:
         time.sleep(0.5)
         self._say(f"rank {self._rank} ends the run: {reason}")
         for rank, (pid, fd) in enumerate(self._places):
-            self._say(f"stacks of rank {rank}", _try_to(_read, f"/proc/{pid}/fd/{fd}"))
+            self._say(f"stacks of rank {rank}", _try_to(_read_stacks, f"/proc/{pid}/fd/{fd}"))
         time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
         self._comm.Abort(1)
 
@@ -218,22 +219,24 @@ def _silence(config: pytest.Config) -> None:
 
 def _fold(report: pytest.TestReport, outcomes: dict[int, Outcome], me: int) -> None:
     """Make the worst outcome of all ranks that of the report, and show what it was."""
-    worst = max(outcomes.values(), key=lambda outcome: SEVERITY.index(outcome.kind))
-    if worst.kind != report.outcome:
-        report.outcome = worst.kind  # type: ignore[assignment]
-        report.longrepr = worst.longrepr
+    worst = max(SEVERITY.index(outcome.kind) for outcome in outcomes.values())
+    likewise = [rank for rank in sorted(outcomes) if outcomes[rank].kind == SEVERITY[worst]]
+    if me not in likewise:
+        rank = likewise.pop(0)
+        report.outcome, report.longrepr = outcomes[rank]  # type: ignore[assignment]
         report.__dict__.pop("wasxfail", None)
-    if worst.kind == "failed":
+        if report.failed:
+            report.longrepr = f"failed on rank {rank}\n{report.longrepr}"
+    if report.failed:
         report.sections += [
-            (f"failed on rank {rank}", outcome.longrepr)
-            for rank, outcome in sorted(outcomes.items())
-            if rank != me and outcome.kind == "failed"
+            (f"failed on rank {rank}", outcomes[rank].longrepr) for rank in likewise if rank != me
         ]
 
 
-def _read(path: str) -> str:
+def _read_stacks(path: str) -> str:
+    """Return what faulthandler wrote, without the depths of pytest."""
     with open(path, errors="replace") as file:
-        return file.read()
+        return "".join(line for line in file if not any(name in line for name in BORING))
 
 
 def _try_to(f: Any, *args: Any) -> Any:

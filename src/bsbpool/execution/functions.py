@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from bsbpool.job import FunctionJob
-from bsbpool.serialization import Parcel, dumps
+from bsbpool.serialization import Parcel, dumps_function
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -54,7 +54,7 @@ class FunctionTable:
         if key in self._numbers:
             self._numbers.move_to_end(key)
             return self._numbers[key][0]
-        parcel = dumps(callee)
+        parcel = dumps_function(callee)
         number = self._next
         self._next += 1
         self._numbers[key] = (number, kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from bsbpool.status import FINISHED, PoolStatus
 if TYPE_CHECKING:
     from bsbpool.job import Job
     from bsbpool.pool import JobPool
+
+_log = logging.getLogger("bsbpool")
 
 OUTCOME, OK, NONE = 3, 1, 4
 """Bits of a reply: how it ended, that it succeeded, that the result is None."""
@@ -96,6 +99,9 @@ class MainRun:
             error.add_note(f"The function or the arguments of {job} cannot be pickled.")
             self._pool._reporter.failed(job, error)
             return None
+        if _log.isEnabledFor(logging.DEBUG):
+            size = len(payload) + sum(buffer.nbytes for buffer in buffers)
+            _log.debug("sending %s, %d bytes", job, size)
         return function, 0, payload, buffers
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
@@ -112,6 +118,7 @@ class MainRun:
         """Keep what came of a job, unless it was cancelled meanwhile."""
         job = self._pool._job_queue[number]
         self._pacer.reset()
+        _log.debug("%s ended after %.6f s, flags %d", job, seconds, flags)
         if job.status in FINISHED:
             return
         if flags & OUTCOME == OK:

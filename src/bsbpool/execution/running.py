@@ -14,12 +14,15 @@ class Running:
     ----------
     inside_job : int
         How many jobs are being run, one inside the other.
+    preparations : list of callable
+        Called before a pool executes.
     surroundings : list of callable
         Each makes a context manager that every job from another rank runs in.
     """
 
     def __init__(self) -> None:
         self.inside_job = 0
+        self.preparations: list[Callable[[], Any]] = []
         self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
 
     def call(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

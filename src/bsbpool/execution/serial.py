@@ -47,6 +47,11 @@ class SerialRun:
             self._wait_for_schedulers()
             pool._engine.start()
             self._run_jobs()
+            while pool.scheduling:  # a job or a callback started one
+                self._wait_for_schedulers()
+                self._run_jobs()
+            if pool._engine.unfinished:
+                raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
@@ -84,12 +89,10 @@ class SerialRun:
             pool.notify()
             number = pool._engine.take()
             if number is None:
-                break
+                return
             if pool._reporter.bulletin.listeners:
                 pool.notify()  # RUNNING, before the job makes everybody wait
             self.perform(pool._job_queue[number])
-        if pool._engine.unfinished:
-            raise exceptions.JobPoolError(deadlock_message(pool))
 
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""

@@ -14,6 +14,7 @@ before anything of bsb has looked there.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -62,6 +63,7 @@ def install() -> None:
     for name in MODULES:
         sys.modules[f"bsb.services{name}"] = importlib.import_module(f"bsbpool.services{name}")
     bsb.services = sys.modules["bsb.services"]
+    running.preparations.append(_obey_debug_pool)
     running.surroundings.append(_local_tracing)
     _teach_mpi4py()
 
@@ -73,6 +75,7 @@ def uninstall() -> None:
     for name in MODULES:
         del sys.modules[f"bsb.services{name}"]
     sys.modules["bsb"].__dict__.pop("services", None)
+    running.preparations.remove(_obey_debug_pool)
     running.surroundings.remove(_local_tracing)
     for name in ERRORS:
         setattr(exceptions, name, _replaced.pop(name))
@@ -119,6 +122,15 @@ def _join_errors() -> None:
         _replaced[name] = own
         globals()[name] = both  # where pickle finds it
         setattr(exceptions, name, both)
+
+
+def _obey_debug_pool() -> None:
+    """Log what the pool does when bsb's option of that name is on."""
+    from bsb import options
+
+    if options.debug_pool:
+        logging.basicConfig()
+        logging.getLogger("bsbpool").setLevel(logging.DEBUG)
 
 
 def _local_tracing() -> AbstractContextManager[Any]:

@@ -6,6 +6,7 @@ it needs it, so that who replaces it here is heard.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from bsbpool.caching import CacheId, free_stale_pool_cache, get_node_cache_items, pool_cache
@@ -87,7 +88,7 @@ class _MPIPoolModule(MockModule):
         return _MissingMPIExecutor()
 
     def enable_serde_logging(self) -> None:
-        pass
+        logging.getLogger("bsbpool").setLevel(logging.DEBUG)
 
 
 _MPIPool: Any = object.__new__(_MPIPoolModule)

@@ -33,7 +33,7 @@ rank, ranks = comm.Get_rank(), comm.Get_size()
 
 def play(*scenes: Callable[[], Any]) -> None:
     """Play the scenes on all ranks, one after the other."""
-    faulthandler.dump_traceback_later(max(float(os.environ["SECONDS_LEFT"]) - 5, 1))
+    faulthandler.dump_traceback_later(max(float(os.environ.get("SECONDS_LEFT", "60")) - 5, 1))
     with (folder / f"rank{rank}.jsonl").open("w") as report:
         for scene in scenes:
             try:

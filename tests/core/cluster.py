@@ -1,0 +1,175 @@
+"""Main and workers in threads of this process, over pipes: the loops without MPI."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+from bsbpool._core.channel import Channel
+from bsbpool._core.engine import Engine
+from bsbpool._core.invariants import check
+from bsbpool._core.loop import MainLoop
+from bsbpool._core.sim import PipeNetwork
+from bsbpool._core.worker import WorkerLoop
+
+PATIENCE = 60.0
+"""Seconds after which a test that should have ended fails instead of hanging."""
+
+
+class MainHost:
+    """Jobs are a function's number and bytes; results are kept as they come."""
+
+    def __init__(self, engine, functions):
+        self.engine = engine
+        self.names = [name.encode() for name in functions]
+        self.parcels = {}
+        self.results = {}
+        self.to_evict = []
+        self.departed = []
+        self.on_turn = lambda: None
+        self.until = lambda: engine.unfinished == 0
+        self.give_up = time.monotonic() + PATIENCE
+
+    def encode(self, job):
+        return self.parcels.get(job)
+
+    def function(self, number):
+        return 0, self.names[number], []
+
+    def evicted(self):
+        evicted, self.to_evict = self.to_evict, []
+        return evicted
+
+    def store(self, job, flags, payload, buffers, seconds):
+        assert seconds >= 0
+        self.results[job] = (flags, bytes(payload), buffers)
+
+    def turn(self):
+        check(self.engine)
+        self.on_turn()
+        assert time.monotonic() < self.give_up, "the jobs do not come to an end"
+        return self.until()
+
+    def deadline(self):
+        return 0.01
+
+    def left(self, rank, reason):
+        self.departed.append((rank, bytes(reason)))
+
+
+class WorkerHost:
+    """Functions come by name; `log` keeps all that the loop asked for, in order."""
+
+    def __init__(self, functions):
+        self.functions = functions
+        self.log = []
+
+    def load(self, flags, payload, buffers):
+        self.log.append(("load", bytes(payload).decode()))
+        return self.functions[bytes(payload).decode()]
+
+    def run(self, job, function, flags, payload, buffers):
+        self.log.append(("run", job))
+        return function(payload, buffers)
+
+    def needed(self, tokens):
+        self.log.append(("needed", sorted(tokens)))
+
+    def unneeded(self, tokens):
+        self.log.append(("unneeded", sorted(tokens)))
+
+    def logged(self, kind):
+        return [what for logged, what in self.log if logged == kind]
+
+
+class Worker(threading.Thread):
+    """A rank that serves one epoch after the other, until told to go."""
+
+    def __init__(self, rank, network, functions, runs):
+        super().__init__(daemon=True)
+        self.channel = Channel(network.transport(rank), crowded=True)
+        self.hosts = [WorkerHost(functions) for _ in range(runs)]
+        self.endings = []
+        self.error = None
+
+    def run(self):
+        try:
+            for host in self.hosts:
+                self.serve(host)
+        except BaseException as error:
+            self.error = error
+
+    def serve(self, host):
+        epoch = self.channel.open()
+        self.endings.append(WorkerLoop(self.channel, epoch, host).run())
+        self.channel.close(epoch)
+
+
+class Run:
+    """One epoch on the main rank."""
+
+    def __init__(self, cluster):
+        self.channel = cluster.channel
+        self.epoch = self.channel.open()
+        self.engine = Engine()
+        self.engine.open_workers(len(cluster.workers))
+        self.host = MainHost(self.engine, cluster.functions)
+        self.loop = MainLoop(self.engine, self.channel, self.epoch, self.host)
+        self.numbers = {name: number for number, name in enumerate(cluster.functions)}
+
+    def submit(self, name, payload=b"", buffers=(), **options):
+        """Add a job that calls the function of that name."""
+        job = self.engine.submit(**options)
+        self.host.parcels[job] = (self.numbers[name], 0, payload, list(buffers))
+        return job
+
+    def execute(self):
+        """Run all jobs; return what came of each."""
+        self.engine.start()
+        self.loop.run()
+        return self.host.results
+
+    def stop(self, aborted=False):
+        self.loop.stop(aborted)
+        self.channel.close(self.epoch)
+
+
+class Cluster:
+    """Use it through `cluster`.
+
+    Attributes
+    ----------
+    functions : dict
+        What jobs call by name: ``f(payload, buffers) -> (ok, payload, buffers)``.
+    """
+
+    def __init__(self, n_workers, functions, runs=1):
+        self.functions = functions
+        self.network = PipeNetwork(n_workers + 1)
+        self.channel = Channel(self.network.transport(0), crowded=True)
+        self.workers = [
+            Worker(rank, self.network, functions, runs) for rank in range(1, n_workers + 1)
+        ]
+
+    def host_of(self, worker, run=0):
+        return self.workers[worker].hosts[run]
+
+
+@contextmanager
+def cluster(n_workers, functions, runs=1):
+    """Make ranks 1 to `n_workers` serve `runs` epochs; all must have ended in the end."""
+    made = Cluster(n_workers, functions, runs)
+    for worker in made.workers:
+        worker.start()
+    yield made
+    for worker in made.workers:
+        worker.join(PATIENCE)
+        assert not worker.is_alive(), "a worker does not stop"
+        if worker.error is not None:
+            raise worker.error
+
+
+def wait_until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.0005)
