@@ -85,8 +85,10 @@ cdef class WorkerLoop:
                 if self.waiting:
                     self.run_one()
                 else:
+                    self.skipped.clear()  # they came too late: a SKIP follows its job
                     self.flush()
-                    self.wait()
+                    if not self.waiting and self.stopped < 0:  # flush receives, too
+                        self.wait()
         finally:
             pause_slack(<unsigned long>slack)
 
