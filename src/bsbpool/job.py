@@ -203,6 +203,8 @@ class Job(abc.ABC):
 
     def on_completion(self, cb: Callable[[Job], Any]) -> None:
         """Call ``cb(job)`` once the job has ended; now, when it has already."""
+        if not callable(cb):
+            raise TypeError(f"cb: {cb!r} cannot be called; give a function of the job")
         self._pool._reporter.on_completion(self, cb)
 
     def set_result(self, value: Any) -> None:

@@ -262,13 +262,15 @@ class JobPool(PrivateNames):
         JobPoolError
             When a dependency is not a job of this pool, or the pool is closed.
         """
+        self._schedulers.check_stopped()
         if self._state in (_DONE, _CLOSED):
             raise exceptions.JobPoolError("No job pool available for job submission.")
+        if not isinstance(job, Job):
+            raise TypeError(f"job: {job!r} is not a Job; to queue a function use `queue`")
         if job._pool is not self or job._id is not None:
             raise exceptions.JobPoolError(
                 f"{job} was made for another pool or is in this one already; make a new job"
             )
-        self._schedulers.check_stopped()
         with self._lock:
             ids, join = self._sets.of(job._deps)
             cache_set = self._needs.set_of(job._cache_items)
@@ -336,6 +338,12 @@ class JobPool(PrivateNames):
         if not return_results:
             return None
         return {job: job.result for job in self._job_queue if job.status is JobStatus.SUCCESS}
+
+    def _close_early(self) -> None:
+        """Tell how a run ends while its error is on its way out."""
+        if self._status is not PoolStatus.CLOSING:
+            self.change_status(PoolStatus.CLOSING)
+        self._reporter.conclude()
 
     def _run_here(self, job: Job) -> None:
         self._begin(job)

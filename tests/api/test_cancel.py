@@ -110,7 +110,6 @@ class TestAfter:
             job.cancel("too late")
         assert str(job.error) == "first"
         assert statuses(job) == ["failed"]
-        pool._fail_fast = False
         with pytest.raises(ExceptionGroup):
             pool.execute()
 
@@ -123,32 +122,30 @@ class TestAfter:
 
 
 class TestMany:
-    N = 100_000
-
-    def test_queued_jobs(self, pool):
-        jobs = [pool.submit(nothing) for _ in range(self.N)]
+    def test_a_hundred_thousand_queued_jobs(self, pool):
+        jobs = [pool.submit(nothing) for _ in range(100_000)]
         with cpu_limit(2.0):
             for job in jobs:
                 job.cancel()
         pool.execute()
         assert {job.status.value for job in jobs} == {"cancelled"}
 
-    def test_queued_jobs_from_the_first_of_them(self, pool):
+    def test_queued_jobs_from_a_running_one(self, pool):
         def cancel_all(owner):
-            with cpu_limit(2.0):
+            with cpu_limit(0.4):
                 for job in jobs:
                     job.cancel("all")
 
         first = pool.submit(cancel_all)
-        jobs = [pool.submit(nothing) for _ in range(self.N)]
+        jobs = [pool.submit(nothing) for _ in range(20_000)]
         pool.execute()
         assert statuses(first) == ["success"]
         assert {job.status.value for job in jobs} == {"cancelled"}
 
     def test_dependents_of_one_job(self, pool):
         first = pool.submit(nothing)
-        jobs = [pool.submit(nothing, deps=[first]) for _ in range(self.N)]
-        with cpu_limit(0.2):
+        jobs = [pool.submit(nothing, deps=[first]) for _ in range(20_000)]
+        with cpu_limit(0.1):
             first.cancel()
         assert {job.status.value for job in jobs} == {"cancelled"}
         pool.execute()

@@ -59,8 +59,7 @@ class MainRun:
         except BaseException:
             self._stop(aborted=True)
             pool._engine.end()
-            pool.change_status(PoolStatus.CLOSING)
-            pool._reporter.conclude()
+            pool._close_early()
             raise
         self._stop(aborted=False)
 

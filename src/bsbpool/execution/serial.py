@@ -57,8 +57,7 @@ class SerialRun:
             pool.raise_unhandled()
         except BaseException:
             pool._engine.end()
-            pool.change_status(PoolStatus.CLOSING)
-            pool._reporter.conclude()
+            pool._close_early()
             raise
         finally:
             if self._helper is not None:

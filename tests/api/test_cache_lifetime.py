@@ -1,0 +1,282 @@
+"""A cached item lives exactly while a job needs it: freed after the last one, and once."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+import bsbpool.services.pool as names
+from bsbpool import JobPool, WorkflowError, create_job_pool, pool_cache, pool_cached_function
+
+from .support import Node, cpu_limit, fail, nothing
+
+TWINS = ("plumless", "buckeroo")
+"""Two words of one crc32."""
+
+
+class Layer(Node):
+    """A node with a cached method."""
+
+    def __init__(self, name="layer", scaffold=None):
+        super().__init__(name)
+        self.evaluated = 0
+        if scaffold is not None:
+            self.scaffold = scaffold
+
+    @pool_cache
+    def density(self):
+        self.evaluated += 1
+        return object()
+
+
+class Scaffold:
+    """An owner that keeps the items itself, as bsb's does; notes what is cleaned up."""
+
+    def __init__(self):
+        self._pool_cache = {}
+        self.cleaned = []
+
+    def register_pool_cached_item(self, id, cleanup):
+        self._pool_cache.setdefault(id, []).append(lambda: self.cleaned.append(int(id)))
+        self._pool_cache[id].append(cleanup)
+
+
+def use(owner, layer):
+    layer.density()
+    return kept()
+
+
+def kept(owner=None):
+    return Layer.density.cache_info().currsize
+
+
+@pytest.fixture(autouse=True)
+def empty_cache():
+    Layer.density.cache_clear()
+    yield
+    Layer.density.cache_clear()
+
+
+@pytest.fixture(params=["owner", "pool"])
+def pool(request):
+    """A pool whose owner keeps the items, and one that has to do so itself."""
+    owner = Scaffold() if request.param == "owner" else None
+    with create_job_pool(owner, quiet=True) as pool:
+        yield pool
+
+
+def run(pool):
+    return list(pool.execute(return_results=True).values())
+
+
+class TestFreedAfterTheLastJob:
+    def test_that_needs_it(self, pool):
+        layer = Layer()
+        for _ in range(3):
+            pool.queue(use, (layer,), cache_items=[layer])
+            pool.submit(kept)
+        assert run(pool) == [1, 1, 1, 1, 1, 0]
+        assert layer.evaluated == 1
+
+    def test_of_each_node_apart(self, pool):
+        one, other = Layer("one"), Layer("other")
+        for layer in (one, other, one):
+            pool.queue(use, (layer,), cache_items=[layer])
+            pool.submit(kept)
+        assert run(pool) == [1, 1, 2, 1, 1, 0]
+        assert (one.evaluated, other.evaluated) == (1, 1)
+
+    def test_of_nodes_whose_names_collide_apart(self, pool):
+        one, other = map(Layer, TWINS)
+        for layer in (one, other, one):
+            pool.queue(use, (layer,), cache_items=[layer])
+            pool.submit(kept)
+        assert run(pool) == [1, 1, 2, 1, 1, 0]
+        assert (one.evaluated, other.evaluated) == (1, 1)
+
+    def test_also_when_that_one_fails(self, pool):
+        layer = Layer()
+        pool.queue(use, (layer,), cache_items=[layer])
+        pool.queue(fail, cache_items=[layer])
+        last = pool.submit(kept)
+        with pytest.raises(WorkflowError):
+            pool.execute()
+        assert last.result == 0
+
+    def test_also_when_that_one_is_cancelled(self, pool):
+        layer = Layer()
+        pool.queue(use, (layer,), cache_items=[layer])
+        pool.submit(lambda owner: last.cancel())
+        last = pool.queue(nothing, cache_items=[layer])
+        pool.submit(kept)
+        assert run(pool)[-1] == 0
+
+    def test_also_when_that_one_is_queued_late(self, pool):
+        layer = Layer()
+
+        def spread(owner, n):
+            if n:
+                pool.queue(spread, (n - 1,), cache_items=[layer])
+            return use(owner, layer)
+
+        pool.queue(spread, (3,), cache_items=[layer])
+        assert run(pool) == [1, 1, 1, 1]
+        assert layer.evaluated == 1
+
+    def test_and_evaluated_again_when_needed_again(self, pool):
+        layer = Layer()
+
+        def again(owner):
+            pool.queue(use, (layer,), cache_items=[layer])
+            return kept()
+
+        pool.queue(use, (layer,), cache_items=[layer])
+        pool.submit(again)
+        assert run(pool) == [1, 0, 1]
+        assert layer.evaluated == 2
+
+    def test_at_the_latest_with_the_run(self, pool):
+        pool.submit(use, Layer())  # nobody said that the item is needed
+        pool.execute()
+        assert kept() == 0
+
+    def test_at_the_latest_with_a_failed_run(self, pool):
+        def interrupted(owner):
+            raise KeyboardInterrupt
+
+        layer = Layer()
+        pool.queue(use, (layer,), cache_items=[layer])
+        pool.submit(interrupted)
+        pool.queue(nothing, cache_items=[layer])
+        with pytest.raises(KeyboardInterrupt):
+            pool.execute()
+        assert kept() == 0
+
+    def test_of_a_function(self, pool):
+        @pool_cached_function
+        def table(n):
+            return list(range(n))
+
+        def look(owner):
+            table(3)
+            return table.cache_info().currsize
+
+        for _ in range(2):
+            pool.queue(look, cache_items=[table])
+        pool.submit(lambda owner: table.cache_info().currsize)
+        assert run(pool) == [1, 1, 0]
+        assert table.cache_info().misses == 1
+
+    def test_named_by_its_number(self, pool):
+        layer = Layer()
+        for _ in range(2):
+            pool.queue(use, (layer,), cache_items=[zlib.crc32(b"layer.density")])
+        pool.submit(kept)
+        assert run(pool) == [1, 1, 0]
+        assert layer.evaluated == 1
+
+
+class TestOwners:
+    def test_are_told_once_for_each_item_in_the_order_of_the_last_uses(self):
+        scaffold = Scaffold()
+        layers = [Layer(name, scaffold) for name in "abc"]
+        with create_job_pool(scaffold, quiet=True) as pool:
+            for layer in [*layers, *reversed(layers)]:
+                pool.queue(use, (layer,), cache_items=[layer])
+            pool.execute()
+        assert scaffold.cleaned == [zlib.crc32(f"{name}.density".encode()) for name in "cba"]
+        assert scaffold._pool_cache == {}
+
+    def test_of_nodes_of_another_scaffold_are_used(self):
+        scaffold = Scaffold()
+        layer = Layer("layer", scaffold)
+        with create_job_pool(quiet=True) as pool:
+            pool.queue(use, (layer,), cache_items=[layer])
+            pool.execute()
+        assert list(scaffold._pool_cache) == [zlib.crc32(b"layer.density")]
+
+
+class TestNumbers:
+    def test_one_hundred_thousand_items(self):
+        scaffold = Scaffold()
+        n = 100_000
+
+        def register(owner, start):
+            for id in range(start, start + 1_000):
+                owner.register_pool_cached_item(id, lambda: None)
+            return len(owner._pool_cache)
+
+        with create_job_pool(scaffold, quiet=True) as pool, cpu_limit(10.0):
+            for start in range(1, n, 1_000):
+                pool.queue(register, (start,), cache_items=range(start, start + 1_000))
+            assert run(pool) == [1_000] * 100
+        assert sorted(scaffold.cleaned) == list(range(1, n + 1))
+
+    def test_one_item_for_many_jobs(self):
+        layer = Layer()
+        with create_job_pool(quiet=True) as pool, cpu_limit(5.0):
+            for _ in range(20_000):
+                pool.queue(use, (layer,), cache_items=[layer])
+            assert set(run(pool)) == {1}
+        assert layer.evaluated == 1
+
+
+class TestNamesOfBsb:
+    def test_required_items_shrink_as_jobs_end(self, pool):
+        one, other = Layer("one"), Layer("other")
+        ids = [zlib.crc32(b"one.density"), zlib.crc32(b"other.density")]
+        pool.queue(lambda owner: pool.get_required_cache_items(), cache_items=[one])
+        pool.queue(lambda owner: set(pool._read_required_cache_items()), cache_items=[other])
+        assert pool.get_required_cache_items() == set(ids)
+        assert run(pool) == [set(ids), {ids[1]}]
+        assert pool.get_required_cache_items() == set()
+
+    def test_the_window_shows_them_to_who_looks(self, pool):
+        layer = Layer()
+        pool.queue(nothing, cache_items=[layer])
+        buffer = pool._cache_buffer
+        assert (buffer.shape, buffer.dtype) == ((1000,), np.uint64)
+        pool._cache_window.Lock(0)
+        pool._cache_window.Get([buffer, "UINT64_T"], 0)
+        pool._cache_window.Unlock(0)
+        assert set(buffer) == {zlib.crc32(b"layer.density"), 0}
+
+    def test_a_patched_free_stale_pool_cache_is_called(self, pool, monkeypatch):
+        layer, calls = Layer(), []
+
+        def free(owner, required):
+            calls.append(set(required))
+            original(owner, required)
+
+        original = names.free_stale_pool_cache
+        monkeypatch.setattr(names, "free_stale_pool_cache", free)
+        for _ in range(2):
+            pool.queue(use, (layer,), cache_items=[layer])
+        assert run(pool) == [1, 1]
+        assert calls[:2] == [{zlib.crc32(b"layer.density")}, set()]
+        assert kept() == 0
+
+    def test_a_patched_reader_is_called(self, pool, monkeypatch):
+        layer, calls = Layer(), []
+
+        def read(self):
+            calls.append(self)
+            return original(self)
+
+        original = JobPool._read_required_cache_items
+        monkeypatch.setattr(JobPool, "_read_required_cache_items", read)
+        for _ in range(2):
+            pool.queue(use, (layer,), cache_items=[layer])
+        assert run(pool) == [1, 1]
+        assert set(calls) == {pool}
+        assert layer.evaluated == 1
+
+    def test_free_stale_pool_cache_keeps_what_is_required(self):
+        scaffold = Scaffold()
+        for id in (1, 2, 3):
+            scaffold.register_pool_cached_item(id, lambda: None)
+        names.free_stale_pool_cache(scaffold, {2})
+        assert scaffold.cleaned == [1, 3]
+        assert list(scaffold._pool_cache) == [2]

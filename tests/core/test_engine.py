@@ -1,0 +1,268 @@
+"""Single promises of an engine, one example each."""
+
+import pytest
+from pair import Pair
+
+from bsbpool._core.engine import Engine
+from bsbpool._core.invariants import check
+from bsbpool._core.status import Status
+
+
+def started(n_workers=0):
+    pair = Pair(n_workers)
+    pair.start()
+    return pair
+
+
+def test_the_order_is_that_of_submission_whatever_became_ready_first():
+    pair = started()
+    first = pair.submit()
+    waits = pair.submit([first])
+    later = [pair.submit() for _ in range(100)]
+    assert pair.take() == first
+    assert pair.take() == later[0]
+    pair.finish(first, Status.SUCCESS)
+    assert pair.take() == waits
+    assert pair.take() == later[1]
+
+
+def test_nothing_is_ready_before_the_start():
+    pair = Pair()
+    pair.submit()
+    assert pair.take() is None
+    pair.start()
+    assert pair.take() == 0
+
+
+@pytest.mark.parametrize("wrong", [-1, 6, 2**31, 2**40])
+def test_unknown_numbers_are_refused_and_change_nothing(wrong):
+    pair = started(1)
+    for _ in range(6):  # as many as there are cache items
+        pair.submit()
+    engine = pair.engine
+    for call in (
+        lambda: engine.submit([0, wrong]),
+        lambda: engine.join([wrong]),
+        lambda: engine.cache_set([0, wrong]),
+        lambda: engine.status(wrong),
+        lambda: engine.watch(wrong),
+        lambda: engine.begin(wrong),
+        lambda: engine.cancel(wrong),
+        lambda: engine.is_broken(wrong),
+        lambda: engine.is_cut_off(wrong),
+        lambda: engine.finish(wrong, Status.SUCCESS),
+        lambda: engine.unsend(wrong, Status.FAILED),
+        lambda: engine.done(0, wrong, Status.SUCCESS),
+    ):
+        with pytest.raises(IndexError, match="not known|no job"):
+            call()
+    pair.agree()
+
+
+@pytest.mark.parametrize("options", [{"join": 0}, {"join": -2}, {"cache_set": 0}, {"cache_set": -2}])
+def test_unknown_joins_and_cache_sets_are_refused(options):
+    engine = Engine()
+    with pytest.raises(IndexError, match="no join|no cache set"):
+        engine.submit(**options)
+    assert len(engine) == 0
+
+
+@pytest.mark.parametrize("wrong", [Status.PENDING, Status.RUNNING, 7, -1, 256, 34])
+def test_a_job_ends_with_a_terminal_status_only(wrong):
+    pair = started(1)
+    pair.submit()
+    pair.assign()
+    for call in (
+        lambda: pair.engine.finish(0, wrong),
+        lambda: pair.engine.unsend(0, wrong),
+        lambda: pair.engine.done(0, 0, wrong),
+    ):
+        with pytest.raises(ValueError, match="not a status that a job ends with"):
+            call()
+    pair.agree()
+
+
+def test_statuses_are_returned_as_what_the_caller_calls_them():
+    engine = Engine(["waits", "queued", "runs", "fine", "failed", "cancelled", "aborted"])
+    engine.watch_all()
+    job = engine.submit()
+    engine.start()
+    engine.take()
+    assert engine.status(job) == engine.watch(job) == "runs"
+    assert engine.cancel(job) == "runs"
+    assert engine.take_changes() == [
+        (job, "waits", "queued"), (job, "queued", "runs"), (job, "runs", "cancelled"),
+    ]  # fmt: skip
+
+
+def test_only_watched_jobs_are_recorded():
+    engine = Engine()
+    watched, other = engine.submit(), engine.submit()
+    engine.watch(watched)
+    engine.start()
+    assert engine.take_changes() == [(watched, Status.PENDING, Status.QUEUED)]
+    assert engine.cancel(other) is Status.QUEUED
+    assert engine.take_changes() == []
+
+
+def test_a_failure_reaches_the_end_of_a_long_chain():
+    """Without recursion: a stack would not hold it."""
+    engine = Engine()
+    n = 100_000
+    for job in range(n):
+        engine.submit([job - 1] if job else [])
+    engine.start()
+    engine.finish(engine.take(), Status.FAILED)
+    check(engine)
+    assert engine.unfinished == 0
+    assert engine.counts()[Status.CANCELLED] == n - 1
+    assert engine.is_broken(n - 1)
+
+
+def test_a_join_of_settled_jobs_holds_nobody_back_or_breaks_at_once():
+    pair = started()
+    good, bad, live = pair.submit(), pair.submit(), pair.submit()
+    for outcome in (Status.SUCCESS, Status.FAILED):
+        pair.finish(pair.take(), outcome)
+    for members in ([], [good], [good, bad], [bad, live], [live, live]):
+        pair.join(members)
+        pair.submit(join=len(pair.oracle.joins) - 1)
+        pair.agree()
+    pair.finish(pair.take(), Status.SUCCESS)
+    pair.agree()
+
+
+def test_an_item_is_needed_until_its_last_job_ends_however_that_is():
+    pair = started()
+    pair.cache_set([0, 1])
+    pair.cache_set([1, 2])
+    succeeds, fails, waits = pair.submit(cache_set=0), pair.submit(cache_set=1), None
+    waits = pair.submit([fails], cache_set=0)
+    pair.take(), pair.take()
+    for event in (
+        lambda: pair.finish(succeeds, Status.SUCCESS),
+        lambda: pair.finish(fails, Status.FAILED),
+        lambda: pair.submit([waits], cache_set=0),
+    ):
+        event()
+        pair.agree()
+    assert pair.engine.needed_items == []
+    pair.take_unneeded()
+
+
+def test_tokens_have_64_bits():
+    engine = Engine()
+    engine.submit(cache_set=engine.cache_set([engine.cache_item(2**64 - 1), engine.cache_item(0)]))
+    assert engine.needed_items == [2**64 - 1, 0]
+    for wrong in (2**64, -1):
+        with pytest.raises(OverflowError):
+            engine.cache_item(wrong)
+
+
+def test_an_ended_run_takes_no_jobs_any_more():
+    pair = started(1)
+    running, ahead, waiting = pair.submit(), pair.submit(), pair.submit([0])
+    pair.assign()
+    pair.end()
+    pair.submit()
+    pair.submit([running])
+    pair.agree()
+    assert [pair.engine.status(n) for n in (running, ahead, waiting, 3)] == [
+        Status.ABORTED, Status.CANCELLED, Status.CANCELLED, Status.CANCELLED,
+    ]  # fmt: skip
+    pair.assign()
+    pair.done(0, Status.SUCCESS)
+    pair.agree()
+    assert pair.engine.idle
+
+
+# Workers
+
+
+def runs(run_ns, n_jobs=3000):
+    """Serve one worker with jobs of one run time; return how many it held at each end."""
+    pair = started(1)
+    for _ in range(n_jobs):
+        pair.engine.submit()
+    held, load = [], []
+    while True:
+        held += [job for _, _, job in pair.engine.assign()]
+        load.append(len(held))
+        if not held:
+            return load
+        pair.engine.done(0, held.pop(0), Status.SUCCESS, run_ns)
+
+
+def test_the_first_job_of_a_worker_comes_alone():
+    assert all(runs(run_ns)[0] == 1 for run_ns in (1e3, 1e6, 1e9))
+
+
+def test_of_long_jobs_none_is_sent_ahead():
+    assert set(runs(30e6, 50)) == {1, 0}
+
+
+@pytest.mark.parametrize(("run_ns", "most"), [(1e2, 256), (1e4, 100), (1e6, 2), (1e7, 2)])
+def test_about_a_millisecond_of_work_is_sent_ahead(run_ns, most):
+    load = runs(run_ns)
+    assert 0.9 * most <= max(load) <= most
+    assert all(after <= 2 * before + 1 for before, after in zip(load, load[1:], strict=False))
+
+
+def test_work_is_spread_before_it_piles_up():
+    pair = started(4)
+    for _ in range(400):  # until they all have credit for many
+        pair.submit()
+    while pair.oracle.ready() or pair.oracle.sent():
+        pair.assign()
+        for worker, chain in pair.oracle.chains.items():
+            if chain:
+                pair.done(worker, Status.SUCCESS)
+    for n in (2, 4, 5, 7):
+        for _ in range(n):
+            pair.submit()
+        pair.assign()
+        loads = sorted(len(chain) for chain in pair.oracle.chains.values())
+        assert loads[-1] - loads[0] <= 1, loads
+        for worker, chain in pair.oracle.chains.items():
+            while chain:
+                pair.done(worker, Status.SUCCESS)
+
+
+def test_one_long_job_ends_the_sending_ahead():
+    pair = started(1)
+    for _ in range(300):
+        pair.submit()
+    for run_ns in [1e3] * 100 + [1e9]:
+        pair.assign()
+        pair.done(0, Status.SUCCESS, run_ns)
+    while len(pair.oracle.chains[0]) > 1:
+        before = len(pair.oracle.chains[0])
+        pair.assign()
+        assert len(pair.oracle.chains[0]) == before
+        pair.done(0, Status.SUCCESS, 1e9)
+
+
+@pytest.mark.parametrize("report", [(0, 1), (1, 0), (2, 0), (-1, 0)])
+def test_a_report_out_of_order_stops_everything_loudly(report):
+    """The tables cannot be trusted after it: the fault stays."""
+    pair = started(2)
+    for _ in range(2):
+        pair.submit()
+    pair.assign()
+    pair.engine.submit()
+    for call in (lambda: pair.engine.done(*report, Status.SUCCESS), pair.engine.take):
+        with pytest.raises(RuntimeError, match="not running"):
+            call()
+    with pytest.raises(AssertionError, match="fault"):
+        check(pair.engine)
+
+
+def test_workers_are_opened_once():
+    engine = Engine()
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="at least one"):
+            engine.open_workers(wrong)
+    engine.open_workers(3)
+    check(engine)
+    with pytest.raises(ValueError, match="once"):
+        engine.open_workers(3)

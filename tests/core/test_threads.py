@@ -1,0 +1,118 @@
+"""Threads submit, cancel and look while another drives the engine."""
+
+import random
+import sys
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+from oracle import FINISHED, LEGAL
+
+from bsbpool._core.engine import Engine
+from bsbpool._core.invariants import check
+from bsbpool._core.status import Status
+
+N_THREADS = 4
+N_JOBS = 1500
+
+
+@pytest.fixture(autouse=True)
+def many_switches():
+    """Let threads take turns much more often than they would."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+class Submitter(threading.Thread):
+    """Submits jobs that wait for any thread's jobs, and meddles with them."""
+
+    def __init__(self, engine, seed):
+        super().__init__(daemon=True)
+        self.engine, self.random = engine, random.Random(seed)
+        self.error = None
+
+    def run(self):
+        try:
+            for _ in range(N_JOBS):
+                self.submit()
+                self.meddle()
+        except BaseException as error:
+            self.error = error
+
+    def submit(self):
+        known = len(self.engine)
+        recent = range(max(0, known - 50), known)
+        deps = self.random.sample(recent, min(len(recent), self.random.randrange(3)))
+        join = self.engine.join(deps) if self.random.random() < 0.1 else -1
+        items = self.engine.cache_set([self.engine.cache_item(self.random.getrandbits(64))])
+        self.engine.submit(deps, join, items)
+
+    def meddle(self):
+        job = self.random.randrange(len(self.engine))
+        if self.random.random() < 0.05:
+            self.engine.cancel(job)
+        elif self.random.random() < 0.1:
+            assert self.engine.watch(job) in Status
+        elif self.random.random() < 0.02:
+            check(self.engine)
+
+
+def take_one(engine, random):
+    job = engine.take()
+    if job is not None:
+        engine.finish(job, Status.FAILED if random.random() < 0.02 else Status.SUCCESS)
+
+
+class Workers:
+    """Four workers that end their jobs in any order among them."""
+
+    def __init__(self):
+        self.chains = [[] for _ in range(4)]
+
+    def step(self, engine, random):
+        for kind, worker, job in engine.assign():
+            if kind == "SEND":
+                self.chains[worker].append(job)
+        busy = [worker for worker, chain in enumerate(self.chains) if chain]
+        if busy:
+            worker = random.choice(busy)
+            engine.done(worker, self.chains[worker].pop(0), Status.SUCCESS)
+
+
+@pytest.mark.parametrize("n_workers", [0, 4])
+def test_threads_share_an_engine(n_workers):
+    engine = Engine()
+    engine.watch_all()
+    if n_workers:
+        engine.open_workers(n_workers)
+    step = Workers().step if n_workers else take_one
+    threads = [Submitter(engine, seed) for seed in range(N_THREADS)]
+    engine.start()
+    for thread in threads:
+        thread.start()
+    changes, patience, draw = [], time.monotonic() + 60, random.Random(0)
+    while any(thread.is_alive() for thread in threads) or not engine.idle:
+        step(engine, draw)
+        changes += engine.take_changes()
+        assert time.monotonic() < patience
+    changes += engine.take_changes()
+    assert [thread.error for thread in threads] == [None] * N_THREADS
+    check(engine)
+    assert len(engine) == N_THREADS * N_JOBS
+    assert engine.unfinished == 0
+    assert engine.needed_items == []
+    check_histories(changes, len(engine))
+
+
+def check_histories(changes, n_jobs):
+    """Each job went from PENDING to its end by legal steps, each recorded once, in order."""
+    histories = {job: [Status.PENDING] for job in range(n_jobs)}
+    for job, old, new in changes:
+        assert histories[job][-1] is old
+        histories[job].append(new)
+    for history in histories.values():
+        assert history[-1] in FINISHED
+        assert all(new in LEGAL[old] for old, new in pairwise(history))
