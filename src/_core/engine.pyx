@@ -50,10 +50,12 @@ cdef class Engine:
     """
 
     def __cinit__(self, statuses=Status):
-        self.statuses = tuple(statuses)
-        self.told_unneeded = 0
         dispatcher_init(&self.d)
         pthread_mutex_init(&self.mutex, NULL)
+        self.told_unneeded = 0
+        self.statuses = tuple(statuses)
+        if len(self.statuses) != N_STATUSES:
+            raise ValueError(f"statuses: {N_STATUSES} are needed, not {len(self.statuses)}")
 
     def __dealloc__(self):
         dispatcher_free(&self.d)

@@ -42,7 +42,7 @@ cdef enum:
     MESSAGES_A_ROUND = 64
     SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
 
-OUTCOMES = (Status.FAILED, Status.SUCCESS, Status.CANCELLED)
+OUTCOMES = (Status.FAILED, Status.SUCCESS, Status.CANCELLED, None)  # by two bits of a reply
 
 
 cdef class MainLoop:

@@ -13,6 +13,7 @@ from bsbpool import caching, exceptions, execution
 from bsbpool._core.engine import Engine
 from bsbpool.compat import PrivateNames
 from bsbpool.dependencies import DependencySets
+from bsbpool.execution.running import running
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
     Listener,
@@ -328,7 +329,7 @@ class JobPool(PrivateNames):
             raise exceptions.JobPoolContextError(
                 "This pool has been executed; open another one for more jobs."
             )
-        for prepare in execution.running.preparations:
+        for prepare in running.preparations:
             prepare()
         try:
             self._run.execute()

@@ -216,8 +216,8 @@ class TestNumbers:
 
     def test_one_item_for_many_jobs(self):
         layer = Layer()
-        with create_job_pool(quiet=True) as pool, cpu_limit(5.0):
-            for _ in range(20_000):
+        with create_job_pool(quiet=True) as pool, cpu_limit(2.0):
+            for _ in range(5_000):
                 pool.queue(use, (layer,), cache_items=[layer])
             assert set(run(pool)) == {1}
         assert layer.evaluated == 1

@@ -35,7 +35,7 @@ class CacheKeeper:
 
     def sweep_if_replaced(self) -> None:
         """Do as bsb does between jobs, when somebody replaced a step of it (its tests do)."""
-        names = sys.modules.get("bsbpool.services.pool", caching)
+        names: Any = sys.modules.get("bsbpool.services.pool", caching)
         read = type(self._pool)._read_required_cache_items
         if (
             names.free_stale_pool_cache is not caching.free_stale_pool_cache
@@ -47,5 +47,5 @@ class CacheKeeper:
 
     def free_all(self) -> None:
         """Free everything: the run is over."""
-        names = sys.modules.get("bsbpool.services.pool", caching)
+        names: Any = sys.modules.get("bsbpool.services.pool", caching)
         names.free_stale_pool_cache(self._place, set())

@@ -80,8 +80,8 @@ def uninstall() -> None:
     for name in ERRORS:
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
-        pickle: Any = _replaced.pop("pickle")
-        pickle.__init__()  # mpi4py's own functions again
+        pickle = _replaced.pop("pickle")
+        type(pickle).__init__(pickle)  # mpi4py's own functions again
 
 
 def is_installed() -> bool:

@@ -1,0 +1,139 @@
+"""Random graphs of jobs, run by the pool and worked out by a few lines of plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsbpool import WorkflowError, create_job_pool
+
+from .support import FAILS, SUCCEEDS, Notebook
+
+CANCELLED = "pending > cancelled"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job to be: the numbers of older ones that it depends on, and how it is to end."""
+
+    deps: tuple[int, ...]
+    fate: str
+    shared: bool
+    late: bool
+
+
+@st.composite
+def plans(draw):
+    """Draw jobs in the order of queueing; some share a list of dependencies with the one before."""
+    drawn = []
+    for n in range(draw(st.integers(0, 24))):
+        deps = draw(st.lists(st.integers(0, n - 1), max_size=8)) if n else []
+        shared = bool(drawn) and draw(st.integers(0, 3)) == 0
+        fate = draw(st.sampled_from(["good"] * 6 + ["bad", "cancelled"]))
+        late = draw(st.integers(0, 5)) == 0
+        drawn.append(Plan(drawn[-1].deps if shared else tuple(deps), fate, shared, late))
+    return drawn
+
+
+def oracle(plan):
+    """Return for each job its value, or None, and its status."""
+    ended = []
+    for n, job in enumerate(plan):
+        if job.fate == "cancelled" or any(ended[dep][1] != "success" for dep in job.deps):
+            ended.append((None, "cancelled"))
+        elif job.fate == "bad":
+            ended.append((None, "failed"))
+        else:
+            ended.append((n + sum(ended[dep][0] for dep in job.deps), "success"))
+    return ended
+
+
+def work(owner, n, deps, fate):
+    if fate == "bad":
+        raise ValueError(n)
+    return n + sum(dep.result for dep in deps)
+
+
+def queue(pool, plan):
+    """Queue the jobs; those marked late are queued by the first job of all."""
+    jobs = []
+
+    def one(n):
+        job = plan[n]
+        deps = [jobs[dep] for dep in job.deps]
+        if job.shared and jobs:
+            deps = jobs[-1]._deps
+        jobs.append(pool.queue(work, (n, [jobs[dep] for dep in job.deps], job.fate), deps=deps))
+        if job.fate == "cancelled":
+            jobs[-1].cancel()
+
+    first_late = next((n for n, job in enumerate(plan) if job.late), len(plan))
+    for n in range(first_late):
+        one(n)
+    if first_late < len(plan):
+        pool.submit(lambda owner: [one(n) for n in range(first_late, len(plan))])
+    return jobs
+
+
+def run(pool, plan):
+    expected_failures = sum(status == "failed" for _, status in oracle(plan))
+    jobs = queue(pool, plan)
+    if expected_failures:
+        with pytest.raises(WorkflowError) as raised:
+            pool.execute()
+        assert len(raised.value.exceptions) == expected_failures
+    else:
+        pool.execute()
+    return jobs
+
+
+@given(plans())
+@settings(max_examples=300, deadline=None)
+def test_values_and_statuses(plan):
+    with create_job_pool(quiet=True) as pool:
+        jobs = run(pool, plan)
+        found = [
+            (job.result if job.status.value == "success" else None, job.status.value)
+            for job in jobs
+        ]
+    assert found == oracle(plan)
+
+
+@given(plans())
+@settings(max_examples=150, deadline=None)
+def test_records_and_callbacks(plan):
+    with create_job_pool(quiet=True) as pool:
+        notebook, ended = Notebook(), []
+        pool.add_listener(notebook)
+        put = pool.put
+        pool.put = lambda job: (job.on_completion(ended.append), put(job))[1]
+        jobs = run(pool, plan)
+        assert notebook.added == pool.jobs
+        assert sorted(map(id, ended)) == sorted(map(id, pool.jobs))
+        steps = {"success": [SUCCEEDS], "failed": [FAILS]}
+        steps["cancelled"] = [[CANCELLED], ["pending > queued", "queued > cancelled"]]
+        for job, (_, status) in zip(jobs, oracle(plan), strict=True):
+            assert notebook.steps_of(job) in steps[status]
+
+
+@given(plans())
+@settings(max_examples=150, deadline=None)
+def test_failing_fast_stops_at_the_first_failure(plan):
+    with create_job_pool(quiet=True, fail_fast=True) as pool:
+        jobs = queue(pool, plan)
+        expected = oracle(plan)
+        failures = [n for n, (_, status) in enumerate(expected) if status == "failed"]
+        if not failures:
+            pool.execute()
+            assert [job.status.value for job in jobs] == [status for _, status in expected]
+            return
+        with pytest.raises(WorkflowError) as raised:
+            pool.execute()
+        assert len(raised.value.exceptions) == 1
+        first = failures[0]
+        for n, job in enumerate(jobs):
+            wanted = expected[n][1] if n <= first else "cancelled"
+            assert job.status.value == wanted

@@ -1,0 +1,173 @@
+"""The names and call shapes that code written for `bsb.services` finds here."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import bsbpool.services._pool_listeners as listener_names
+import bsbpool.services._util as util_names
+import bsbpool.services.pool as names
+from bsbpool import JobPool, JobPoolError, Workflow
+from bsbpool.exceptions import DependencyError
+from bsbpool.job import FunctionJob
+
+from .support import nothing
+
+
+class TestModules:
+    @pytest.mark.parametrize(
+        "name",
+        """JobStatus PoolStatus PoolProgressReason WorkflowError JobErroredError Workflow
+        PoolProgress PoolJobAddedProgress PoolJobUpdateProgress PoolStatusProgress
+        SubmissionContext Job FunctionJob PlacementJob ConnectivityJob JobPool
+        dispatcher get_node_cache_items free_stale_pool_cache pool_cache _cache_hash
+        JobPoolError JobCancelledError JobPoolContextError JobSchedulingError
+        _MPIPool _MPIPoolModule _MissingMPIExecutor MockModule ErrorModule""".split(),
+    )
+    def test_pool_has(self, name):
+        assert getattr(names, name) is not None
+
+    @pytest.mark.parametrize(
+        "name", "Listener NonTTYTerminalListener TTYTerminalListener JobTally PoolTally".split()
+    )
+    def test_pool_listeners_has(self, name):
+        assert inspect.isclass(getattr(listener_names, name))
+
+    def test_the_executor_is_not_public(self):
+        with pytest.raises(DependencyError, match=r"Use `\.services\.JobPool` instead"):
+            _ = names._MPIPool.MPIExecutor.anything
+        names._MPIPool.enable_serde_logging()
+
+    def test_util(self):
+        assert util_names.MockModule("json").dumps(1) == "1"
+        assert util_names.MockModule("no_such_package")._mocked is True
+        with pytest.raises(DependencyError, match="told you"):
+            _ = util_names.ErrorModule("told you").anything
+
+
+class TestEnums:
+    @pytest.mark.parametrize(
+        ("kind", "members"),
+        [
+            ("JobStatus", "PENDING QUEUED RUNNING SUCCESS FAILED CANCELLED ABORTED"),
+            ("PoolStatus", "SCHEDULING EXECUTING CLOSING"),
+            (
+                "PoolProgressReason",
+                "POOL_STATUS_CHANGE JOB_ADDED JOB_STATUS_CHANGE MAX_TIMEOUT_PING",
+            ),
+        ],
+    )
+    def test_members(self, kind, members):
+        assert [member.name for member in getattr(names, kind)] == members.split()
+
+    @pytest.mark.parametrize("kind", ["JobStatus", "PoolStatus"])
+    def test_values_are_the_words(self, kind):
+        for member in getattr(names, kind):
+            assert member.value == member.name.lower()
+
+
+class TestCallShapes:
+    @pytest.mark.parametrize(
+        ("function", "parameters"),
+        [
+            (JobPool, "id scaffold fail_fast workflow"),
+            (JobPool.queue, "self f args kwargs deps context"),
+            (JobPool.queue_placement, "self strategy chunk deps"),
+            (JobPool.queue_connectivity, "self strategy pre_roi post_roi deps"),
+            (JobPool.schedule, "self nodes scheduler"),
+            (JobPool.execute, "self return_results"),
+            (JobPool.add_listener, "self listener max_wait"),
+            (FunctionJob, "pool f args kwargs deps cache_items context"),
+            (names.SubmissionContext, "submitter chunks kwargs"),
+            (names.Job.cancel, "self reason"),
+            (names.Job.run, "self timeout"),
+            (names.PoolProgress, "pool reason"),
+            (names.PoolJobUpdateProgress, "pool job old_status"),
+            (names.free_stale_pool_cache, "scaffold required"),
+        ],
+    )
+    def test_positions(self, function, parameters):
+        given = list(inspect.signature(function).parameters)
+        expected = parameters.split()
+        if expected[0] == "scaffold":  # only its place counts
+            given[0] = "scaffold"
+        assert given[: len(expected)] == expected
+
+
+class TestPool:
+    @pytest.mark.parametrize(
+        "name",
+        """id workflow status jobs parallel owner scheduling is_main get_submissions_of queue
+        queue_placement queue_connectivity schedule execute add_listener add_notification ping
+        notify raise_unhandled change_status get_required_cache_items get_owner get_tmp_folder
+        _max_wait _comm _job_queue _listeners _unhandled_errors _fail_fast _schedulers
+        _progress_notifications _cache_window _cache_buffer _update_cache_window
+        _read_required_cache_items _mpipool _running_futures _scaffold""".split(),
+    )
+    def test_has(self, pool, name):
+        assert hasattr(pool, name)
+
+    def test_private_ones_say_what_is_true(self, pool):
+        job = pool.submit(nothing)
+        assert pool._job_queue == [job]
+        assert pool._fail_fast is False
+        assert pool._mpipool is None
+        assert pool._listeners == []
+        assert pool._unhandled_errors == []
+        assert pool._comm.get_size() == 1
+
+
+class TestJob:
+    @pytest.mark.parametrize(
+        "name",
+        """name description context submitter status error serialize execute run on_completion
+        set_result set_exception cancel change_status
+        _error _status _deps _cache_items pool_id _submit_ctx _args _kwargs _pool""".split(),
+    )
+    def test_has(self, pool, name):
+        assert hasattr(pool.submit(nothing), name)
+
+    def test_knows_its_pool(self, pool):
+        job = pool.submit(nothing)
+        assert job.pool_id == pool.id
+        assert job._pool is pool
+        assert job._status is job.status
+
+
+class TestWorkflow:
+    def test_goes_through_its_phases(self):
+        workflow = Workflow(["placement", "connectivity"])
+        assert (workflow.phase, workflow.finished) == ("placement", False)
+        assert workflow.next_phase() == workflow.phase == "connectivity"
+        assert workflow.next_phase() == workflow.phase == "finished"
+        assert workflow.finished
+        assert workflow.next_phase() == "finished"
+
+    def test_gives_a_copy_of_the_phases(self):
+        workflow = Workflow(name for name in ("a", "b"))
+        workflow.phases.clear()
+        assert workflow.phases == ["a", "b"]
+
+    def test_without_phases_is_finished(self):
+        assert Workflow([]).finished
+
+
+def test_dispatcher_needs_an_open_pool():
+    with pytest.raises(KeyError):
+        names.dispatcher(-1, ("FunctionJob", (nothing, ()), {}))
+
+
+def test_change_status_tells_with_the_next_notify(pool):
+    heard = []
+    pool.add_listener(heard.append)
+    pool.change_status(names.PoolStatus.CLOSING)
+    assert pool.status is names.PoolStatus.CLOSING
+    assert heard == []
+    pool.notify()
+    assert [record._old_status for record in heard] == [names.PoolStatus.SCHEDULING]
+
+
+def test_errors_are_a_family():
+    assert issubclass(names.JobCancelledError, JobPoolError)

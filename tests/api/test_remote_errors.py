@@ -1,0 +1,188 @@
+"""Errors of a worker come to main as they were, or as near as can be, and always come."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from bsbpool import JobPoolError, WorkerTraceback
+from bsbpool.exceptions import RemoteError
+from bsbpool.serialization import dump_error, load_error
+
+
+class TwoArguments(Exception):
+    """Cannot be made again from its args, which are one."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+        self.first, self.second = first, second
+
+
+class KeywordOnly(Exception):
+    def __init__(self, *, code):
+        super().__init__()
+        self.code = code
+
+
+class Formatting(Exception):
+    """Can be made again from its args, but is another then."""
+
+    def __init__(self, name):
+        super().__init__(f"no {name}")
+        self.name = name
+
+
+class Locked(Exception):
+    """Holds something that cannot travel."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class Unlocking(Locked):
+    """Knows how to travel all the same."""
+
+    def __reduce__(self):
+        return type(self), self.args
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("has no text")
+
+
+class MuteAndLocked(Mute):
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+
+class Vicious(Exception):
+    """Raises whenever somebody tries to make it travel."""
+
+    def __reduce_ex__(self, protocol):
+        raise ZeroDivisionError
+
+    def __getattribute__(self, name):
+        if name == "__dict__":
+            raise ZeroDivisionError
+        return super().__getattribute__(name)
+
+
+def raised(error, cause=None):
+    """Return the error with a traceback that leads here."""
+    try:
+        raise error from cause
+    except BaseException as caught:
+        return caught
+
+
+def bring(error):
+    """Return what main gets of an error."""
+    payload, buffers = dump_error(raised(error), 3, "job 7, place")
+    return load_error(payload, [bytearray(buffer) for buffer in buffers])
+
+
+class TestKept:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ValueError("no", 3),
+            KeyError("key"),
+            OSError(2, "No such file", "name"),
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"),
+            StopIteration(5),
+            SystemExit(3),
+            KeyboardInterrupt(),
+            AssertionError(),
+            JobPoolError("pool"),
+            TwoArguments(1, 2),
+            KeywordOnly(code=5),
+            Formatting("x"),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_type_arguments_and_attributes(self, error):
+        copy = bring(error)
+        assert type(copy) is type(error)
+        assert copy.args == error.args
+        assert str(copy) == str(error)
+        assert vars(copy) == vars(error)
+
+    def test_the_members_of_a_group(self):
+        copy = bring(ExceptionGroup("several", [TwoArguments(1, 2), ValueError(3)]))
+        assert type(copy) is ExceptionGroup
+        assert [type(error) for error in copy.exceptions] == [TwoArguments, ValueError]
+        assert copy.exceptions[0].second == 2
+
+    def test_notes(self):
+        error = ValueError("no")
+        error.add_note("a hint")
+        assert bring(error).__notes__ == ["a hint"]
+
+    def test_a_reduce_of_its_own(self):
+        copy = bring(Unlocking("x"))
+        assert type(copy) is Unlocking
+        assert copy.args == ("x",)
+
+    def test_an_array_among_the_arguments(self):
+        np = pytest.importorskip("numpy")
+        copy = bring(ValueError(np.arange(100_000)))
+        assert np.array_equal(copy.args[0], np.arange(100_000))
+
+    def test_a_class_inside_a_function(self):
+        class Local(Exception):
+            def __init__(self, a, b):
+                super().__init__(f"{a}{b}")
+                self.b = b
+
+        copy = bring(Local(1, 2))
+        assert (type(copy).__name__, str(copy), copy.b) == ("Local", "12", 2)
+
+
+class TestCause:
+    def test_says_rank_job_and_line(self):
+        cause = bring(ValueError("no")).__cause__
+        assert isinstance(cause, WorkerTraceback)
+        assert (cause.rank, cause.job) == (3, "job 7, place")
+        assert "raise error from cause" in cause.text
+        assert str(cause).startswith("on rank 3, in job 7, place\nTraceback")
+        assert str(cause).endswith("ValueError: no")
+
+    def test_has_the_causes_there(self):
+        error = raised(ValueError("outer"), raised(KeyError("inner")))
+        cause = load_error(*dump_error(error, 1, "job")).__cause__
+        assert "KeyError: 'inner'" in cause.text
+        assert "direct cause" in cause.text
+
+    def test_has_the_notes_there(self):
+        error = ValueError("no")
+        error.add_note("a hint")
+        assert "a hint" in bring(error).__cause__.text
+
+
+class TestStandIn:
+    @pytest.mark.parametrize("kind", [Mute, MuteAndLocked])
+    def test_of_an_error_without_a_text(self, kind):
+        copy = bring(kind())
+        assert isinstance(copy, Mute | RemoteError)
+        assert kind.__name__ in copy.__cause__.text
+
+    def test_of_one_that_cannot_travel_tells_what_it_was(self):
+        copy = bring(Locked("stuck"))
+        assert isinstance(copy, RemoteError)
+        assert "Locked: stuck" in str(copy)
+        assert "Locked: stuck" in copy.__cause__.text
+        assert copy.__cause__.rank == 3
+
+    def test_of_one_that_resists(self):
+        copy = bring(Vicious("resists"))
+        assert isinstance(copy, RemoteError)
+        assert "Vicious" in str(copy)
+
+    def test_of_a_group_with_one_that_cannot_travel(self):
+        copy = bring(ExceptionGroup("several", [Locked("stuck"), ValueError(3)]))
+        assert isinstance(copy, RemoteError | ExceptionGroup)
+        assert "Locked: stuck" in copy.__cause__.text
