@@ -233,6 +233,23 @@ class Job(abc.ABC):
             state = "running" if before is JobStatus.RUNNING else "finished"
             warnings.warn(f"Could not cancel {self}, the job is already {state}.", stacklevel=2)
 
+    def change_status(self, status: JobStatus) -> None:
+        """Bring the job to a later status by hand, where the table of statuses allows it.
+
+        Raises
+        ------
+        JobPoolError
+            When the job cannot go there from where it is.
+        """
+        if status is JobStatus.RUNNING:
+            self._pool._begin(self)
+        elif status is JobStatus.SUCCESS:
+            self.set_result(None)
+        elif status is JobStatus.CANCELLED:
+            self.cancel()
+        elif status is not self.status:
+            raise exceptions.JobPoolError(f"{self} becomes {status.name} only by what happens")
+
 
 class FunctionJob(Job):
     """Calls ``f(owner, *args, **kwargs)``."""

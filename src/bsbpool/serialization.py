@@ -109,9 +109,13 @@ def _collector(buffers: list[memoryview]) -> Any:
 
 
 def _dumps_by_value(obj: Any) -> Parcel:
+    return _dump_with(_pickler_class(), obj)
+
+
+def _dump_with(pickler: Any, obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     file = io.BytesIO()
-    _pickler_class()(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
+    pickler(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
     return file.getvalue(), buffers
 
 
@@ -149,13 +153,12 @@ def is_importable(obj: Any) -> bool:
 
 def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
     """Pickle an error with its traceback as text, whatever the error is made of."""
-    text = "".join(traceback.format_exception(error))
-    cause = WorkerTraceback(rank, job, text)
-    for candidate in (error, _Rebuild.of(error)):
+    cause = WorkerTraceback(rank, job, _safe_text(error))
+    for pack in (dumps, _dumps_rebuilding):
         try:
-            parcel = dumps((candidate, cause))
+            parcel = pack((error, cause))
             # Errors with a signature of their own fail, or change, only when loaded.
-            if _is_same(_built(loads(*parcel)[0]), error):
+            if _is_same(loads(*parcel)[0], error):
                 return parcel
         except Exception:
             continue
@@ -164,14 +167,9 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
 
 def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
-    packed, cause = loads(payload, buffers)
-    error = _built(packed)
+    error: BaseException
+    error, cause = loads(payload, buffers)
     error.__cause__ = cause
-    return error
-
-
-def _built(packed: Any) -> BaseException:
-    error: BaseException = packed.build() if isinstance(packed, _Rebuild) else packed
     return error
 
 
@@ -181,21 +179,30 @@ def _is_same(copy: BaseException, error: BaseException) -> bool:
     return dumps(copy.args)[0] == dumps(error.args)[0]
 
 
-class _Rebuild:
-    """An error taken apart, to be made again without its ``__init__``."""
+def _dumps_rebuilding(obj: Any) -> Parcel:
+    """Pickle an object so that the errors in it are made again without their ``__init__``."""
 
-    def __init__(self, kind: type, args: tuple[Any, ...], state: dict[str, Any]) -> None:
-        self.kind, self.args, self.state = kind, args, state
+    class Pickler(_pickler_class()):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, BaseException) and not isinstance(obj, WorkerTraceback):
+                return _rebuild, (type(obj), obj.args, dict(obj.__dict__))
+            return super().reducer_override(obj)
 
-    @classmethod
-    def of(cls, error: BaseException) -> _Rebuild:
-        return cls(type(error), error.args, dict(error.__dict__))
+    return _dump_with(Pickler, obj)
 
-    def build(self) -> BaseException:
-        error: BaseException = self.kind.__new__(self.kind, *self.args)
-        error.args = self.args
-        error.__dict__.update(self.state)
-        return error
+
+def _rebuild(kind: type, args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error: BaseException = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def _safe_text(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:
+        return "".join(traceback.format_tb(error.__traceback__))
 
 
 def _safe_str(error: BaseException) -> str:

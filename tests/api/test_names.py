@@ -9,7 +9,7 @@ import pytest
 import bsbpool.services._pool_listeners as listener_names
 import bsbpool.services._util as util_names
 import bsbpool.services.pool as names
-from bsbpool import JobPool, JobPoolError, Workflow
+from bsbpool import JobPool, Workflow
 from bsbpool.exceptions import DependencyError
 from bsbpool.job import FunctionJob
 
@@ -167,7 +167,3 @@ def test_change_status_tells_with_the_next_notify(pool):
     assert heard == []
     pool.notify()
     assert [record._old_status for record in heard] == [names.PoolStatus.SCHEDULING]
-
-
-def test_errors_are_a_family():
-    assert issubclass(names.JobCancelledError, JobPoolError)

@@ -4,14 +4,13 @@ import random
 import threading
 
 import pytest
-from cluster import Cluster, Run, cluster, wait_until
-
 from bsbpool._core.channel import Channel, TransportError
 from bsbpool._core.frames import FrameWriter, MalformedFrameError
 from bsbpool._core.sim import PipeNetwork
 from bsbpool._core.status import Status
 from bsbpool._core.wire import RecordKind
 from bsbpool._core.worker import WorkerLoop
+from cluster import Cluster, Run, cluster, wait_until
 
 OK = 1
 DONE, JOB, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.STOP

@@ -1,11 +1,12 @@
 """Single promises of an engine, one example each."""
 
-import pytest
-from pair import Pair
+from itertools import pairwise
 
+import pytest
 from bsbpool._core.engine import Engine
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
+from pair import Pair
 
 
 def started(n_workers=0):
@@ -54,15 +55,17 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
         lambda: engine.unsend(wrong, Status.FAILED),
         lambda: engine.done(0, wrong, Status.SUCCESS),
     ):
-        with pytest.raises(IndexError, match="not known|no job"):
+        with pytest.raises(IndexError, match=r"not known|no job"):
             call()
     pair.agree()
 
 
-@pytest.mark.parametrize("options", [{"join": 0}, {"join": -2}, {"cache_set": 0}, {"cache_set": -2}])
+@pytest.mark.parametrize(
+    "options", [{"join": 0}, {"join": -2}, {"cache_set": 0}, {"cache_set": -2}]
+)
 def test_unknown_joins_and_cache_sets_are_refused(options):
     engine = Engine()
-    with pytest.raises(IndexError, match="no join|no cache set"):
+    with pytest.raises(IndexError, match=r"no join|no cache set"):
         engine.submit(**options)
     assert len(engine) == 0
 
@@ -205,7 +208,7 @@ def test_of_long_jobs_none_is_sent_ahead():
 def test_about_a_millisecond_of_work_is_sent_ahead(run_ns, most):
     load = runs(run_ns)
     assert 0.9 * most <= max(load) <= most
-    assert all(after <= 2 * before + 1 for before, after in zip(load, load[1:], strict=False))
+    assert all(after <= 2 * before + 1 for before, after in pairwise(load))
 
 
 def test_work_is_spread_before_it_piles_up():

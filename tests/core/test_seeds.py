@@ -3,10 +3,9 @@
 import random
 
 import pytest
+from bsbpool._core.status import Status
 from oracle import FINISHED
 from pair import Pair
-
-from bsbpool._core.status import Status
 
 RUN_NS = [1e3, 1e3, 1e4, 1e6, 5e6, 3e7, 1e8]
 
@@ -45,8 +44,8 @@ class History:
             deps = self.random.sample(near, min(len(near), self.random.randrange(4)))
             if self.random.random() < 0.1:
                 self.pair.join(self.random.sample(near, len(near) // 2))
-            joins = [*range(len(self.oracle.joins)), None]
-            self.pair.submit(deps, self.random.choice(joins), self.random.choice([None, 0, 1, 2, 3]))
+            join = self.random.choice([*range(len(self.oracle.joins)), None])
+            self.pair.submit(deps, join, self.random.choice([None, 0, 1, 2, 3]))
 
     def step(self):
         if self.random.random() < self.p_cancel and self.oracle.jobs:

@@ -4,11 +4,10 @@ import random
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from bsbpool._core.frames import FrameWriter, MalformedFrameError, read_frame
 from bsbpool._core.wire import RecordKind
+from hypothesis import given
+from hypothesis import strategies as st
 
 HEADER = struct.Struct("=HBBIIIQ")
 RECORD = struct.Struct("=BBHIqQQ")

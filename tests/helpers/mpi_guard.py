@@ -117,7 +117,7 @@ class MPIGuard:
         self._peers = set(range(self._comm.Get_size())) - {self._rank}
         self._stderr = os.dup(2)
         self._ending = threading.Lock()
-        self._stacks = tempfile.TemporaryFile()
+        self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the process)
         faulthandler.register(SHOW_STACK, file=self._stacks, all_threads=True)
         self._places = self._comm.allgather((os.getpid(), self._stacks.fileno()))
         if self._rank:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bsbpool.caching.ids import token_of
@@ -38,7 +38,9 @@ def _walk(node: Any) -> Iterator[Any]:
         yield node
 
 
-def item_ids(needs: Collection[Any]) -> list[int]:
+def item_ids(
+    needs: Collection[Any], of_node: Callable[[Any], list[int]] = get_node_cache_items
+) -> list[int]:
     """Turn what a job says it needs (ids, cached functions, nodes) into ids.
 
     Raises
@@ -53,7 +55,7 @@ def item_ids(needs: Collection[Any]) -> list[int]:
         elif hasattr(need, "pool_cache_id"):
             ids.append(need.pool_cache_id)
         elif hasattr(need, "get_node_name"):
-            ids.extend(get_node_cache_items(need))
+            ids.extend(of_node(need))
         else:
             raise TypeError(
                 f"cache_items: {need!r} is neither an id, nor a function made by "
@@ -85,7 +87,7 @@ class Needs:
         """Return the number of a set of items, -1 for none."""
         if not needs:
             return -1
-        tokens = tuple(map(token_of, item_ids(needs)))
+        tokens = tuple(map(token_of, item_ids(needs, self.of_node)))
         if tokens not in self._sets:
             numbers = [self._item(token) for token in dict.fromkeys(tokens)]
             self._sets[tokens] = self._engine.cache_set(numbers)

@@ -6,6 +6,7 @@ asked for. A name that nobody registered gives an object that raises when used.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     MPILock: Any
 
 __all__ = ["MPI", "JobPool", "MPILock", "WorkflowError", "pool_cache", "register_service"]
+
+_MODULES = ("_pool_listeners", "_util", "channels", "mpi", "mpilock", "pool")
 
 
 def register_service(attr: str, provider: Any) -> None:
@@ -41,9 +44,7 @@ def _make(attr: str) -> Any:
         from bsbpool.services.mpilock import MPILockModule
 
         return MPILockModule("mpilock")
-    from bsbpool.services import pool
-
-    return getattr(pool, attr)
+    return getattr(importlib.import_module("bsbpool.services.pool"), attr)
 
 
 def __getattr__(attr: str) -> Any:
@@ -52,6 +53,8 @@ def __getattr__(attr: str) -> Any:
     if attr in __all__:
         register_service(attr, _make(attr))
         return globals()[attr]
+    if attr in _MODULES:
+        return importlib.import_module(f"bsbpool.services.{attr}")
     from bsbpool.services._util import ErrorModule
 
     return ErrorModule(f"{attr} is not a registered service.")

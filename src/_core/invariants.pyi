@@ -1,0 +1,3 @@
+from bsbpool._core.engine import Engine
+
+def check(engine: Engine) -> None: ...

@@ -1,0 +1,12 @@
+from enum import IntEnum
+
+class RecordKind(IntEnum):
+    JOB = 1
+    FUNCTION = 2
+    FORGET = 3
+    NEEDED = 4
+    UNNEEDED = 5
+    SKIP = 6
+    STOP = 7
+    DONE = 8
+    LEAVE = 9

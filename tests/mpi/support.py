@@ -1,0 +1,76 @@
+"""What the tests under mpiexec share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mpi4py import MPI
+
+from bsbpool import JobPool, create_job_pool
+
+WORLD = MPI.COMM_WORLD
+MAIN = WORLD.rank == 0
+WORKERS = range(1, WORLD.size)
+
+
+class Ran(NamedTuple):
+    """Where and when a job ran; the clock is that of the machine, so ranks can be compared."""
+
+    rank: int
+    start: float
+    end: float
+
+
+def give(owner: Any, value: Any = None) -> Any:
+    """Return the argument."""
+    return value
+
+
+def rank(owner: Any) -> int:
+    """Return the rank that runs this."""
+    return WORLD.rank
+
+
+def work(owner: Any, seconds: float = 0.0) -> Ran:
+    """Sleep, and say where and when."""
+    start = time.monotonic()
+    time.sleep(seconds)
+    return Ran(WORLD.rank, start, time.monotonic())
+
+
+def fail(owner: Any, message: str = "no") -> None:
+    """Raise a ValueError."""
+    raise ValueError(message)
+
+
+def run(fill: Callable[[JobPool], Any], **options: Any) -> Any:
+    """Execute a pool on all ranks.
+
+    Parameters
+    ----------
+    fill : callable
+        Called with the pool on main, to queue; it returns jobs in any arrangement of lists.
+    **options
+        Of `create_job_pool`.
+
+    Returns
+    -------
+    Any
+        On main the results of those jobs in the same arrangement, None on the other ranks.
+    """
+    with create_job_pool(quiet=True, **options) as pool:
+        jobs = fill(pool) if pool.is_main() else None
+        results = pool.execute(return_results=True)
+        return _exchange(jobs, results) if pool.is_main() else None
+
+
+def _exchange(jobs: Any, results: Any) -> Any:
+    return [_exchange(job, results) for job in jobs] if isinstance(jobs, list) else results[jobs]
+
+
+def pool_works(**options: Any) -> None:
+    """Check on all ranks that a pool does what it should, say after something that went wrong."""
+    results = run(lambda pool: [pool.submit(give, n) for n in range(20)], **options)
+    assert results is None or results == list(range(20))

@@ -1,0 +1,210 @@
+"""What goes wrong in a job is told on main as it was, with where it was."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from typing import Any
+
+import pytest
+
+from bsbpool import JobErroredError, JobStatus, WorkerTraceback, WorkflowError, create_job_pool
+
+from .support import MAIN, WORKERS, fail, give, pool_works
+
+pytestmark = pytest.mark.mpi(min_size=2)
+
+
+class Custom(Exception):
+    """Its __init__ takes other arguments than it passes on."""
+
+    def __init__(self, code: int, *, hint: str) -> None:
+        super().__init__(f"code {code}")
+        self.code, self.hint = code, hint
+
+
+class Locked(Exception):
+    """Cannot be pickled."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class BadResult:
+    """Raises when it is pickled."""
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("cannot be taken apart")
+
+
+class BadLoad:
+    """Raises when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return fail, (None, "cannot be put together")
+
+
+def failures(fill: Any, **options: Any) -> list[tuple[Any, JobErroredError]]:
+    """Execute a pool in which some jobs fail; return the failed ones and what was told of them."""
+    with create_job_pool(quiet=True, **options) as pool:
+        good = None
+        if MAIN:
+            fill(pool)
+            good = [pool.submit(give, n) for n in range(5)]
+        with pytest.raises(WorkflowError) as caught:
+            pool.execute()
+        if not MAIN:
+            assert "See main node" in str(caught.value.exceptions[0])
+            return []
+        assert good is not None and [job.result for job in good] == list(range(5))
+        failed = [job for job in pool.jobs if job.status is JobStatus.FAILED]
+        told = {id(error.error): error for error in caught.value.exceptions}
+        assert len(told) == len(failed)
+        return [(job, told[id(job.error)]) for job in failed]
+
+
+def only(fill: Any) -> Any:
+    """Return the error of the one job that fails, None on the other ranks."""
+    found = failures(fill)
+    assert len(found) == MAIN
+    return found[0][0].error if MAIN else None
+
+
+def trace_of(error: BaseException) -> WorkerTraceback:
+    """Return where an error arose."""
+    assert isinstance(error.__cause__, WorkerTraceback)
+    assert error.__cause__.rank in WORKERS
+    return error.__cause__
+
+
+def test_type_arguments_rank_job_and_traceback() -> None:
+    def look_up(owner):
+        return {}["nothing", 1]
+
+    for job, told in failures(lambda pool: pool.submit(look_up)):
+        assert isinstance(told, JobErroredError)
+        assert "look_up" in str(told)
+        assert told.__cause__ is job.error
+        assert type(job.error) is KeyError
+        assert job.error.args == (("nothing", 1),)
+        trace = trace_of(job.error)
+        assert "look_up" in trace.job
+        assert 'return {}["nothing", 1]' in trace.text
+        assert f"rank {trace.rank}" in str(trace)
+
+
+def test_an_error_of_a_class_of_the_callers() -> None:
+    def raise_it(owner):
+        raise Custom(7, hint="try again")
+
+    if error := only(lambda pool: pool.submit(raise_it)):
+        assert type(error) is Custom
+        assert (error.code, error.hint, str(error)) == (7, "try again", "code 7")
+
+
+def test_an_error_of_a_class_that_only_the_job_knows() -> None:
+    def raise_it(owner):
+        class Inner(Exception):
+            pass
+
+        raise Inner("local")
+
+    if error := only(lambda pool: pool.submit(raise_it)):
+        assert "local" in str(error)
+        assert "Inner" in trace_of(error).text
+
+
+def test_an_error_that_cannot_be_pickled() -> None:
+    def raise_it(owner):
+        raise Locked("held")
+
+    if error := only(lambda pool: pool.submit(raise_it)):
+        assert "held" in str(error)
+        trace = trace_of(error)
+        assert "raise Locked" in trace.text
+
+
+def test_the_cause_of_an_error_is_in_the_text() -> None:
+    def raise_it(owner):
+        try:
+            fail(owner, "deeper")
+        except ValueError as deeper:
+            error = TypeError("upper")
+            error.add_note("a note")
+            raise error from deeper
+
+    if error := only(lambda pool: pool.submit(raise_it)):
+        assert type(error) is TypeError
+        for text in ("deeper", "upper", "a note", "direct cause"):
+            assert text in trace_of(error).text
+
+
+def test_a_group_of_errors() -> None:
+    def raise_it(owner):
+        raise ExceptionGroup("several", [ValueError(1), KeyError("two")])
+
+    if error := only(lambda pool: pool.submit(raise_it)):
+        assert type(error) is ExceptionGroup
+        assert [type(inner) for inner in error.exceptions] == [ValueError, KeyError]
+
+
+@pytest.mark.parametrize("bad", [threading.Lock, BadResult], ids=["lock", "raises"])
+def test_an_argument_that_cannot_be_pickled(bad: Any) -> None:
+    def fill(pool):
+        job = pool.submit(give, bad())
+        pool.submit(give, deps=[job])
+
+    for job, told in failures(fill):
+        assert "give" in str(told)
+        assert isinstance(job.error, (TypeError, RuntimeError))
+        assert any("give" in note and "pickle" in note for note in job.error.__notes__)
+    pool_works()
+
+
+@pytest.mark.parametrize("bad", [threading.Lock, BadResult], ids=["lock", "raises"])
+def test_a_result_that_cannot_be_pickled(bad: Any) -> None:
+    if error := only(lambda pool: pool.submit(lambda owner: bad())):
+        assert isinstance(error, (TypeError, RuntimeError))
+        assert "result" in trace_of(error).text
+    pool_works()
+
+
+def test_an_argument_that_cannot_be_unpickled() -> None:
+    if error := only(lambda pool: pool.submit(give, BadLoad())):
+        assert str(error) == "cannot be put together"
+        trace_of(error)
+    pool_works()
+
+
+def test_a_result_that_cannot_be_unpickled() -> None:
+    with create_job_pool(quiet=True) as pool:
+        if MAIN:
+            job = pool.submit(lambda owner: BadLoad())
+            good = pool.submit(give, 1)
+        pool.execute()
+        if MAIN:
+            with pytest.raises(ValueError, match="cannot be put together"):
+                _ = job.result
+            assert good.result == 1
+
+
+def test_a_function_whose_module_is_on_main_only() -> None:
+    module = types.ModuleType("only_on_main")
+    exec("def f(owner): return 1", vars(module))  # its function gets that module's name
+    if MAIN:
+        sys.modules["only_on_main"] = module
+    try:
+        error = only(lambda pool: pool.submit(module.f))
+    finally:
+        sys.modules.pop("only_on_main", None)
+    if error:
+        assert isinstance(error, ImportError)
+        assert any("importable" in note for note in error.__notes__)
+    pool_works()
+
+
+def test_many_failures() -> None:
+    assert len(failures(lambda pool: [pool.submit(fail, str(n)) for n in range(200)])) in (0, 200)
+    pool_works()
