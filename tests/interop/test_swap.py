@@ -5,6 +5,8 @@ Each test is a program of its own, because what is imported stays imported.
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from .launch import python, told_by
@@ -33,24 +35,19 @@ NAMES = {
 }
 """Of the modules below `bsb`: what callers use of them."""
 
-FINGERPRINT = """
-import importlib, inspect, sys
-def described(module):
-    names = {}
-    for name, value in vars(module).items():
-        ours = getattr(value, "__module__", "").startswith(("bsb.services", "bsbpool"))
-        if ours and (inspect.isclass(value) or inspect.isfunction(value)):
-            names[name] = members(value) if inspect.isclass(value) else None
-    return names
+API = """
+import importlib, inspect, json
+MODULES = ["", ".mpi", ".mpilock", ".pool", "._util"]
 def members(kind):
     return {
         name: list(inspect.signature(value).parameters) if inspect.isfunction(value) else None
         for name, value in inspect.getmembers(kind) if not name.startswith("_")
     }
-tell({
-    name: described(importlib.import_module(f"bsb.services{name}"))
-    for name in ("", ".mpi", ".mpilock", ".pool", "._util", "._pool_listeners")
-})
+def public(module):
+    own = {name: value for name, value in vars(module).items() if not name.startswith("_")
+           and getattr(value, "__module__", None) == module.__name__}
+    return {name: members(value) if inspect.isclass(value) else None
+            for name, value in own.items()}
 """
 
 
@@ -61,7 +58,7 @@ from mpi4py import MPI
 before = MPI.pickle.dumps
 import bsbpool, bsbpool.integrations.bsb, bsbpool.services.pool
 tell([name for name in sys.modules if name.partition(".")[0] in ("bsb", "dill", "mpipool")]
-     + [MPI.pickle.dumps is not before])
+     + [MPI.pickle.dumps != before])
 """) == [False]
 
 
@@ -77,22 +74,28 @@ tell([name for name in {NAMES[module].split()} if name not in dir(module)
 
 
 def test_all_that_bsb_has_is_there() -> None:
-    """Its public classes with their public members, and its functions."""
-    theirs, ours = told_by(FINGERPRINT), told_by(INSTALL + FINGERPRINT)
-    missing = []
-    for module, names in theirs.items():
-        for name, members in names.items():
-            if name.startswith("_"):
-                continue
-            if name not in ours[module]:
-                missing.append(f"{module}.{name}")
-                continue
-            for member, parameters in (members or {}).items():
-                found = ours[module][name].get(member, ...)
-                if found is ...:
-                    missing.append(f"{module}.{name}.{member}")
-                elif parameters and found is not None and found[: len(parameters)] != parameters:
-                    missing.append(f"{module}.{name}.{member}({', '.join(parameters)})")
+    """Its functions, and its classes with their methods and the names of their parameters."""
+    theirs = told_by(f"""{API}
+modules = {{name: importlib.import_module("bsb.services" + name) for name in MODULES}}
+tell({{name: public(module) for name, module in modules.items()}})
+""")
+    assert "queue_placement" in theirs[".pool"]["JobPool"]
+    missing = told_by(f"""{INSTALL}{API}
+missing = []
+for module, names in json.loads({json.dumps(theirs)!r}).items():
+    found = importlib.import_module("bsb.services" + module)
+    for name, expected in names.items():
+        if not hasattr(found, name):
+            missing.append(module + "." + name)
+            continue
+        have = members(getattr(found, name)) if expected else {{}}
+        for member, parameters in (expected or {{}}).items():
+            if member not in have or parameters and have[member] is not None and (
+                have[member][:len(parameters)] != parameters
+            ):
+                missing.append([module + "." + name + "." + member, parameters, have.get(member)])
+tell(missing)
+""")
     assert not missing
 
 
@@ -140,17 +143,16 @@ tell([first[0], second[0], first[1] == second[1], surroundings, *once])
 def test_too_late(early: str) -> None:
     """The error says what to do, and nothing has been changed."""
     message, undone = told_by(f"""
-import pickle
-from mpi4py import MPI
+from mpi4py import MPI as mpi
 {early}
-dumps = MPI.pickle.dumps
+dumps = mpi.pickle.dumps
 from bsbpool.integrations import bsb as adapter
 try:
     adapter.install()
 except RuntimeError as error:
     message = str(error)
 import bsb.services
-tell([message, bsb.services.__name__ == "bsb.services" and MPI.pickle.dumps == dumps
+tell([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps == dumps
       and not adapter.is_installed()])
 """)
     assert "before bsbpool" in message

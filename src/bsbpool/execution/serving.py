@@ -38,18 +38,20 @@ class WorkerRun:
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank = pool._comm.get_rank()
+        self._loop = WorkerLoop(channel, self._epoch, self)
+        self._served = False
 
     # As a pool's run
 
     def execute(self) -> None:
         """Run jobs until the main rank says that the run is over."""
-        loop = WorkerLoop(self._channel, self._epoch, self)
         self._pool.change_status(PoolStatus.EXECUTING)
+        self._served = True
         try:
             with self._cache.home():
-                aborted = loop.run()
+                aborted = self._loop.run()
         except BaseException as error:
-            loop.leave(f"{type(error).__name__}: {error}".encode())
+            self._loop.leave(f"{type(error).__name__}: {error}".encode())
             raise
         finally:
             self._cache.free_all()
@@ -62,6 +64,8 @@ class WorkerRun:
 
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
+        if not self._served:  # main may be executing, and count on this rank
+            self._loop.leave(b"it left the `with` block without executing the pool")
         self._channel.close(self._epoch)
         self._channel.sweep()
 
