@@ -13,6 +13,7 @@ before anything of bsb has looked there.
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import logging
 import sys
@@ -63,6 +64,7 @@ def install() -> None:
     for name in MODULES:
         sys.modules[f"bsb.services{name}"] = importlib.import_module(f"bsbpool.services{name}")
     bsb.services = sys.modules["bsb.services"]
+    bsb.__getattr__.cache_clear()
     running.preparations.append(_obey_debug_pool)
     running.surroundings.append(_local_tracing)
     _teach_mpi4py()
@@ -74,14 +76,19 @@ def uninstall() -> None:
         return
     for name in MODULES:
         del sys.modules[f"bsb.services{name}"]
-    sys.modules["bsb"].__dict__.pop("services", None)
+    bsb: Any = sys.modules["bsb"]
+    bsb.__dict__.pop("services", None)
+    bsb.__getattr__.cache_clear()
     running.preparations.remove(_obey_debug_pool)
     running.surroundings.remove(_local_tracing)
     for name in ERRORS:
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
         pickle = _replaced.pop("pickle")
-        type(pickle).__init__(pickle)  # mpi4py's own functions again
+        kind: Any = type(pickle)
+        kind.__init__(pickle)  # mpi4py's own functions again
+        for taught in set(copyreg.dispatch_table) - _replaced.pop("reducers"):
+            del copyreg.dispatch_table[taught]  # what tblib taught pickle
 
 
 def is_installed() -> bool:
@@ -153,5 +160,6 @@ def _teach_mpi4py() -> None:
     except ImportError:
         return
     _replaced["pickle"] = MPI.pickle
+    _replaced["reducers"] = set(copyreg.dispatch_table)
     MPI.pickle.__init__(dill.dumps, dill.loads)
     tblib.pickling_support.install()
