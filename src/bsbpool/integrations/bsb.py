@@ -84,9 +84,8 @@ def uninstall() -> None:
     for name in ERRORS:
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
-        pickle = _replaced.pop("pickle")
-        kind: Any = type(pickle)
-        kind.__init__(pickle)  # mpi4py's own functions again
+        pickle: Any = _replaced.pop("pickle")
+        pickle.__init__()  # type: ignore[misc]  # mpi4py's own functions again
         for taught in set(copyreg.dispatch_table) - _replaced.pop("reducers"):
             del copyreg.dispatch_table[taught]  # what tblib taught pickle
 
