@@ -44,9 +44,9 @@ test: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
 
 lint: $(ENVS)/lint/lint
-	$(ENVS)/lint/bin/ruff check
-	$(ENVS)/lint/bin/cython-lint src/_core
-	$(ENVS)/lint/bin/mypy
+	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \
+	    echo "$$linter"; $$linter || failed=1; \
+	done; exit $$failed
 
 wheel: build/wheel/made
 	@ls build/wheel/*.whl
@@ -106,6 +106,6 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 	@touch $@
 
 $(ENVS)/lint/lint: build/wheel/made $(ENVS)/lint/made Makefile
-	$(@D)/bin/python $(PIP) install $(LINTERS) "$(WHEEL)"
+	$(@D)/bin/python $(PIP) install $(LINTERS) rich "$(WHEEL)"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@

@@ -28,6 +28,7 @@ from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.pause cimport now_ns, pause_slack
 from bsbpool._core.status cimport status_is_terminal
 from bsbpool._core.transport cimport message_free, message_t
+from bsbpool._core.transport cimport message_free
 from bsbpool._core.wire cimport DONE, FORGET, FUNCTION, JOB, LEAVE, NEEDED, SKIP, STOP, UNNEEDED
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -74,6 +75,10 @@ cdef class MainLoop:
         self.told = 0
         self.reader = FrameReader()
         self.arrived = NULL
+
+    def __dealloc__(self):
+        if self.arrived != NULL:
+            message_free(self.arrived)
 
     def __dealloc__(self):
         if self.arrived != NULL:

@@ -84,14 +84,13 @@ cdef message_t *copied(message_t *m) noexcept nogil:
 cdef int pipe_send(transport_t *t, message_t *m) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int target = m.peer
-    if not 0 <= target < e.pipes.n:
-        return UNKNOWN_RANK
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    cdef bint known = 0 <= target < e.pipes.n
     m.peer = e.rank
-    append(&e.pipes.endpoints[target].inbox, m)
-    e.pending += m.n_parts > 0
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    append(&e.pipes.endpoints[target].inbox if known else &e.sent, m)
+    e.pending += known and m.n_parts > 0
     PyThread_release_lock(e.pipes.lock)
-    return e.error
+    return e.error if known else UNKNOWN_RANK
 
 
 cdef message_t *pipe_poll(transport_t *t, int *error) noexcept nogil:
@@ -204,8 +203,10 @@ cdef class PipeNetwork:
         """Let any bytes arrive at `target` as a frame from `source`."""
         cdef transport_t table
         cdef uint64_t size = len(frame)
-        cdef message_t *m = message_new(target, 0)
+        cdef message_t *m
         self.endpoint(target)
+        table.self = self.endpoint(source)
+        m = message_new(target, 0)
         if m == NULL:
             raise MemoryError()
         m.frame = <uint8_t *>malloc(size + 1)
@@ -214,7 +215,6 @@ cdef class PipeNetwork:
             raise MemoryError()
         memcpy(m.frame, <const char *>frame, size)
         m.frame_size = size
-        table.self = self.endpoint(source)
         pipe_send(&table, m)
 
     def fail(self, int32_t rank, int code=-1):

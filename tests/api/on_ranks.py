@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from helpers.launch import TESTS, mpirun
 
 LIMIT = 60.0

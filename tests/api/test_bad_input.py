@@ -88,7 +88,7 @@ class TestPut:
     def test_a_job_that_was_made_for_another_pool(self, pool):
         with (
             create_job_pool(quiet=True) as other,
-            pytest.raises(JobPoolError, match="another pool|this pool"),
+            pytest.raises(JobPoolError, match=r"another pool|this pool"),
         ):
             pool.put(FunctionJob(other, nothing, (), {}))
         assert pool.jobs == []
@@ -117,7 +117,7 @@ class TestHandles:
     def test_ending_a_finished_job_again_does_no_harm(self, pool, misuse):
         job = pool.submit(give, "first")
         job.run()
-        with pytest.raises(JobPoolError, match="success|finished|ended"):
+        with pytest.raises(JobPoolError, match=r"success|finished|ended"):
             misuse(job)
         later = pool.submit(give, "later")
         pool.execute()
@@ -126,7 +126,7 @@ class TestHandles:
     def test_running_a_job_before_its_dependencies_does_no_harm(self, pool):
         first = pool.submit(give, 1)
         second = pool.submit(give, 2, deps=[first])
-        with pytest.raises(JobPoolError, match="depend|wait"):
+        with pytest.raises(JobPoolError, match=r"depend|wait"):
             second.run()
         pool.execute()
         assert second.result == 2

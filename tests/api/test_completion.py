@@ -123,8 +123,9 @@ class TestSeveral:
         with suppress(RuntimeError):
             pool.execute()
         assert [job for job, _ in calls] == jobs
-        assert all(JobStatus(status) in (JobStatus.SUCCESS, JobStatus.CANCELLED)
-                   for _, status in calls)
+        assert all(
+            JobStatus(status) in (JobStatus.SUCCESS, JobStatus.CANCELLED) for _, status in calls
+        )
 
 
 class TestFromACallback:

@@ -161,9 +161,7 @@ class TestSubmissionContext:
 class TestQueueing:
     def test_submit_takes_the_arguments_as_they_are(self, pool):
         first = pool.submit(nothing)
-        job = pool.submit(
-            lambda owner, *args, **kwargs: (args, kwargs), 1, 2, deps=[first], key=3
-        )
+        job = pool.submit(lambda owner, *args, **kwargs: (args, kwargs), 1, 2, deps=[first], key=3)
         pool.execute()
         assert job.result == ((1, 2), {"key": 3})
 

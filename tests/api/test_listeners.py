@@ -126,7 +126,9 @@ class TestSnapshots:
         heard_pool.execute()
         updates = [r for r in notebook.records if isinstance(r, PoolJobUpdateProgress)]
         assert [r.status for r in updates] == [
-            JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUCCESS,
+            JobStatus.QUEUED,
+            JobStatus.RUNNING,
+            JobStatus.SUCCESS,
         ]
 
     def test_know_their_pool(self, notebook):

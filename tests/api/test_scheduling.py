@@ -15,9 +15,7 @@ from .support import Node, Notebook, fail, give, nothing, statuses, until
 
 def queueing(*values):
     """Make a node that queues a job for each value."""
-    return Node(
-        f"queues {values}", lambda pool: [pool.queue(give, (value,)) for value in values]
-    )
+    return Node(f"queues {values}", lambda pool: [pool.queue(give, (value,)) for value in values])
 
 
 def failing(name="bad", depends_on=()):
@@ -99,9 +97,7 @@ class TestThreads:
         notebook = Notebook()
         pool.add_listener(notebook)
         for thread in range(8):
-            pool.schedule(
-                range(100), lambda n, thread=thread: pool.submit(give, (thread, n))
-            )
+            pool.schedule(range(100), lambda n, thread=thread: pool.submit(give, (thread, n)))
         results = pool.execute(return_results=True)
         assert sorted(results.values()) == [(t, n) for t in range(8) for n in range(100)]
         assert len(notebook.added) == len(set(notebook.added)) == 800

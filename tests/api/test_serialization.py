@@ -126,7 +126,8 @@ class TestByValue:
         assert np.array_equal(there_and_back(lambda: array)(), array)
 
     def test_what_cannot_travel_at_all_is_an_error(self):
-        for obj in (threading.Lock(), lambda lock=threading.Lock(): lock, iter(x for x in "a")):
+        lock = threading.Lock()
+        for obj in (lock, lambda: lock, iter(x for x in "a")):
             with pytest.raises((TypeError, pickle.PicklingError)):
                 dumps(obj)
 

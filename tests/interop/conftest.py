@@ -49,9 +49,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Players:
         key = (script, ranks, pool, *sorted(variables.items()))
         if key not in plays:
             folder = tmp_path_factory.mktemp(f"{script}-{pool}-{ranks}")
-            ended = python(
-                SCRIPTS / f"{script}.py", folder, pool, ranks=ranks, **variables
-            )
+            ended = python(SCRIPTS / f"{script}.py", folder, pool, ranks=ranks, **variables)
             plays[key] = Play(ended, folder, ranks)
         return plays[key]
 

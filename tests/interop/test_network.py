@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def work(reports: list[Any]) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("scene", ["example", "own"])
+@pytest.mark.parametrize("scene", ["example", "own", "theirs"])
 def test_equal_to_unmodified_bsb(play: Players, scene: str, ranks: int) -> None:
     theirs = play("build", pool="bsb").main(scene)
     ours = play("build", ranks).main(scene)
@@ -62,7 +63,7 @@ def test_in_the_order_of_dependencies(play: Players, ranks: int) -> None:
         began = min(entry["begin"] for entry in entries if entry["name"] in after)
         assert ended <= began, f"{after} began before {before} had ended"
 
-    for before, after in zip(PHASES, PHASES[1:], strict=False):
+    for before, after in pairwise(PHASES):
         assert_order(before, after)
     for name, others in DEPENDS_ON.items():
         assert_order(others, {name})

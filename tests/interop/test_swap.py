@@ -100,7 +100,8 @@ tell(missing)
 
 
 def test_all_ways_to_import_lead_to_bsbpool() -> None:
-    assert told_by(f"""{INSTALL}
+    assert (
+        told_by(f"""{INSTALL}
 import bsb, bsbpool, bsbpool.services
 from bsb.services.pool import JobPool, JobStatus
 from bsb.services import MPI, MPILock, WorkflowError
@@ -119,7 +120,9 @@ tell([
     bsb.pool_cache is bsbpool.pool_cache is bsb.placement.strategy.pool_cache,
     issubclass(WorkflowError, ExceptionGroup),
 ])
-""") == [True] * 9
+""")
+        == [True] * 9
+    )
 
 
 def test_installing_twice_is_installing_once() -> None:
@@ -226,7 +229,8 @@ tell([bsb.JobPool.__module__, issubclass(JobPoolError, bsb.exceptions.JobPoolErr
 
 def test_errors_are_of_both_packages() -> None:
     """Whoever imported the classes, and whenever."""
-    assert told_by(f"""
+    assert (
+        told_by(f"""
 from bsbpool import JobPoolError as Before, JobPoolContextError as ContextBefore
 {INSTALL}
 import pickle, bsb.exceptions as theirs, bsbpool
@@ -259,7 +263,9 @@ tell([
     isinstance(missing, theirs.DependencyError),
     str(missing) == "Kitchen is not a registered service.",
 ])
-""") == [True] * 19
+""")
+        == [True] * 19
+    )
 
 
 def test_a_registered_service_is_bsbs_too() -> None:
@@ -304,14 +310,17 @@ tell(seen + [travels(lambda: 3), said()])
 
 
 def test_all_is_well_without_dill() -> None:
-    assert told_by(f"""
+    assert (
+        told_by(f"""
 import sys
 sys.modules["dill"] = None
 {INSTALL}
 import bsb
 adapter.uninstall()
 tell(bsb.__name__)
-""") == "bsb"
+""")
+        == "bsb"
+    )
 
 
 def test_a_network_without_mpi4py() -> None:
@@ -324,13 +333,13 @@ sys.modules["mpi4py"] = sys.modules["mpilock"] = sys.modules["mpipool"] = None
 import os, tempfile
 from pathlib import Path
 from bsb import MPI, MPILock, Scaffold
-import tissue
+import journal, tissue
 with tempfile.TemporaryDirectory() as folder:
     scaffold = Scaffold(tissue.configuration(Path(folder) / "tissue.hdf5"))
     scaffold.register_listener(lambda event: None)
     scaffold.compile()
     cells = len(scaffold.get_placement_set("soma"))
-tell([cells, MPI.get_size(), MPILock._mocked, len(tissue.journal)])
+tell([cells, MPI.get_size(), MPILock._mocked, len(journal.entries)])
 """,
         BSB_IGNORE_PARALLEL="",
     ) == [60, 1, True, 32]

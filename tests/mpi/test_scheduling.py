@@ -96,6 +96,32 @@ def test_a_scheduler_that_waits_for_results_of_earlier_jobs() -> None:
             assert [results[job] for job in node.jobs] == [2 * n for n in range(10)]
 
 
+def test_what_a_function_refers_to_may_change_between_jobs() -> None:
+    """Workers keep functions, but not what was true when they first saw them."""
+
+    def count(pool):
+        state = {"n": 0}
+        results = []
+
+        def read(owner):
+            return state["n"]
+
+        for n in range(5):
+            state["n"] = n
+            job = pool.submit(read)
+            while job.status is not JobStatus.SUCCESS:
+                time.sleep(0.001)
+            results.append(job.result)
+        return results
+
+    with create_job_pool(quiet=True) as pool:
+        node = Node("count", count)
+        if MAIN:
+            pool.schedule([node])
+        pool.execute()
+        assert node.jobs == ([0, 1, 2, 3, 4] if MAIN else None)
+
+
 def test_dependencies_on_jobs_of_earlier_nodes() -> None:
     with create_job_pool(quiet=True) as pool:
         place = Node("place", lambda pool: [pool.submit(work, 0.01) for _ in range(10)])

@@ -10,27 +10,23 @@ from typing import Any
 
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.tally import PoolTally
-from bsbpool.progress import PoolJobUpdateProgress, PoolProgress, PoolStatusProgress
+from bsbpool.progress import PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import FINISHED, JobStatus, PoolStatus
 
 SECONDS_A_LINE = 5.0
 
 
 class NonTTYTerminalListener(Listener):
-    """Prints a line when a job starts or ends, and when the pool changes."""
+    """Prints a line when a job starts or ends."""
 
     def __call__(self, progress: PoolProgress) -> None:
         """Print a record."""
-        if isinstance(progress, PoolStatusProgress):
-            self._print(f"{progress.status}", progress)
-        elif isinstance(progress, PoolJobUpdateProgress) and (
-            progress.status in FINISHED or progress.status is JobStatus.RUNNING
-        ):
-            self._print(f"{progress.status} {progress.job.description}", progress)
-
-    def _print(self, text: str, progress: PoolProgress) -> None:
-        phase = f" [{progress.workflow.phase}]" if progress.workflow else ""
-        print(f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{phase} {text}", flush=True)
+        if not isinstance(progress, PoolJobUpdateProgress):
+            return
+        if progress.status in FINISHED or progress.status is JobStatus.RUNNING:
+            phase = f" [{progress.workflow.phase}]" if progress.workflow else ""
+            text = f"{phase} {progress.status} {progress.job.description}"
+            print(f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{text}", flush=True)
 
 
 class SummaryListener(Listener):
@@ -50,7 +46,7 @@ class SummaryListener(Listener):
 
 
 class TTYTerminalListener(Listener):
-    """Shows a bar for each kind of job, with `rich`.
+    """Shows a bar for each kind of job with `rich`; a line now and then without it.
 
     Parameters
     ----------
@@ -65,8 +61,12 @@ class TTYTerminalListener(Listener):
         self._tally = PoolTally()
         self._bars: dict[str, Any] = {}
         self._progress: Any = None
+        self._plain = None if _has_rich() else SummaryListener()
 
     def __enter__(self) -> TTYTerminalListener:
+        return self
+
+    def _start(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeElapsedColumn as Elapsed
 
@@ -80,7 +80,6 @@ class TTYTerminalListener(Listener):
             refresh_per_second=self._fps,
         )
         self._progress.start()
-        return self
 
     def __exit__(self, *error: Any) -> None:
         if self._progress is not None:
@@ -88,9 +87,13 @@ class TTYTerminalListener(Listener):
 
     def __call__(self, progress: PoolProgress) -> None:
         """Bring the bars up to date with a record."""
+        if self._plain is not None:
+            return self._plain(progress)
         self._tally(progress)
-        if self._progress is None or not hasattr(progress, "job"):
+        if not hasattr(progress, "job"):
             return
+        if self._progress is None:
+            self._start()  # not before: the other ranks enter, but hear of no job
         name = str(progress.job.name)
         if name not in self._bars and len(self._bars) >= self.MOST_BARS:
             name = "others"
@@ -114,7 +117,7 @@ class TTYTerminalListener(Listener):
 
 def terminal_listener() -> tuple[Listener, float | None]:
     """Return the listener that fits where standard error goes, and its pace."""
-    if sys.stderr.isatty() and _has_room() and _has_rich():
+    if sys.stderr.isatty() and _has_room():
         return TTYTerminalListener(), None
     return SummaryListener(), SECONDS_A_LINE
 

@@ -1,17 +1,19 @@
 """Compiles networks that fail, one after the other in one process."""
 
+# ruff: noqa: I001  (scenes comes first: it installs the pool)
+
 from __future__ import annotations
 
 import time
 from pathlib import Path
 from typing import Any
 
-import scenes  # first: it installs the pool
+import scenes
 from scenes import comm, error_of, folder, on_all, rank
 
-import tissue  # isort: skip
-import troubles  # isort: skip
-from fingerprints import fingerprints  # isort: skip
+import journal
+import troubles
+from fingerprints import fingerprints
 
 HOOK = {"strategy": "troubles.FailingAfterPlacement", "of": None, "cells": None}
 
@@ -35,7 +37,7 @@ def compiled(*change: str, options: Any = None, listener: Any = None, **changes:
     return {
         "error": error,
         "statuses": sorted(set(statuses.values())),
-        "journal": tissue.take_journal(),
+        "journal": journal.take(),
         "seconds": seconds,
         "kept": len(scaffold._pool_cache),
         "digests": fingerprints(scaffold) if rank == 0 and error is None else None,

@@ -1,15 +1,18 @@
 """Compiles one network again and again, with each of the ways to do so."""
 
+# ruff: noqa: I001  (scenes comes first: it installs the pool)
+
 from __future__ import annotations
 
 from typing import Any
 
-import scenes  # first: it installs the pool
+import scenes
 from scenes import comm, error_of, folder, rank
 
-import tissue  # isort: skip
-from bsb import Scaffold, from_storage  # isort: skip
-from fingerprints import fingerprints  # isort: skip
+import journal
+import tissue
+from bsb import Scaffold, from_storage
+from fingerprints import fingerprints
 
 networks: dict[str, Scaffold] = {}
 
@@ -27,7 +30,7 @@ def compiled(name: str = "tissue", **options: Any) -> Any:
     scaffold.compile(**options)
     comm.Barrier()
     return {
-        "journal": tissue.take_journal(),
+        "journal": journal.take(),
         "digests": fingerprints(scaffold) if rank == 0 else None,
         "kept": len(scaffold._pool_cache),
     }

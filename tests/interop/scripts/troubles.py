@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import journal
 import tissue
 from bsb import (
     AfterConnectivityHook,
@@ -52,7 +53,7 @@ class FailingPlacement(PlacementStrategy):
     how: str = config.attr(type=str, default="misfortune")
 
     def place(self, chunk: Any, indicators: Any) -> None:
-        tissue.write_down(self.name, [chunk], fail, self.how, self.name, int(chunk.id))
+        journal.write_down(self.name, [chunk], fail, self.how, self.name, int(chunk.id))
 
 
 @config.node
@@ -61,9 +62,9 @@ class FailingOrSlowPlacement(PlacementStrategy):
 
     def place(self, chunk: Any, indicators: Any) -> None:
         if any(chunk):
-            tissue.write_down(self.name, [chunk], time.sleep, 1.0)
+            journal.write_down(self.name, [chunk], time.sleep, 1.0)
         else:
-            tissue.write_down(self.name, [chunk], fail, "misfortune", self.name, 0)
+            journal.write_down(self.name, [chunk], fail, "misfortune", self.name, 0)
 
 
 @config.node
@@ -82,7 +83,7 @@ class FailingConnection(ConnectionStrategy):
     """Fails in each job."""
 
     def connect(self, pre: Any, post: Any) -> None:
-        tissue.write_down(self.name, pre.roi, fail, "misfortune", self.name)
+        journal.write_down(self.name, pre.roi, fail, "misfortune", self.name)
 
 
 @config.node
@@ -90,7 +91,7 @@ class FailingAfterPlacement(AfterPlacementHook):
     """Fails."""
 
     def postprocess(self) -> None:
-        tissue.write_down(self.name, None, fail, "misfortune", self.name)
+        journal.write_down(self.name, None, fail, "misfortune", self.name)
 
 
 @config.node
@@ -98,7 +99,7 @@ class FailingAfterConnectivity(AfterConnectivityHook):
     """Fails."""
 
     def postprocess(self) -> None:
-        tissue.write_down(self.name, None, fail, "misfortune", self.name)
+        journal.write_down(self.name, None, fail, "misfortune", self.name)
 
 
 def failing_operation(morphology: Morphology) -> Morphology:

@@ -1,0 +1,52 @@
+"""One rank alone, with a test that writes the frames of the other."""
+
+from bsbpool._core.frames import FrameWriter
+from bsbpool._core.status import Status
+from bsbpool._core.wire import RecordKind
+from cluster import Cluster, Run
+
+OK = 1
+DONE, JOB, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.STOP
+FUNCTION = (RecordKind.FUNCTION, 0, {"payload": b"echo"})
+GO = (STOP, 0, {})
+
+
+def echo(payload, buffers):
+    return OK, bytes(payload), buffers
+
+
+def job(number, payload=b""):
+    return JOB, number, {"payload": payload}
+
+
+def frame(epoch, *records):
+    writer = FrameWriter()
+    for kind, id, options in records:
+        writer.add(kind, id, **options)
+    return writer.to_bytes(epoch)
+
+
+def worker_alone(n_epochs=1):
+    """Make rank 1 of a network and start nothing; return both."""
+    ranks = Cluster(1, {"echo": echo}, runs=n_epochs)
+    return ranks.network, ranks.workers[0]
+
+
+def main_alone(n_jobs=1):
+    """Make a network and a run with jobs at its rank 0; nobody is at rank 1."""
+    ranks = Cluster(1, {"echo": echo}, runs=0)
+    run = Run(ranks)
+    for _ in range(n_jobs):
+        run.submit("echo")
+    return ranks.network, run
+
+
+def answer_once(network, run, *frames):
+    """Let frames arrive from rank 1 as soon as job 0 runs."""
+    waiting = list(frames)
+
+    def inject():
+        while waiting and run.engine.status(0) is Status.RUNNING:
+            network.inject(1, 0, waiting.pop(0))
+
+    run.host.on_turn = inject

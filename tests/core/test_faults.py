@@ -1,0 +1,120 @@
+"""A network that fails, and frames that no rank of ours would send."""
+
+import random
+
+import pytest
+from alone import (
+    DONE,
+    JOB,
+    OK,
+    STOP,
+    answer_once,
+    echo,
+    frame,
+    job,
+    main_alone,
+    worker_alone,
+)
+from bsbpool._core.channel import TransportError
+from bsbpool._core.frames import MalformedFrameError
+from bsbpool._core.sim import PipeNetwork
+from cluster import Cluster, Run
+
+
+def test_a_network_that_fails_ends_the_loops():
+    network, run = main_alone()
+    network.fail(0, -7)
+    with pytest.raises(TransportError, match="code -7"):
+        run.execute()
+    network, worker = worker_alone()
+    network.fail(1)
+    worker.start()
+    worker.join()
+    assert isinstance(worker.error, TransportError)
+
+
+def test_a_rank_that_does_not_exist_is_an_error():
+    network = PipeNetwork(2)
+    for call in (network.transport, network.waiting, network.fail):
+        for wrong in (-1, 2):
+            with pytest.raises(IndexError, match="no rank"):
+                call(wrong)
+    with pytest.raises(ValueError, match="at least one"):
+        PipeNetwork(0)
+
+
+def test_more_workers_than_ranks_are_an_error():
+    ranks = Cluster(1, {"echo": echo}, runs=0)
+    ranks.workers *= 2
+    run = Run(ranks)
+    for _ in range(2):
+        run.submit("echo")
+    with pytest.raises(TransportError):
+        run.execute()
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        ((DONE, 1, {"flags": OK}), IndexError),
+        ((DONE, -1, {"flags": OK}), IndexError),
+        ((DONE, 2**40, {"flags": OK}), IndexError),
+        ((DONE, 0, {"flags": 3}), TypeError),
+    ],
+)
+def test_a_reply_that_makes_no_sense_ends_the_run_loudly(reply, error):
+    network, run = main_alone()
+    run.host.store = lambda *_: None
+    answer_once(network, run, frame(1, reply))
+    with pytest.raises(error):
+        run.execute()
+
+
+@pytest.mark.parametrize(("rank", "number"), [(0, 0), (1, 1)])
+def test_a_reply_of_a_job_that_the_rank_does_not_run(rank, number):
+    network, run = main_alone(n_jobs=2)
+    run.host.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
+    with pytest.raises(RuntimeError, match="not running"):
+        run.execute()
+
+
+def test_records_of_unknown_kinds_are_ignored():
+    network, run = main_alone()
+    unknown = [(kind, 0, {"payload": b"x"}) for kind in (0, JOB, STOP, 77, 255)]
+    answer_once(network, run, frame(1, *unknown, (DONE, 0, {"flags": OK})))
+    assert run.execute() == {0: (OK, b"", [])}
+
+
+def test_a_worker_refuses_a_function_that_it_never_got():
+    network, worker = worker_alone()
+    network.inject(0, 1, frame(1, job(0)))
+    worker.start()
+    worker.join()
+    assert isinstance(worker.error, KeyError)
+
+
+def test_a_frame_without_its_parts_is_refused():
+    network, worker = worker_alone()
+    network.inject(0, 1, frame(1, (JOB, 0, {"buffers": [memoryview(b"lost")]})))
+    worker.start()
+    worker.join()
+    assert isinstance(worker.error, MalformedFrameError)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_hostile_bytes_end_a_run_with_an_error_or_not_at_all(seed):
+    draw = random.Random(seed)
+    network, run = main_alone()
+    good = frame(1, (DONE, 0, {"flags": OK, "payload": b"some result"}))
+    hostile = bytearray(good if seed % 3 else draw.randbytes(draw.randrange(100)))
+    for _ in range(draw.randrange(3) if hostile else 0):
+        hostile[draw.randrange(len(hostile))] = draw.randrange(256)
+    answer_once(network, run, bytes(hostile), good)
+    run.host.give_up = float("inf")
+    turns = iter(range(50))
+    run.host.until = lambda: run.engine.unfinished == 0 or next(turns, None) is None
+    run.host.deadline = lambda: 0.0
+    try:
+        run.execute()
+    except (TransportError, MalformedFrameError, IndexError, RuntimeError, TypeError) as error:
+        assert str(error)
