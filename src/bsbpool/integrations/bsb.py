@@ -85,7 +85,7 @@ def uninstall() -> None:
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
         pickle: Any = _replaced.pop("pickle")
-        pickle.__init__()  # type: ignore[misc]  # mpi4py's own functions again
+        pickle.__init__()  # mpi4py's own functions again
         for taught in set(copyreg.dispatch_table) - _replaced.pop("reducers"):
             del copyreg.dispatch_table[taught]  # what tblib taught pickle
 
@@ -160,5 +160,5 @@ def _teach_mpi4py() -> None:
         return
     _replaced["pickle"] = MPI.pickle
     _replaced["reducers"] = set(copyreg.dispatch_table)
-    MPI.pickle.__init__(dill.dumps, dill.loads)
+    MPI.pickle.__init__(dill.dumps, dill.loads)  # type: ignore[misc]
     tblib.pickling_support.install()
