@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -59,37 +58,12 @@ def dumps_function(function: Any) -> Parcel:
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
     """
-    if getattr(function, "__module__", None) == "__main__" and is_importable(function):
-        return dumps(_OfMain(function))
+    if getattr(function, "__module__", None) == "__main__":
+        from bsbpool.functions_by_value import OfMain, is_importable
+
+        if is_importable(function):
+            return dumps(OfMain(function))
     return dumps(function)
-
-
-class _OfMain:
-    """A function of the main script; unpickles as the function."""
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        import cloudpickle
-
-        try:
-            value = cloudpickle.dumps(self.function)
-        except Exception:  # it refers to what has no value, so the name must do
-            value = None
-        return _find_in_main, (self.function.__qualname__, value)
-
-
-def _find_in_main(name: str, value: bytes | None) -> Any:
-    found: Any = sys.modules["__main__"]
-    try:
-        for part in name.split("."):
-            found = getattr(found, part)
-    except AttributeError:
-        if value is None:
-            raise
-        return pickle.loads(value)
-    return found
 
 
 def _collector(buffers: list[memoryview]) -> Any:
@@ -109,7 +83,9 @@ def _collector(buffers: list[memoryview]) -> Any:
 
 
 def _dumps_by_value(obj: Any) -> Parcel:
-    return _dump_with(_pickler_class(), obj)
+    from bsbpool.functions_by_value import Pickler
+
+    return _dump_with(Pickler, obj)
 
 
 def _dump_with(pickler: Any, obj: Any) -> Parcel:
@@ -117,38 +93,6 @@ def _dump_with(pickler: Any, obj: Any) -> Parcel:
     file = io.BytesIO()
     pickler(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
     return file.getvalue(), buffers
-
-
-def _pickler_class() -> type:
-    global _PICKLER
-    if _PICKLER is None:
-        import cloudpickle
-
-        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-            """By value what has no name, and nothing else."""
-
-            def reducer_override(self, obj: Any) -> Any:
-                if is_importable(obj):
-                    return NotImplemented
-                return super().reducer_override(obj)
-
-        _PICKLER = Pickler
-    return _PICKLER
-
-
-_PICKLER: type | None = None
-
-
-def is_importable(obj: Any) -> bool:
-    """Whether an object's module gives it back by its name."""
-    name = getattr(obj, "__qualname__", None)
-    module = sys.modules.get(getattr(obj, "__module__", None) or "")
-    if name is None or module is None:
-        return False
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
 
 
 def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
@@ -181,8 +125,9 @@ def _is_same(copy: BaseException, error: BaseException) -> bool:
 
 def _dumps_rebuilding(obj: Any) -> Parcel:
     """Pickle an object so that the errors in it are made again without their ``__init__``."""
+    from bsbpool.functions_by_value import Pickler as ByValue
 
-    class Pickler(_pickler_class()):  # type: ignore[misc]
+    class Pickler(ByValue):
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, BaseException) and not isinstance(obj, WorkerTraceback):
                 return _rebuild, (type(obj), obj.args, dict(obj.__dict__))

@@ -519,11 +519,11 @@ def test_27_failing_fast_does_not_wait_for_a_running_job():
             if pool.is_main():
                 short = [pool.submit(nothing) for _ in range(n)]
                 pool.submit(fail, deps=short)
-                pool.submit(sleep, 3.0, deps=short)
+                pool.submit(sleep, 2.0, deps=short)
             began = time.monotonic()
             with pytest.raises(WorkflowError):
                 pool.execute()
-            assert not pool.is_main() or time.monotonic() - began < 2.5
+            assert not pool.is_main() or time.monotonic() - began < 1.8
 
 
 def test_28_cached_methods_of_a_node_are_looked_up_once(pool):

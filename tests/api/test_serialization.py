@@ -11,7 +11,8 @@ import threading
 import numpy as np
 import pytest
 
-from bsbpool.serialization import MOST_BUFFERS, OUT_OF_BAND, dumps, is_importable, loads
+from bsbpool.functions_by_value import is_importable
+from bsbpool.serialization import MOST_BUFFERS, OUT_OF_BAND, dumps, loads
 
 from .support import give, nothing
 

@@ -12,6 +12,7 @@ import faulthandler
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ def play(*scenes: Callable[[], Any]) -> None:
                 print(f"rank {rank}, scene {scene.__name__}:", file=sys.stderr)
                 traceback.print_exc()
                 sys.stderr.flush()
+                time.sleep(2)  # others may have more to say
                 comm.Abort(1)
             report.write(json.dumps([scene.__name__, facts], default=_plain) + "\n")
             report.flush()

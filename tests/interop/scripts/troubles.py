@@ -108,7 +108,9 @@ def failing_operation(morphology: Morphology) -> Morphology:
     return morphology
 
 
-def network(root: Path, part: str | None = None, name: str = "", **changes: Any) -> Scaffold:
+def network(
+    root: Path, part: str | None = None, name: str = "", comm: Any = None, **changes: Any
+) -> Scaffold:
     """Make the network of `tissue` with one of its nodes changed; None takes an option away."""
     tree = tissue.describe(root)
     if part == "morphologies":
@@ -116,4 +118,4 @@ def network(root: Path, part: str | None = None, name: str = "", **changes: Any)
     elif part:
         options = tree[part][name] | changes
         tree[part][name] = {key: value for key, value in options.items() if value is not None}
-    return Scaffold(Configuration(tree))
+    return Scaffold(Configuration(tree), comm=comm)

@@ -31,8 +31,10 @@ def power(scaffold: Any, base: int, exponent: int = 2) -> int:
 
 
 def results() -> Any:
+    here = "closure"
+
     def from_here(scaffold: Any) -> str:
-        return f"closure of {rank}"
+        return f"a {here}"
 
     with network.create_job_pool(quiet=True) as pool:
         if pool.is_main():
@@ -63,6 +65,14 @@ def everywhere() -> Any:
         job = pool.queue(power, (5,))
         pool.execute()
         return {"status": job.status.name, "result": job.result if rank == 0 else None}
+
+
+def globals_of_a_lambda() -> Any:
+    """As with bsb, a global is that of the rank that runs the job."""
+    with network.create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            pool.queue(lambda scaffold: [rank, scaffold is network])
+        return pool.execute(return_results=True) and pool.jobs[0].result
 
 
 def never_executed() -> Any:
@@ -97,11 +107,10 @@ def strategies() -> Any:
 
 def locked() -> Any:
     """Jobs write to one file at once, in scopes and out of them, while main sleeps."""
-    lock, seed = network.storage._engine._lock, network.cell_types.seed
-    size = network.network.chunk_size
 
     def write(scaffold: Any, number: int) -> int:
         cells = scaffold.get_placement_set("seed")
+        lock, size = scaffold.storage._engine._lock, scaffold.network.chunk_size
         with lock.read(), lock.write(), scaffold.storage.write_scope():
             before = len(cells)
             cells.append_data(Chunk([number, 0, 0], size), positions=[[1.0 * number, 2, 3]])
@@ -110,7 +119,8 @@ def locked() -> Any:
     def sleep(event: Any) -> None:
         time.sleep(0.05)
 
-    seed.get_placement_set().clear()
+    if rank == 0:
+        network.get_placement_set("seed").clear()
     comm.Barrier()
     with network.create_job_pool(quiet=True) as pool:
         pool.add_listener(sleep)
@@ -118,7 +128,7 @@ def locked() -> Any:
             for number in range(CELLS):
                 pool.queue(write, (number,))
         grown = pool.execute(return_results=True)
-    with lock.single_write() as fence:
+    with network.storage._engine._lock.single_write() as fence:
         fence.guard()
         journal.write_down("single", None, sum, [])
     return {
@@ -194,4 +204,13 @@ def their_tests() -> Any:
 
 
 network = Scaffold(tissue.configuration(folder / "tissue.hdf5"))
-scenes.play(results, everywhere, never_executed, strategies, locked, timed, their_tests)
+scenes.play(
+    results,
+    everywhere,
+    never_executed,
+    strategies,
+    locked,
+    timed,
+    their_tests,
+    globals_of_a_lambda,
+)

@@ -1,0 +1,122 @@
+"""Functions and classes that cannot be found by name, with cloudpickle.
+
+A function travels as its code and what it closes over, but its global names stay
+names: on the other rank they are looked up in the same module there. So a lambda
+sees the globals of the rank that runs it, as a function sent by name does, and
+globals that cannot be pickled (a communicator, a scaffold) do not get in the way.
+Only globals of the main script that the other rank has not defined come along.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import sys
+import types
+from typing import Any
+
+import cloudpickle
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether an object's module gives it back by its name."""
+    name = getattr(obj, "__qualname__", None)
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if name is None or module is None:
+        return False
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """By value what has no name, and nothing else."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Say how to pickle an object that pickle does not know by itself."""
+        if is_importable(obj):
+            return NotImplemented
+        if isinstance(obj, types.FunctionType) and _has_module(obj):
+            return _over_module(obj, self._dynamic_function_reduce(obj))
+        return super().reducer_override(obj)
+
+
+def _has_module(function: types.FunctionType) -> bool:
+    module = sys.modules.get(function.__module__)
+    return (
+        module is not None
+        and function.__globals__ is module.__dict__
+        and (module.__spec__ is not None or function.__module__ == "__main__")
+    )
+
+
+def _over_module(function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn cloudpickle's recipe of a function into one over the globals of its module."""
+    _, (code, _, *rest), (state, slots), *others = reduced
+    values = slots["__globals__"]
+    slots["__globals__"] = {}
+    missing = _pickled(values) if function.__module__ == "__main__" else {}
+    return (_make, (code, function.__module__, missing, *rest), (state, slots), *others)
+
+
+def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
+    """Pickle what can be pickled."""
+    parcels = {}
+    for name, value in values.items():
+        try:
+            parcels[name] = cloudpickle.dumps(value)
+        except Exception:
+            continue  # the other rank has its own, or fails by the name
+    return parcels
+
+
+def _make(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:
+    names = importlib.import_module(module).__dict__
+    for name, parcel in missing.items():
+        if name not in names:
+            names[name] = pickle.loads(parcel)
+    return types.FunctionType(code, names, *rest)
+
+
+class OfMain:
+    """A function or class of the main script; unpickles as that, by name or by value."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the name and the value."""
+        try:
+            value = _by_value(self.function)
+        except Exception:  # it refers to what has no value, so the name must do
+            value = None
+        return _find_in_main, (self.function.__qualname__, value)
+
+
+def _by_value(obj: Any) -> bytes:
+    class ByValue(Pickler):
+        def reducer_override(self, part: Any) -> Any:
+            if part is obj and isinstance(obj, types.FunctionType):
+                return _over_module(obj, self._dynamic_function_reduce(obj))
+            return super().reducer_override(part)
+
+    if not isinstance(obj, types.FunctionType):
+        value: bytes = cloudpickle.dumps(obj)
+        return value
+    file = io.BytesIO()
+    ByValue(file, protocol=5).dump(obj)
+    return file.getvalue()
+
+
+def _find_in_main(name: str, value: bytes | None) -> Any:
+    found: Any = sys.modules["__main__"]
+    try:
+        for part in name.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        if value is None:
+            raise
+        return pickle.loads(value)
+    return found
