@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 MINUTES = 8
 """How long a leg may take; a test that hangs is ended long before."""
 # Ranks would write pytest's cache over each other; Open MPI shows them a terminal.
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--color=no")
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--durations=10")
 
 
 CLOSING = re.compile(r"=* ?\d+ (passed|failed|skipped|deselected|errors?)\b.* in \d[\d.]*s")

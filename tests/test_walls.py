@@ -29,7 +29,7 @@ LAYERS = [
     ["dependencies", "scheduling", "reporting", "compat"],
     ["job"],
     ["caching", "serialization", "progress", "workflow"],
-    ["services"],
+    ["services", "functions_by_value"],
     ["status", "exceptions"],
     ["_core"],
 ]
@@ -39,7 +39,8 @@ ONLY = {
     "listeners": {"listeners", "progress", "status"},
     "services": {"services", "exceptions", "_core"},
     "caching": {"caching", "exceptions", "status", "_core"},
-    "serialization": {"serialization", "exceptions"},
+    "serialization": {"serialization", "functions_by_value", "exceptions"},
+    "functions_by_value": set(),
     "progress": {"progress", "status"},
     "status": set(),
     "exceptions": set(),
@@ -58,12 +59,12 @@ def module_name(path):
 
 
 def room_of(module):
-    """Return the longest leading part of a module's name that has a layer."""
+    """Return the longest leading part of a module's name that has a layer, else its first part."""
     parts = module.split(".")
     for n in range(len(parts), 0, -1):
         if ".".join(parts[:n]) in LEVELS:
             return ".".join(parts[:n])
-    raise AssertionError(f"bsbpool.{module} has no place in LAYERS")
+    return parts[0]
 
 
 def imports_of(path):
@@ -104,7 +105,7 @@ ARROWS = sorted(
 @pytest.mark.parametrize(("module", "imported"), ARROWS)
 def test_imports_lead_downwards(module, imported):
     room = room_of(module)
-    if room == imported or (module, imported) in EXCEPTIONS:
+    if room == imported or (module, imported) in EXCEPTIONS or not {room, imported} <= set(LEVELS):
         return
     assert LEVELS[room] < LEVELS[imported], f"{module} may not import {imported}"
     assert imported in ONLY.get(room, {imported}), f"{module} may not import {imported}"
@@ -115,7 +116,7 @@ def test_the_exceptions_are_needed():
 
 
 def test_every_module_has_a_place():
-    assert all(room_of(module) for module in FILES if module)
+    assert {module for module in FILES if module and room_of(module) not in LEVELS} == set()
 
 
 def test_the_package_itself_imports_nothing():

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 cdef class Channel:
     cdef readonly Transport transport
+    cdef public object processes  # who knows which ranks live, if anybody does
     cdef transport_t *table
     cdef message_t *stash
     cdef ints_t open_epochs

@@ -266,6 +266,14 @@ cdef class Engine:
 
     # Looking
 
+    def running_on(self, int32_t worker):
+        """Return the job that a worker runs, None when it runs none."""
+        cdef int32_t job
+        if not 0 <= worker < self.d.workers.n:
+            raise IndexError(f"no worker {worker}")
+        job = self.d.workers.slots[worker].first
+        return None if job < 0 else job
+
     def __len__(self):
         return self.d.n_jobs
 

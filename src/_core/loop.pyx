@@ -28,7 +28,6 @@ from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.pause cimport now_ns, pause_slack
 from bsbpool._core.status cimport status_is_terminal
 from bsbpool._core.transport cimport message_free, message_t
-from bsbpool._core.transport cimport message_free
 from bsbpool._core.wire cimport DONE, FORGET, FUNCTION, JOB, LEAVE, NEEDED, SKIP, STOP, UNNEEDED
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint32_t
@@ -36,6 +35,7 @@ from libc.stdlib cimport free
 
 import array
 
+from bsbpool._core.channel import TransportError
 from bsbpool._core.status import Status
 
 cdef enum:
@@ -80,10 +80,6 @@ cdef class MainLoop:
         if self.arrived != NULL:
             message_free(self.arrived)
 
-    def __dealloc__(self):
-        if self.arrived != NULL:
-            message_free(self.arrived)
-
     def run(self):
         """Run until the host's `turn` says that it is over."""
         cdef int slack = pause_slack(1)
@@ -107,7 +103,10 @@ cdef class MainLoop:
         for worker in range(len(self.writers)):
             writer = FrameWriter()  # what was not sent yet is not sent any more
             writer.put(STOP, 0, 0, aborted, 0, None, ())
-            self.channel.post(writer.seal(worker + 1, self.epoch))
+            try:
+                self.channel.post(writer.seal(worker + 1, self.epoch))
+            except TransportError:
+                continue  # nobody is there to be told
         self.channel.reap()
 
     # Coming in

@@ -199,27 +199,38 @@ cdef class PipeNetwork:
         PyThread_release_lock(self.pipes.lock)
         return n
 
-    def inject(self, int32_t source, int32_t target, bytes frame not None):
-        """Let any bytes arrive at `target` as a frame from `source`."""
+    def inject(self, int32_t source, int32_t target, bytes frame not None, parts=()):
+        """Let any bytes arrive at `target` as a frame, with its parts, from `source`."""
         cdef transport_t table
-        cdef uint64_t size = len(frame)
         cdef message_t *m
+        cdef uint32_t i
         self.endpoint(target)
         table.self = self.endpoint(source)
-        m = message_new(target, 0)
+        m = message_new(target, <uint32_t>len(parts))
         if m == NULL:
             raise MemoryError()
-        m.frame = <uint8_t *>malloc(size + 1)
-        if m.frame == NULL:
+        try:
+            m.frame = <uint8_t *>memory_of(frame)
+            m.frame_size = <uint64_t>len(frame)
+            for i in range(m.n_parts):
+                m.parts[i].data = memory_of(parts[i])
+                m.parts[i].size = <uint64_t>len(parts[i])
+        except BaseException:
             message_free(m)
-            raise MemoryError()
-        memcpy(m.frame, <const char *>frame, size)
-        m.frame_size = size
+            raise
         pipe_send(&table, m)
 
     def fail(self, int32_t rank, int code=-1):
         """Let the network fail for `rank`, with a negative code, from now on."""
         self.endpoint(rank).error = code
+
+
+cdef void *memory_of(bytes data) except NULL:
+    """Return a copy from malloc."""
+    cdef void *copy = malloc(<size_t>len(data) + 1)
+    if copy == NULL:
+        raise MemoryError()
+    return memcpy(copy, <const char *>data, <size_t>len(data))
 
 
 cdef void release(message_t *m):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import JobPoolContextError as JobPoolContextError
     from bsbpool.exceptions import JobPoolError as JobPoolError
     from bsbpool.exceptions import JobSchedulingError as JobSchedulingError
+    from bsbpool.exceptions import WorkerLostError as WorkerLostError
     from bsbpool.exceptions import WorkerTraceback as WorkerTraceback
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.job import Job as Job
@@ -41,6 +42,7 @@ _HOMES = {
     "JobPoolContextError": "exceptions",
     "JobPoolError": "exceptions",
     "JobSchedulingError": "exceptions",
+    "WorkerLostError": "exceptions",
     "WorkerTraceback": "exceptions",
     "WorkflowError": "exceptions",
     "Job": "job",

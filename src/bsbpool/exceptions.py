@@ -31,6 +31,20 @@ class JobSchedulingError(JobPoolError):
     """A node could not schedule its jobs."""
 
 
+class WorkerLostError(JobPoolError):
+    """A rank died while it took part in a pool.
+
+    Attributes
+    ----------
+    rank : int
+        The rank in the pool's communicator.
+    """
+
+    def __init__(self, message: str, rank: int = -1) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
 class JobErroredError(Exception):
     """A job failed.
 

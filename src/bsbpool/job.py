@@ -159,7 +159,9 @@ class Job(abc.ABC):
         if not self._has_result or self._pool.id is None or self.status is not JobStatus.SUCCESS:
             raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
         if self._packed is not None:
-            return loads(*self._packed)
+            payload, buffers = self._packed
+            # Arrays live in the buffers: each reader gets some of its own to write in.
+            return loads(payload, [bytearray(buffer) for buffer in buffers])
         return self._value
 
     @property

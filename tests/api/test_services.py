@@ -22,7 +22,8 @@ WITHOUT_MPI = "import sys; sys.modules['mpi4py'] = None\n"
 def run_python(code, **variables):
     """Run code in a process whose environment is known; return the completed process."""
     here = os.path.dirname(os.path.dirname(find_spec("bsbpool").origin))
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": here} | variables
+    home = os.path.expanduser("~")  # Open MPI does not start without
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": here, "HOME": home} | variables
     return subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60
     )

@@ -65,6 +65,9 @@ class Oracle:
             number for number in self.having(Status.PENDING) if self.is_met(self.jobs[number])
         ]
 
+    def may_not_begin(self):
+        return sorted(set(range(len(self.jobs))) - set(self.may_begin()))
+
     def is_met(self, job):
         return all(self.jobs[n].status is Status.SUCCESS for n in job.waits_for)
 

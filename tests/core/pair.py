@@ -66,7 +66,7 @@ class Pair:
         self.oracle.begin(number)
 
     def begin_wrongly(self, number):
-        """A job that waits or has ended cannot run, and asking for it does no harm."""
+        """A job that waits, was sent or has ended cannot run here, and asking for it does no harm."""
         before = self.oracle.jobs[number].status
         with pytest.raises(RuntimeError, match=f"from {before.name} to RUNNING"):
             self.engine.begin(number)
@@ -138,6 +138,8 @@ class Pair:
         assert [engine.is_cut_off(number) for number in numbers] == [j.cut_off for j in oracle.jobs]
         busy = oracle.ready() or oracle.sent() or Status.RUNNING in statuses
         assert engine.idle is not bool(busy)
+        for worker, chain in oracle.chains.items():
+            assert engine.running_on(worker) == (chain[0] if chain else None)
         needed = oracle.needed()
         assert engine.needed_items == [token for token in self.tokens if token in needed]
         self.compare_changes()

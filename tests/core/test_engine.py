@@ -245,6 +245,17 @@ def test_one_long_job_ends_the_sending_ahead():
         pair.done(0, Status.SUCCESS, 1e9)
 
 
+def test_a_skipped_job_says_nothing_of_run_times():
+    pair = started(1)
+    for _ in range(5):
+        pair.submit()
+    pair.assign()
+    pair.cancel(0)
+    pair.done(0, Status.CANCELLED, run_ns=0)
+    pair.assign()
+    assert pair.oracle.chains[0] == [1]
+
+
 @pytest.mark.parametrize("report", [(0, 1), (1, 0), (2, 0), (-1, 0)])
 def test_a_report_out_of_order_stops_everything_loudly(report):
     """The tables cannot be trusted after it: the fault stays."""
@@ -258,6 +269,15 @@ def test_a_report_out_of_order_stops_everything_loudly(report):
             call()
     with pytest.raises(AssertionError, match="fault"):
         check(pair.engine)
+
+
+def test_an_unknown_worker_runs_nothing():
+    engine = Engine()
+    engine.open_workers(2)
+    assert engine.running_on(1) is None
+    for wrong in (-1, 2):
+        with pytest.raises(IndexError, match="no worker"):
+            engine.running_on(wrong)
 
 
 def test_workers_are_opened_once():

@@ -16,7 +16,7 @@ from alone import (
     worker_alone,
 )
 from bsbpool._core.channel import TransportError
-from bsbpool._core.frames import MalformedFrameError
+from bsbpool._core.frames import FrameWriter, MalformedFrameError
 from bsbpool._core.sim import PipeNetwork
 from cluster import Cluster, Run
 
@@ -85,6 +85,23 @@ def test_records_of_unknown_kinds_are_ignored():
     assert run.execute() == {0: (OK, b"", [])}
 
 
+def test_parts_that_nobody_wants_do_not_shift_the_others():
+    network, run = main_alone()
+    writer = FrameWriter()
+    writer.add(77, 0, buffers=[memoryview(b"unwanted")] * 2)
+    writer.add(DONE, 0, flags=OK, payload=b"", buffers=[memoryview(b"wanted")])
+    data = writer.to_bytes(epoch=1)
+    parts = [b"unwanted", b"unwanted", b"wanted"]
+
+    def answer():
+        if not network.waiting(0) and run.engine.unfinished:
+            network.inject(1, 0, data, parts)
+
+    run.host.on_turn = answer
+    [(_, _, buffers)] = run.execute().values()
+    assert [bytes(buffer) for buffer in buffers] == [b"wanted"]
+
+
 def test_a_worker_refuses_a_function_that_it_never_got():
     network, worker = worker_alone()
     network.inject(0, 1, frame(1, job(0)))
@@ -93,9 +110,10 @@ def test_a_worker_refuses_a_function_that_it_never_got():
     assert isinstance(worker.error, KeyError)
 
 
-def test_a_frame_without_its_parts_is_refused():
+@pytest.mark.parametrize("parts", [[], [b"one", b"too many"]])
+def test_a_frame_without_its_parts_is_refused(parts):
     network, worker = worker_alone()
-    network.inject(0, 1, frame(1, (JOB, 0, {"buffers": [memoryview(b"lost")]})))
+    network.inject(0, 1, frame(1, (JOB, 0, {"buffers": [memoryview(b"one")]})), parts)
     worker.start()
     worker.join()
     assert isinstance(worker.error, MalformedFrameError)

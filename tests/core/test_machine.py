@@ -86,10 +86,10 @@ class SerialMachine(RuleBasedStateMachine):
     def begin(self, pick):
         self.pair.begin(chosen(self.oracle.may_begin(), pick))
 
-    @precondition(lambda self: set(self.oracle.having(*FINISHED)))
+    @precondition(lambda self: self.oracle.may_not_begin())
     @rule(pick=PICK)
     def begin_wrongly(self, pick):
-        self.pair.begin_wrongly(chosen(self.oracle.having(*FINISHED), pick))
+        self.pair.begin_wrongly(chosen(self.oracle.may_not_begin(), pick))
 
     @precondition(lambda self: self.oracle.running_here())
     @rule(pick=PICK, outcome=ENDINGS)

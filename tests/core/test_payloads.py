@@ -2,10 +2,12 @@
 
 import gc
 import random
+import threading
 import time
 
 import pytest
-from cluster import Run, cluster
+from bsbpool._core.status import Status
+from cluster import Run, cluster, wait_until
 
 OUT_OF_BAND = 32 * 1024
 OK = 1
@@ -92,6 +94,24 @@ def test_large_results_in_a_row_cost_no_waiting():
         took = time.monotonic() - start
         run.stop()
     assert took < 0.01 * n  # one sleep of the worker's is 0.02 s
+
+
+def test_a_worker_whose_result_nobody_takes_stops_all_the_same():
+    release = threading.Event()
+
+    def large(payload, buffers):
+        assert release.wait(30)
+        return OK, bytes(OUT_OF_BAND), []
+
+    with cluster(1, {"large": large}) as ranks:
+        run = Run(ranks)
+        run.submit("large")
+        run.host.until = lambda: run.engine.status(0) is Status.RUNNING
+        run.execute()
+        run.engine.cancel(0)
+        release.set()
+        wait_until(lambda: ranks.network.waiting(0))
+        run.stop()
 
 
 def test_large_messages_both_ways_at_once():

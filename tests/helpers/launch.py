@@ -26,7 +26,9 @@ def find_mpiexec(python: str | Path = sys.executable) -> str | None:
 @functools.cache
 def is_openmpi(mpiexec: str) -> bool:
     """Whether an `mpiexec` is that of Open MPI."""
-    version = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, timeout=60)
+    version = subprocess.run(
+        [mpiexec, "--version"], env=environment(), capture_output=True, text=True, timeout=60
+    )
     return "Open MPI" in version.stdout
 
 

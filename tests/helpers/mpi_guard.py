@@ -145,6 +145,8 @@ class MPIGuard:
             return (yield)
         finally:
             watch.cancel()
+            if self._ending.locked():
+                threading.Event().wait()  # it is too late to end well
             faulthandler.cancel_dump_traceback_later()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

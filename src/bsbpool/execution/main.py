@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.channel import TransportError
 from bsbpool._core.loop import MainLoop
 from bsbpool.execution.functions import FunctionTable, callee_of
 from bsbpool.execution.serial import deadlock_message
@@ -23,6 +25,8 @@ _log = logging.getLogger("bsbpool")
 OUTCOME, OK, NONE = 3, 1, 4
 """Bits of a reply: how it ended, that it succeeded, that the result is None."""
 IDLE_SECONDS = 60.0
+SECONDS_BETWEEN_CHECKS = 0.5
+"""How often main looks whether the other ranks of its node live."""
 
 
 class MainRun:
@@ -42,6 +46,7 @@ class MainRun:
         pool._engine.open_workers(pool._comm.get_size() - 1)
         self._loop = MainLoop(pool._engine, channel, self._epoch, self)
         self._stopped = False
+        self._checked = time.monotonic()
 
     # As a pool's run
 
@@ -52,7 +57,7 @@ class MainRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool._engine.start()
             self._pacer.reset()
-            self._loop.run()
+            self._run_loop()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
@@ -62,6 +67,21 @@ class MainRun:
             pool._close_early()
             raise
         self._stop(aborted=False)
+
+    def _run_loop(self) -> None:
+        try:
+            self._loop.run()
+        except TransportError:
+            self._check_ranks()  # says which rank is lost, where that can be known
+            raise
+
+    def _check_ranks(self) -> None:
+        self._checked = time.monotonic()
+        for rank in self._channel.processes.dead():
+            number = self._pool._engine.running_on(rank - 1)
+            job = None if number is None else self._pool._job_queue[number]
+            doing = "while it ran nothing" if job is None else f"while it ran {job}"
+            raise exceptions.WorkerLostError(f"rank {rank} died {doing}", rank)
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
@@ -140,6 +160,8 @@ class MainRun:
         if pool._reporter.bulletin.listeners:
             self._pacer.ping_if_due()
         pool.notify()
+        if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
+            self._check_ranks()
         if scheduling:
             return False
         if pool._engine.unfinished == 0:
@@ -150,7 +172,8 @@ class MainRun:
 
     def deadline(self) -> float:
         """Return when the next ping is due."""
-        return self._pacer.seconds if self._pool._reporter.bulletin.listeners else IDLE_SECONDS
+        listening = bool(self._pool._reporter.bulletin.listeners)
+        return min(self._pacer.seconds, IDLE_SECONDS) if listening else IDLE_SECONDS
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

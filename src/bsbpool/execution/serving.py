@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.channel import TransportError
 from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
@@ -51,7 +53,8 @@ class WorkerRun:
             with self._cache.home():
                 aborted = self._loop.run()
         except BaseException as error:
-            self._loop.leave(f"{type(error).__name__}: {error}".encode())
+            with suppress(TransportError):
+                self._loop.leave(f"{type(error).__name__}: {error}".encode())
             raise
         finally:
             self._cache.free_all()
@@ -65,7 +68,8 @@ class WorkerRun:
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
         if not self._served:  # main may be executing, and count on this rank
-            self._loop.leave(b"it left the `with` block without executing the pool")
+            with suppress(TransportError):
+                self._loop.leave(b"it left the `with` block without executing the pool")
         self._channel.close(self._epoch)
         self._channel.sweep()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from typing import Any
 
 from bsbpool import exceptions
@@ -27,6 +28,7 @@ def channel_of(comm: Any) -> Any:
 
         transport = mpi_module().MPITransport(comm.py2f())
         channel = Channel(transport, crowded=is_crowded(comm))
+        channel.processes = Processes(comm)
         comm.Set_attr(_key(), channel)
         _channels.add(channel)
     return channel
@@ -77,6 +79,41 @@ def is_crowded(comm: Any) -> bool:
         node.Free()
 
 
+class Processes:
+    """The processes of the ranks on this node, to see which of them still live.
+
+    An MPI without fault tolerance does not say that a rank died. Collective to make.
+    """
+
+    any_dead = False
+    """Whether a rank was found dead: then MPI cannot be finalized any more."""
+
+    def __init__(self, comm: Any) -> None:
+        from mpi4py import MPI
+
+        node = comm.Split_type(MPI.COMM_TYPE_SHARED)
+        try:
+            pids = dict(node.allgather((comm.Get_rank(), os.getpid())))
+        finally:
+            node.Free()
+        # In another PID namespace (a container) a number says nothing.
+        self._pids = {rank: pid for rank, pid in pids.items() if _lives(pid)}
+
+    def dead(self) -> list[int]:
+        """Return the ranks of this node whose processes are gone."""
+        ranks = [rank for rank, pid in self._pids.items() if not _lives(pid)]
+        Processes.any_dead = Processes.any_dead or bool(ranks)
+        return ranks
+
+
+def _lives(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
 def _cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
@@ -102,5 +139,10 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
 
 
 def _see_off() -> None:
+    if Processes.any_dead:
+        from mpi4py import MPI
+
+        sys.stderr.flush()
+        MPI.COMM_WORLD.Abort(1)  # finalizing would wait for the dead
     for channel in list(_channels):
         channel.drain(LAST_SECONDS)
