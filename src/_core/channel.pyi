@@ -1,8 +1,12 @@
+from typing import Any
+
 from bsbpool._core.transport import Transport
 
 class TransportError(RuntimeError): ...
 
 class Channel:
+    processes: Any
+
     def __init__(self, transport: Transport, crowded: bool = False) -> None: ...
     @property
     def transport(self) -> Transport: ...

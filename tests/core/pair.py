@@ -66,7 +66,7 @@ class Pair:
         self.oracle.begin(number)
 
     def begin_wrongly(self, number):
-        """A job that waits, was sent or has ended cannot run here, and asking for it does no harm."""
+        """A job that waits, was sent or has ended cannot begin; asking for it does no harm."""
         before = self.oracle.jobs[number].status
         with pytest.raises(RuntimeError, match=f"from {before.name} to RUNNING"):
             self.engine.begin(number)

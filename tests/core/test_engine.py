@@ -100,10 +100,12 @@ def test_statuses_are_returned_as_what_the_caller_calls_them():
 
 def test_only_watched_jobs_are_recorded():
     engine = Engine()
-    watched, other = engine.submit(), engine.submit()
-    engine.watch(watched)
+    first, other, second = engine.submit(watched=True), engine.submit(), engine.submit()
+    assert engine.watch(second) is Status.PENDING
     engine.start()
-    assert engine.take_changes() == [(watched, Status.PENDING, Status.QUEUED)]
+    assert engine.take_changes() == [
+        (job, Status.PENDING, Status.QUEUED) for job in (first, second)
+    ]
     assert engine.cancel(other) is Status.QUEUED
     assert engine.take_changes() == []
 

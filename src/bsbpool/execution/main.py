@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool import exceptions
 from bsbpool._core.channel import TransportError
 from bsbpool._core.loop import MainLoop
+from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import FunctionTable, callee_of
 from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
@@ -42,6 +43,7 @@ class MainRun:
         self._channel = channel
         self._epoch = channel.open()
         self._functions = FunctionTable()
+        self._cache = CacheKeeper(pool)  # schedulers evaluate items on main, too
         self._pacer = Pacer(pool)
         pool._engine.open_workers(pool._comm.get_size() - 1)
         self._loop = MainLoop(pool._engine, channel, self._epoch, self)
@@ -66,6 +68,8 @@ class MainRun:
             pool._engine.end()
             pool._close_early()
             raise
+        finally:
+            self._cache.free_all()
         self._stop(aborted=False)
 
     def _run_loop(self) -> None:
@@ -160,6 +164,8 @@ class MainRun:
         if pool._reporter.bulletin.listeners:
             self._pacer.ping_if_due()
         pool.notify()
+        if pool._needs and (unneeded := pool._engine.take_unneeded()):
+            self._cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
         if scheduling:

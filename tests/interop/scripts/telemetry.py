@@ -68,12 +68,18 @@ def below_a_root() -> Any:
     return {"spans": spans(), "root": trace_id}
 
 
-def compiled() -> Any:
-    network.compile()
-    return {"spans": [span["name"] for span in spans()], "journal": journal.take()}
+def compiled(**options: Any) -> Any:
+    network.compile(**options)
+    comm.Barrier()
+    return {"spans": spans(), "journal": journal.take()}
 
 
-def afterwards() -> Any:
+def compiled_below_a_root() -> Any:
+    with broadcast_root(tracer, "root"):
+        return compiled()
+
+
+def together() -> Any:
     """The ranks can still open a span together."""
     with tracer.trace("together") as span:
         trace_id = span.get_span_context().trace_id
@@ -81,7 +87,14 @@ def afterwards() -> Any:
     return len(set(comm.allgather(trace_id)))
 
 
+def compiled_without_a_root() -> Any:
+    """Main schedules, and traces, what the others do not."""
+    return compiled(clear=True)
+
+
 network = Scaffold(tissue.configuration(folder / "tissue.hdf5"))
 network.register_listener(lambda event: None)
 spans()
-scenes.play(without_a_root, below_a_root, compiled, afterwards)
+scenes.play(
+    without_a_root, below_a_root, compiled_below_a_root, together, compiled_without_a_root
+)
