@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool.execution.running import running
 
 if TYPE_CHECKING:
     from bsbpool.pool import JobPool
@@ -65,10 +66,11 @@ class Schedulers:
 
     def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
         try:
-            for node in nodes:
-                if self._stopped:
-                    return
-                self._schedule_one(node, scheduler)
+            with running.surrounded():
+                for node in nodes:
+                    if self._stopped:
+                        return
+                    self._schedule_one(node, scheduler)
         except SchedulerStopped:
             pass
         finally:

@@ -47,12 +47,18 @@ class Ended:
         return self
 
 
-def run(command: Sequence[Any], seconds: float = MOST_SECONDS, **variables: str) -> Ended:
+def run(
+    command: Sequence[Any],
+    seconds: float = MOST_SECONDS,
+    cwd: Path | None = None,
+    **variables: str,
+) -> Ended:
     """Run a command, with further environment variables, and leave nothing of it behind."""
     command = [str(part) for part in command]
     with tempfile.TemporaryFile() as printed:  # not a pipe, which orphans keep open
         process = subprocess.Popen(
             command,
+            cwd=cwd,
             env=environment(**_paths(), SECONDS_LEFT=str(seconds), **variables),
             stdin=subprocess.DEVNULL,
             stdout=printed,

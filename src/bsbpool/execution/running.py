@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 
@@ -17,7 +17,7 @@ class Running:
     preparations : list of callable
         Called before a pool executes.
     surroundings : list of callable
-        Each makes a context manager that every job from another rank runs in.
+        Each makes a context manager that jobs from another rank and schedulers run in.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,19 @@ class Running:
         finally:
             self.inside_job -= 1
 
+    @contextmanager
+    def surrounded(self) -> Iterator[None]:
+        """Enter the surroundings, for what runs on one rank while the others do something else."""
+        with ExitStack() as stack:
+            for surrounding in self.surroundings:
+                stack.enter_context(surrounding())
+            yield
+
     def call_surrounded(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job that another rank sent."""
         if not self.surroundings:
             return self.call(f, *args, **kwargs)
-        with ExitStack() as stack:
-            for surrounding in self.surroundings:
-                stack.enter_context(surrounding())
+        with self.surrounded():
             return self.call(f, *args, **kwargs)
 
 

@@ -1,0 +1,120 @@
+"""bsb's own command runs on this pool: ``bsbpool bsb ...`` is ``bsb ...``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Players
+from .launch import Ended, python, told_by
+
+pytestmark = pytest.mark.interop
+
+Command = Callable[..., Ended]
+
+RUNS = [("json", 0), ("yaml", 0), ("json", 2), ("yaml", 3)]
+"""Formats of the configuration, and ranks."""
+
+WRITE = """
+import json, sys, yaml
+from pathlib import Path
+import tissue
+for name in ("json-0", "yaml-0", "json-2", "yaml-3"):
+    tree = tissue.describe(Path(f"{name}.hdf5"))
+    text = json.dumps(tree) if name.startswith("json") else yaml.safe_dump(tree)
+    Path(f"{name}.{name[:4]}").write_text(text)
+tell(None)
+"""
+
+READ = """
+from pathlib import Path
+from bsb import from_storage
+from fingerprints import fingerprints
+tell({path.stem: fingerprints(from_storage(str(path))) for path in Path().glob("*.hdf5")})
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the configurations are."""
+    folder = tmp_path_factory.mktemp("command")
+    told_by(WRITE, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(folder: Path) -> Command:
+    """The command, found beside the interpreter or in the package."""
+    script = Path(sys.executable).parent / "bsbpool"
+    start = [script] if script.exists() else ["-m", "bsbpool.cli"]
+    return functools.partial(python, *start, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def compiled(command: Command) -> dict[str, Ended]:
+    """What became of each run."""
+    return {
+        f"{kind}-{ranks}": command("bsb", "compile", f"{kind}-{ranks}.{kind}", ranks=ranks)
+        for kind, ranks in RUNS
+    }
+
+
+@pytest.fixture(scope="module")
+def digests(folder: Path, compiled: Any) -> dict[str, Any]:
+    """What is in the files, read by unmodified bsb."""
+    return told_by(READ, cwd=folder)
+
+
+@pytest.mark.parametrize(("kind", "ranks"), RUNS)
+def test_ends_well(compiled: dict[str, Ended], kind: str, ranks: int) -> None:
+    ended = compiled[f"{kind}-{ranks}"].ok()
+    assert ended.output.count("JobStatus.SUCCESS {root}.placement.soma") == 4
+
+
+@pytest.mark.parametrize(("kind", "ranks"), RUNS)
+def test_builds_what_the_library_builds(
+    play: Players, digests: dict[str, Any], kind: str, ranks: int
+) -> None:
+    assert digests[f"{kind}-{ranks}"] == play("build", pool="bsb").main("own")["digests"]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_options_are_bsbs(command: Command) -> None:
+    options = "--clear --skip=moon,a_soma_to_moon,c_soma_to_seed --skip-after-connectivity"
+    more = "--verbosity=3 --debug_pool"
+    ended = command("bsb", "compile", "json-0.json", *options.split(), *more.split()).ok()
+    assert "{root}.placement.soma" in ended.output
+    assert "{root}.placement.moon" not in ended.output
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_an_error_is_that_of_bsb(command: Command, ranks: int) -> None:
+    """The network exists, and nothing says what to do with it."""
+    ended = command("bsb", "compile", "yaml-3.yaml", ranks=ranks)
+    assert ended.status, ended.story
+    assert "FileExistsError" in ended.output
+
+
+def test_a_wrong_command(command: Command) -> None:
+    ended = command("bsb", "brew")
+    assert ended.status, ended.story
+    assert "brew" in ended.output
+
+
+def test_versions(command: Command) -> None:
+    assert command("--version").ok().output.startswith("bsbpool ")
+    assert "8." in command("bsb", "--version").ok().output
+
+
+def test_the_command_without_bsb() -> None:
+    """It says what is missing."""
+    code = "import sys; sys.modules['bsb'] = None; from bsbpool.cli import main; main(['bsb'])"
+    ended = python("-c", code)
+    assert ended.status
+    assert "pip install" in ended.output
