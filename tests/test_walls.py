@@ -29,7 +29,7 @@ LAYERS = [
     ["dependencies", "scheduling", "reporting", "compat"],
     ["job"],
     ["caching", "serialization", "progress", "workflow"],
-    ["services", "functions_by_value"],
+    ["services", "functions_by_value", "execution.running"],
     ["status", "exceptions"],
     ["_core"],
 ]
