@@ -54,7 +54,13 @@ class Ending(NamedTuple):
 def legs() -> dict[str, Leg]:
     """Return the legs by name."""
     fast = ("-m", "not slow")
-    launching = ("tests/helpers", "tests/api", "tests/interop")
+    launching = (
+        "tests/helpers",
+        "tests/interop",
+        "tests/api/test_across_ranks.py",
+        "tests/api/test_defects.py",
+        "tests/api/test_services.py",
+    )
     return {
         "serial": Leg("mpich", 0, ()),
         # Again with the other MPI, because of those tests that start mpiexec themselves.

@@ -18,6 +18,7 @@ import importlib
 import os
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,7 @@ def main(module: str, name: str, seconds: str) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         if "mpi4py.MPI" in sys.modules:
+            time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
             sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(1)
         os._exit(1)
     print(ENDED, flush=True)

@@ -1,6 +1,7 @@
 """Main and worker loops together, over pipes: what goes in comes out."""
 
 import threading
+import time
 
 import pytest
 from bsbpool._core.status import Status
@@ -19,6 +20,16 @@ def fail(payload, buffers):
 
 def echo(payload, buffers):
     return OK, bytes(payload), buffers
+
+
+def slowly(f):
+    """Let the other ranks get ahead before each call."""
+
+    def after_a_pause(*args):
+        time.sleep(0.002)
+        return f(*args)
+
+    return after_a_pause
 
 
 def logged_anywhere(ranks, kind):
@@ -126,6 +137,7 @@ def test_cache_items_are_announced_before_and_withdrawn_after_their_jobs():
         one = run.engine.cache_set([second])
         jobs = [run.submit("echo", filling, cache_set=both) for _ in range(20)]
         last = run.submit("echo", deps=jobs, cache_set=one)
+        run.host.encode = slowly(run.host.encode)
         run.execute()
         run.stop()
     for worker in (0, 1):

@@ -85,7 +85,7 @@ def test_builds_what_the_library_builds(
 
 @pytest.mark.usefixtures("compiled")
 def test_options_are_bsbs(command: Command) -> None:
-    options = "--clear --skip=moon,a_soma_to_moon,c_soma_to_seed --skip-after-connectivity"
+    options = "--clear --skip=moon,seed --skip-connectivity --skip-after-connectivity"
     more = "--verbosity=3 --debug_pool"
     ended = command("bsb", "compile", "json-0.json", *options.split(), *more.split()).ok()
     assert "{root}.placement.soma" in ended.output
