@@ -79,7 +79,13 @@ def run(leg: Leg, python: Path, more: list[str]) -> Ending:
     began = time.monotonic()
     command = leg.command(python) + more
     process = start(command, cwd=ROOT, env=environment(python))
-    watch = threading.Timer(MINUTES * 60, stop, [process])
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        stop(process)
+
+    watch = threading.Timer(MINUTES * 60, end)
     watch.start()
     closing = ""
     try:
@@ -91,12 +97,11 @@ def run(leg: Leg, python: Path, more: list[str]) -> Ending:
                 closing = line
         code = process.wait()
     finally:
-        late = not watch.is_alive()
         watch.cancel()
         stop(process)
     counts = Counter({kind: int(n) for n, kind in re.findall(r"(\d+) ([a-z]+)", closing)})
     counts["failed"] += counts.pop("error", 0) + counts.pop("errors", 0)
-    return Ending(counts, time.monotonic() - began, _trouble(code, counts, late))
+    return Ending(counts, time.monotonic() - began, _trouble(code, counts, late.is_set()))
 
 
 def _trouble(code: int, counts: Counter[str], late: bool) -> str:

@@ -29,7 +29,7 @@ LAYERS = [
     ["dependencies", "scheduling", "reporting", "compat"],
     ["job"],
     ["caching", "serialization", "progress", "workflow"],
-    ["services", "functions_by_value", "execution.running"],
+    ["services", "functions_by_value", "running"],
     ["status", "exceptions"],
     ["_core"],
 ]
@@ -37,7 +37,7 @@ LAYERS = [
 
 ONLY = {
     "listeners": {"listeners", "progress", "status"},
-    "services": {"services", "exceptions", "_core"},
+    "services": {"services", "exceptions", "running", "_core"},
     "caching": {"caching", "exceptions", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions"},
     "functions_by_value": set(),

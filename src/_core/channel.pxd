@@ -13,9 +13,12 @@ cdef class Channel:
     cdef pause_t pause
     cdef int error
     cdef volatile bint poked
+    cdef bint occupied
 
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
+    cdef int occupy(self) except -1
+    cdef void vacate(self) noexcept
     cdef int check(self) except -1
     cdef bint is_closed(self, uint32_t epoch) noexcept nogil
     cdef message_t *unstash(self, uint32_t epoch) noexcept nogil

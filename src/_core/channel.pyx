@@ -149,6 +149,19 @@ cdef class Channel:
                 return NULL
             pause_wait(&self.pause)
 
+    cdef int occupy(self) except -1:
+        """Begin to run a pool: only one at a time can read what comes in."""
+        if self.occupied:
+            raise RuntimeError(
+                "another pool of this communicator is executing (in another thread, or around "
+                "this one); execute one after the other, or give each a communicator of its own"
+            )
+        self.occupied = True
+        return 0
+
+    cdef void vacate(self) noexcept:
+        self.occupied = False
+
     cdef int check(self) except -1:
         if self.error < 0:
             raise TransportError(f"the network between the ranks failed (code {self.error})")

@@ -64,7 +64,8 @@ ctypedef struct dispatcher_t:
 cdef void dispatcher_init(dispatcher_t *d) noexcept nogil
 cdef void dispatcher_free(dispatcher_t *d) noexcept nogil
 cdef int32_t dispatcher_submit(
-    dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set
+    dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set,
+    uint8_t flags,
 ) noexcept nogil
 cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil
 cdef int dispatcher_start(dispatcher_t *d) noexcept nogil

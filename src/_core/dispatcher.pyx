@@ -132,7 +132,8 @@ cdef int act(dispatcher_t *d, int32_t kind, int32_t worker, int32_t job) noexcep
 # ------------------------------------------------------------------ submission
 
 cdef int32_t dispatcher_submit(
-    dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set
+    dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set,
+    uint8_t flags,
 ) noexcept nogil:
     """Add a job that waits for `deps` and, unless -1, for `join`; return its id.
 
@@ -146,7 +147,7 @@ cdef int32_t dispatcher_submit(
         return fail(d, FAULT_NO_MEMORY)
     if ready_reserve(&d.ready, d.n_jobs + 1) < 0 or graph_add(&d.graph) < 0:
         return fail(d, FAULT_NO_MEMORY)
-    d.jobs[job] = job_t(CACHE_NO_SET, NO_WORKER, -1, PENDING, 0)
+    d.jobs[job] = job_t(CACHE_NO_SET, NO_WORKER, -1, PENDING, flags)
     d.n_jobs += 1
     d.counts[<int>PENDING] += 1
     d.unfinished += 1

@@ -1,8 +1,9 @@
 """The dispatcher for Python: one pool's tables behind a lock.
 
-Threads: a mutex guards the struct. It is taken with or without the GIL and is
-never held while waiting for the GIL or while Python code runs, so any thread
-may queue or cancel jobs while the loop works without the GIL.
+Threads: any may queue or cancel jobs while the loop runs. A mutex guards the
+struct, so that this does not rest on the GIL alone (a Python without one, parts of
+the loop that let go of it). It is never held while Python code runs, and nobody who
+holds it waits for the GIL.
 """
 from bsbpool._core cimport cache
 from bsbpool._core.dispatcher cimport (
@@ -97,9 +98,9 @@ cdef class Engine:
             raise IndexError(f"no cache set {cache_set}")
         fill(&ids, deps, self.d.n_jobs)
         self.lock()
-        job = dispatcher_submit(&self.d, ids.data, ids.size, join, cache_set)
-        if watched and job >= 0:
-            self.d.jobs[job].flags |= WATCHED
+        job = dispatcher_submit(
+            &self.d, ids.data, ids.size, join, cache_set, WATCHED if watched else 0
+        )
         self.unlock()
         ints_free(&ids)
         self.raise_fault()
@@ -265,6 +266,11 @@ cdef class Engine:
         self.raise_fault()
 
     # Looking
+
+    def is_sent(self, int64_t job):
+        """Whether a worker has the job."""
+        self.known(job)
+        return self.d.jobs[job].worker >= 0
 
     def running_on(self, int32_t worker):
         """Return the job that a worker runs, None when it runs none."""

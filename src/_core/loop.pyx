@@ -41,6 +41,7 @@ from bsbpool._core.status import Status
 cdef enum:
     FULL_FRAME = 32 * 1024  # bytes; fuller frames would leave MPI's eager path
     MESSAGES_A_ROUND = 64
+    NS_A_KIB = 1_000  # what sending a KiB counts for
     SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
 
 OUTCOMES = (Status.FAILED, Status.SUCCESS, Status.CANCELLED, None)  # by two bits of a reply
@@ -84,6 +85,7 @@ cdef class MainLoop:
         """Run until the host's `turn` says that it is over."""
         cdef int slack = pause_slack(1)
         cdef int busy
+        self.channel.occupy()
         try:
             while True:
                 busy = self.receive()
@@ -94,6 +96,7 @@ cdef class MainLoop:
                 if not busy:
                     self.wait()
         finally:
+            self.channel.vacate()
             pause_slack(<unsigned long>slack)
 
     def stop(self, bint aborted):
@@ -138,8 +141,10 @@ cdef class MainLoop:
                     r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
                     r.record.extra * 1e-9,
                 )
+                # Large arguments count as long jobs, so that few of them wait at a worker.
                 self.engine.done(
-                    worker, r.record.id, OUTCOMES[r.record.flags & 3], <double>r.record.extra
+                    worker, r.record.id, OUTCOMES[r.record.flags & 3],
+                    <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
                 )
             elif r.record.kind == LEAVE:
                 self.host.left(worker + 1, r.payload())

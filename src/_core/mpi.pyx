@@ -30,25 +30,21 @@ cdef extern from "mpi.h" nogil:
         pass
     ctypedef struct MPI_Request:
         pass
-    ctypedef struct MPI_Info:
-        pass
     ctypedef struct MPI_Errhandler:
         pass
     ctypedef struct MPI_Status:
         int MPI_SOURCE
     MPI_Comm MPI_COMM_NULL
     MPI_Datatype MPI_BYTE
-    MPI_Info MPI_INFO_NULL
     MPI_Request MPI_REQUEST_NULL
     MPI_Errhandler MPI_ERRORS_RETURN
     MPI_Status *MPI_STATUS_IGNORE
-    int MPI_ANY_SOURCE, MPI_SUCCESS, MPI_COMM_TYPE_SHARED
+    int MPI_ANY_SOURCE, MPI_SUCCESS
     MPI_Comm MPI_Comm_f2c(MPI_Fint)
     int MPI_Comm_dup(MPI_Comm, MPI_Comm *)
     int MPI_Comm_free(MPI_Comm *)
     int MPI_Comm_rank(MPI_Comm, int *)
     int MPI_Comm_size(MPI_Comm, int *)
-    int MPI_Comm_split_type(MPI_Comm, int, int, MPI_Info, MPI_Comm *)
     int MPI_Comm_set_errhandler(MPI_Comm, MPI_Errhandler)
     int MPI_Error_string(int, char *, int *)
     int MPI_Isend(const void *, int, MPI_Datatype, int, int, MPI_Comm, MPI_Request *)
@@ -124,16 +120,17 @@ cdef MPI_Request *new_request(travel_t *travel) noexcept nogil:
 
 
 cdef int transfer(
-    endpoint_t *e, travel_t *travel, void *data, uint64_t size, int tag, bint outgoing
+    endpoint_t *e, travel_t *travel, void *data, uint64_t size, uint64_t piece, int tag,
+    bint outgoing,
 ) noexcept nogil:
-    """Start to send or receive `size` bytes in pieces."""
+    """Start to send or receive `size` bytes in pieces. (A frame is one piece: it is small.)"""
     cdef uint64_t at = 0
     cdef uint64_t n
     cdef MPI_Request *request
     cdef int peer = travel.message.peer
     cdef int code
     while at < size:
-        n = size - at if size - at < e.piece else e.piece
+        n = size - at if size - at < piece else piece
         request = new_request(travel)
         if request == NULL:
             return NO_MEMORY
@@ -172,10 +169,10 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
         return NO_MEMORY
     append(&e.outgoing, travel)
     e.n_outgoing += 1
-    code = transfer(e, travel, m.frame, m.frame_size, TAG_FRAME, True)
+    code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, True)
     for i in range(m.n_parts):
         if code == 0:
-            code = transfer(e, travel, m.parts[i].data, m.parts[i].size, TAG_PART, True)
+            code = transfer(e, travel, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True)
     return code
 
 
@@ -233,7 +230,7 @@ cdef int accept(endpoint_t *e) noexcept nogil:
     if m.frame == NULL:
         return NO_MEMORY
     append(&e.incoming, travel)
-    code = transfer(e, travel, m.frame, m.frame_size, TAG_FRAME, False)
+    code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
     return code if code < 0 else 1
 
 
@@ -262,7 +259,9 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
         whole.parts[i].data = malloc(whole.parts[i].size)
         if whole.parts[i].data == NULL:
             return NO_MEMORY
-        code = transfer(e, travel, whole.parts[i].data, whole.parts[i].size, TAG_PART, False)
+        code = transfer(
+            e, travel, whole.parts[i].data, whole.parts[i].size, e.piece, TAG_PART, False
+        )
         if code < 0:
             return code
     return 0
@@ -334,11 +333,9 @@ cdef class MPITransport(Transport):
     cdef endpoint_t endpoint
     cdef readonly int rank
     cdef readonly int size
-    cdef readonly int node_size
 
     def __cinit__(self, int fcomm, uint64_t piece=PIECE):
         cdef MPI_Comm given = MPI_Comm_f2c(fcomm)
-        cdef MPI_Comm node
         memset(&self.endpoint, 0, sizeof(endpoint_t))
         self.endpoint.comm = MPI_COMM_NULL
         self.endpoint.piece = min(max(piece, <uint64_t>1), <uint64_t>PIECE)
@@ -348,13 +345,6 @@ cdef class MPITransport(Transport):
         check(MPI_Comm_set_errhandler(self.endpoint.comm, MPI_ERRORS_RETURN))
         check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
         check(MPI_Comm_size(self.endpoint.comm, &self.size))
-        with nogil:
-            code = MPI_Comm_split_type(
-                self.endpoint.comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node
-            )
-        check(code)
-        check(MPI_Comm_size(node, &self.node_size))
-        check(MPI_Comm_free(&node))
         self.table.self = &self.endpoint
         self.table.send = mpi_send
         self.table.poll = mpi_poll

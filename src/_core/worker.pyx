@@ -8,7 +8,7 @@ result waits behind a long job only when its function had been quick until then.
 The *host* knows what the bytes mean. Its methods:
 
 ``load(flags, payload, buffers) -> object``
-    A function of that payload; an exception object when it cannot be loaded.
+    A function of that payload, as `run` wants it. It never raises.
 ``run(job, function, flags, payload, buffers) -> (ok, payload, buffers)``
     Run a job. Whatever the job raises is in what is returned.
 ``needed(tokens)`` and ``unneeded(tokens)``
@@ -76,6 +76,7 @@ cdef class WorkerLoop:
     def run(self):
         """Serve until told to stop; return whether the run was aborted."""
         cdef int slack = pause_slack(1)
+        self.channel.occupy()
         try:
             while True:
                 if not self.waiting or now_ns() - self.looked > LOOK_NS:
@@ -90,12 +91,15 @@ cdef class WorkerLoop:
                     if not self.waiting and self.stopped < 0:  # flush receives, too
                         self.wait()
         finally:
+            self.channel.vacate()
             pause_slack(<unsigned long>slack)
 
     def leave(self, bytes reason):
         """Tell main that this rank stops serving though the run is not over."""
         self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
-        self.flush()
+        # Without looking at the inbox first: its failure may be why this rank leaves.
+        self.channel.post(self.replies.seal(MAIN, self.epoch))
+        self.channel.drain(1.0)
 
     cdef int receive(self) except -1:
         cdef message_t *m
@@ -115,9 +119,11 @@ cdef class WorkerLoop:
         cdef FrameReader r = self.reader
         while r.next():
             if r.record.kind == JOB:
+                payload, buffers = r.payload(), r.buffers()
+                size = len(payload) + sum([len(buffer) for buffer in buffers])
                 self.waiting.append((
                     r.record.id, r.record.aux, self.functions[r.record.aux],
-                    r.record.flags & 0x7F, r.payload(), r.buffers(),
+                    r.record.flags & 0x7F, payload, buffers, size >> 10,
                 ))
             elif r.record.kind == FUNCTION:
                 self.functions[r.record.aux] = self.host.load(
@@ -141,16 +147,16 @@ cdef class WorkerLoop:
         cdef int64_t start
         cdef int64_t took
         cdef int64_t expected
-        job, number, function, flags, payload, buffers = self.waiting.popleft()
-        if job in self.skipped:
-            self.skipped.discard(job)
-            self.replies.put(DONE, job, 0, SKIPPED, 0, None, ())
-            return 0
+        job, number, function, flags, payload, buffers, kib = self.waiting.popleft()
         expected = self.run_times.get(number, LONG_JOB_NS)
         if expected >= LONG_JOB_NS:
             self.flush()  # what is done must not wait for this one
             if self.stopped >= 0:
                 return 0
+        if job in self.skipped:
+            self.skipped.discard(job)
+            self.replies.put(DONE, job, 0, SKIPPED, 0, None, ())
+            return 0
         start = now_ns()
         ok, result, parts = self.host.run(job, function, flags, payload, buffers)
         took = now_ns() - start
@@ -158,7 +164,7 @@ cdef class WorkerLoop:
         self.run_times[number] = took if took > expected else expected + (took - expected) // 4
         if self.replies.frame.n_records == 0:
             self.oldest_reply = start + took
-        self.replies.put(DONE, job, 0, ok, <uint64_t>took, result, parts)
+        self.replies.put(DONE, job, kib, ok, <uint64_t>took, result, parts)
         if (
             took > LONG_JOB_NS
             or parts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from bsbpool.execution.running import running
 from bsbpool.pool import JobPool
+from bsbpool.running import running
 
 _ids = itertools.count(1)
 _ids_inside_jobs = itertools.count(-1, -1)

@@ -18,6 +18,9 @@ from typing import Any
 
 import cloudpickle
 
+LARGEST_GLOBAL = 64 * 1024
+"""Bytes of a global of the main script that comes along; larger ones are passed as arguments."""
+
 
 def is_importable(obj: Any) -> bool:
     """Whether an object's module gives it back by its name."""
@@ -66,9 +69,11 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
     parcels = {}
     for name, value in values.items():
         try:
-            parcels[name] = cloudpickle.dumps(value)
+            parcel = cloudpickle.dumps(value)
         except Exception:
             continue  # the other rank has its own, or fails by the name
+        if len(parcel) <= LARGEST_GLOBAL:
+            parcels[name] = parcel
     return parcels
 
 

@@ -161,7 +161,12 @@ class Job(abc.ABC):
         if self._packed is not None:
             payload, buffers = self._packed
             # Arrays live in the buffers: each reader gets some of its own to write in.
-            return loads(payload, [bytearray(buffer) for buffer in buffers])
+            try:
+                return loads(payload, [bytearray(buffer) for buffer in buffers])
+            except Exception as error:
+                raise exceptions.JobPoolError(
+                    f"Result of {self} cannot be unpickled on this rank."
+                ) from error
         return self._value
 
     @property

@@ -13,7 +13,6 @@ from bsbpool import caching, exceptions, execution
 from bsbpool._core.engine import Engine
 from bsbpool.compat import PrivateNames
 from bsbpool.dependencies import DependencySets
-from bsbpool.execution.running import running
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
     Listener,
@@ -22,6 +21,7 @@ from bsbpool.progress import (
     PoolStatusProgress,
 )
 from bsbpool.reporting import Reporter
+from bsbpool.running import running
 from bsbpool.scheduling import Schedulers
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
 from bsbpool.workflow import Workflow
@@ -125,8 +125,10 @@ class JobPool(PrivateNames):
         assert self.id is not None
         self._schedulers.stop()
         try:
-            self._run.leave()
-            self._reporter.bulletin.exit(*error)
+            try:
+                self._run.leave()
+            finally:
+                self._reporter.bulletin.exit(*error)
         finally:
             self._state = _CLOSED
             self._pools.pop(self.id, None)
@@ -238,7 +240,7 @@ class JobPool(PrivateNames):
         return self.put(job)
 
     def submit(
-        self, f: Callable[..., Any], *args: Any, deps: Iterable[Job] | None = None, **kwargs: Any
+        self, f: Callable[..., Any], /, *args: Any, deps: Iterable[Job] | None = None, **kwargs: Any
     ) -> FunctionJob:
         """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
         return self.queue(f, args, kwargs, deps)
@@ -275,9 +277,14 @@ class JobPool(PrivateNames):
         with self._lock:
             ids, join = self._sets.of(job._deps)
             cache_set = self._needs.set_of(job._cache_items)
-            self._reporter.added(job)
-            job._id = self._engine.submit(ids, join, cache_set, bool(job._callbacks))
+            # Main may send the job as soon as the core has it: it must be found by then.
             self._job_queue.append(job)
+            self._reporter.added(job)
+            try:
+                job._id = self._engine.submit(ids, join, cache_set, bool(job._callbacks))
+            except BaseException:
+                self._job_queue.pop()
+                raise
             self._by_submitter.setdefault(id(job.submitter), []).append(job)
         self._run.wake()
         return job
@@ -338,7 +345,8 @@ class JobPool(PrivateNames):
             self._schedulers.stop()
         if not return_results:
             return None
-        return {job: job.result for job in self._job_queue if job.status is JobStatus.SUCCESS}
+        done = [job for job in self._job_queue if job.status is JobStatus.SUCCESS]
+        return {job: job.result for job in done}
 
     def _close_early(self) -> None:
         """Tell how a run ends while its error is on its way out."""
@@ -347,6 +355,8 @@ class JobPool(PrivateNames):
         self._reporter.conclude()
 
     def _run_here(self, job: Job) -> None:
+        if self._run.parallel:
+            raise exceptions.JobPoolError(f"{job} runs on another rank, in `execute`")
         self._begin(job)
         self._run.perform(job)
         self._reporter.call_back()
@@ -362,14 +372,15 @@ class JobPool(PrivateNames):
             ) from error
 
     def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
-        if job.status is not JobStatus.RUNNING or self._run.parallel:
-            self._begin(job)
+        if job.status is not JobStatus.RUNNING or self._engine.is_sent(job._id):
+            self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
             job._value, job._packed, job._has_result = outcome, None, True
         else:
             self._reporter.failed(job, outcome)
         self._engine.finish(job._id, JOB_STATUSES.index(status))
         self._reporter.call_back()
+        self._run.wake()
 
     def _cancel(self, job: Job, error: BaseException) -> JobStatus:
         if job._id is None:

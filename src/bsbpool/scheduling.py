@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool.execution.running import running
+from bsbpool.running import running
 
 if TYPE_CHECKING:
     from bsbpool.pool import JobPool
@@ -27,14 +27,14 @@ class Schedulers:
 
     def __init__(self, pool: JobPool) -> None:
         self._pool = pool
-        self._threads: list[threading.Thread] = []
+        self._threads: set[threading.Thread] = set()
+        self._lock = threading.Lock()
         self._failed: list[Any] = []
         self._stopped = False
 
     @property
     def alive(self) -> bool:
         """Whether a thread still schedules."""
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
         return bool(self._threads)
 
     def start(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
@@ -45,7 +45,8 @@ class Schedulers:
             name="bsbpool-scheduler",
             daemon=True,
         )
-        self._threads.append(thread)
+        with self._lock:  # counted before it runs: nobody may think that all have ended
+            self._threads.add(thread)
         thread.start()
 
     def stop(self) -> None:
@@ -59,9 +60,10 @@ class Schedulers:
 
     def join(self, seconds: float) -> bool:
         """Wait for the threads; return whether all have ended."""
-        threads = list(self._threads)
-        if threads:
-            threads[0].join(seconds)
+        with self._lock:
+            thread = next(iter(self._threads), None)
+        if thread is not None:
+            thread.join(seconds)
         return not self.alive
 
     def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
@@ -74,6 +76,8 @@ class Schedulers:
         except SchedulerStopped:
             pass
         finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
             self._pool._run.wake()
 
     def _schedule_one(self, node: Any, scheduler: Callable[[Any], Any]) -> None:

@@ -43,13 +43,13 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Players:
 
     A play that fails is not played again; its tests fail with what it printed.
     """
-    plays: dict[tuple[Any, ...], Play] = {}
+    plays: dict[tuple[str, int, str], Play] = {}
 
-    def play(script: str, ranks: int = 0, pool: str = "bsbpool", **variables: str) -> Play:
-        key = (script, ranks, pool, *sorted(variables.items()))
+    def play(script: str, ranks: int = 0, pool: str = "bsbpool", **options: Any) -> Play:
+        key = (script, ranks, pool)
         if key not in plays:
-            folder = tmp_path_factory.mktemp(f"{script}-{pool}-{ranks}")
-            ended = python(SCRIPTS / f"{script}.py", folder, pool, ranks=ranks, **variables)
+            folder = tmp_path_factory.mktemp("-".join(map(str, key)))
+            ended = python(SCRIPTS / f"{script}.py", folder, pool, ranks=ranks, **options)
             plays[key] = Play(ended, folder, ranks)
         return plays[key]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from typing import Any
@@ -32,7 +33,7 @@ def test_each_phase_is_a_pool_with_all_its_statuses(play: Players, ranks: int) -
         if event["reason"] == "POOL_STATUS_CHANGE"
     ]
     statuses = [None, "SCHEDULING", "EXECUTING", "CLOSING"]
-    steps = list(zip(statuses, statuses[1:], strict=False))
+    steps = list(itertools.pairwise(statuses))
     assert changes == [(phase, *step) for phase in PHASES for step in steps]
 
 

@@ -131,7 +131,7 @@ from mpi4py import MPI
 first = adapter.is_installed(), MPI.pickle.dumps
 adapter.install()
 second = adapter.is_installed(), MPI.pickle.dumps
-from bsbpool.execution.running import running
+from bsbpool.running import running
 surroundings = len(running.surroundings)
 adapter.uninstall()
 once = adapter.is_installed(), len(running.surroundings)

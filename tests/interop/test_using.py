@@ -106,14 +106,14 @@ def test_using_ends_well(play: Players, ranks: int) -> None:
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_pool_opened_in_a_pool(play: Players, ranks: int) -> None:
-    reports = play("nested", ranks, SECONDS_LEFT="30")["in_a_pool"]
+    reports = play("nested", ranks, seconds=60)["in_a_pool"]
     assert all(report["different"] for report in reports)
     assert reports[0]["results"] == ["inner", "outer"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_pool_opened_in_a_job(play: Players, ranks: int) -> None:
-    results = play("nested", ranks, SECONDS_LEFT="30").main("in_a_job")
+    results = play("nested", ranks, seconds=60).main("in_a_job")
     assert results == [[number, -number] for number in range(4)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bsbpool.execution.running import running
+from bsbpool.running import running
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -45,6 +45,11 @@ def service_for(owner: Any, comm: Any = None) -> Any:
         comm = getattr(owner, "_comm", None)
     if comm is None:
         return services.MPI
+    if not hasattr(comm, "get_communicator") and not comm:
+        raise ValueError(
+            "comm: this rank has no part in the communicator (COMM_NULL); make the pool only on "
+            "the ranks that have one"
+        )
     return comm if hasattr(comm, "get_communicator") else MPIService(comm)
 
 

@@ -32,7 +32,7 @@ class CacheKeeper:
     def free(self, tokens: Iterable[int]) -> None:
         """Free items that are needed no more."""
         if not self._is_replaced():
-            caching.free_items(self._place, tokens)
+            caching.free_items(self._place, set(tokens) - self._needed_elsewhere())
 
     def sweep_if_replaced(self) -> None:
         """Do as bsb does between jobs, when somebody replaced a step of it (its tests do)."""
@@ -49,6 +49,14 @@ class CacheKeeper:
         )
 
     def free_all(self) -> None:
-        """Free everything: the run is over."""
+        """Free everything that no other pool of this place needs: the run is over."""
         names: Any = sys.modules.get("bsbpool.services.pool", caching)
-        names.free_stale_pool_cache(self._place, set())
+        names.free_stale_pool_cache(self._place, caching.RequiredItems(self._needed_elsewhere()))
+
+    def _needed_elsewhere(self) -> set[int]:
+        """Return what open pools of the same place need, as around a pool inside a job."""
+        needed: set[int] = set()
+        for pool in list(type(self._pool)._pools.values()):
+            if pool is not self._pool and pool.owner is self._pool.owner is not None:
+                needed.update(pool._run.needed_tokens())
+        return needed

@@ -142,13 +142,14 @@ class MainRun:
         job = self._pool._job_queue[number]
         self._pacer.reset()
         _log.debug("%s ended after %.6f s, flags %d", job, seconds, flags)
-        if job.status in FINISHED:
-            return
         if flags & OUTCOME == OK:
             job._packed = None if flags & NONE else (payload, buffers)
             job._has_result = True
             return
-        self._pool._reporter.failed(job, _error_of(job, payload, buffers))
+        error = None if flags & OUTCOME else _error_of(job, payload, buffers)
+        with self._pool._lock:  # nobody cancels it in between
+            if error is not None and job.status not in FINISHED:
+                self._pool._reporter.failed(job, error)
 
     def left(self, rank: int, reason: Any) -> None:
         """End the run: a rank does not serve any more, and its jobs are lost."""
@@ -159,11 +160,12 @@ class MainRun:
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
         pool = self._pool
-        # In this order: what the last scheduler queued must be counted.
-        scheduling = pool.scheduling
         if pool._reporter.bulletin.listeners:
             self._pacer.ping_if_due()
         pool.notify()
+        # In this order: a callback may have started a scheduler, and what the last
+        # scheduler queued must be counted.
+        scheduling = pool.scheduling
         if pool._needs and (unneeded := pool._engine.take_unneeded()):
             self._cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
@@ -184,7 +186,10 @@ class MainRun:
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
     try:
-        return load_error(payload, buffers)
+        error = load_error(payload, buffers)
+        if isinstance(error.__cause__, exceptions.WorkerTraceback):
+            error.__cause__.job = job.description
+        return error
     except Exception as broken:
         error = exceptions.RemoteError(f"{job} failed, and so did bringing its error here")
         error.__cause__ = broken

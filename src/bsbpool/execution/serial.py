@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool.execution.cachekeeping import CacheKeeper
-from bsbpool.execution.running import running
 from bsbpool.execution.waiting import Pacer
+from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
 if TYPE_CHECKING:

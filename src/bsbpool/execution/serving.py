@@ -12,7 +12,7 @@ from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
 from bsbpool.execution.main import NONE, OK
-from bsbpool.execution.running import running
+from bsbpool.running import running
 from bsbpool.serialization import dump_error, dumps, loads
 from bsbpool.status import PoolStatus
 

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool.execution.running import running
+from bsbpool.running import running
 
 MODULES = ("", ".mpi", ".mpilock", ".pool", "._util", "._pool_listeners")
 """Below `bsb.services`, and of the same names below `bsbpool.services`."""

@@ -6,12 +6,15 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bsbpool.listeners.base import Listener
-from bsbpool.listeners.tally import PoolTally
-from bsbpool.progress import PoolJobUpdateProgress, PoolProgress
+from bsbpool.listeners.tally import JobTally, PoolTally
+from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import FINISHED, JobStatus, PoolStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
 
 SECONDS_A_LINE = 5.0
 
@@ -58,20 +61,60 @@ class TTYTerminalListener(Listener):
 
     def __init__(self, fps: float = 25) -> None:
         self._fps = fps
-        self._tally = PoolTally()
+        self._tallies: dict[str, JobTally] = {}
         self._bars: dict[str, Any] = {}
         self._progress: Any = None
+        self._next = 0.0
         self._plain = None if _has_rich() else SummaryListener()
 
     def __enter__(self) -> TTYTerminalListener:
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._progress is not None:
+            self._draw()
+            self._progress.stop()
+
+    def __call__(self, progress: PoolProgress) -> None:
+        """Bring the bars up to date with a record."""
+        if self._plain is not None:
+            return self._plain(progress)
+        if isinstance(progress, PoolJobAddedProgress):
+            self._tally_of(progress.job).add()
+        elif isinstance(progress, PoolJobUpdateProgress):
+            self._tally_of(progress.job).update(progress.old_status, progress.status)
+        # Drawn no faster than anybody looks; not before there are jobs, since the
+        # other ranks enter as well, but hear of none.
+        if self._tallies and time.monotonic() >= self._next:
+            self._next = time.monotonic() + 1 / self._fps
+            self._draw()
+
+    def _tally_of(self, job: Job) -> JobTally:
+        name = job.name
+        if name not in self._tallies and len(self._tallies) >= self.MOST_BARS:
+            name = "others"
+        return self._tallies.setdefault(name, JobTally())
+
+    def _draw(self) -> None:
+        if self._progress is None:
+            self._start()
+        for name, tally in self._tallies.items():
+            if name not in self._bars:
+                self._bars[name] = self._progress.add_task(name, total=0, note="")
+            failed = tally.counts[JobStatus.FAILED]
+            self._progress.update(
+                self._bars[name],
+                total=tally.total,
+                completed=tally.finished,
+                note=f"{failed} failed" if failed else "",
+            )
 
     def _start(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeElapsedColumn as Elapsed
 
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
@@ -80,39 +123,6 @@ class TTYTerminalListener(Listener):
             refresh_per_second=self._fps,
         )
         self._progress.start()
-
-    def __exit__(self, *error: Any) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-
-    def __call__(self, progress: PoolProgress) -> None:
-        """Bring the bars up to date with a record."""
-        if self._plain is not None:
-            return self._plain(progress)
-        self._tally(progress)
-        if not hasattr(progress, "job"):
-            return
-        if self._progress is None:
-            self._start()  # not before: the other ranks enter, but hear of no job
-        name = str(progress.job.name)
-        if name not in self._bars and len(self._bars) >= self.MOST_BARS:
-            name = "others"
-        self._draw(name)
-
-    def _draw(self, name: str) -> None:
-        if name == "others":
-            tallies = [t for n, t in self._tally.by_name.items() if n not in self._bars]
-        else:
-            tallies = [self._tally.by_name[name]]
-        if name not in self._bars:
-            self._bars[name] = self._progress.add_task(name, total=0, note="")
-        failed = sum(tally.counts[JobStatus.FAILED] for tally in tallies)
-        self._progress.update(
-            self._bars[name],
-            total=sum(tally.total for tally in tallies),
-            completed=sum(tally.finished for tally in tallies),
-            note=f"{failed} failed" if failed else "",
-        )
 
 
 def terminal_listener() -> tuple[Listener, float | None]:

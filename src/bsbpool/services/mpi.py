@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -10,13 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from bsbpool import exceptions
+from bsbpool.running import running
 from bsbpool.services._util import MockModule
 
 
 class MPIService:
     """A communicator with the few calls that a workflow needs.
 
-    Without mpi4py it is the communicator of a single process.
+    Without mpi4py it is the communicator of a single process. Inside a job, which one
+    rank runs alone, its collective calls answer as for a single process as well.
 
     Parameters
     ----------
@@ -32,6 +33,11 @@ class MPIService:
         """Return the mpi4py communicator, None when there is none."""
         return self._comm
 
+    @property
+    def _has_others(self) -> bool:
+        # A job is on one rank alone: nobody would answer there, for ever.
+        return bool(self._comm) and not running.inside_job
+
     def get_rank(self) -> int:
         """Return the number of this process, from 0."""
         return self._comm.Get_rank() if self._comm else 0
@@ -42,7 +48,7 @@ class MPIService:
 
     def barrier(self) -> None:
         """Wait for all processes."""
-        if self._comm:
+        if self._has_others:
             self._comm.Barrier()
 
     def abort(self, errorcode: int = 1) -> None:
@@ -54,15 +60,15 @@ class MPIService:
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
         """Return the root's object on all processes."""
-        return self._comm.bcast(obj, root=root) if self._comm else obj
+        return self._comm.bcast(obj, root=root) if self._has_others else obj
 
     def gather(self, obj: Any, root: int = 0) -> list[Any] | None:
         """Return the objects of all processes on the root, None elsewhere."""
-        return self._comm.gather(obj, root=root) if self._comm else [obj]
+        return self._comm.gather(obj, root=root) if self._has_others else [obj]
 
     def allgather(self, obj: Any) -> list[Any]:
         """Return the objects of all processes on all of them."""
-        return self._comm.allgather(obj) if self._comm else [obj]
+        return self._comm.allgather(obj) if self._has_others else [obj]
 
     def window(self, buffer: Any) -> Any:
         """Make an RMA window on a buffer; collective. With one process, a stand-in."""
@@ -110,7 +116,6 @@ class MPIModule(MockModule):
     """`mpi4py.MPI`, or its stand-in for a single process."""
 
     @property
-    @functools.cache  # noqa: B019  (asked once a process)
     def COMM_WORLD(self) -> None:
         """No communicator; an error when the environment looks like that of mpiexec."""
         started_by_mpi = any("mpi" in name.lower() for name in os.environ)

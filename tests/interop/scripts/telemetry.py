@@ -95,6 +95,4 @@ def compiled_without_a_root() -> Any:
 network = Scaffold(tissue.configuration(folder / "tissue.hdf5"))
 network.register_listener(lambda event: None)
 spans()
-scenes.play(
-    without_a_root, below_a_root, compiled_below_a_root, together, compiled_without_a_root
-)
+scenes.play(without_a_root, below_a_root, compiled_below_a_root, together, compiled_without_a_root)

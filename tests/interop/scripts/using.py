@@ -144,7 +144,7 @@ def in_a_thread() -> None:
     seen.update(main=threading.current_thread() is threading.main_thread())
     with network.create_job_pool(quiet=True) as pool:
         if pool.is_main():
-            for number in range(8):
+            for _number in range(8):
                 pool.queue(lambda scaffold: threading.current_thread().name)
         threads = pool.execute(return_results=True)
         seen.update(threads=sorted((threads or {}).values()), mine=threading.current_thread().name)

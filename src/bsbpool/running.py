@@ -25,7 +25,7 @@ class Running:
         self.preparations: list[Callable[[], Any]] = []
         self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
 
-    def call(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job."""
         self.inside_job += 1
         try:
@@ -41,7 +41,7 @@ class Running:
                 stack.enter_context(surrounding())
             yield
 
-    def call_surrounded(self, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call_surrounded(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job that another rank sent."""
         if not self.surroundings:
             return self.call(f, *args, **kwargs)
