@@ -29,8 +29,8 @@ LAYERS = [
     ["dependencies", "scheduling", "reporting", "compat"],
     ["job"],
     ["caching", "serialization", "progress", "workflow"],
-    ["services", "functions_by_value", "running"],
-    ["status", "exceptions"],
+    ["services", "functions_by_value"],
+    ["status", "exceptions", "running"],
     ["_core"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""

@@ -171,9 +171,13 @@ def test_05_pools_leave_no_windows_or_communicators():
 
 @on_ranks(2)
 def test_06_mass_cancel_of_queued_jobs():
+    def wait_for(owner, file):
+        assert until(lambda: os.path.exists(file), 30)
+
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
-            first = pool.submit(sleep, 0.3)
+            over = os.path.join(JobPool.get_tmp_folder(pool.id), "over")
+            first = pool.submit(wait_for, over)
             jobs = [pool.submit(nothing) for _ in range(20_000)]
 
             def cancel_all(node):
@@ -181,6 +185,7 @@ def test_06_mass_cancel_of_queued_jobs():
                 with cpu_limit(1.0):
                     for job in jobs:
                         job.cancel("all of them")
+                open(over, "w").close()
 
             pool.schedule([None], cancel_all)
         pool.execute()

@@ -11,7 +11,7 @@ from .test_network import work
 
 pytestmark = pytest.mark.interop
 
-RANKS = [0, 2, 3]
+RANKS = [0, 3]
 SCENES = {
     "in_placement": "misfortune in soma",
     "in_placement_slowly": "misfortune in soma",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import pytest

@@ -1,4 +1,4 @@
-"""A network's pool, lock and tests by hand, and groups of ranks with a network each."""
+"""A network's pool, lock and tests, used by hand."""
 
 from __future__ import annotations
 
@@ -100,44 +100,18 @@ def test_what_bsb_offers_to_test_itself(play: Players, ranks: int) -> None:
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-def test_using_ends_well(play: Players, ranks: int) -> None:
+def test_ends_well(play: Players, ranks: int) -> None:
     play("using", ranks).ended.ok()
 
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_pool_opened_in_a_pool(play: Players, ranks: int) -> None:
-    reports = play("nested", ranks, seconds=60)["in_a_pool"]
+    reports = play("using", ranks)["in_a_pool"]
     assert all(report["different"] for report in reports)
     assert reports[0]["results"] == ["inner", "outer"]
 
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_pool_opened_in_a_job(play: Players, ranks: int) -> None:
-    results = play("nested", ranks, seconds=60).main("in_a_job")
+    results = play("using", ranks).main("in_a_job")
     assert results == [[number, -number] for number in range(4)]
-
-
-@pytest.mark.parametrize("ranks", [3, 4])
-class TestGroups:
-    """Ranks 0 and 1 have a network, and the others have one."""
-
-    def test_both_build_the_network(self, play: Players, ranks: int) -> None:
-        theirs = play("build", pool="bsb")["own"]
-        reports = play("groups", ranks)["both_compile"]
-        for group in (0, 1):
-            ours = [report for report in reports if report["group"] == group]
-            assert ours[0]["digests"] == theirs[0]["digests"]
-            assert work(ours) == work(theirs)
-
-    def test_a_failure_stays_in_its_group(self, play: Players, ranks: int) -> None:
-        errors = [report["error"] for report in play("groups", ranks)["one_fails"]]
-        assert errors == ["WorkflowError"] * 2 + [None] * (ranks - 2)
-
-    def test_together_again(self, play: Players, ranks: int) -> None:
-        theirs = play("build", pool="bsb")["own"]
-        ours = play("groups", ranks)["all_together"]
-        assert ours[0]["digests"] == theirs[0]["digests"]
-        assert work(ours) == work(theirs)
-
-    def test_ends_well(self, play: Players, ranks: int) -> None:
-        play("groups", ranks).ended.ok()

@@ -15,10 +15,7 @@ import troubles
 from bsb import Scaffold, from_storage
 from fingerprints import fingerprints
 
-SIZES = (2, 1)
-"""Ranks of the groups; the last one takes those that remain as well."""
-
-group = 0 if rank < SIZES[0] else 1
+group = 0 if rank < 2 else 1
 own_comm = comm.Split(group, rank)
 
 

@@ -159,6 +159,34 @@ def timed() -> Any:
     return {**seen, "journal": journal.take()}
 
 
+def in_a_pool() -> Any:
+    """All ranks open both, one in the other; they are of one second, but not of one id."""
+    with network.create_job_pool(quiet=True) as outer, network.create_job_pool(quiet=True) as inner:
+        different = outer.id != inner.id
+        if outer.is_main():
+            outer.queue(lambda scaffold: "outer")
+            inner.queue(lambda scaffold: "inner")
+        results = [*(inner.execute(return_results=True) or {}).values()]
+        results += (outer.execute(return_results=True) or {}).values()
+    return {"different": different, "results": results}
+
+
+def in_a_job() -> Any:
+    """The pool of a job runs its jobs there."""
+
+    def work(scaffold: Any, number: int) -> list[int]:
+        with scaffold.create_job_pool(quiet=True) as inner:
+            first = inner.queue(lambda scaffold: number)
+            inner.queue(lambda scaffold: -number, deps=[first])
+            return [*inner.execute(return_results=True).values()]
+
+    with network.create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            for number in range(4):
+                pool.queue(work, (number,))
+        return [*(pool.execute(return_results=True) or {}).values()]
+
+
 class Compiled(
     ConfigFixture,
     RandomStorageFixture,
@@ -208,6 +236,8 @@ scenes.play(
     results,
     everywhere,
     never_executed,
+    in_a_pool,
+    in_a_job,
     strategies,
     locked,
     timed,
