@@ -33,7 +33,8 @@ def measure(program: str, jobs: int, ranks: int, seconds: float = 1800) -> dict:
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    # Ranks may print what they like; the figures are a line of their own.
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
 
 
 def environment() -> dict[str, str]:

@@ -27,6 +27,13 @@ MOST_SECONDS = 180.0
 """What takes seconds on an idle machine must not fail on a busy one."""
 
 
+INSTALL = """
+from bsbpool.integrations import bsb as adapter
+adapter.install()
+"""
+"""How a program begins that runs bsb on bsbpool."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """A command that has ended; `status` is None when its time was over."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import defaultdict
 from itertools import pairwise
@@ -34,7 +33,7 @@ def test_each_phase_is_a_pool_with_all_its_statuses(play: Players, ranks: int) -
         if event["reason"] == "POOL_STATUS_CHANGE"
     ]
     statuses = [None, "SCHEDULING", "EXECUTING", "CLOSING"]
-    steps = list(itertools.pairwise(statuses))
+    steps = list(pairwise(statuses))
     assert changes == [(phase, *step) for phase in PHASES for step in steps]
 
 
