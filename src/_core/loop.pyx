@@ -83,9 +83,10 @@ cdef class MainLoop:
 
     def run(self):
         """Run until the host's `turn` says that it is over."""
-        cdef int slack = pause_slack(1)
+        cdef int slack
         cdef int busy
         self.channel.occupy()
+        slack = pause_slack(1)
         try:
             while True:
                 busy = self.receive()

@@ -75,8 +75,9 @@ cdef class WorkerLoop:
 
     def run(self):
         """Serve until told to stop; return whether the run was aborted."""
-        cdef int slack = pause_slack(1)
+        cdef int slack
         self.channel.occupy()
+        slack = pause_slack(1)
         try:
             while True:
                 if not self.waiting or now_ns() - self.looked > LOOK_NS:

@@ -361,32 +361,35 @@ class JobPool(PrivateNames):
         self._run.perform(job)
         self._reporter.call_back()
 
-    def _begin(self, job: Job) -> None:
+    def _number_of(self, job: Job) -> int:
         if job._id is None:
             raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+        return job._id
+
+    def _begin(self, job: Job) -> None:
         try:
-            self._engine.begin(job._id)
+            self._engine.begin(self._number_of(job))
         except RuntimeError as error:
             raise exceptions.JobPoolError(
                 f"{job} cannot be run now: it waits for other jobs, runs or has ended"
             ) from error
 
     def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
-        if job.status is not JobStatus.RUNNING or self._engine.is_sent(job._id):
+        number = self._number_of(job)
+        if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
             self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
             job._value, job._packed, job._has_result = outcome, None, True
         else:
             self._reporter.failed(job, outcome)
-        self._engine.finish(job._id, JOB_STATUSES.index(status))
+        self._engine.finish(number, JOB_STATUSES.index(status))
         self._reporter.call_back()
         self._run.wake()
 
     def _cancel(self, job: Job, error: BaseException) -> JobStatus:
-        if job._id is None:
-            raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+        number = self._number_of(job)
         with self._lock:
-            before: JobStatus = self._engine.cancel(job._id)
+            before: JobStatus = self._engine.cancel(number)
             if before not in FINISHED:
                 job._error = error
         self._reporter.call_back()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bsbpool import JobStatus, PoolStatus, Workflow, WorkflowError, create_job_pool
+from bsbpool import JobPool, JobStatus, PoolStatus, Workflow, WorkflowError, create_job_pool
 from bsbpool.progress import (
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
@@ -133,8 +133,7 @@ class TestSnapshots:
 
     def test_know_their_pool(self, notebook):
         workflow = Workflow(["placement"])
-        pool = create_job_pool(quiet=True)
-        pool._workflow = workflow
+        pool = JobPool(1, None, workflow=workflow)
         pool.add_listener(notebook)
         with pool:
             job = pool.submit(nothing)

@@ -138,6 +138,7 @@ class Pair:
         assert [engine.is_cut_off(number) for number in numbers] == [j.cut_off for j in oracle.jobs]
         busy = oracle.ready() or oracle.sent() or Status.RUNNING in statuses
         assert engine.idle is not bool(busy)
+        assert {number for number in numbers if engine.is_sent(number)} == oracle.sent()
         for worker, chain in oracle.chains.items():
             assert engine.running_on(worker) == (chain[0] if chain else None)
         needed = oracle.needed()

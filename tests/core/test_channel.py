@@ -107,6 +107,15 @@ def test_pools_one_inside_the_other_keep_their_messages_apart():
     assert outer.execute() == {0: (OK, b"outer", [])}
 
 
+def test_only_one_run_at_a_time_reads_a_channel():
+    ranks = Cluster(1, {"echo": echo}, runs=0)
+    outer, inner = Run(ranks), Run(ranks)
+    outer.host.on_turn = inner.execute
+    with pytest.raises(RuntimeError, match="another pool"):
+        outer.execute()
+    assert inner.execute() == {}
+
+
 def test_a_channel_that_goes_frees_what_nobody_read():
     network = PipeNetwork(2)
     channel = Channel(network.transport(0))

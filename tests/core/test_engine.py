@@ -51,6 +51,7 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
         lambda: engine.cancel(wrong),
         lambda: engine.is_broken(wrong),
         lambda: engine.is_cut_off(wrong),
+        lambda: engine.is_sent(wrong),
         lambda: engine.finish(wrong, Status.SUCCESS),
         lambda: engine.unsend(wrong, Status.FAILED),
         lambda: engine.done(0, wrong, Status.SUCCESS),

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from bsbpool import JobErroredError, JobStatus, WorkerTraceback, WorkflowError, create_job_pool
+from bsbpool import (
+    JobErroredError,
+    JobPoolError,
+    JobStatus,
+    WorkerTraceback,
+    WorkflowError,
+    create_job_pool,
+)
 
 from .support import MAIN, WORKERS, fail, give, pool_works
 
@@ -185,8 +192,9 @@ def test_a_result_that_cannot_be_unpickled() -> None:
             good = pool.submit(give, 1)
         pool.execute()
         if MAIN:
-            with pytest.raises(ValueError, match="cannot be put together"):
+            with pytest.raises(JobPoolError, match="cannot be unpickled") as caught:
                 _ = job.result
+            assert str(caught.value.__cause__) == "cannot be put together"
             assert good.result == 1
 
 

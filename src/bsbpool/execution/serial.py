@@ -96,6 +96,7 @@ class SerialRun:
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""
         pool = self._pool
+        number = pool._number_of(job)
 
         def call() -> Any:
             with self._cache.home():
@@ -109,10 +110,10 @@ class SerialRun:
             with pool._lock:
                 if job.status is JobStatus.RUNNING:
                     pool._reporter.failed(job, error)
-                pool._engine.finish(job._id, FAILED)
+                pool._engine.finish(number, FAILED)
         else:
             job._value, job._has_result = value, True
-            pool._engine.finish(job._id, SUCCESS)
+            pool._engine.finish(number, SUCCESS)
         if pool._needs:
             self._cache.sweep_if_replaced()
             self._cache.free(pool._engine.take_unneeded())

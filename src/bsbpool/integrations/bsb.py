@@ -158,7 +158,8 @@ def _teach_mpi4py() -> None:
         import tblib.pickling_support
     except ImportError:
         return
-    _replaced["pickle"] = MPI.pickle
+    pickle: Any = MPI.pickle
+    _replaced["pickle"] = pickle
     _replaced["reducers"] = set(copyreg.dispatch_table)
-    MPI.pickle.__init__(dill.dumps, dill.loads)  # type: ignore[misc]
+    pickle.__init__(dill.dumps, dill.loads)
     tblib.pickling_support.install()
