@@ -131,6 +131,7 @@ class JobPool(PrivateNames):
                 self._reporter.bulletin.exit(*error)
         finally:
             self._state = _CLOSED
+            self._forget_jobs()
             self._pools.pop(self.id, None)
             self._pool_owners.pop(self.id, None)
             self._given_ids.discard(self.id)
@@ -138,6 +139,16 @@ class JobPool(PrivateNames):
             if folder is not None:
                 folder.cleanup()
             self.id = None
+
+    def _forget_jobs(self) -> None:
+        """Let results go now, and jobs with their last handle: both can be large."""
+        self._reporter.gather()
+        for job in self._job_queue:
+            job._value = job._packed = None
+            job._has_result = False
+        self._job_queue = []
+        self._by_submitter = {}
+        self._reporter.failures = {}
 
     # ------------------------------------------------------------ asking
 

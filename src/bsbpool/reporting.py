@@ -77,6 +77,8 @@ class Reporter:
         pool = self._pool
         with pool._lock:
             for number, old, new in pool._engine.take_changes():
+                if number >= len(pool._job_queue):
+                    continue  # of a closed pool: nobody is told any more
                 job = pool._job_queue[number]
                 self.bulletin.post_update(pool, job, old, new)
                 if job._callbacks and new in FINISHED:

@@ -19,7 +19,8 @@ CALL, EXECUTE = 0, 1
 """What is called: the function itself, or the `execute` of a class of jobs."""
 
 KEPT_TYPES = (types.FunctionType, types.BuiltinFunctionType, type)
-"""Other callables carry state, so they travel anew with each job."""
+"""Other callables, and functions that close over something, carry state that may change from
+job to job, so they travel anew with each."""
 
 
 def callee_of(job: Job) -> tuple[Any, int, Any]:
@@ -27,7 +28,7 @@ def callee_of(job: Job) -> tuple[Any, int, Any]:
     kind = type(job)
     if kind.execute is FunctionJob.execute:
         f, args = job._args
-        if isinstance(f, KEPT_TYPES):
+        if isinstance(f, KEPT_TYPES) and not getattr(f, "__closure__", None):
             return f, CALL, (args, job._kwargs)
         kind = FunctionJob
     return kind, EXECUTE, (job._args, job._kwargs)
@@ -50,14 +51,14 @@ class FunctionTable:
         Exception
             Whatever pickling it raises.
         """
-        key, kept = _identity(callee, mode)
+        key = (id(callee), mode)
         if key in self._numbers:
             self._numbers.move_to_end(key)
             return self._numbers[key][0]
         parcel = dumps_function(callee)
         number = self._next
         self._next += 1
-        self._numbers[key] = (number, kept)
+        self._numbers[key] = (number, callee)  # kept alive, so that its id stays its own
         self._parcels[number] = (mode, parcel)
         if len(self._numbers) > MOST_FUNCTIONS:
             _, (oldest, _) = self._numbers.popitem(last=False)
@@ -74,19 +75,3 @@ class FunctionTable:
         """Return the numbers that gave way since the last call."""
         evicted, self._evicted = self._evicted, []
         return evicted
-
-
-def _identity(callee: Any, mode: int) -> tuple[Any, Any]:
-    """Return a key for a function, and what must live as long as the key.
-
-    A function inside a function is another one when its variables were bound
-    anew, as in a loop that redefines what a lambda refers to.
-    """
-    cells = getattr(callee, "__closure__", None) or ()
-    contents = []
-    for cell in cells:
-        try:
-            contents.append(cell.cell_contents)
-        except ValueError:  # not bound yet
-            contents.append(cell)
-    return (id(callee), mode, *map(id, contents)), (callee, contents)
