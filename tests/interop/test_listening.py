@@ -117,7 +117,9 @@ def test_a_terminal_shows_progress(play: Players, ranks: int) -> None:
 
 
 def test_a_terminal_is_left_alone_by_the_workers(play: Players) -> None:
-    assert play("listening", 3)["in_a_terminal"][1:] == ["", ""]
+    for shown in play("listening", 3)["in_a_terminal"][1:]:
+        assert "\x1b" not in shown, "a worker draws"
+        assert "soma" not in shown
 
 
 @pytest.mark.parametrize("ranks", RANKS)
