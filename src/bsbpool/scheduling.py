@@ -28,7 +28,7 @@ class Schedulers:
     def __init__(self, pool: JobPool) -> None:
         self._pool = pool
         self._threads: set[threading.Thread] = set()
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._failed: list[Any] = []
         self._stopped = False
 
@@ -45,9 +45,9 @@ class Schedulers:
             name="bsbpool-scheduler",
             daemon=True,
         )
-        with self._lock:  # counted before it runs: nobody may think that all have ended
+        with self._changed:  # counted before it runs: nobody may think that all have ended
             self._threads.add(thread)
-        thread.start()
+            thread.start()
 
     def stop(self) -> None:
         """Let the threads end as soon as they can."""
@@ -60,11 +60,8 @@ class Schedulers:
 
     def join(self, seconds: float) -> bool:
         """Wait for the threads; return whether all have ended."""
-        with self._lock:
-            thread = next(iter(self._threads), None)
-        if thread is not None:
-            thread.join(seconds)
-        return not self.alive
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._threads, seconds)
 
     def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
         try:
@@ -76,8 +73,9 @@ class Schedulers:
         except SchedulerStopped:
             pass
         finally:
-            with self._lock:
+            with self._changed:
                 self._threads.discard(threading.current_thread())
+                self._changed.notify_all()
             self._pool._run.wake()
 
     def _schedule_one(self, node: Any, scheduler: Callable[[Any], Any]) -> None:
