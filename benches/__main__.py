@@ -1,100 +1,165 @@
-"""Runs the programs, each in processes of its own, and prints tables of medians.
+"""Measure bsbpool, and hold it against its targets and its peers.
 
-::
+    python -m benches run             every target, and the peers on every shape of graph
+    python -m benches run noop chain  some targets
+    python -m benches compare --shapes stencil --width 8 --kernel 10
+    python -m benches check           the gate: instructions per job against the baseline
+    python -m benches report          the tables of the last run again
+    python -m benches plot            pictures for the docs, of the history
 
-    python -m benches throughput    # jobs/s of no-op jobs, beside the peers
-    python -m benches upstream      # the main rank's CPU, beside bsb-core's own pool
-
-Run it in an environment with bsbpool, mpi4py, an MPI and bsb-core, on a machine
-that does nothing else. `--runs` is how often each figure is taken.
+Measure on a machine that does nothing else. `make bench` sets everything up.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
+import importlib
 import sys
-from pathlib import Path
+from typing import Any
 
-PROGRAMS = Path(__file__).parent / "programs"
+from benches import compare, environment, gate, history, report
+from benches.measuring import SECONDS, Runner, evaluate, medians
+from benches.targets import all_targets
+from benches.workloads import SHAPES
 
-
-def measure(program: str, jobs: int, ranks: int, seconds: float = 1800) -> dict:
-    """Run a program once and return the figures that it prints."""
-    command = [sys.executable, str(PROGRAMS / f"{program}.py"), str(jobs)]
-    if ranks > 1:
-        mpiexec = Path(sys.executable).parent / "mpiexec"
-        command = [str(mpiexec), "-n", str(ranks), *command]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds, check=False, env=environment()
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-    # Ranks may print what they like; the figures are a line of their own.
-    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+BEGIN, END = "<!-- figures: written by `python -m benches report --write` -->", "<!-- end -->"
+PAGE = environment.ROOT / "docs" / "performance.md"
 
 
-def environment() -> dict[str, str]:
-    env = dict(os.environ)
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', '')}"
-    if os.geteuid() == 0:
-        env["OMPI_ALLOW_RUN_AS_ROOT"] = env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
-    return env
-
-
-def medians(cases: list[tuple[str, str, int, int]], runs: int) -> dict[str, dict]:
-    """Run the cases in turn, `runs` times each, so that noise falls on all alike."""
-    taken: dict[str, list[dict]] = {name: [] for name, *_ in cases}
-    for _ in range(runs):
-        for name, program, jobs, ranks in cases:
-            taken[name].append(measure(program, jobs, ranks))
-            print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    return {
-        name: {key: statistics.median(run[key] for run in all_runs) for key in all_runs[0]}
-        for name, all_runs in taken.items()
+def run(given: argparse.Namespace) -> int:
+    """Measure targets; print their table, and append to the history."""
+    targets = all_targets(given.quick)
+    names = given.targets or [*targets, "compare"]
+    chosen = [targets[name] for name in names if name != "compare"]
+    peers = _peers(given.quick) if "compare" in names else {}
+    runner = Runner(given.mpi_openmpi, 60 if given.quick else SECONDS)
+    line: dict[str, Any] = {
+        "kind": "run",
+        "date": history.today(),
+        "commit": environment.commit(),
+        "machine": environment.describe(),
+        "runs": given.runs,
     }
+    cases = [case for target in chosen for case in target.cases.values()]
+    rounds = runner.rounds([*cases, *peers.values()], given.runs)
+    line["figures"] = {
+        f"{target.name}.{name}": figure._asdict()
+        for target in chosen
+        for name, figure in evaluate(target, rounds).items()
+    }
+    line["compared"] = compare.summary(peers, rounds)
+    line["programs"] = {
+        case.label(): medians(taken)
+        for case in dict.fromkeys(cases)
+        if (taken := [found[case] for found in rounds if case in found])
+    }
+    _print(line, targets, runner)
+    if not given.quick:
+        history.append(line)
+    return 1 if runner.failed else 0
 
 
-def throughput(runs: int) -> None:
-    cases = [
-        ("bsbpool, 2 ranks", "noop_bsbpool", 100_000, 2),
-        ("bsbpool, serial", "noop_bsbpool", 100_000, 1),
-        ("mpi4py.futures submit, 2 ranks", "noop_futures", 10_000, 2),
-        ("bsb-core, 2 ranks", "noop_bsb", 4_000, 2),
-        ("bsb-core, serial", "noop_bsb", 4_000, 1),
-    ]
-    found = medians(cases, runs)
-    reference = found["bsbpool, 2 ranks"]
-    print("| no-op jobs | jobs | jobs/s | us of main CPU a job | bsbpool, 2 ranks is |")
-    print("|---|---|---|---|---|")
-    for name, figures in found.items():
-        rate = figures["jobs"] / figures["seconds"]
-        faster = reference["jobs"] / reference["seconds"] / rate
-        cpu = 1e6 * figures["cpu"] / figures["jobs"]
-        print(f"| {name} | {figures['jobs']:,} | {rate:,.0f} | {cpu:.1f} | {faster:,.2f}x |")
+def _peers(quick: bool) -> dict[str, Any]:
+    return compare.cases(width=8, steps=4) if quick else compare.cases()
 
 
-def upstream(runs: int) -> None:
-    print("| jobs, 2 ranks | bsb-core: CPU s of rank 0 | bsbpool: CPU s of rank 0 | share |")
-    print("|---|---|---|---|")
-    for jobs in (500, 2_000, 8_000):
-        found = medians([("bsb", "noop_bsb", jobs, 2), ("own", "noop_bsbpool", jobs, 2)], runs)
-        theirs, ours = found["bsb"]["cpu"], found["own"]["cpu"]
-        print(f"| {jobs:,} | {theirs:.2f} | {ours:.3f} | {ours / theirs:.2%} |", flush=True)
+def _print(line: dict[str, Any], targets: dict[str, Any], runner: Runner | None = None) -> None:
+    print(_tables(line, targets))
+    for reasons in (runner.left_out, runner.failed) if runner else ():
+        for case, reason in reasons.items():
+            print(f"not measured: {case.label()}: {report.gist(reason)}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("throughput", "upstream"))
-    parser.add_argument("--runs", type=int, default=5)
-    options = parser.parse_args()
-    {"throughput": throughput, "upstream": upstream}[options.table](options.runs)
+def _tables(line: dict[str, Any], targets: dict[str, Any]) -> str:
+    parts = [report.machine(line)]
+    if line["figures"]:
+        parts.append(report.targets(targets, line["figures"]))
+    if line["compared"]:
+        parts.append(report.systems(compare.TITLES, line["compared"]))
+    return "\n\n".join(parts)
+
+
+def compared(given: argparse.Namespace) -> int:
+    """Run a workload on all systems; print their rates."""
+    known = compare.cases(given.shapes, given.width, given.steps, given.kernel, given.bytes)
+    runner = Runner()
+    rounds = runner.rounds(known.values(), given.runs)
+    print(report.systems(compare.TITLES, compare.summary(known, rounds)))
+    return 1 if runner.failed else 0
+
+
+def reported(given: argparse.Namespace) -> int:
+    """Print the tables of the last whole run, or write them into the docs."""
+    runs = [line for line in history.read("run") if line["compared"]]
+    if not runs:
+        print("No whole run is in the history yet: python -m benches run")
+        return 1
+    text = _tables(runs[-1], all_targets())
+    if given.write:
+        page = PAGE.read_text()
+        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    else:
+        print(text)
+    return 0
+
+
+def plotted(given: argparse.Namespace) -> int:
+    """Draw the pictures."""
+    for file in importlib.import_module("benches.plots").draw():
+        print(file.relative_to(environment.ROOT))
+    return 0
+
+
+def _target(name: str) -> str:
+    if name not in {*all_targets(), "compare"}:
+        raise argparse.ArgumentTypeError(f"there is no target {name!r}")
+    return name
+
+
+def parse() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    some = commands.add_parser("run", help="measure targets")
+    some.add_argument(
+        "targets",
+        nargs="*",
+        type=_target,
+        metavar="TARGET",
+        help=", ".join([*all_targets(), "compare"]),
+    )
+    some.add_argument("--runs", type=int, help="rounds, of which the median is taken; 5")
+    some.add_argument(
+        "--quick", action="store_true", help="small and once: to try the suite; not for the history"
+    )
+    some.add_argument("--mpi-openmpi", metavar="PYTHON", help="a Python with Open MPI")
+    some.set_defaults(call=run)
+    peers = commands.add_parser("compare", help="run workloads on all systems")
+    peers.add_argument(
+        "--shapes", nargs="+", choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES)
+    )
+    for name, value in {"width": 32, "kernel": 0.0, "bytes": 16, "runs": 5}.items():
+        peers.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
+    peers.add_argument("--steps", type=int, help="by default as many as each does in a second")
+    peers.set_defaults(call=compared)
+    gated = commands.add_parser("check", help="the gate against regressions")
+    gated.add_argument("--update", action="store_true", help="write the baseline anew")
+    gated.set_defaults(call=lambda given: gate.check(given.update))
+    again = commands.add_parser("report", help="the last whole run again")
+    again.add_argument("--write", action="store_true", help="into docs/performance.md")
+    again.set_defaults(call=reported)
+    commands.add_parser("plot", help="draw the history").set_defaults(call=plotted)
+    given = parser.parse_args()
+    if given.call is run:
+        given.runs = given.runs or (1 if given.quick else 5)
+    return given
 
 
 if __name__ == "__main__":
-    main()
+    given = parse()
+    sys.exit(given.call(given))

