@@ -64,6 +64,9 @@ from libc.string cimport memset
 
 assert sizeof(job_t) <= 16
 
+cdef enum:
+    NOT_THERE = -2
+
 
 # ------------------------------------------------------------------ life cycle
 
@@ -291,23 +294,39 @@ cdef int dispatcher_done(
 cdef int dispatcher_unsend(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
     """A job with a SEND action could not be sent after all; it ends with `outcome`."""
     cdef int32_t worker = d.jobs[job].worker
-    cdef int32_t before = -1
-    cdef int32_t here
-    if not 0 <= worker < d.workers.n:
-        return fail(d, FAULT_OUT_OF_ORDER)
-    here = d.workers.slots[worker].first
-    while here != job and here != -1:
-        before = here
-        here = d.jobs[here].next
-    if here == -1:
+    cdef int32_t before = job_before(d, worker, job)
+    if before == NOT_THERE:
         return fail(d, FAULT_OUT_OF_ORDER)
     return leave_worker(d, worker, before, job, outcome)
 
 
-cdef int leave_worker(
-    dispatcher_t *d, int32_t worker, int32_t before, int32_t job, uint8_t outcome
+cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
+    """A worker hands back a job that it has not started; another may run it."""
+    cdef int32_t before = job_before(d, worker, job)
+    if before < 0:  # nobody can hand back what runs
+        return fail(d, FAULT_OUT_OF_ORDER)
+    unlink_job(d, worker, before, job)
+    if not status_is_terminal(d.jobs[job].status):
+        ready_push(&d.ready, job)
+    return 0
+
+
+cdef int32_t job_before(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
+    """Return what a worker runs before `job`: -1 when that is its first, or NOT_THERE."""
+    cdef int32_t before = -1
+    cdef int32_t here
+    if not 0 <= worker < d.workers.n:
+        return NOT_THERE
+    here = d.workers.slots[worker].first
+    while here != job and here != -1:
+        before = here
+        here = d.jobs[here].next
+    return NOT_THERE if here == -1 else before
+
+
+cdef void unlink_job(
+    dispatcher_t *d, int32_t worker, int32_t before, int32_t job
 ) noexcept nogil:
-    """Unlink `job`, which stands behind `before`, and end it unless it was cancelled."""
     cdef worker_t *slot = &d.workers.slots[worker]
     cdef int32_t following = d.jobs[job].next
     if before == -1:
@@ -321,6 +340,14 @@ cdef int leave_worker(
     d.jobs[job].worker = NO_WORKER
     d.jobs[job].next = -1
     workers_list(&d.workers, worker)
+
+
+cdef int leave_worker(
+    dispatcher_t *d, int32_t worker, int32_t before, int32_t job, uint8_t outcome
+) noexcept nogil:
+    """Unlink `job`, which stands behind `before`, and end it unless it was cancelled."""
+    cdef int32_t following = d.jobs[job].next
+    unlink_job(d, worker, before, job)
     if not status_is_terminal(d.jobs[job].status) and dispatcher_finish(d, job, outcome) < 0:
         return d.fault
     if before == -1 and following != -1 and d.jobs[following].status == QUEUED:

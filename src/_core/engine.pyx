@@ -25,6 +25,7 @@ from bsbpool._core.dispatcher cimport (
     dispatcher_free,
     dispatcher_init,
     dispatcher_join,
+    dispatcher_return,
     dispatcher_start,
     dispatcher_submit,
     dispatcher_take,
@@ -253,6 +254,14 @@ cdef class Engine:
         self.known(job)
         self.lock()
         dispatcher_done(&self.d, worker, <int32_t>job, end, run_ns)
+        self.unlock()
+        self.raise_fault()
+
+    def give_back(self, int32_t worker, int64_t job):
+        """A worker hands back a job that it has not started."""
+        self.known(job)
+        self.lock()
+        dispatcher_return(&self.d, worker, <int32_t>job)
         self.unlock()
         self.raise_fault()
 

@@ -10,6 +10,11 @@ cdef class FrameWriter:
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
         bytes payload, buffers,
     ) except -1
+    cdef int put_plain(
+        self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
+        const uint8_t *data, uint64_t size,
+    ) noexcept nogil
+    cdef message_t *seal_plain(self, int peer, uint32_t epoch) noexcept nogil
     cdef int add_part(self, view) except -1
     cdef message_t *seal(self, int peer, uint32_t epoch) except NULL
 

@@ -78,6 +78,34 @@ cdef class FrameWriter:
             raise MemoryError()
         return 0
 
+    cdef int put_plain(
+        self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
+        const uint8_t *data, uint64_t size,
+    ) noexcept nogil:
+        """Append a record with a short payload or none. -1 when memory is out."""
+        cdef record_t record
+        record.kind = kind
+        record.flags = flags
+        record.n_parts = 0
+        record.aux = aux
+        record.id = id
+        record.size = size
+        record.extra = extra
+        return frame_append(&self.frame, &record, data)
+
+    cdef message_t *seal_plain(self, int peer, uint32_t epoch) noexcept nogil:
+        """Make the message of a frame without parts and begin anew; NULL when memory is out."""
+        cdef message_t *m
+        if frame_seal(&self.frame, epoch) < 0:
+            return NULL
+        m = message_new(peer, 0)
+        if m != NULL:
+            m.frame = self.frame.data
+            m.frame_size = <uint64_t>self.frame.size
+            self.frame.data = NULL
+            frame_free(&self.frame)
+        return m
+
     cdef int add_part(self, view) except -1:
         if not PyMemoryView_Check(view) or not view.c_contiguous:
             raise TypeError(f"a buffer travels as a contiguous memoryview, not as {view!r}")

@@ -3,9 +3,7 @@ from typing import Any, Protocol
 
 from bsbpool._core.channel import Channel
 from bsbpool._core.engine import Engine
-from bsbpool._core.status import Status
-
-OUTCOMES: tuple[Status | None, ...]
+from bsbpool._core.intake import Intake
 
 class _Host(Protocol):
     def encode(self, number: int, /) -> tuple[int, int, bytes, Collection[memoryview]] | None: ...
@@ -19,7 +17,15 @@ class _Host(Protocol):
     def left(self, rank: int, reason: Any, /) -> None: ...
 
 class MainLoop:
-    def __init__(self, engine: Engine, channel: Channel, epoch: int, host: _Host) -> None: ...
+    direct: bool
+    def __init__(
+        self,
+        engine: Engine,
+        channel: Channel,
+        epoch: int,
+        host: _Host,
+        jobs: Intake | None = None,
+    ) -> None: ...
     def run(self) -> None: ...
     def stop(self, aborted: bool) -> None: ...
     def forget(self, function: int) -> None: ...

@@ -14,37 +14,74 @@ with the GIL; polling and waiting go without it. The host's methods:
 ``store(job, flags, payload, buffers, seconds)``
     A reply, before the job's status changes.
 ``turn() -> bool``
-    Once a round: deliver what happened; True ends the loop.
+    Deliver what happened; True ends the loop.
 ``deadline() -> float``
     Seconds until `turn` must be called again though nothing happens.
 ``left(rank, reason)``
     A rank stopped serving though the run is not over.
+
+Where the loop is given the pool's jobs, plain arguments and results pass by the host
+(see `plain`), and `turn` is called only when there is something to tell. The host then
+also has:
+
+``number_of(function) -> int``
+    The number of a function that workers keep; -1 for others.
 """
 from bsbpool._core.cache cimport cache_t
 from bsbpool._core.channel cimport Channel
-from bsbpool._core.dispatcher cimport SEND, action_t
+from bsbpool._core.dispatcher cimport (
+    SEND,
+    action_t,
+    dispatcher_done,
+    dispatcher_return,
+    dispatcher_t,
+)
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameReader, FrameWriter
+from bsbpool._core.handle cimport Handle, Packed
+from bsbpool._core.intake cimport Intake
 from bsbpool._core.pause cimport now_ns, pause_slack
-from bsbpool._core.status cimport status_is_terminal
+from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
+from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS, status_is_terminal
 from bsbpool._core.transport cimport message_free, message_t
-from bsbpool._core.wire cimport DONE, FORGET, FUNCTION, JOB, LEAVE, NEEDED, SKIP, STOP, UNNEEDED
+from bsbpool._core.wire cimport (
+    DONE,
+    FORGET,
+    FUNCTION,
+    JOB,
+    LEAVE,
+    NEEDED,
+    ONLY_ARGS,
+    PLAIN,
+    RECALL,
+    RETURNED,
+    SKIP,
+    STOP,
+    UNNEEDED,
+)
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
 
 import array
 
 from bsbpool._core.channel import TransportError
+from bsbpool._core.frames import MalformedFrameError
 from bsbpool._core.status import Status
 
 cdef enum:
-    FULL_FRAME = 32 * 1024  # bytes; fuller frames would leave MPI's eager path
+    FULL_FRAME = 16 * 1024  # bytes; a worker can begin while the next frame is made
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
     SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
+    RECALL_NS = 1_000_000  # silence after which a worker is asked for what it has not begun
 
-OUTCOMES = (Status.FAILED, Status.SUCCESS, Status.CANCELLED, None)  # by two bits of a reply
+# Two bits of a reply. The fourth value means nothing.
+cdef uint8_t[4] OUTCOMES = [FAILED, SUCCESS, CANCELLED, RUNNING]
+cdef enum reply_flag:
+    OUTCOME = 3
+    OK = 1
+    NO_RESULT = 4  # the result is None
 
 
 cdef class MainLoop:
@@ -62,22 +99,47 @@ cdef class MainLoop:
         The pool's epoch on that channel.
     host : object
         See the module's text.
+    jobs : Intake, optional
+        The pool, for what passes by the host.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether anything passes by the host.
     """
 
-    def __init__(self, Engine engine not None, Channel channel not None, uint32_t epoch, host):
+    def __init__(
+        self, Engine engine not None, Channel channel not None, uint32_t epoch, host,
+        Intake jobs=None,
+    ):
         cdef int n = engine.d.workers.n
+        cdef int i
         self.engine = engine
         self.channel = channel
         self.epoch = epoch
         self.host = host
+        self.jobs = jobs
+        self.direct = jobs is not None
+        self.last_f = None
+        self.last_function = -1
         self.writers = [FrameWriter() for _ in range(n)]
         self.known_functions = [set() for _ in range(n)]
         self.touched = set()
         self.told = 0
         self.reader = FrameReader()
         self.arrived = NULL
+        self.news = True
+        self.turned = self.next_recall = 0
+        if self.peers != NULL or n == 0:
+            raise ValueError("engine: it needs workers, and a loop of its own")
+        self.peers = <peer_t *>calloc(n, sizeof(peer_t))
+        if self.peers == NULL:
+            raise MemoryError()
+        for i in range(n):
+            self.peers[i].function = -1
 
     def __dealloc__(self):
+        free(self.peers)
         if self.arrived != NULL:
             message_free(self.arrived)
 
@@ -92,13 +154,33 @@ cdef class MainLoop:
                 busy = self.receive()
                 busy += self.dispatch()
                 self.channel.reap()
-                if self.host.turn():
+                if self.over():
                     return
                 if not busy:
                     self.wait()
         finally:
             self.channel.vacate()
             pause_slack(<unsigned long>slack)
+
+    cdef bint over(self) except -1:
+        """Let the host tell what happened, when something did; True at the end of the run."""
+        cdef dispatcher_t *d = &self.engine.d
+        cdef int64_t now
+        if not (
+            self.news
+            or not self.direct
+            or d.n_changes
+            or d.watch_all
+            or d.unfinished == 0
+            or (d.workers.in_flight == 0 and d.ready.count == 0)
+            or self.engine.told_unneeded != d.cache.changed.size
+        ):
+            now = now_ns()
+            if now - self.turned < SIGNALS_NS:
+                return False
+            self.turned = now
+        self.news = False
+        return self.host.turn()
 
     def stop(self, bint aborted):
         """Tell all workers that the run is over."""
@@ -120,8 +202,7 @@ cdef class MainLoop:
         cdef int n = 0
         cdef message_t *m
         if self.arrived == NULL:
-            with nogil:
-                self.arrived = self.channel.poll(self.epoch)
+            self.arrived = self.channel.poll(self.epoch)
         while self.arrived != NULL:
             m = self.arrived
             self.arrived = NULL  # first of all: the reader owns it, even when it raises
@@ -136,20 +217,59 @@ cdef class MainLoop:
     cdef int read(self) except -1:
         cdef FrameReader r = self.reader
         cdef int worker = r.message.peer - 1
+        if not 0 <= worker < self.engine.d.workers.n:
+            raise MalformedFrameError(f"rank {worker + 1} is no worker of this pool")
+        self.peers[worker].heard = now_ns()
+        self.peers[worker].recalled = False
         while r.next():
             if r.record.kind == DONE:
-                self.host.store(
-                    r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
-                    r.record.extra * 1e-9,
-                )
-                # Large arguments count as long jobs, so that few of them wait at a worker.
-                self.engine.done(
-                    worker, r.record.id, OUTCOMES[r.record.flags & 3],
-                    <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
-                )
+                self.done(worker)
+            elif r.record.kind == RETURNED:
+                self.engine.known(r.record.id)
+                self.engine.lock()
+                dispatcher_return(&self.engine.d, worker, <int32_t>r.record.id)
+                self.engine.unlock()
+                self.engine.raise_fault()
             elif r.record.kind == LEAVE:
                 self.host.left(worker + 1, r.payload())
         return 0
+
+    cdef int done(self, int worker) except -1:
+        """A job has ended: keep what came of it, then change its status."""
+        cdef FrameReader r = self.reader
+        cdef uint8_t outcome = OUTCOMES[r.record.flags & OUTCOME]
+        cdef int code
+        self.engine.known(r.record.id)
+        if outcome == RUNNING:
+            raise MalformedFrameError(f"job {r.record.id} ended in a way that is not known")
+        if not (self.direct and outcome == SUCCESS and self.store()):
+            self.host.store(
+                r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
+                r.record.extra * 1e-9,
+            )
+            self.news = True
+        self.engine.lock()
+        # Large arguments count as long jobs, so that few of them wait at a worker.
+        code = dispatcher_done(
+            &self.engine.d, worker, <int32_t>r.record.id, outcome,
+            <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
+        )
+        self.engine.unlock()
+        if code < 0:
+            self.engine.raise_fault()
+        return 0
+
+    cdef bint store(self) except -1:
+        """Keep a result; it is unpickled here only when that is quick."""
+        cdef FrameReader r = self.reader
+        cdef Handle job = self.jobs._job_queue[r.record.id]
+        if r.record.flags & NO_RESULT:
+            job._outcome = None
+        elif r.record.flags & PLAIN:
+            job._outcome = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
+        else:
+            job._outcome = Packed(r.payload(), r.buffers())
+        return True
 
     # Going out
 
@@ -161,58 +281,117 @@ cdef class MainLoop:
         cdef int worker
         try:
             for i in range(n):
-                if actions[i].kind == SEND:
-                    self.send(actions[i].worker, actions[i].job)
-                else:
-                    self.writer(actions[i].worker).put(SKIP, actions[i].job, 0, 0, 0, None, ())
+                self.act(&actions[i])
         finally:
             free(actions)
         if self.told != self.engine.d.cache.changed.size:
             self.told = self.engine.d.cache.changed.size
             for worker in range(self.engine.d.workers.n):
                 self.tell_cache(worker)
-        for worker in self.touched:
-            self.flush(worker)
-        self.touched.clear()
+        if self.touched:
+            for worker in self.touched:
+                self.flush(worker)
+            self.touched.clear()
         return <int>n
+
+    cdef int act(self, action_t *action) except -1:
+        cdef FrameWriter writer
+        if action.kind == SEND:
+            return self.send(action.worker, action.job)
+        writer = self.writer(action.worker)
+        if writer.put_plain(SKIP, action.job, 0, 0, 0, NULL, 0) < 0:
+            raise MemoryError()
+        return 0
 
     cdef FrameWriter writer(self, int worker):
         """The frame that the next message to a worker is collected in."""
-        self.touched.add(worker)
-        return self.writers[worker]
+        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
+        if writer.frame.n_records == 0:
+            self.touched.add(worker)
+        return writer
 
     cdef int send(self, int worker, int64_t job) except -1:
-        cdef FrameWriter writer = self.writer(worker)
+        cdef FrameWriter writer
         # Somebody may have cancelled it since it was assigned.
         if status_is_terminal(self.engine.d.jobs[job].status):
             self.engine.unsend(job, Status.CANCELLED)
             return 0
-        parcel = self.host.encode(job)
-        if parcel is None:
-            self.engine.unsend(job, Status.FAILED)
-            return 0
-        function, flags, payload, buffers = parcel
-        for old in self.host.evicted():
-            self.forget(old)
-        if function not in <set>self.known_functions[worker]:
-            self.send_function(worker, function)
-        self.tell_cache(worker)
-        writer.put(JOB, job, function, flags, 0, payload, buffers)
+        writer = self.writer(worker)
+        if not (self.direct and self.send_plain(writer, worker, self.jobs._job_queue[job])):
+            self.send_parcel(writer, worker, job)
         if writer.frame.size >= FULL_FRAME:
             self.flush(worker)
         return 0
 
-    cdef int send_function(self, int worker, uint32_t function) except -1:
-        cdef FrameWriter writer = self.writer(worker)
-        flags, payload, buffers = self.host.function(function)
-        writer.put(FUNCTION, 0, function, flags, 0, payload, buffers)
-        (<set>self.known_functions[worker]).add(function)
+    cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1:
+        """Send a job without asking the host; False when it is not for that."""
+        cdef uint8_t[PLAIN_MOST] payload
+        cdef int size
+        if not job.calls or job.keywords is not None:
+            return False
+        size = plain_dump(job.arguments, payload)
+        if size == 0:
+            return False
+        if job.f is not self.last_f and not self.call_number(job.f):
+            return False
+        self.know(worker, <uint32_t>self.last_function)
+        self.tell_cache(worker)
+        if writer.put_plain(
+            JOB, job.number, <uint32_t>self.last_function, PLAIN | ONLY_ARGS, 0, payload, size
+        ) < 0:
+            raise MemoryError()
+        return True
+
+    cdef int call_number(self, object f) except -1:
+        """Find the number of a function; 0 when it has none that lasts."""
+        cdef int64_t number = self.host.number_of(f)
+        if number < 0:
+            return 0
+        self.drop_evicted()
+        self.last_f = f
+        self.last_function = number
+        return 1
+
+    cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1:
+        parcel = self.host.encode(job)
+        if parcel is None:
+            self.news = True
+            self.engine.unsend(job, Status.FAILED)
+            return 0
+        function, flags, payload, buffers = parcel
+        self.drop_evicted()
+        self.know(worker, function)
+        self.tell_cache(worker)
+        writer.put(JOB, job, function, flags, 0, payload, buffers)
+        return 0
+
+    cdef int know(self, int worker, uint32_t function) except -1:
+        """See to it that a worker knows a function."""
+        cdef set known
+        if self.peers[worker].function == function:
+            return 0
+        known = <set>self.known_functions[worker]
+        if function not in known:
+            flags, payload, buffers = self.host.function(function)
+            self.writer(worker).put(FUNCTION, 0, function, flags, 0, payload, buffers)
+            known.add(function)
+        self.peers[worker].function = function
+        return 0
+
+    cdef int drop_evicted(self) except -1:
+        for function in self.host.evicted():
+            self.forget(function)
         return 0
 
     def forget(self, uint32_t function):
         """Let the workers that know a function drop it, after the jobs sent so far."""
         cdef int worker
+        if self.last_function == function:
+            self.last_f = None
+            self.last_function = -1
         for worker in range(len(self.writers)):
+            if self.peers[worker].function == function:
+                self.peers[worker].function = -1
             if function in <set>self.known_functions[worker]:
                 (<set>self.known_functions[worker]).discard(function)
                 self.writer(worker).put(FORGET, 0, function, 0, 0, None, ())
@@ -239,12 +418,42 @@ cdef class MainLoop:
         return 0
 
     cdef int flush(self, int worker) except -1:
-        cdef FrameWriter writer = self.writers[worker]
+        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
         if writer.frame.n_records:
+            self.peers[worker].heard = now_ns()
             self.channel.post(writer.seal(worker + 1, self.epoch))
         return 0
 
     # Waiting
+
+    cdef bint stalls(self) noexcept nogil:
+        """Whether a worker has nothing to do while jobs wait behind those of others."""
+        cdef dispatcher_t *d = &self.engine.d
+        return (
+            d.ready.count == 0
+            and d.workers.idle.size > 0
+            and d.workers.in_flight > d.workers.n - d.workers.idle.size
+        )
+
+    cdef int recall(self) except -1:
+        """Ask workers that have been silent for the jobs that they have not begun."""
+        cdef int64_t now = now_ns()
+        cdef int worker
+        if now < self.next_recall:
+            return 0
+        self.next_recall = now + RECALL_NS
+        for worker in range(self.engine.d.workers.n):
+            if (
+                self.engine.d.workers.slots[worker].in_flight > 1
+                and not self.peers[worker].recalled
+                and now - self.peers[worker].heard >= RECALL_NS
+            ):
+                self.peers[worker].recalled = True
+                if self.writer(worker).put_plain(RECALL, 0, 0, 0, 0, NULL, 0) < 0:
+                    raise MemoryError()
+                self.flush(worker)
+        self.touched.clear()
+        return 0
 
     cdef int wait(self) except -1:
         """Wait for a message, a poke or the host's deadline, but never deaf to signals."""
@@ -253,7 +462,12 @@ cdef class MainLoop:
         cdef int64_t until = now + SIGNALS_NS
         if seconds * 1e9 < SIGNALS_NS:
             until = now + <int64_t>(seconds * 1e9)
+        if self.stalls():
+            self.recall()
+            until = min(until, now + RECALL_NS)
         with nogil:
             self.arrived = self.channel.wait(self.epoch, until)
+        if self.arrived == NULL:
+            self.news = True  # perhaps somebody poked
         PyErr_CheckSignals()
         return 0

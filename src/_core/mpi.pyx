@@ -51,6 +51,8 @@ cdef extern from "mpi.h" nogil:
     int MPI_Irecv(void *, int, MPI_Datatype, int, int, MPI_Comm, MPI_Request *)
     int MPI_Iprobe(int, int, MPI_Comm, int *, MPI_Status *)
     int MPI_Test(MPI_Request *, int *, MPI_Status *)
+    int MPI_Query_thread(int *)
+    int MPI_THREAD_SERIALIZED
     int MPI_Get_count(const MPI_Status *, MPI_Datatype, int *)
     enum: MPI_MAX_ERROR_STRING
 
@@ -336,6 +338,7 @@ cdef class MPITransport(Transport):
 
     def __cinit__(self, int fcomm, uint64_t piece=PIECE):
         cdef MPI_Comm given = MPI_Comm_f2c(fcomm)
+        cdef int provided = 0
         memset(&self.endpoint, 0, sizeof(endpoint_t))
         self.endpoint.comm = MPI_COMM_NULL
         self.endpoint.piece = min(max(piece, <uint64_t>1), <uint64_t>PIECE)
@@ -345,6 +348,9 @@ cdef class MPITransport(Transport):
         check(MPI_Comm_set_errhandler(self.endpoint.comm, MPI_ERRORS_RETURN))
         check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
         check(MPI_Comm_size(self.endpoint.comm, &self.size))
+        check(MPI_Query_thread(&provided))
+        # SERIALIZED would do for the pool alone, but the job that a thread watches may use MPI.
+        self.table.threads = provided > MPI_THREAD_SERIALIZED
         self.table.self = &self.endpoint
         self.table.send = mpi_send
         self.table.poll = mpi_poll

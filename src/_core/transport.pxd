@@ -28,6 +28,8 @@ ctypedef struct transport_t:
     message_t *(*sent)(transport_t *) noexcept nogil
     # How many messages are still on their way out.
     int (*pending)(transport_t *) noexcept nogil
+    # Whether one thread may use it after the other.
+    bint threads
 
 cdef class Transport:
     cdef transport_t table

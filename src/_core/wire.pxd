@@ -15,12 +15,17 @@ cpdef enum RecordKind:
     UNNEEDED = 5
     SKIP = 6
     STOP = 7
+    RECALL = 10
     # worker to main
     DONE = 8
     LEAVE = 9
+    RETURNED = 11
 
-cdef enum:
-    PAYLOAD_OUT = 0x80  # flag: the payload is the first part, not inline
+cdef enum record_flag:
+    # The lowest three bits are the reply's: how the job ended, and that its result is None.
+    PLAIN = 0x08  # the payload is for the room `plain`
+    ONLY_ARGS = 0x10  # it holds no keyword arguments
+    PAYLOAD_OUT = 0x80  # it is the first part, not inline
 
 ctypedef struct header_t:
     uint16_t magic

@@ -10,3 +10,5 @@ class RecordKind(IntEnum):
     STOP = 7
     DONE = 8
     LEAVE = 9
+    RECALL = 10
+    RETURNED = 11

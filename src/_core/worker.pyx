@@ -1,9 +1,15 @@
 """A worker's loop: receive, run, reply.
 
-Jobs wait here in the order in which they came. Replies are collected, and sent
-at once when there is nothing else to do, before and after jobs of functions that
-take long (or are not known yet), and when the collected ones get old or big. So a
-result waits behind a long job only when its function had been quick until then.
+Messages wait in an inbox, and their records are read when it is their turn. Replies are
+collected, and sent at once when there is nothing else to do, before and after jobs of
+functions that take long (or are not known yet), and when the collected ones get many,
+old or big.
+
+While a job runs, a second thread, the *watch*, may act in the place of the first: when
+the job turns out to be long, it sends the replies that wait, and hands jobs that have not
+begun back to main when main asks for them. It never touches Python. The `guard` says
+whose turn it is: the worker's own thread holds it all the time except while a job runs.
+There is no watch where MPI does not support threads.
 
 The *host* knows what the bytes mean. Its methods:
 
@@ -14,28 +20,74 @@ The *host* knows what the bytes mean. Its methods:
 ``needed(tokens)`` and ``unneeded(tokens)``
     Cache items (memoryviews of 64-bit numbers) that jobs need from here on, and
     those that no job needs any more.
+
+A host that calls `serve_directly` is not asked to run jobs of plain arguments (see
+`plain`). What it loads is then ``(f, mode)``, where mode 0 says to call `f` itself, and:
+
+``pack(value) -> (payload, buffers)``
+    A result that is not plain. May raise.
+``failed(job, function, error) -> (ok, payload, buffers)``
+    What to reply when a job raised.
 """
+from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.pause cimport now_ns, pause_slack, pause_wait
-from bsbpool._core.transport cimport message_t
-from bsbpool._core.wire cimport DONE, FORGET, FUNCTION, JOB, LEAVE, NEEDED, SKIP, STOP, UNNEEDED
+from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
+from bsbpool._core.transport cimport message_free, message_t
+from bsbpool._core.watch cimport Watch
+from bsbpool._core.wire cimport (
+    DONE,
+    FORGET,
+    FUNCTION,
+    JOB,
+    LEAVE,
+    NEEDED,
+    ONLY_ARGS,
+    PLAIN,
+    RECALL,
+    RETURNED,
+    SKIP,
+    STOP,
+    UNNEEDED,
+    cursor_next,
+    cursor_open,
+    cursor_t,
+    record_t,
+)
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-
-from collections import deque
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     MAIN = 0
     LONG_JOB_NS = 50_000
     OLD_REPLY_NS = 200_000
+    MOST_REPLIES = 64
     FULL_FRAME = 32 * 1024
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
     SIGNALS_NS = 20_000_000
+    NO_MEMORY = -100
+
+cdef enum reply_flag:
+    OK = 1
     SKIPPED = 2
+    NO_RESULT = 4
+
+cdef enum:
+    # What becomes of a JOB record in the inbox that will not run.
+    TAKEN_BACK = 0x7E  # main cancelled it
+    HANDED_BACK = 0x7F  # main gives it to another worker
 
 
-cdef class WorkerLoop:
+cdef class Known:
+    """A function that main sent, and how long its jobs take here."""
+
+    cdef object loaded
+    cdef object f  # what is called itself; None: only the host can
+    cdef int64_t run_ns
+
+
+cdef class WorkerLoop(Watch):
     """Runs jobs for the main rank until that says stop.
 
     Parameters
@@ -51,47 +103,64 @@ cdef class WorkerLoop:
     cdef Channel channel
     cdef uint32_t epoch
     cdef object host
+    cdef object owner
+    cdef Nesting nesting
+    cdef public bint direct
     cdef dict functions
-    cdef dict run_times  # of each function, in ns
-    cdef object waiting
-    cdef set skipped
+    cdef Known last
+    cdef int64_t last_number
+    cdef message_t *inbox  # what was not opened yet, oldest first
     cdef FrameWriter replies
     cdef FrameReader reader
+    cdef bint opened  # the reader has records left
+    cdef int64_t skipped  # the job that main took back last
     cdef int64_t oldest_reply
     cdef int64_t looked
+    cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
 
     def __init__(self, Channel channel not None, uint32_t epoch, host):
         self.channel = channel
         self.epoch = epoch
         self.host = host
+        self.direct = False
         self.functions = {}
-        self.run_times = {}
-        self.waiting = deque()
-        self.skipped = set()
+        self.last_number = self.skipped = -1
         self.replies = FrameWriter()
         self.reader = FrameReader()
         self.stopped = -1
+
+    def __dealloc__(self):
+        cdef message_t *m
+        while self.inbox != NULL:
+            m = self.inbox
+            self.inbox = m.next
+            message_free(m)
+
+    def serve_directly(self, owner, Nesting nesting not None):
+        """Call functions without the host's help where possible, with `owner` first."""
+        self.owner = owner
+        self.nesting = nesting
+        self.direct = True
 
     def run(self):
         """Serve until told to stop; return whether the run was aborted."""
         cdef int slack
         self.channel.occupy()
         slack = pause_slack(1)
+        if self.channel.table.threads:
+            self.start_watch()
         try:
-            while True:
-                if not self.waiting or now_ns() - self.looked > LOOK_NS:
+            while self.stopped < 0:
+                if not self.opened and self.inbox == NULL:
                     self.receive()
-                if self.stopped >= 0:
-                    return bool(self.stopped)
-                if self.waiting:
-                    self.run_one()
-                else:
-                    self.skipped.clear()  # they came too late: a SKIP follows its job
+                if self.stopped < 0 and not self.step():
                     self.flush()
-                    if not self.waiting and self.stopped < 0:  # flush receives, too
+                    if self.inbox == NULL and self.stopped < 0:  # flush receives, too
                         self.wait()
+            return bool(self.stopped)
         finally:
+            self.stop_watch()
             self.channel.vacate()
             pause_slack(<unsigned long>slack)
 
@@ -102,77 +171,237 @@ cdef class WorkerLoop:
         self.channel.post(self.replies.seal(MAIN, self.epoch))
         self.channel.drain(1.0)
 
+    # Coming in
+
     cdef int receive(self) except -1:
-        cdef message_t *m
-        while True:
-            with nogil:
-                m = self.channel.poll(self.epoch)
-            if m == NULL:
-                break
-            self.reader.open(m)
-            self.read()
-        self.looked = now_ns()
+        """Take what has arrived into the inbox."""
+        if not self.collect(False):
+            raise MemoryError()
+        self.now = self.looked = now_ns()
         self.channel.check()
         self.channel.reap()
         return 0
 
-    cdef int read(self) except -1:
+    cdef bint collect(self, bint busy) noexcept nogil:
+        """Take in messages and do at once what cannot wait; False when memory is out."""
+        cdef message_t *m
+        while True:
+            m = self.channel.poll(self.epoch)
+            if m == NULL:
+                return True
+            if not self.take_in(m, busy):
+                return False
+
+    cdef bint take_in(self, message_t *m, bint busy) noexcept nogil:
+        cdef message_t **link = &self.inbox
+        cdef cursor_t cursor
+        cdef record_t record
+        cdef const uint8_t *payload
+        while link[0] != NULL:
+            link = &link[0].next
+        m.next = NULL
+        link[0] = m
+        if cursor_open(&cursor, m.frame, m.frame_size) < 0:
+            return True  # the reader will say so
+        while cursor_next(&cursor, &record, &payload) == 1:
+            if record.kind == STOP:
+                self.stopped = record.flags & 1
+            elif record.kind == SKIP:
+                self.mark(record.id, TAKEN_BACK)
+            elif record.kind == RECALL and not self.hand_back(busy):
+                return False
+        return True
+
+    cdef void mark(self, int64_t job, uint8_t kind) noexcept nogil:
+        """Change what a JOB record in the inbox means, if it is still there."""
+        cdef waiting_t at
+        self.skipped = job  # perhaps the one that is about to run
+        waiting_begin(self, &at)
+        while waiting_next(&at):
+            if at.record.id == job:
+                at.place[0] = kind
+                return
+
+    cdef bint hand_back(self, bint busy) noexcept nogil:
+        """Give main the jobs that have not begun; without one that runs, all but the first."""
+        cdef waiting_t at
+        cdef bint keep = not busy
+        cdef bint some = False
+        waiting_begin(self, &at)
+        while waiting_next(&at):
+            if keep:
+                keep = False
+                continue
+            at.place[0] = HANDED_BACK
+            some = True
+            if self.replies.put_plain(RETURNED, at.record.id, 0, 0, 0, NULL, 0) < 0:
+                return False
+        return not some or self.send_replies()
+
+    cdef bint send_replies(self) noexcept nogil:
+        """Send the collected replies unless they have parts; False when memory is out."""
+        cdef message_t *m
+        cdef int code
+        if self.replies.frame.n_records == 0 or self.replies.frame.n_parts:
+            return True  # parts are the worker's own thread's, which is about to send them
+        m = self.replies.seal_plain(MAIN, self.epoch)
+        if m == NULL:
+            return False
+        code = self.channel.table.send(self.channel.table, m)
+        if code < 0:
+            self.channel.error = code
+        return True
+
+    cdef void attend(self) noexcept nogil:
+        """In the watch's thread: a job has been running for long."""
+        if not self.send_replies() or not self.collect(True):
+            self.channel.error = NO_MEMORY
+
+    cdef bint step(self) except -1:
+        """Do what the next record says; False when there is none."""
         cdef FrameReader r = self.reader
-        while r.next():
-            if r.record.kind == JOB:
-                payload, buffers = r.payload(), r.buffers()
-                size = len(payload) + sum([len(buffer) for buffer in buffers])
-                self.waiting.append((
-                    r.record.id, r.record.aux, self.functions[r.record.aux],
-                    r.record.flags & 0x7F, payload, buffers, size >> 10,
-                ))
-            elif r.record.kind == FUNCTION:
-                self.functions[r.record.aux] = self.host.load(
-                    r.record.flags & 0x7F, r.payload(), r.buffers()
-                )
-            elif r.record.kind == FORGET:
-                self.functions.pop(r.record.aux, None)
-                self.run_times.pop(r.record.aux, None)
-            elif r.record.kind == NEEDED:
-                self.host.needed(memoryview(r.payload()).cast("B").cast("Q"))
-            elif r.record.kind == UNNEEDED:
-                self.host.unneeded(memoryview(r.payload()).cast("B").cast("Q"))
-            elif r.record.kind == SKIP:
-                self.skipped.add(r.record.id)
-            elif r.record.kind == STOP:
-                self.stopped = r.record.flags & 1
+        cdef message_t *m
+        while not self.opened or not r.next():
+            self.opened = False
+            if self.inbox == NULL:
+                return False
+            m = self.inbox
+            self.inbox = m.next
+            m.next = NULL
+            r.open(m)
+            self.opened = True
+        if r.record.kind == JOB:
+            self.run_job()
+        elif r.record.kind == TAKEN_BACK:
+            self.reply(SKIPPED, 0, None, NO_BUFFERS)
+        elif r.record.kind == FUNCTION:
+            self.learn()
+        elif r.record.kind == FORGET:
+            self.functions.pop(r.record.aux, None)
+            self.last_number = -1
+        elif r.record.kind == NEEDED:
+            self.host.needed(memoryview(r.payload()).cast("B").cast("Q"))
+        elif r.record.kind == UNNEEDED:
+            self.host.unneeded(memoryview(r.payload()).cast("B").cast("Q"))
+        return True
+
+    cdef int learn(self) except -1:
+        cdef FrameReader r = self.reader
+        cdef Known known = Known()
+        known.loaded = self.host.load(r.record.flags & 0x7F, r.payload(), r.buffers())
+        known.run_ns = LONG_JOB_NS
+        if self.direct:
+            f, mode = known.loaded
+            known.f = f if mode == 0 else None
+        self.functions[r.record.aux] = known
+        self.last_number = -1
         return 0
 
-    cdef int run_one(self) except -1:
-        cdef int64_t job
-        cdef int64_t start
+    cdef Known function(self, uint32_t number):
+        if number != self.last_number:
+            self.last = self.functions[number]
+            self.last_number = number
+        return self.last
+
+    # Running
+
+    cdef int run_job(self) except -1:
+        cdef FrameReader r = self.reader
+        cdef Known known = self.function(r.record.aux)
         cdef int64_t took
-        cdef int64_t expected
-        job, number, function, flags, payload, buffers, kib = self.waiting.popleft()
-        expected = self.run_times.get(number, LONG_JOB_NS)
-        if expected >= LONG_JOB_NS:
-            self.flush()  # what is done must not wait for this one
+        if self.now - self.looked > LOOK_NS or known.run_ns >= LONG_JOB_NS:
+            if known.run_ns >= LONG_JOB_NS:
+                self.flush()  # what is done must not wait for this one
+            self.receive()
             if self.stopped >= 0:
                 return 0
-        if job in self.skipped:
-            self.skipped.discard(job)
-            self.replies.put(DONE, job, 0, SKIPPED, 0, None, ())
-            return 0
-        start = now_ns()
-        ok, result, parts = self.host.run(job, function, flags, payload, buffers)
-        took = now_ns() - start
+            if self.skipped == r.record.id:
+                return self.reply(SKIPPED, 0, None, NO_BUFFERS)
+        if self.direct and known.f is not None and r.record.flags & PLAIN:
+            took = self.call_plain(known)
+        else:
+            took = self.call_host(known)
         # Long runs are believed at once, short ones little by little.
-        self.run_times[number] = took if took > expected else expected + (took - expected) // 4
-        if self.replies.frame.n_records == 0:
-            self.oldest_reply = start + took
-        self.replies.put(DONE, job, kib, ok, <uint64_t>took, result, parts)
+        if took > known.run_ns:
+            known.run_ns = took
+        else:
+            known.run_ns += (took - known.run_ns) // 4
         if (
             took > LONG_JOB_NS
-            or parts
+            or self.replies.frame.n_records >= MOST_REPLIES
+            or self.replies.frame.n_parts
             or self.replies.frame.size > FULL_FRAME
-            or start + took - self.oldest_reply > OLD_REPLY_NS
+            or self.now - self.oldest_reply > OLD_REPLY_NS
         ):
             self.flush()
+        return 0
+
+    cdef int64_t call_plain(self, Known known) except -1:
+        """Run a job and collect its reply; return how long it took."""
+        cdef FrameReader r = self.reader
+        cdef uint8_t[PLAIN_MOST] payload
+        cdef int64_t start = self.now
+        cdef int size = 0
+        cdef uint8_t flags = OK
+        try:
+            args = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
+            self.nesting.inside_job += 1
+            self.give(start)
+            try:
+                value = call(known.f, self.owner, args, None)
+            finally:
+                self.take()
+                self.nesting.inside_job -= 1
+                self.now = now_ns()
+            if value is None:
+                flags |= NO_RESULT
+            else:
+                size = plain_dump(value, payload)
+                if size == 0:
+                    packed, buffers = self.host.pack(value)
+                    self.reply(OK, self.now - start, packed, buffers)
+                    return self.now - start
+                flags |= PLAIN
+        except BaseException as error:
+            ok, packed, buffers = self.host.failed(r.record.id, known.loaded, error)
+            self.reply(ok, self.now - start, packed, buffers)
+            return self.now - start
+        self.begin_reply()
+        if self.replies.put_plain(
+            DONE, r.record.id, 0, flags, <uint64_t>(self.now - start), payload, size
+        ) < 0:
+            raise MemoryError()
+        return self.now - start
+
+    cdef int64_t call_host(self, Known known) except -1:
+        """Let the host run a job; return how long it took."""
+        cdef FrameReader r = self.reader
+        cdef int64_t start = self.now
+        payload, buffers = r.payload(), r.buffers()
+        size = len(payload) + sum([len(buffer) for buffer in buffers])
+        self.give(start)
+        try:
+            ok, result, parts = self.host.run(
+                r.record.id, known.loaded, r.record.flags & 0x7F, payload, buffers
+            )
+        finally:
+            self.take()
+            self.now = now_ns()
+        self.reply(ok, self.now - start, result, parts, size >> 10)
+        return self.now - start
+
+    # Going out
+
+    cdef int begin_reply(self) except -1:
+        if self.replies.frame.n_records == 0:
+            self.oldest_reply = self.now
+        return 0
+
+    cdef int reply(self, uint8_t flags, int64_t took, payload, buffers, uint32_t kib=0) except -1:
+        self.begin_reply()
+        self.replies.put(
+            DONE, self.reader.record.id, kib, flags, <uint64_t>took, payload, buffers
+        )
         return 0
 
     cdef int flush(self) except -1:
@@ -198,11 +427,48 @@ cdef class WorkerLoop:
 
     cdef int wait(self) except -1:
         cdef message_t *m
+        cdef bint room = True
         cdef int64_t until = now_ns() + SIGNALS_NS
         with nogil:
             m = self.channel.wait(self.epoch, until)
+            if m != NULL:
+                room = self.take_in(m, False)
+        if not room:
+            raise MemoryError()
+        self.now = now_ns()
         PyErr_CheckSignals()
-        if m != NULL:
-            self.reader.open(m)
-            self.read()
         return 0
+
+
+cdef tuple NO_BUFFERS = ()
+
+# Jobs of the inbox that have not begun: first the rest of the open message, then the others.
+ctypedef struct waiting_t:
+    cursor_t cursor
+    record_t record
+    uint8_t *place  # of the record in its frame; its first byte is the kind
+    message_t *following
+    bint valid
+
+
+cdef void waiting_begin(WorkerLoop loop, waiting_t *at) noexcept nogil:
+    at.following = loop.inbox
+    at.valid = loop.opened
+    if loop.opened:
+        at.cursor = loop.reader.cursor
+
+
+cdef bint waiting_next(waiting_t *at) noexcept nogil:
+    """Go to the next JOB record; False after the last."""
+    cdef const uint8_t *payload
+    while True:
+        while at.valid:
+            at.place = <uint8_t *>at.cursor.data + at.cursor.at
+            if cursor_next(&at.cursor, &at.record, &payload) != 1:
+                at.valid = False
+            elif at.record.kind == JOB:
+                return True
+        if at.following == NULL:
+            return False
+        at.valid = cursor_open(&at.cursor, at.following.frame, at.following.frame_size) == 0
+        at.following = at.following.next

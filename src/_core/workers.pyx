@@ -17,7 +17,7 @@ from libc.string cimport memset
 cdef enum:
     FIRST_CREDIT = 1
     AHEAD_NS = 1_000_000
-    LONG_NS = 20_000_000  # of jobs this long none is sent ahead
+    LONG_NS = 2_000_000  # of jobs this long none is sent ahead
 
 
 cdef void workers_init(workers_t *w) noexcept nogil:

@@ -1,7 +1,7 @@
 """Jobs: handles of what was queued, on the rank that queued it.
 
-A handle holds what the job was made of and, on main, its result. Its status is
-the core's; the handle only knows its number there.
+A handle holds what the job was made of and, on main, its result (see
+`bsbpool._core.handle`). Its status is the core's; the handle only knows its number there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.handle import Handle, Packed
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
 
@@ -69,7 +70,7 @@ class SubmissionContext:
         raise AttributeError(f"no '{key}' in the submission context")
 
 
-class Job(abc.ABC):
+class Job(Handle, abc.ABC):
     """A unit of work in a pool.
 
     Subclasses say in `execute` what is done on the worker. They may live in any
@@ -89,6 +90,13 @@ class Job(abc.ABC):
         What the job needs from the cache: ids, cached functions or nodes.
     """
 
+    __slots__ = ()
+
+    # What few jobs have; set on those.
+    _cache_items: Any = ()
+    _error: BaseException | None = None
+    _callbacks: Any = ()
+
     def __init__(
         self,
         pool: JobPool,
@@ -98,22 +106,26 @@ class Job(abc.ABC):
         deps: Iterable[Job] | None = None,
         cache_items: Any = None,
     ) -> None:
-        self.pool_id = pool.id
-        self._pool = pool
-        self._submit_ctx = submission_context
-        self._args = args
-        self._kwargs = kwargs
-        self._deps: Any = deps
-        self._cache_items: list[Any] = [] if cache_items is None else list(cache_items)
-        self._id: int | None = None
-        self._error: BaseException | None = None
-        self._value: Any = None
-        self._packed: Any = None
-        self._has_result = False
-        self._callbacks: list[Callable[[Job], Any]] = []
+        self._describe(pool, None, args, kwargs, submission_context)
+        self._deps = deps
+        if cache_items:
+            self._cache_items = list(cache_items)
 
     def __str__(self) -> str:
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
+
+    @property
+    def pool_id(self) -> int | None:
+        """The id of the pool; None when that is closed."""
+        return self._pool.id  # type: ignore[no-any-return]
+
+    @property
+    def _submit_ctx(self) -> SubmissionContext:
+        return self._context  # type: ignore[no-any-return]
+
+    @property
+    def _args(self) -> Any:
+        return self._arguments
 
     @property
     def name(self) -> str:
@@ -156,18 +168,18 @@ class Job(abc.ABC):
             Before the job succeeded, and after the pool's ``with`` block.
         """
         # After the pool nothing is kept; what a rank did not see it never had.
-        if not self._has_result or self._pool.id is None or self.status is not JobStatus.SUCCESS:
+        if not self._has_outcome or self._pool.id is None or self.status is not JobStatus.SUCCESS:
             raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
-        if self._packed is not None:
-            payload, buffers = self._packed
-            # Arrays live in the buffers: each reader gets some of its own to write in.
-            try:
-                return loads(payload, [bytearray(buffer) for buffer in buffers])
-            except Exception as error:
-                raise exceptions.JobPoolError(
-                    f"Result of {self} cannot be unpickled on this rank."
-                ) from error
-        return self._value
+        outcome = self._outcome
+        if type(outcome) is not Packed:
+            return outcome
+        # Arrays live in the buffers: each reader gets some of its own to write in.
+        try:
+            return loads(outcome.payload, [bytearray(buffer) for buffer in outcome.buffers])
+        except Exception as error:
+            raise exceptions.JobPoolError(
+                f"Result of {self} cannot be unpickled on this rank."
+            ) from error
 
     @property
     def error(self) -> BaseException | None:
@@ -261,6 +273,8 @@ class Job(abc.ABC):
 class FunctionJob(Job):
     """Calls ``f(owner, *args, **kwargs)``."""
 
+    __slots__ = ()
+
     def __init__(
         self,
         pool: JobPool,
@@ -271,15 +285,25 @@ class FunctionJob(Job):
         cache_items: Any = None,
         **context: Any,
     ) -> None:
-        submitter = context.pop("submitter", f)
-        super().__init__(
-            pool,
-            SubmissionContext(submitter, **context),
-            (f, args),
-            kwargs,
-            deps=deps,
-            cache_items=cache_items,
-        )
+        self._describe(pool, f, tuple(args or ()), dict(kwargs or {}) or None, context)
+        self._calls = type(self).execute is FunctionJob.execute
+        self._deps = deps
+        if cache_items:
+            self._cache_items = list(cache_items)
+
+    @property
+    def _submit_ctx(self) -> SubmissionContext:
+        # Made when somebody asks: most jobs are never asked.
+        context = self._context
+        if not isinstance(context, SubmissionContext):
+            said = {} if context is None else dict(context)
+            context = SubmissionContext(said.pop("submitter", self._function), **said)
+            self._context = context
+        return context
+
+    @property
+    def _args(self) -> Any:
+        return self._function, self._arguments
 
     @staticmethod
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
@@ -290,6 +314,8 @@ class FunctionJob(Job):
 
 class PlacementJob(Job):
     """Runs a placement strategy of the owner on one chunk."""
+
+    __slots__ = ()
 
     def __init__(
         self, pool: JobPool, strategy: Any, chunk: Any, deps: Iterable[Job] | None = None
@@ -313,6 +339,8 @@ class PlacementJob(Job):
 
 class ConnectivityJob(Job):
     """Runs a connectivity strategy of the owner on two regions of interest."""
+
+    __slots__ = ()
 
     def __init__(
         self,

@@ -6,13 +6,12 @@ import itertools
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
 from bsbpool import caching, exceptions, execution
-from bsbpool._core.engine import Engine
+from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
-from bsbpool.dependencies import DependencySets
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
     Listener,
@@ -24,6 +23,7 @@ from bsbpool.reporting import Reporter
 from bsbpool.running import running
 from bsbpool.scheduling import Schedulers
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
+from bsbpool.submissions import Submissions
 from bsbpool.workflow import Workflow
 
 AnyJob = TypeVar("AnyJob", bound=Job)
@@ -31,7 +31,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _OUTSIDE, _OPEN, _DONE, _CLOSED = "outside", "open", "done", "closed"
 
 
-class JobPool(PrivateNames):
+class JobPool(Intake, PrivateNames):
     """Runs jobs with dependencies on the ranks of a communicator.
 
     Every rank makes the pool, enters it and executes it. The main rank (0) queues
@@ -85,10 +85,8 @@ class JobPool(PrivateNames):
         self._workflow = workflow
         self._status: PoolStatus | None = None
         self._lock = threading.RLock()
-        self._engine = Engine(JOB_STATUSES)
-        self._job_queue: list[Job] = []
-        self._by_submitter: dict[int, list[Job]] = {}
-        self._sets = DependencySets(self)
+        self._open_intake(JOB_STATUSES, FunctionJob)
+        self._submissions = Submissions()
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
         self._schedulers = Schedulers(self)
@@ -112,6 +110,7 @@ class JobPool(PrivateNames):
         self._pool_owners[self.id] = self._scaffold
         self._tmp_folders[self.id] = tempfile.TemporaryDirectory(prefix="bsbpool-")
         self._state = _OPEN
+        self._hide_jobs()  # alive by `_pools`
         try:
             self._reporter.bulletin.enter()
             self.change_status(PoolStatus.SCHEDULING)
@@ -131,6 +130,7 @@ class JobPool(PrivateNames):
                 self._reporter.bulletin.exit(*error)
         finally:
             self._state = _CLOSED
+            self._accept(False)
             self._forget_jobs()
             self._pools.pop(self.id, None)
             self._pool_owners.pop(self.id, None)
@@ -143,11 +143,8 @@ class JobPool(PrivateNames):
     def _forget_jobs(self) -> None:
         """Let results go now, and jobs with their last handle: both can be large."""
         self._reporter.gather()
-        for job in self._job_queue:
-            job._value = job._packed = None
-            job._has_result = False
-        self._job_queue = []
-        self._by_submitter = {}
+        self._drop_jobs()
+        self._submissions = Submissions()
         self._reporter.failures = {}
 
     # ------------------------------------------------------------ asking
@@ -198,57 +195,9 @@ class JobPool(PrivateNames):
 
     def get_submissions_of(self, submitter: Any) -> list[Job]:
         """Return the jobs that were queued by this very object."""
-        return list(self._by_submitter.get(id(submitter), ()))
+        return self._submissions.of(submitter, self._job_queue)
 
     # ------------------------------------------------------------ queueing
-
-    def queue(
-        self,
-        f: Callable[..., Any],
-        args: Iterable[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
-        deps: Iterable[Job] | None = None,
-        **context: Any,
-    ) -> FunctionJob:
-        """Queue a call of ``f(owner, *args, **kwargs)``.
-
-        Parameters
-        ----------
-        f : callable
-            What to call. Lambdas and functions inside functions are fine.
-        args : iterable, optional
-            Positional arguments after the owner.
-        kwargs : mapping, optional
-            Keyword arguments.
-        deps : iterable of Job, optional
-            Jobs of this pool that must succeed first.
-        **context
-            What to remember of the job (`submitter=`, or anything); also
-            `cache_items=`, the cached functions, nodes or ids that the job needs.
-
-        Returns
-        -------
-        FunctionJob
-            The handle of the job.
-
-        Raises
-        ------
-        TypeError
-            When an argument is not of its kind.
-        JobPoolError
-            When a dependency is not a job of this pool, or the pool is closed.
-        """
-        if not callable(f):
-            raise TypeError(f"f: {f!r} cannot be called; give a function and its args apart")
-        args = () if args is None else args
-        if isinstance(args, str | bytes) or not isinstance(args, Iterable):
-            raise TypeError(f"args: {args!r} is no list of arguments; for a single one give (x,)")
-        if not isinstance({} if kwargs is None else kwargs, Mapping):
-            raise TypeError(f"kwargs: {kwargs!r} is not a mapping of names to values")
-        job = FunctionJob(
-            self, f, tuple(args), {} if kwargs is None else dict(kwargs), deps, **context
-        )
-        return self.put(job)
 
     def submit(
         self, f: Callable[..., Any], /, *args: Any, deps: Iterable[Job] | None = None, **kwargs: Any
@@ -276,29 +225,56 @@ class JobPool(PrivateNames):
         JobPoolError
             When a dependency is not a job of this pool, or the pool is closed.
         """
-        self._schedulers.check_stopped()
         if self._state in (_DONE, _CLOSED):
-            raise exceptions.JobPoolError("No job pool available for job submission.")
+            self._refuse()
         if not isinstance(job, Job):
             raise TypeError(f"job: {job!r} is not a Job; to queue a function use `queue`")
         if job._pool is not self or job._id is not None:
             raise exceptions.JobPoolError(
                 f"{job} was made for another pool or is in this one already; make a new job"
             )
-        with self._lock:
-            ids, join = self._sets.of(job._deps)
-            cache_set = self._needs.set_of(job._cache_items)
-            # Main may send the job as soon as the core has it: it must be found by then.
-            self._job_queue.append(job)
-            self._reporter.added(job)
-            try:
-                job._id = self._engine.submit(ids, join, cache_set, bool(job._callbacks))
-            except BaseException:
-                self._job_queue.pop()
-                raise
-            self._by_submitter.setdefault(id(job.submitter), []).append(job)
-        self._run.wake()
+        self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
         return job
+
+    def _refuse(self) -> None:
+        """Say why jobs are not taken any more."""
+        self._schedulers.check_stopped()
+        raise exceptions.JobPoolError("No job pool available for job submission.")
+
+    def _refuse_dependency(self, deps: Any, item: Any, inside: bool) -> None:
+        """Say what is wrong with `deps`, or with what is in it."""
+        if not inside:
+            raise TypeError(f"deps: {deps!r} is no list of jobs; for a single one give [job]")
+        if not isinstance(item, Job):
+            raise TypeError(f"deps: {item!r} is not a job; give what `queue` returned")
+        raise exceptions.JobPoolError(
+            f"deps: {item} is not a job of this pool, so it would never be waited for; "
+            "queue it here, or execute its own pool before"
+        )
+
+    def _set_of_needs(self, context: dict[str, Any]) -> int:
+        return self._set_of(context.pop("cache_items", None))
+
+    def _set_of(self, needs: Any) -> int:
+        if not needs:
+            return -1
+        with self._lock:
+            return self._needs.set_of(list(needs))
+
+    def _before_adding(self) -> None:
+        """Hold what happens to jobs back until `_after_adding`, so that records come in order."""
+        self._lock.acquire()
+        try:
+            self._reporter.gather()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _after_adding(self, job: Job) -> None:
+        try:
+            self._reporter.added(job)
+        finally:
+            self._lock.release()
 
     _put = put
 
@@ -353,11 +329,11 @@ class JobPool(PrivateNames):
             self._run.execute()
         finally:
             self._state = _DONE
+            self._accept(False)
             self._schedulers.stop()
         if not return_results:
             return None
-        done = [job for job in self._job_queue if job.status is JobStatus.SUCCESS]
-        return {job: job.result for job in done}
+        return self._results()
 
     def _close_early(self) -> None:
         """Tell how a run ends while its error is on its way out."""
@@ -390,7 +366,7 @@ class JobPool(PrivateNames):
         if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
             self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
-            job._value, job._packed, job._has_result = outcome, None, True
+            job._end_with(outcome)
         else:
             self._reporter.failed(job, outcome)
         self._engine.finish(number, JOB_STATUSES.index(status))
@@ -426,7 +402,7 @@ class JobPool(PrivateNames):
             raise TypeError(f"listener: {listener!r} cannot be called")
         self._reporter.bulletin.add(listener, max_wait)
         if self.is_main():
-            self._engine.watch_all()
+            self._watch_all()
 
     def add_notification(self, notification: PoolProgress) -> None:
         """Have a record delivered with the next `notify`."""

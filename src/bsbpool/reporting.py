@@ -43,10 +43,8 @@ class Reporter:
         self._due: list[tuple[Callable[[Job], Any], Job]] = []
 
     def added(self, job: Job) -> None:
-        """Note a job that is about to enter the core. Call with the pool's lock."""
-        if self.bulletin.listeners:
-            self.gather()
-            self.bulletin.post(PoolJobAddedProgress(self._pool, job))
+        """Note a job that has entered the core. Call with the pool's lock."""
+        self.bulletin.post(PoolJobAddedProgress(self._pool, job))
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job that is about to become FAILED."""
@@ -68,7 +66,7 @@ class Reporter:
         """Call back when the job has ended: with the next report, or now if it has."""
         with self._pool._lock:
             if job._id is None or self._pool._engine.watch(job._id) not in FINISHED:
-                job._callbacks.append(callback)
+                job._callbacks = [*job._callbacks, callback]
                 return
         callback(job)
 
@@ -83,7 +81,7 @@ class Reporter:
                 self.bulletin.post_update(pool, job, old, new)
                 if job._callbacks and new in FINISHED:
                     self._due += [(callback, job) for callback in job._callbacks]
-                    job._callbacks = []
+                    job._callbacks = ()
 
     def call_back(self) -> None:
         """Call the callbacks of jobs that have ended; raise the first error after all."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+from bsbpool._core.calling import Nesting
 
-class Running:
+
+class Running(Nesting):
     """What is true of this process while it runs jobs.
 
     Attributes
@@ -21,7 +23,6 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self.inside_job = 0
         self.preparations: list[Callable[[], Any]] = []
         self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
 

@@ -235,7 +235,7 @@ def test_09_jobs_cost_no_threads_and_waiting_no_cpu():
         for job in jobs:
             job.on_completion(lambda job: seen.update((threads(), job.result)))
         pool.execute()
-        assert max(seen) <= before + 1
+        assert max(seen) <= before + 2  # one of MPI's, and the watch of a worker
     for jobs in (2, 1):  # both workers busy; one worker idle
         with create_job_pool(quiet=True) as pool:
             for _ in range(jobs if pool.is_main() else 0):

@@ -108,8 +108,14 @@ def test_records_and_callbacks(plan):
     with create_job_pool(quiet=True) as pool:
         notebook, ended = Notebook(), []
         pool.add_listener(notebook)
-        put = pool.put
-        pool.put = lambda job: (job.on_completion(ended.append), put(job))[1]
+        queue = pool.queue
+
+        def watched(*args, **kwargs):
+            job = queue(*args, **kwargs)
+            job.on_completion(ended.append)
+            return job
+
+        pool.queue = watched
         jobs = run(pool, plan)
         assert notebook.added == pool.jobs
         assert sorted(map(id, ended)) == sorted(map(id, pool.jobs))

@@ -8,7 +8,7 @@ from bsbpool._core.status import Status, terminal, transitions
 
 FINISHED = terminal()
 LEGAL = transitions()
-LONG_NS = 20e6
+LONG_NS = 2e6
 MAX_CREDIT = 256
 
 

@@ -58,7 +58,8 @@ def of_object(thing):
         parameters = inspect.signature(thing).parameters.values()
     except ValueError:  # written in C
         return None
-    return [(p.name, p.default is not p.empty) for p in parameters]
+    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    return [(p.name, p.default is not p.empty) for p in named]
 
 
 def public(surface):

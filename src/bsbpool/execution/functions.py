@@ -25,13 +25,17 @@ job to job, so they travel anew with each."""
 
 def callee_of(job: Job) -> tuple[Any, int, Any]:
     """Return what a worker calls for a job, how, and the arguments as one object."""
-    kind = type(job)
-    if kind.execute is FunctionJob.execute:
-        f, args = job._args
-        if isinstance(f, KEPT_TYPES) and not getattr(f, "__closure__", None):
-            return f, CALL, (args, job._kwargs)
-        kind = FunctionJob
-    return kind, EXECUTE, (job._args, job._kwargs)
+    if job._calls:
+        f = job._function
+        if is_kept(f):
+            return f, CALL, (job._arguments, job._kwargs)
+        return FunctionJob, EXECUTE, (job._args, job._kwargs)
+    return type(job), EXECUTE, (job._args, job._kwargs)
+
+
+def is_kept(f: Any) -> bool:
+    """Whether workers keep a function for further jobs."""
+    return isinstance(f, KEPT_TYPES) and not getattr(f, "__closure__", None)
 
 
 class FunctionTable:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.channel import TransportError
+from bsbpool._core.handle import Packed
 from bsbpool._core.loop import MainLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
-from bsbpool.execution.functions import FunctionTable, callee_of
+from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
-from bsbpool.serialization import dumps, load_error
+from bsbpool.serialization import dumps, load_error, loads
 from bsbpool.status import FINISHED, PoolStatus
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bsbpool")
 
-OUTCOME, OK, NONE = 3, 1, 4
-"""Bits of a reply: how it ended, that it succeeded, that the result is None."""
+OUTCOME, OK, NONE, PLAIN = 3, 1, 4, 8
+"""Bits of a reply: how it ended, that it succeeded, that the result is None or plain."""
 IDLE_SECONDS = 60.0
 SECONDS_BETWEEN_CHECKS = 0.5
 """How often main looks whether the other ranks of its node live."""
@@ -46,7 +47,8 @@ class MainRun:
         self._cache = CacheKeeper(pool)  # schedulers evaluate items on main, too
         self._pacer = Pacer(pool)
         pool._engine.open_workers(pool._comm.get_size() - 1)
-        self._loop = MainLoop(pool._engine, channel, self._epoch, self)
+        self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
+        pool._wake(channel)
         self._stopped = False
         self._checked = time.monotonic()
 
@@ -59,6 +61,7 @@ class MainRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool._engine.start()
             self._pacer.reset()
+            self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
             self._run_loop()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
@@ -127,6 +130,15 @@ class MainRun:
             _log.debug("sending %s, %d bytes", job, size)
         return function, 0, payload, buffers
 
+    def number_of(self, f: Any) -> int:
+        """Return the number of a function that workers keep, -1 for one that travels anew."""
+        if not is_kept(f):
+            return -1
+        try:
+            return self._functions.number_of(f, CALL)
+        except Exception:
+            return -1  # `encode` says why
+
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return what to send for a function."""
         return self._functions.parcel(number)
@@ -143,8 +155,7 @@ class MainRun:
         self._pacer.reset()
         _log.debug("%s ended after %.6f s, flags %d", job, seconds, flags)
         if flags & OUTCOME == OK:
-            job._packed = None if flags & NONE else (payload, buffers)
-            job._has_result = True
+            job._end_with(_outcome_of(flags, payload, buffers))
             return
         error = None if flags & OUTCOME else _error_of(job, payload, buffers)
         with self._pool._lock:  # nobody cancels it in between
@@ -182,6 +193,12 @@ class MainRun:
         """Return when the next ping is due."""
         listening = bool(self._pool._reporter.bulletin.listeners)
         return min(self._pacer.seconds, IDLE_SECONDS) if listening else IDLE_SECONDS
+
+
+def _outcome_of(flags: int, payload: Any, buffers: list[Any]) -> Any:
+    if flags & NONE:
+        return None
+    return loads(payload) if flags & PLAIN else Packed(payload, buffers)
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.waiting import Pacer
 from bsbpool.running import running
@@ -37,6 +38,7 @@ class SerialRun:
         self._cache = CacheKeeper(pool)
         self._pacer = Pacer(pool)
         self._helper: _Helper | None = None
+        self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.bulletin.waiting, self)
 
     def execute(self) -> None:
         """Run all jobs."""
@@ -46,10 +48,11 @@ class SerialRun:
             pool.notify()
             self._wait_for_schedulers()
             pool._engine.start()
-            self._run_jobs()
-            while pool.scheduling:  # a job or a callback started one
-                self._wait_for_schedulers()
+            with self._cache.home():
                 self._run_jobs()
+                while pool.scheduling:  # a job or a callback started one
+                    self._wait_for_schedulers()
+                    self._run_jobs()
             if pool._engine.unfinished:
                 raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
@@ -84,19 +87,13 @@ class SerialRun:
 
     def _run_jobs(self) -> None:
         pool = self._pool
-        while True:
-            pool.notify()
-            number = pool._engine.take()
-            if number is None:
-                return
-            if pool._reporter.bulletin.listeners:
-                pool.notify()  # RUNNING, before the job makes everybody wait
-            self.perform(pool._job_queue[number])
+        self._loop.by_host = pool._reporter.bulletin.paced
+        self._loop.sweeps = bool(pool._needs)
+        self._loop.run()
 
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""
         pool = self._pool
-        number = pool._number_of(job)
 
         def call() -> Any:
             with self._cache.home():
@@ -107,16 +104,31 @@ class SerialRun:
         except KeyboardInterrupt:
             raise  # the user's, not the job's
         except BaseException as error:
-            with pool._lock:
-                if job.status is JobStatus.RUNNING:
-                    pool._reporter.failed(job, error)
-                pool._engine.finish(number, FAILED)
+            self.failed(job, error)
         else:
-            job._value, job._has_result = value, True
-            pool._engine.finish(number, SUCCESS)
+            job._end_with(value)
+            pool._engine.finish(pool._number_of(job), SUCCESS)
         if pool._needs:
-            self._cache.sweep_if_replaced()
-            self._cache.free(pool._engine.take_unneeded())
+            self.swept()
+
+    # As the loop's host
+
+    def notify(self) -> None:
+        """Tell what happened."""
+        self._pool.notify()
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Keep the error of a job, unless it was cancelled meanwhile."""
+        pool = self._pool
+        with pool._lock:
+            if job.status is JobStatus.RUNNING:
+                pool._reporter.failed(job, error)
+            pool._engine.finish(pool._number_of(job), FAILED)
+
+    def swept(self) -> None:
+        """Free the cache items that became unneeded."""
+        self._cache.sweep_if_replaced()
+        self._cache.free(self._pool._engine.take_unneeded())
 
     def _call(self, call: Callable[[], Any]) -> Any:
         if not self._pool._reporter.bulletin.paced:

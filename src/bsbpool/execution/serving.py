@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bsbpool.pool import JobPool
 
 FAILED = 0
+ONLY_ARGS = 16
+"""Bit of a job: what travels are positional arguments alone."""
 NO_BUFFERS: list[memoryview] = []
 
 
@@ -49,6 +51,8 @@ class WorkerRun:
         """Run jobs until the main rank says that the run is over."""
         self._pool.change_status(PoolStatus.EXECUTING)
         self._served = True
+        if not running.surroundings:
+            self._loop.serve_directly(self._pool.owner, running)
         try:
             with self._cache.home():
                 aborted = self._loop.run()
@@ -101,33 +105,41 @@ class WorkerRun:
         if self._uses_cache:
             self._cache.sweep_if_replaced()
         try:
-            args, kwargs = loads(payload, buffers)
+            args, kwargs = (loads(payload), {}) if flags & ONLY_ARGS else loads(payload, buffers)
             if mode == EXECUTE:
                 value = running.call_surrounded(f.execute, self._pool.owner, args, kwargs)
             else:
                 value = running.call_surrounded(f, self._pool.owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
-            return OK, *self._pack(value)
+            return OK, *self.pack(value)
         except BaseException as error:
-            return FAILED, *dump_error(error, self._rank, self._describe(f, number))
+            return self.failed(number, function, error)
+
+    def failed(
+        self, number: int, function: tuple[Any, int], error: BaseException
+    ) -> tuple[int, bytes, list[memoryview]]:
+        """Return what to reply when a job raised."""
+        return FAILED, *dump_error(error, self._rank, self._describe(function[0], number))
+
+    def pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
+        """Pickle a result."""
+        try:
+            return dumps(value)
+        except Exception as error:
+            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
+            raise
 
     def needed(self, tokens: memoryview) -> None:
         """Learn which items jobs need from here on."""
         self._uses_cache = True
+        self._loop.direct = False
         self._needed.update(tokens)
 
     def unneeded(self, tokens: memoryview) -> None:
         """Learn which items no job needs any more, and free them."""
         self._needed.difference_update(tokens)
         self._cache.free(tokens)
-
-    def _pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
-        try:
-            return dumps(value)
-        except Exception as error:
-            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
-            raise
 
     def _describe(self, f: Any, number: int) -> str:
         return f"job {number}, {getattr(f, '__qualname__', None) or f!r}"

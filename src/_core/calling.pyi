@@ -1,0 +1,2 @@
+class Nesting:
+    inside_job: int

@@ -1,0 +1,20 @@
+from bsbpool._core.engine cimport Engine
+from bsbpool._core.handle cimport Handle
+from bsbpool._core.vector cimport ints_t
+from libc.stdint cimport int32_t, uint64_t
+
+ctypedef struct print_t:
+    uint64_t first
+    uint64_t second
+
+cdef class DependencySets:
+    cdef object pool
+    cdef Engine engine
+    cdef dict joins
+    cdef object last  # a set that cannot change
+    cdef int32_t last_join
+    cdef object last_members
+
+    cdef int32_t read(self, object deps, ints_t *ids, Handle job) except -2
+    cdef int32_t recall(self, object deps, object key, ints_t *ids, Handle job) except -2
+    cdef int32_t learn(self, tuple deps, object key, ints_t *ids, Handle waiter) except -2

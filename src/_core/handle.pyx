@@ -1,0 +1,116 @@
+"""What the core keeps of a job beside its tables: what it calls, and what came of it.
+
+`bsbpool.job.Job` is a `Handle` with manners. There is one for each job, so it is small:
+what few jobs have (an error, callbacks) is kept in
+its `__dict__`, which is made when something is put there.
+"""
+
+cdef object NOTHING = object()  # the outcome of a job that has none
+
+
+cdef class Packed:
+    """A result as it came from another rank: each reader unpickles one of its own.
+
+    Attributes
+    ----------
+    payload : bytes-like
+        The pickle.
+    buffers : list of bytes-like
+        What its arrays are made of.
+    """
+
+    def __cinit__(self, payload, list buffers not None):
+        self.payload = payload
+        self.buffers = buffers
+
+
+cdef class Handle:
+    """A job on the rank that queued it.
+
+    Parameters
+    ----------
+    pool : JobPool
+        The pool that it is made for.
+    f : callable or None
+        What is called; None when the class of the job says it in `execute`.
+    arguments : object
+        Positional arguments of `f`, a tuple; or anything that `execute` understands.
+    keywords : dict or None
+        Keyword arguments.
+    context : object
+        What is known of the submission.
+    """
+
+    def __cinit__(self):
+        self.number = -1
+        self._outcome = NOTHING
+
+    def _describe(self, pool, f, arguments, keywords, context):
+        """Say what the job is made of; once."""
+        self._pool = pool
+        self.f = f
+        self.arguments = arguments
+        self.keywords = keywords
+        self.context = context
+
+    @property
+    def _id(self):
+        """The job's number in the core; None while it is not in its pool."""
+        return None if self.number < 0 else self.number
+
+    @property
+    def _function(self):
+        """What is called itself; None when it is the class's `execute`."""
+        return self.f
+
+    @property
+    def _arguments(self):
+        return self.arguments
+
+    @property
+    def _kwargs(self):
+        return {} if self.keywords is None else self.keywords
+
+    @property
+    def _context(self):
+        return self.context
+
+    @_context.setter
+    def _context(self, value):
+        self.context = value
+
+    @property
+    def _deps(self):
+        """The jobs that it waits for: as given to the constructor, then as a tuple."""
+        return self.deps
+
+    @_deps.setter
+    def _deps(self, value):
+        self.deps = value
+
+    @property
+    def _calls(self):
+        """Whether a worker needs to know `f` only."""
+        return self.calls
+
+    @_calls.setter
+    def _calls(self, bint value):
+        self.calls = value
+
+    @property
+    def _has_outcome(self):
+        return self._outcome is not NOTHING
+
+    def _end_with(self, outcome):
+        """Keep what the job returned, a `Packed` or the value itself."""
+        self._outcome = outcome
+
+
+cdef bint has_outcome(Handle job) noexcept:
+    return job._outcome is not NOTHING
+
+
+cdef void forget(Handle job) noexcept:
+    """Let go of what can be large: the result, and whom it waited for."""
+    job._outcome = NOTHING
+    job.deps = None

@@ -1,0 +1,18 @@
+from bsbpool._core.channel cimport Channel
+from bsbpool._core.dependencies cimport DependencySets
+from bsbpool._core.engine cimport Engine
+from bsbpool._core.handle cimport Handle
+from libc.stdint cimport int32_t
+
+cdef class Intake:
+    cdef readonly Engine _engine
+    cdef readonly DependencySets _sets
+    cdef public list _job_queue
+    cdef Channel channel
+    cdef bint accepts
+    cdef bint watched
+    cdef bint hides
+    cdef object kind
+
+    cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)
+    cdef int enter(self, Handle job, object deps, int32_t cache_set, bint watched) except -1

@@ -1,0 +1,263 @@
+"""The way of a job into its pool: handle, dependencies, tables.
+
+`bsbpool.pool.JobPool` is an `Intake` with manners. Any thread may queue. Nothing that could
+let go of the GIL stands between the core's taking a job and its place in the list of
+handles, so a job that main may send is always found there.
+"""
+from bsbpool._core.channel cimport Channel
+from bsbpool._core.dependencies cimport DependencySets
+from bsbpool._core.dispatcher cimport WATCHED, dispatcher_submit
+from bsbpool._core.engine cimport Engine
+from bsbpool._core.handle cimport Handle, Packed, forget, has_outcome
+from bsbpool._core.status cimport SUCCESS
+from bsbpool._core.vector cimport ints_free, ints_t
+from cpython.object cimport PyCallable_Check, PyObject
+from cpython.tuple cimport PyTuple_CheckExact
+from libc.stdint cimport int32_t
+
+cdef extern from *:
+    """
+    #define intake_new(kind) (((PyTypeObject *)(kind))->tp_new((PyTypeObject *)(kind), intake_none, NULL))
+    static PyObject *intake_none;
+    #define intake_set_none(t) (intake_none = (t))
+    """
+    object intake_new(object kind)
+    void intake_set_none(PyObject *)
+
+cdef extern from "Python.h":
+    void PyObject_GC_Track(object)
+    void PyObject_GC_UnTrack(object)
+    bint PyObject_GC_IsTracked(object)
+    Py_ssize_t Py_REFCNT(object)
+
+cdef tuple NO_ARGUMENTS = ()
+intake_set_none(<PyObject *>NO_ARGUMENTS)
+
+
+cdef class Intake:
+    """What a pool takes jobs with.
+
+    Attributes
+    ----------
+    _engine : Engine
+        The pool's tables.
+    _job_queue : list of Handle
+        The jobs, by number.
+    """
+
+    def _open_intake(self, statuses, kind):
+        """Begin, with names for the statuses and the class of the jobs that `queue` makes."""
+        self._engine = Engine(statuses)
+        self._sets = DependencySets(self, self._engine)
+        self._job_queue = []
+        self.kind = kind
+        self.accepts = True
+
+    def _accept(self, bint accepts):
+        """Say whether jobs are taken at all; `_refuse` is asked when they are not."""
+        self.accepts = accepts
+
+    def _watch_all(self):
+        """Have `_added` called with every job that comes in, and every change recorded."""
+        self.watched = True
+        self._engine.watch_all()
+
+    def _wake(self, Channel channel):
+        """Poke this channel with every job that comes in."""
+        self.channel = channel
+
+    def _hide_jobs(self):
+        """Keep new jobs from the cyclic garbage collector until `_drop_jobs`.
+
+        For a pool that something else keeps alive: its jobs are no garbage then, and a
+        collector that looks at a million of them again and again takes most of the time.
+        """
+        self.hides = True
+
+    def _drop_jobs(self):
+        """Let go of the jobs and their results. Whoever has a handle keeps that."""
+        cdef Handle job
+        cdef list jobs = self._job_queue
+        self._job_queue = []
+        self.hides = False
+        for job in jobs:
+            forget(job)
+            if Py_REFCNT(job) > 2 and not PyObject_GC_IsTracked(job):
+                PyObject_GC_Track(job)
+
+    def queue(self, f, args=None, kwargs=None, deps=None, **context):
+        """Queue a call of ``f(owner, *args, **kwargs)``.
+
+        Parameters
+        ----------
+        f : callable
+            What to call. Lambdas and functions inside functions are fine.
+        args : iterable, optional
+            Positional arguments after the owner.
+        kwargs : mapping, optional
+            Keyword arguments.
+        deps : iterable of Job, optional
+            Jobs of this pool that must succeed first.
+        **context
+            What to remember of the job (`submitter=`, or anything); also
+            `cache_items=`, the cached functions, nodes or ids that the job needs.
+
+        Returns
+        -------
+        FunctionJob
+            The handle of the job.
+
+        Raises
+        ------
+        TypeError
+            When an argument is not of its kind.
+        JobPoolError
+            When a dependency is not a job of this pool, or the pool is closed.
+        """
+        cdef int32_t cache_set = -1
+        cdef Handle job
+        if not self.accepts:
+            self._refuse()
+        check_function(f)
+        if context:
+            cache_set = self._set_of_needs(context)
+        job = self.new_job(f, as_arguments(args), as_keywords(kwargs), context or None)
+        self.enter(job, deps, cache_set, False)
+        return job
+
+    def queue_many(self, f, argses, kwargs=None, deps=None, **context):
+        """Queue a call of ``f(owner, *args, **kwargs)`` for each `args` in `argses`.
+
+        Parameters
+        ----------
+        f : callable
+            What to call.
+        argses : iterable of iterables
+            The positional arguments of each job after the owner: of one argument each,
+            ``zip(items)``; of several, ``zip(these, those)``.
+        kwargs : mapping, optional
+            Keyword arguments, the same for all.
+        deps : iterable of Job, optional
+            Jobs of this pool that must succeed before any of the new ones runs.
+        **context
+            As of `queue`, for all the jobs.
+
+        Returns
+        -------
+        list of FunctionJob
+            The handles of the jobs, in the order of `argses`.
+
+        Raises
+        ------
+        TypeError
+            When an argument is not of its kind.
+        JobPoolError
+            When a dependency is not a job of this pool, or the pool is closed.
+
+        Examples
+        --------
+        >>> from bsbpool import create_job_pool
+        >>> with create_job_pool(quiet=True) as pool:
+        ...     jobs = pool.queue_many(lambda owner, x: x * x, zip(range(4)))
+        ...     results = pool.execute(return_results=True)
+        >>> [results[job] for job in jobs]
+        [0, 1, 4, 9]
+        """
+        cdef int32_t cache_set = -1
+        cdef Handle job
+        if not self.accepts:
+            self._refuse()
+        check_function(f)
+        if isinstance(argses, (str, bytes)) or not hasattr(argses, "__iter__"):
+            raise TypeError(f"argses: {argses!r} is no list of arguments; give [(x,), (y,)]")
+        keywords = as_keywords(kwargs)
+        if deps is not None:
+            deps = tuple(deps) if hasattr(deps, "__iter__") else deps
+        if context:
+            cache_set = self._set_of_needs(context)
+        jobs = []
+        for args in argses:
+            job = self.new_job(f, as_arguments(args), keywords, dict(context) if context else None)
+            if not self.accepts:
+                self._refuse()
+            self.enter(job, deps, cache_set, False)
+            jobs.append(job)
+        return jobs
+
+    def _enter(self, Handle job not None, deps, int32_t cache_set, bint watched):
+        """Take a job that somebody made; its changes are recorded if `watched`."""
+        self.enter(job, deps, cache_set, watched)
+
+    def _results(self):
+        """Return what the jobs returned that succeeded, by job, in the order of queueing."""
+        cdef Handle job
+        cdef dict results = {}
+        for job in self._job_queue:
+            if self._engine.d.jobs[job.number].status == SUCCESS:
+                plain = has_outcome(job) and not isinstance(job._outcome, Packed)
+                results[job] = job._outcome if plain else job.result
+        return results
+
+    cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
+        cdef Handle job = intake_new(self.kind)
+        job._pool = self
+        job.calls = True
+        job.f = f
+        job.arguments = arguments
+        job.keywords = keywords
+        job.context = context
+        if self.hides:
+            PyObject_GC_UnTrack(job)
+        return job
+
+    cdef int enter(self, Handle job, object deps, int32_t cache_set, bint watched) except -1:
+        cdef int32_t join = -1
+        cdef int32_t number
+        cdef ints_t ids = ints_t(NULL, 0, 0)
+        cdef bint told = self.watched
+        try:
+            if deps is not None:
+                join = self._sets.read(deps, &ids, job)
+            if told:
+                self._before_adding()  # takes the pool's lock
+            self._engine.lock()
+            number = dispatcher_submit(
+                &self._engine.d, ids.data, ids.size, join, cache_set, WATCHED if watched else 0
+            )
+            self._engine.unlock()
+            if number >= 0:
+                job.number = number
+                self._job_queue.append(job)
+            if told:
+                self._after_adding(job)
+        finally:
+            ints_free(&ids)
+        if number < 0:
+            self._engine.raise_fault()
+        if self.channel is not None:
+            self.channel.poked = True
+        return 0
+
+
+cdef int check_function(object f) except -1:
+    if not PyCallable_Check(f):
+        raise TypeError(f"f: {f!r} cannot be called; give a function and its args apart")
+    return 0
+
+
+cdef tuple as_arguments(object args):
+    if PyTuple_CheckExact(args):
+        return <tuple>args
+    if args is None:
+        return NO_ARGUMENTS
+    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
+        raise TypeError(f"args: {args!r} is no list of arguments; for a single one give (x,)")
+    return tuple(args)
+
+
+cdef object as_keywords(object kwargs):
+    if kwargs is None:
+        return None
+    if not hasattr(kwargs, "keys") or not hasattr(kwargs, "__getitem__"):
+        raise TypeError(f"kwargs: {kwargs!r} is not a mapping of names to values")
+    return dict(kwargs) or None

@@ -1,0 +1,19 @@
+from collections.abc import Sized
+from typing import Any, Protocol
+
+from bsbpool._core.calling import Nesting
+from bsbpool._core.intake import Intake
+
+class _Host(Protocol):
+    def notify(self) -> None: ...
+    def perform(self, job: Any, /) -> None: ...
+    def failed(self, job: Any, error: BaseException, /) -> None: ...
+    def swept(self) -> None: ...
+
+class SerialLoop:
+    by_host: bool
+    sweeps: bool
+    def __init__(
+        self, pool: Intake, owner: Any, nesting: Nesting, news: Sized, host: _Host
+    ) -> None: ...
+    def run(self) -> None: ...

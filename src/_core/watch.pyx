@@ -1,0 +1,129 @@
+"""A thread that stands in for another while that is busy for long.
+
+The first thread holds the guard, and gives it away while it does something that may take
+long. The watch looks every millisecond; when the guard has been away for that long, it
+takes it and calls `attend`. It never waits for the guard, and while nothing happens it
+sleeps, so that neither costs the other anything.
+"""
+from bsbpool._core.pause cimport now_ns
+from libc.stdint cimport int64_t
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_join(pthread_t, void **)
+    int pthread_mutex_init(pthread_mutex_t *, void *)
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_trylock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+    int pthread_mutex_destroy(pthread_mutex_t *)
+
+cdef extern from "<semaphore.h>" nogil:
+    int sem_init(sem_t *, int, unsigned int)
+    int sem_post(sem_t *)
+    int sem_timedwait(sem_t *, timespec *)
+    int sem_destroy(sem_t *)
+
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec *)
+    int CLOCK_REALTIME
+
+cdef extern from *:
+    """
+    #include <pthread.h>
+    #include <signal.h>
+    /* Signals are for the threads that Python knows. */
+    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg) {
+        sigset_t all, before;
+        int code;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        code = pthread_create(t, NULL, f, arg);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        return code;
+    }
+    """
+    int watch_begin(pthread_t *, void *(*)(void *) noexcept nogil, void *)
+
+cdef enum:
+    LOOK_NS = 1_000_000
+    REST_NS = 50_000_000  # how long it sleeps while nothing happens
+
+
+cdef class Watch:
+    """To be inherited; the heir's `attend` runs in the watch's thread."""
+
+    def __cinit__(self):
+        pthread_mutex_init(&self.guard, NULL)
+        sem_init(&self.bell, 0, 0)
+
+    def __dealloc__(self):
+        sem_destroy(&self.bell)
+        pthread_mutex_destroy(&self.guard)
+
+    cdef int start_watch(self) except -1:
+        """Begin; the calling thread then holds the guard."""
+        pthread_mutex_lock(&self.guard)
+        self.quits = self.asleep = False
+        self.busy_since = 0
+        # Without a thread to spare things go on, only not as promptly.
+        self.watched = watch_begin(&self.thread, watch, <void *>self) == 0
+        return 0
+
+    cdef void stop_watch(self) noexcept:
+        if self.watched:
+            self.quits = True
+            sem_post(&self.bell)
+            with nogil:
+                pthread_mutex_unlock(&self.guard)
+                pthread_join(self.thread, NULL)
+            self.watched = False
+
+    cdef void give(self, int64_t now) noexcept nogil:
+        """Give the guard away, at the time `now`."""
+        if self.watched:
+            self.busy_since = now
+            self.given += 1
+            if self.asleep:
+                self.asleep = False
+                sem_post(&self.bell)
+            pthread_mutex_unlock(&self.guard)
+
+    cdef void take(self) noexcept nogil:
+        """Have the guard back."""
+        if self.watched:
+            pthread_mutex_lock(&self.guard)
+            self.busy_since = 0
+
+    cdef void attend(self) noexcept nogil:
+        """Do what cannot wait, with the guard."""
+
+    cdef void look(self) noexcept nogil:
+        cdef int64_t seen = -1
+        while not self.quits:
+            if self.given == seen and self.busy_since == 0:
+                self.asleep = True
+                doze(&self.bell, REST_NS)
+                self.asleep = False
+            else:
+                doze(&self.bell, LOOK_NS)
+            seen = self.given
+            if self.busy_since and pthread_mutex_trylock(&self.guard) == 0:
+                if self.busy_since and now_ns() - self.busy_since >= LOOK_NS:
+                    self.attend()
+                pthread_mutex_unlock(&self.guard)
+
+
+cdef void *watch(void *arg) noexcept nogil:
+    (<Watch>arg).look()
+    return NULL
+
+
+cdef void doze(sem_t *bell, int64_t ns) noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_REALTIME, &t)
+    t.tv_nsec += ns
+    t.tv_sec += t.tv_nsec // 1_000_000_000
+    t.tv_nsec %= 1_000_000_000
+    sem_timedwait(bell, &t)

@@ -1,0 +1,23 @@
+"""Which jobs were queued by whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+
+
+class Submissions:
+    """An index of a pool's jobs by submitter, made as far as somebody asks."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, list[Job]] = {}
+        self._seen = 0
+
+    def of(self, submitter: Any, queue: list[Job]) -> list[Job]:
+        """Return the jobs of the queue that this very object submitted."""
+        for job in queue[self._seen :]:
+            self._jobs.setdefault(id(job.submitter), []).append(job)
+            self._seen += 1
+        return list(self._jobs.get(id(submitter), ()))
