@@ -151,6 +151,7 @@ CORE = {
     },
     "serial": {"calling", "dispatcher", "engine", "handle", "intake", "status"},
     "watch": {"pause"},
+    "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
     "worker": {"calling", "channel", "frames", "pause", "plain", "transport", "watch", "wire"},
     "loop": {
         "handle", "intake", "plain", "engine", "dispatcher", "cache", "status",

@@ -5,7 +5,7 @@ of an epoch that ended here is dropped (say the late reply of a job that main
 did not wait for); one of an epoch that is not read yet is kept for it (main is
 one pool ahead of a busy worker).
 """
-from bsbpool._core.pause cimport now_ns, pause_reset, pause_wait
+from bsbpool._core.pause cimport now_ns, pause_limit, pause_reset, pause_wait
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
 from bsbpool._core.wire cimport header_t
@@ -16,7 +16,8 @@ from libc.string cimport memcpy
 import time
 
 cdef enum:
-    SPINS = 20
+    SPINS = 50
+    MOVING_NS = 8_000
     NO_MEMORY = -100
 
 
@@ -147,6 +148,8 @@ cdef class Channel:
             if self.poked or self.error < 0 or now_ns() >= until_ns:
                 self.poked = False
                 return NULL
+            if self.table.moving(self.table):
+                pause_limit(&self.pause, MOVING_NS)  # the other side waits for us
             pause_wait(&self.pause)
 
     cdef int occupy(self) except -1:

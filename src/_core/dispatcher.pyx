@@ -98,7 +98,7 @@ cdef int fail(dispatcher_t *d, int fault) noexcept nogil:
 
 # ------------------------------------------------------------------ statuses
 
-cdef int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept nogil:
+cdef inline int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept nogil:
     """Change a status by the table's rules; count it and record it if watched."""
     cdef job_t *entry = &d.jobs[job]
     cdef uint8_t old = entry.status
@@ -155,7 +155,7 @@ cdef int32_t dispatcher_submit(
     d.counts[<int>PENDING] += 1
     d.unfinished += 1
     for i in range(n):
-        if status_is_terminal(d.jobs[deps[i]].status) and d.jobs[deps[i]].status != SUCCESS:
+        if d.jobs[deps[i]].status > SUCCESS:  # ended otherwise
             broken = True
     if broken or d.ended:
         d.jobs[job].flags |= BROKEN if broken else CUT_OFF

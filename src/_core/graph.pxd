@@ -1,5 +1,16 @@
-from bsbpool._core.vector cimport ints_t
-from libc.stdint cimport int32_t, int64_t, uint8_t
+# Who waits for whom.
+#
+# A vertex per job counts the dependencies that are not met yet and heads a
+# linked list of its dependents. Jobs that share one set of dependencies hang on
+# one *join*: P dependencies and C dependents cost P + C edges instead of P * C.
+# Edges are 8 bytes from one array and are recycled when their job is settled.
+#
+# Edges only lead from an older job to a younger one, and joins only from jobs to
+# jobs, so the graph cannot hold a cycle; `graph_depend` refuses anything else.
+from bsbpool._core.vector cimport grow, ints_free, ints_push, ints_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdlib cimport free
+from libc.string cimport memset
 
 cdef enum join_state:
     JOIN_OPEN = 0
@@ -38,11 +49,150 @@ ctypedef struct graph_t:
     ints_t met  # what the last settle made runnable
     ints_t broken  # what the last settle made impossible
 
-cdef void graph_init(graph_t *g) noexcept nogil
-cdef void graph_free(graph_t *g) noexcept nogil
-cdef int32_t graph_add(graph_t *g) noexcept nogil
-cdef int graph_depend(graph_t *g, int32_t job, int32_t dependency) noexcept nogil
-cdef int32_t graph_join(graph_t *g) noexcept nogil
-cdef int graph_join_member(graph_t *g, int32_t join, int32_t job) noexcept nogil
-cdef int graph_depend_join(graph_t *g, int32_t job, int32_t join) noexcept nogil
-cdef int graph_settle(graph_t *g, int32_t job, bint success) noexcept nogil
+cdef enum:
+    NONE = -1
+
+
+cdef inline void graph_init(graph_t *g) noexcept nogil:
+    memset(g, 0, sizeof(graph_t))
+    g.free_edge = NONE
+
+
+cdef inline void graph_free(graph_t *g) noexcept nogil:
+    free(g.vertices)
+    free(g.joins)
+    free(g.edges)
+    ints_free(&g.met)
+    ints_free(&g.broken)
+    graph_init(g)
+
+
+cdef inline int32_t graph_add(graph_t *g) noexcept nogil:
+    """Add a job without dependencies; return its id, one more than the last."""
+    if g.n_vertices == INT32_MAX:
+        return GRAPH_NO_MEMORY
+    if grow(<void **>&g.vertices, &g.vertex_capacity, g.n_vertices + 1, sizeof(vertex_t)) < 0:
+        return GRAPH_NO_MEMORY
+    g.vertices[g.n_vertices].unmet = 0
+    g.vertices[g.n_vertices].head = NONE
+    g.n_vertices += 1
+    return <int32_t>(g.n_vertices - 1)
+
+
+cdef inline int graph_depend(graph_t *g, int32_t job, int32_t dependency) noexcept nogil:
+    """Let `job` wait for `dependency`, which must be older."""
+    if job >= g.n_vertices or not 0 <= dependency < job:
+        return GRAPH_UNKNOWN
+    if add_edge(g, &g.vertices[dependency].head, job) < 0:
+        return GRAPH_NO_MEMORY
+    g.vertices[job].unmet += 1
+    return 0
+
+
+cdef inline int32_t graph_join(graph_t *g) noexcept nogil:
+    """Add an open join without members; return its number."""
+    cdef join_t *join
+    if grow(<void **>&g.joins, &g.join_capacity, g.n_joins + 1, sizeof(join_t)) < 0:
+        return GRAPH_NO_MEMORY
+    join = &g.joins[g.n_joins]
+    join.unmet = 0
+    join.head = NONE
+    join.state = JOIN_OPEN
+    g.n_joins += 1
+    return <int32_t>(g.n_joins - 1)
+
+
+cdef inline int graph_join_member(graph_t *g, int32_t join, int32_t job) noexcept nogil:
+    """Let `join` wait for `job`. Before any dependent is hung on the join."""
+    if not 0 <= join < g.n_joins or not 0 <= job < g.n_vertices:
+        return GRAPH_UNKNOWN
+    if add_edge(g, &g.vertices[job].head, -1 - join) < 0:
+        return GRAPH_NO_MEMORY
+    g.joins[join].unmet += 1
+    return 0
+
+
+cdef inline int graph_depend_join(graph_t *g, int32_t job, int32_t join) noexcept nogil:
+    """Let `job` wait for `join`, which must be open."""
+    if not 0 <= join < g.n_joins or not 0 <= job < g.n_vertices:
+        return GRAPH_UNKNOWN
+    if add_edge(g, &g.joins[join].head, job) < 0:
+        return GRAPH_NO_MEMORY
+    g.vertices[job].unmet += 1
+    return 0
+
+
+cdef inline int graph_settle(graph_t *g, int32_t job, bint success) noexcept nogil:
+    """Tell the dependents of `job` how it ended.
+
+    `g.met` then holds the jobs that wait for nothing any more, `g.broken` those
+    that can never run (a job may stand there more than once).
+    """
+    cdef int32_t edge = g.vertices[job].head
+    cdef int32_t target
+    g.vertices[job].head = NONE
+    g.met.size = 0
+    g.broken.size = 0
+    while edge != NONE:
+        target = g.edges[edge].target
+        edge = drop_edge(g, edge)
+        if target >= 0:
+            if settle_target(g, target, success) < 0:
+                return GRAPH_NO_MEMORY
+        elif settle_join(g, -1 - target, success) < 0:
+            return GRAPH_NO_MEMORY
+    return 0
+
+
+cdef inline int settle_join(graph_t *g, int32_t number, bint success) noexcept nogil:
+    cdef join_t *join = &g.joins[number]
+    cdef int32_t edge
+    cdef int32_t target
+    join.unmet -= 1
+    if join.state == JOIN_BROKEN or (success and join.unmet > 0):
+        return 0
+    join.state = JOIN_MET if success else JOIN_BROKEN
+    edge = join.head
+    join.head = NONE
+    while edge != NONE:
+        target = g.edges[edge].target
+        edge = drop_edge(g, edge)
+        if settle_target(g, target, success) < 0:
+            return GRAPH_NO_MEMORY
+    return 0
+
+
+cdef inline int settle_target(graph_t *g, int32_t job, bint success) noexcept nogil:
+    g.vertices[job].unmet -= 1
+    if not success:
+        return ints_push(&g.broken, job)
+    if g.vertices[job].unmet == 0:
+        return ints_push(&g.met, job)
+    return 0
+
+
+cdef inline int add_edge(graph_t *g, int32_t *head, int32_t target) noexcept nogil:
+    cdef int32_t edge = g.free_edge
+    if edge != NONE:
+        g.free_edge = g.edges[edge].next
+    else:
+        if g.n_edges == INT32_MAX:
+            return GRAPH_NO_MEMORY
+        if grow(<void **>&g.edges, &g.edge_capacity, g.n_edges + 1, sizeof(edge_t)) < 0:
+            return GRAPH_NO_MEMORY
+        edge = <int32_t>g.n_edges
+        g.n_edges += 1
+    g.edges[edge].target = target
+    g.edges[edge].next = head[0]
+    head[0] = edge
+    g.live_edges += 1
+    return 0
+
+
+cdef inline int32_t drop_edge(graph_t *g, int32_t edge) noexcept nogil:
+    """Recycle an edge; return the next of its list."""
+    cdef int32_t following = g.edges[edge].next
+    g.edges[edge].next = g.free_edge
+    g.free_edge = edge
+    g.live_edges -= 1
+    return following

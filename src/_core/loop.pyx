@@ -46,6 +46,7 @@ from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS, status_is
 from bsbpool._core.transport cimport message_free, message_t
 from bsbpool._core.wire cimport (
     DONE,
+    EAGER_FRAME,
     FORGET,
     FUNCTION,
     JOB,
@@ -70,7 +71,7 @@ from bsbpool._core.frames import MalformedFrameError
 from bsbpool._core.status import Status
 
 cdef enum:
-    FULL_FRAME = 16 * 1024  # bytes; a worker can begin while the next frame is made
+    FULL_FRAME = EAGER_FRAME
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
     SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens

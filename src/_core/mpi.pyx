@@ -210,6 +210,11 @@ cdef int mpi_pending(transport_t *t) noexcept nogil:
     return e.n_outgoing
 
 
+cdef bint mpi_moving(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    return e.outgoing != NULL or e.incoming != NULL
+
+
 cdef int accept(endpoint_t *e) noexcept nogil:
     """Start to receive a frame that has arrived, if one has: 1 then, else 0."""
     cdef MPI_Status status
@@ -356,6 +361,7 @@ cdef class MPITransport(Transport):
         self.table.poll = mpi_poll
         self.table.sent = mpi_sent
         self.table.pending = mpi_pending
+        self.table.moving = mpi_moving
 
     def free(self):
         """Free the duplicate. Collective; nothing may be on its way."""

@@ -28,6 +28,7 @@ cdef extern from *:
 cdef enum:
     FIRST_SLEEP_NS = 1_000
     LONGEST_SLEEP_NS = 500_000
+    LOOKS = 2  # after a sleep: MPICH's first probe only brings in what the second finds
 
 ctypedef struct pause_t:
     int spins_left
@@ -43,6 +44,11 @@ cdef inline void pause_reset(pause_t *p) noexcept nogil:
     p.spins_left = p.spins
     p.sleep_ns = FIRST_SLEEP_NS
 
+cdef inline void pause_limit(pause_t *p, int64_t ns) noexcept nogil:
+    """Let the next sleep last `ns` at most."""
+    if p.sleep_ns > ns:
+        p.sleep_ns = ns
+
 cdef inline void pause_wait(pause_t *p) noexcept nogil:
     cdef timespec t
     if p.spins_left > 0:
@@ -51,6 +57,7 @@ cdef inline void pause_wait(pause_t *p) noexcept nogil:
     t.tv_sec = 0
     t.tv_nsec = p.sleep_ns
     nanosleep(&t, NULL)
+    p.spins_left = LOOKS - 1
     p.sleep_ns *= 2
     if p.sleep_ns > LONGEST_SLEEP_NS:
         p.sleep_ns = LONGEST_SLEEP_NS

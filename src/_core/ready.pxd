@@ -1,4 +1,12 @@
+# What may run next: of all jobs that wait for nothing, the one queued first.
+#
+# A set of job ids as a bitmap with summaries: a bit of level k + 1 says that a
+# word of level k is not empty. Push, pop and remove touch one word a level, so
+# their cost does not grow with the number of jobs, and the order is the order of
+# the `queue` calls whatever the order of readiness.
 from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 cdef enum:
     READY_LEVELS = 6  # 64 ** 6 > 2 ** 31 jobs
@@ -12,11 +20,99 @@ ctypedef struct level_t:
 ctypedef struct ready_t:
     level_t[READY_LEVELS] levels
     int64_t count
+    int64_t first  # no word of level 0 before this one holds a job
 
-cdef void ready_init(ready_t *r) noexcept nogil
-cdef void ready_free(ready_t *r) noexcept nogil
-cdef int ready_reserve(ready_t *r, int64_t n_jobs) noexcept nogil
-cdef void ready_push(ready_t *r, int32_t job) noexcept nogil
-cdef int32_t ready_pop(ready_t *r) noexcept nogil
-cdef bint ready_remove(ready_t *r, int32_t job) noexcept nogil
-cdef bint ready_has(ready_t *r, int32_t job) noexcept nogil
+cdef extern from *:
+    int __builtin_ctzll(unsigned long long) noexcept nogil
+
+
+cdef inline void ready_init(ready_t *r) noexcept nogil:
+    memset(r, 0, sizeof(ready_t))
+
+
+cdef inline void ready_free(ready_t *r) noexcept nogil:
+    cdef int k
+    for k in range(READY_LEVELS):
+        free(r.levels[k].words)
+    ready_init(r)
+
+
+cdef inline int ready_reserve(ready_t *r, int64_t n_jobs) noexcept nogil:
+    """Make room for the ids below `n_jobs`. Only growth costs."""
+    cdef int64_t need = n_jobs
+    cdef int k
+    for k in range(READY_LEVELS):
+        need = (need + 63) >> 6
+        if need <= r.levels[k].n_words:
+            return 0  # the levels above were made for all words of this one
+        if grow_level(&r.levels[k], need) < 0:
+            return READY_NO_MEMORY
+        need = r.levels[k].n_words
+    return 0
+
+
+cdef inline int grow_level(level_t *level, int64_t need) noexcept nogil:
+    cdef int64_t wanted = level.n_words * 2 if level.n_words * 2 > need else need
+    cdef uint64_t *words = <uint64_t *>realloc(level.words, <size_t>wanted * sizeof(uint64_t))
+    if words == NULL:
+        return READY_NO_MEMORY
+    memset(words + level.n_words, 0, <size_t>(wanted - level.n_words) * sizeof(uint64_t))
+    level.words = words
+    level.n_words = wanted
+    return 0
+
+
+cdef inline bint ready_has(ready_t *r, int32_t job) noexcept nogil:
+    return (r.levels[0].words[job >> 6] >> (job & 63)) & 1
+
+
+cdef inline void ready_push(ready_t *r, int32_t job) noexcept nogil:
+    """Add `job`, below the reserved number and not in the set."""
+    cdef int64_t index = job
+    cdef uint64_t before
+    cdef int k
+    r.count += 1
+    if index >> 6 < r.first:
+        r.first = index >> 6
+    for k in range(READY_LEVELS):
+        before = r.levels[k].words[index >> 6]
+        r.levels[k].words[index >> 6] = before | (<uint64_t>1 << (index & 63))
+        if before != 0:
+            return  # the summaries know this word already
+        index >>= 6
+
+
+cdef inline int32_t ready_pop(ready_t *r) noexcept nogil:
+    """Take the smallest id out of the set; READY_EMPTY when there is none."""
+    cdef int64_t index = 0
+    cdef uint64_t word
+    cdef int k
+    if r.count == 0:
+        return READY_EMPTY
+    word = r.levels[0].words[r.first]
+    if word == 0:
+        for k in range(READY_LEVELS - 1, 0, -1):
+            index = (index << 6) | __builtin_ctzll(r.levels[k].words[index])
+        r.first = index
+        word = r.levels[0].words[index]
+    index = (r.first << 6) | __builtin_ctzll(word)
+    clear(r, index)
+    return <int32_t>index
+
+
+cdef inline bint ready_remove(ready_t *r, int32_t job) noexcept nogil:
+    """Take `job` out of the set; False when it was not there."""
+    if not ready_has(r, job):
+        return False
+    clear(r, job)
+    return True
+
+
+cdef inline void clear(ready_t *r, int64_t index) noexcept nogil:
+    cdef int k
+    r.count -= 1
+    for k in range(READY_LEVELS):
+        r.levels[k].words[index >> 6] &= ~(<uint64_t>1 << (index & 63))
+        if r.levels[k].words[index >> 6] != 0:
+            return
+        index >>= 6

@@ -133,6 +133,10 @@ cdef message_t *pipe_sent(transport_t *t) noexcept nogil:
     return m
 
 
+cdef bint pipe_moving(transport_t *t) noexcept nogil:
+    return pipe_pending(t) > 0
+
+
 cdef int pipe_pending(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int pending
@@ -255,3 +259,4 @@ cdef class PipeTransport(Transport):
         self.table.poll = pipe_poll
         self.table.sent = pipe_sent
         self.table.pending = pipe_pending
+        self.table.moving = pipe_moving

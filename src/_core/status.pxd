@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 cpdef enum Status:
     PENDING = 0
@@ -12,5 +12,28 @@ cpdef enum Status:
 cdef enum:
     N_STATUSES = 7
 
-cdef bint status_is_terminal(uint8_t status) noexcept nogil
-cdef bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil
+cdef enum:
+    TO_QUEUED = 1 << QUEUED
+    TO_RUNNING = 1 << RUNNING
+    TO_SUCCESS = 1 << SUCCESS
+    TO_FAILED = 1 << FAILED
+    TO_CANCELLED = 1 << CANCELLED
+    TO_ABORTED = 1 << ABORTED
+
+# The table: eight bits for each status, one for each that may follow it. A terminal
+# status has none.
+cdef inline uint64_t status_table() noexcept nogil:
+    return (
+        <uint64_t>(TO_QUEUED | TO_CANCELLED) << (8 * PENDING)
+        # QUEUED -> FAILED: its arguments could not be sent, so it never ran.
+        | <uint64_t>(TO_RUNNING | TO_FAILED | TO_CANCELLED) << (8 * QUEUED)
+        | <uint64_t>(TO_SUCCESS | TO_FAILED | TO_CANCELLED | TO_ABORTED) << (8 * RUNNING)
+    )
+
+
+cdef inline bint status_is_terminal(uint8_t status) noexcept nogil:
+    return (status_table() >> (8 * status)) & 0xFF == 0
+
+
+cdef inline bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil:
+    return (status_table() >> (8 * old + new)) & 1

@@ -15,35 +15,6 @@ CANCELLED taken back before it could finish                    nobody
 ABORTED   its run ended while it ran; its outcome is not known nobody
 ========= ==================================================== ================
 """
-from libc.stdint cimport uint8_t
-
-cdef enum:
-    TO_QUEUED = 1 << QUEUED
-    TO_RUNNING = 1 << RUNNING
-    TO_SUCCESS = 1 << SUCCESS
-    TO_FAILED = 1 << FAILED
-    TO_CANCELLED = 1 << CANCELLED
-    TO_ABORTED = 1 << ABORTED
-
-# One bit per legal next status; a terminal status has none.
-cdef uint8_t[N_STATUSES] LEGAL
-LEGAL[<int>PENDING] = TO_QUEUED | TO_CANCELLED
-# QUEUED -> FAILED: its arguments could not be sent, so it never ran.
-LEGAL[<int>QUEUED] = TO_RUNNING | TO_FAILED | TO_CANCELLED
-LEGAL[<int>RUNNING] = TO_SUCCESS | TO_FAILED | TO_CANCELLED | TO_ABORTED
-LEGAL[<int>SUCCESS] = 0
-LEGAL[<int>FAILED] = 0
-LEGAL[<int>CANCELLED] = 0
-LEGAL[<int>ABORTED] = 0
-
-
-cdef bint status_is_terminal(uint8_t status) noexcept nogil:
-    return LEGAL[status] == 0
-
-
-cdef bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil:
-    return (LEGAL[old] >> new) & 1
-
 
 def transitions():
     """Return the table of legal transitions.

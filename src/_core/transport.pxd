@@ -28,6 +28,8 @@ ctypedef struct transport_t:
     message_t *(*sent)(transport_t *) noexcept nogil
     # How many messages are still on their way out.
     int (*pending)(transport_t *) noexcept nogil
+    # Whether a message is on its way in or out, and needs looking after.
+    bint (*moving)(transport_t *) noexcept nogil
     # Whether one thread may use it after the other.
     bint threads
 

@@ -6,6 +6,11 @@ cdef enum:
     WIRE_NO_MEMORY = -1
     WIRE_MALFORMED = -2
 
+cdef enum:
+    # A frame with this many bytes is sent: with one more short record it still is below
+    # 4 KiB, the least that an MPI (Open MPI within a node) sends without asking first.
+    EAGER_FRAME = 3_500
+
 cpdef enum RecordKind:
     # main to worker
     JOB = 1

@@ -38,6 +38,7 @@ from bsbpool._core.transport cimport message_free, message_t
 from bsbpool._core.watch cimport Watch
 from bsbpool._core.wire cimport (
     DONE,
+    EAGER_FRAME,
     FORGET,
     FUNCTION,
     JOB,
@@ -63,7 +64,7 @@ cdef enum:
     LONG_JOB_NS = 50_000
     OLD_REPLY_NS = 200_000
     MOST_REPLIES = 64
-    FULL_FRAME = 32 * 1024
+    FULL_FRAME = EAGER_FRAME
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
     SIGNALS_NS = 20_000_000
     NO_MEMORY = -100
@@ -312,6 +313,7 @@ cdef class WorkerLoop(Watch):
         if self.now - self.looked > LOOK_NS or known.run_ns >= LONG_JOB_NS:
             if known.run_ns >= LONG_JOB_NS:
                 self.flush()  # what is done must not wait for this one
+                self.see_off()
             self.receive()
             if self.stopped >= 0:
                 return 0
@@ -334,6 +336,8 @@ cdef class WorkerLoop(Watch):
             or self.now - self.oldest_reply > OLD_REPLY_NS
         ):
             self.flush()
+            if not self.watched:
+                self.see_off()
         return 0
 
     cdef int64_t call_plain(self, Known known) except -1:
@@ -405,19 +409,21 @@ cdef class WorkerLoop(Watch):
         return 0
 
     cdef int flush(self) except -1:
-        """Send the replies, and see them off: a job may now keep MPI waiting for long."""
+        """Send the replies."""
         if self.replies.frame.n_records == 0:
             return 0
         self.receive()
-        if self.stopped >= 0:
-            return 0  # nobody waits for them
-        self.channel.post(self.replies.seal(MAIN, self.epoch))
-        while self.channel.table.pending(self.channel.table):
+        if self.stopped < 0:  # else nobody waits for them
+            self.channel.post(self.replies.seal(MAIN, self.epoch))
+        self.now = now_ns()
+        return 0
+
+    cdef int see_off(self) except -1:
+        """Wait until the replies have left: a job may now keep MPI waiting for long."""
+        while self.stopped < 0 and self.channel.table.pending(self.channel.table):
             # Main takes large messages as soon as it looks; what it sends
             # meanwhile must be received, or both sides would wait for ever.
             self.receive()
-            if self.stopped >= 0:
-                break  # main may not look any more
             if self.channel.table.pending(self.channel.table):
                 with nogil:
                     pause_wait(&self.channel.pause)
