@@ -41,7 +41,7 @@ ONLY = {
     "caching": {"caching", "exceptions", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions"},
     "functions_by_value": set(),
-    "progress": {"progress", "status"},
+    "progress": {"progress", "status", "_core"},
     "status": set(),
     "exceptions": set(),
 }
@@ -149,6 +149,7 @@ CORE = {
     "intake": {
         "engine", "dispatcher", "status", "channel", "dependencies", "handle", "vector",
     },
+    "records": {"dispatcher", "engine", "handle", "intake", "status"},
     "serial": {"calling", "dispatcher", "engine", "handle", "intake", "status"},
     "watch": {"pause"},
     "countdown": {"cache", "dispatcher", "graph", "pause", "status"},

@@ -7,6 +7,13 @@ ctypedef struct print_t:
     uint64_t first
     uint64_t second
 
+ctypedef struct layout_t:
+    Py_ssize_t used
+    Py_ssize_t mask
+    int32_t *slots
+    void **keys
+    int32_t join  # -1: nothing is remembered
+
 cdef class DependencySets:
     cdef object pool
     cdef Engine engine
@@ -14,6 +21,8 @@ cdef class DependencySets:
     cdef object last  # a set that cannot change
     cdef int32_t last_join
     cdef object last_members
+    cdef layout_t layout
+    cdef object layout_members
 
     cdef int32_t read(self, object deps, ints_t *ids, Handle job) except -2
     cdef int32_t recall(self, object deps, object key, ints_t *ids, Handle job) except -2

@@ -6,6 +6,10 @@ of them would cost as much as the edges that a join saves, so a set is known aga
 sums do not depend on the order, and the handles of a pool live as long as the pool, so
 an address is a job. Two different sets of one pool with the same fingerprint would have
 to agree by chance in 128 bits.
+
+The table of a Python set is several times as large as what is in it. So the *layout* of
+the last one is remembered: when each known member still stands in its slot, and there
+are no others, it is the same set, though perhaps another object that was built alike.
 """
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.handle cimport Handle
@@ -15,11 +19,14 @@ from cpython.object cimport PyObject
 from cpython.set cimport PyAnySet_CheckExact, PyFrozenSet_CheckExact
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int32_t, uint64_t
+from libc.stdlib cimport free, malloc
 
 cdef extern from "Python.h":
     ctypedef struct setentry:
         PyObject *key
+        Py_hash_t hash
     ctypedef struct PySetObject:
+        Py_ssize_t used
         Py_ssize_t mask
         setentry *table
     PyObject **PySequence_Fast_ITEMS(object)
@@ -46,7 +53,11 @@ cdef class DependencySets:
         self.pool = pool
         self.engine = engine
         self.joins = {}
-        self.last_join = -1
+        self.last_join = self.layout.join = -1
+
+    def __dealloc__(self):
+        free(self.layout.slots)
+        free(self.layout.keys)
 
     def of(self, deps):
         """Return the ids to depend on, and the join to depend on instead (or -1)."""
@@ -78,6 +89,9 @@ cdef class DependencySets:
             n = PySet_GET_SIZE(deps)
             if n < SMALLEST_SHARED:
                 return self.learn(tuple(deps), None, ids, job)
+            if fits(&self.layout, <PySetObject *>deps):
+                job.deps = self.layout_members
+                return self.layout.join
             print_ = of_set(<PySetObject *>deps)
         elif isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
             self.pool._refuse_dependency(deps, None, False)
@@ -92,6 +106,11 @@ cdef class DependencySets:
             join = self.learn(tuple(deps), key, ids, job)
         else:
             join, job.deps = known
+        if join >= 0 and PyAnySet_CheckExact(deps):
+            if draw(&self.layout, <PySetObject *>deps) < 0:
+                raise MemoryError()
+            self.layout.join = join
+            self.layout_members = job.deps
         # Only what cannot change may be recognised by its identity.
         if join >= 0 and (PyTuple_CheckExact(deps) or PyFrozenSet_CheckExact(deps)):
             self.last = deps
@@ -167,3 +186,36 @@ cdef print_t of_set(PySetObject *members) noexcept:
         # and the same address: they make a set look new, never like another.
         mix(&found, <uint64_t>members.table[i].key)
     return found
+
+
+cdef bint fits(layout_t *layout, PySetObject *members) noexcept:
+    """Whether a set holds just what the layout says, slot by slot."""
+    cdef uint64_t different = 0
+    cdef Py_ssize_t i
+    if layout.join < 0 or layout.used != members.used or layout.mask != members.mask:
+        return False
+    for i in range(layout.used):
+        different |= <uint64_t>members.table[layout.slots[i]].key ^ <uint64_t>layout.keys[i]
+    return different == 0
+
+
+cdef int draw(layout_t *layout, PySetObject *members) noexcept:
+    """Remember the layout of a set of jobs; -1 when memory is out."""
+    cdef Py_ssize_t i
+    cdef Py_ssize_t n = 0
+    free(layout.slots)
+    free(layout.keys)
+    layout.join = -1
+    layout.slots = <int32_t *>malloc(members.used * sizeof(int32_t))
+    layout.keys = <void **>malloc(members.used * sizeof(void *))
+    if layout.slots == NULL or layout.keys == NULL:
+        return -1
+    layout.used = members.used
+    layout.mask = members.mask
+    for i in range(members.mask + 1):
+        # A removed member leaves an object behind that is no job. -1 is no job's hash.
+        if members.table[i].key != NULL and members.table[i].hash != -1:
+            layout.slots[n] = <int32_t>i
+            layout.keys[n] = members.table[i].key
+            n += 1
+    return 0

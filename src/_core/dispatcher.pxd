@@ -21,6 +21,9 @@ cdef enum action_kind:
     SEND = 0
     TAKE_BACK = 1
 
+cdef enum:
+    ADDED = 0xFF  # in the log of changes: what a job was before it came
+
 ctypedef struct job_t:
     int32_t cache_set
     int32_t worker  # the one it was sent to

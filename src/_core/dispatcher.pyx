@@ -154,6 +154,8 @@ cdef int32_t dispatcher_submit(
     d.n_jobs += 1
     d.counts[<int>PENDING] += 1
     d.unfinished += 1
+    if d.watch_all and record(d, change_t(job, ADDED, PENDING)) < 0:
+        return d.fault
     for i in range(n):
         if d.jobs[deps[i]].status > SUCCESS:  # ended otherwise
             broken = True

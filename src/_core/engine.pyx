@@ -7,6 +7,7 @@ holds it waits for the GIL.
 """
 from bsbpool._core cimport cache
 from bsbpool._core.dispatcher cimport (
+    ADDED,
     BROKEN,
     CUT_OFF,
     FAULT_ILLEGAL,
@@ -366,7 +367,10 @@ cdef class Engine:
         self.d.watch_all = True
 
     def take_changes(self):
-        """Return the changes recorded since the last call as (job, old, new)."""
+        """Return the changes recorded since the last call as (job, old, new).
+
+        Jobs that came in are left out.
+        """
         cdef change_t *changes
         cdef int64_t n
         cdef int64_t i
@@ -382,6 +386,7 @@ cdef class Engine:
             return [
                 (changes[i].job, self.statuses[changes[i].old], self.statuses[changes[i].new])
                 for i in range(n)
+                if changes[i].old != ADDED
             ]
         finally:
             free(changes)

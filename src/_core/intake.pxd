@@ -10,7 +10,6 @@ cdef class Intake:
     cdef public list _job_queue
     cdef Channel channel
     cdef bint accepts
-    cdef bint watched
     cdef bint hides
     cdef object kind
 

@@ -57,11 +57,6 @@ cdef class Intake:
         """Say whether jobs are taken at all; `_refuse` is asked when they are not."""
         self.accepts = accepts
 
-    def _watch_all(self):
-        """Have `_added` called with every job that comes in, and every change recorded."""
-        self.watched = True
-        self._engine.watch_all()
-
     def _wake(self, Channel channel):
         """Poke this channel with every job that comes in."""
         self.channel = channel
@@ -214,12 +209,9 @@ cdef class Intake:
         cdef int32_t join = -1
         cdef int32_t number
         cdef ints_t ids = ints_t(NULL, 0, 0)
-        cdef bint told = self.watched
         try:
             if deps is not None:
                 join = self._sets.read(deps, &ids, job)
-            if told:
-                self._before_adding()  # takes the pool's lock
             self._engine.lock()
             number = dispatcher_submit(
                 &self._engine.d, ids.data, ids.size, join, cache_set, WATCHED if watched else 0
@@ -228,8 +220,6 @@ cdef class Intake:
             if number >= 0:
                 job.number = number
                 self._job_queue.append(job)
-            if told:
-                self._after_adding(job)
         finally:
             ints_free(&ids)
         if number < 0:

@@ -261,21 +261,6 @@ class JobPool(Intake, PrivateNames):
         with self._lock:
             return self._needs.set_of(list(needs))
 
-    def _before_adding(self) -> None:
-        """Hold what happens to jobs back until `_after_adding`, so that records come in order."""
-        self._lock.acquire()
-        try:
-            self._reporter.gather()
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _after_adding(self, job: Job) -> None:
-        try:
-            self._reporter.added(job)
-        finally:
-            self._lock.release()
-
     _put = put
 
     def schedule(
@@ -402,10 +387,11 @@ class JobPool(Intake, PrivateNames):
             raise TypeError(f"listener: {listener!r} cannot be called")
         self._reporter.bulletin.add(listener, max_wait)
         if self.is_main():
-            self._watch_all()
+            self._engine.watch_all()
 
     def add_notification(self, notification: PoolProgress) -> None:
         """Have a record delivered with the next `notify`."""
+        self._reporter.gather()  # what happened before comes before
         self._reporter.bulletin.post(notification)
 
     def ping(self) -> None:

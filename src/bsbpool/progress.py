@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from bsbpool._core.records import JobRecord, Record, deliver
 from bsbpool.status import JobStatus, PoolStatus
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class PoolProgressReason(Enum):
     MAX_TIMEOUT_PING = auto()
 
 
-class PoolProgress:
+class PoolProgress(Record):
     """Something happened in a pool.
 
     Parameters
@@ -45,25 +46,27 @@ class PoolProgress:
         What happened.
     """
 
+    __slots__ = ()
+
     def __init__(self, pool: JobPool, reason: PoolProgressReason) -> None:
         self._pool = pool
         self._reason = reason
-        self._status: Any = pool.status
+        self._status = pool.status
 
     @property
     def reason(self) -> PoolProgressReason:
         """What happened."""
-        return self._reason
+        return self._reason  # type: ignore[no-any-return]
 
     @property
     def workflow(self) -> Workflow | None:
         """The work that the pool is a phase of."""
-        return self._pool.workflow
+        return self._pool.workflow  # type: ignore[no-any-return]
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs of the pool, now."""
-        return self._pool.jobs
+        return self._pool.jobs  # type: ignore[no-any-return]
 
     @property
     def status(self) -> Any:
@@ -73,6 +76,8 @@ class PoolProgress:
 
 class PoolStatusProgress(PoolProgress):
     """The status of the pool changed."""
+
+    __slots__ = ()
 
     def __init__(self, pool: JobPool, old_status: PoolStatus | None) -> None:
         super().__init__(pool, PoolProgressReason.POOL_STATUS_CHANGE)
@@ -84,8 +89,10 @@ class PoolStatusProgress(PoolProgress):
         return self._old_status
 
 
-class PoolJobAddedProgress(PoolProgress):
+class PoolJobAddedProgress(JobRecord, PoolProgress):
     """A job was added."""
+
+    __slots__ = ()
 
     def __init__(self, pool: JobPool, job: Job) -> None:
         super().__init__(pool, PoolProgressReason.JOB_ADDED)
@@ -94,10 +101,10 @@ class PoolJobAddedProgress(PoolProgress):
     @property
     def job(self) -> Job:
         """The new job."""
-        return self._job
+        return self._job  # type: ignore[no-any-return]
 
 
-class PoolJobUpdateProgress(PoolProgress):
+class PoolJobUpdateProgress(JobRecord, PoolProgress):
     """The status of a job changed.
 
     Parameters
@@ -112,6 +119,8 @@ class PoolJobUpdateProgress(PoolProgress):
         Its status from the event on; the present one by default.
     """
 
+    __slots__ = ()
+
     def __init__(
         self, pool: JobPool, job: Job, old_status: JobStatus, status: JobStatus | None = None
     ) -> None:
@@ -123,12 +132,12 @@ class PoolJobUpdateProgress(PoolProgress):
     @property
     def job(self) -> Job:
         """The job that changed."""
-        return self._job
+        return self._job  # type: ignore[no-any-return]
 
     @property
     def old_status(self) -> JobStatus:
         """The status of the job before."""
-        return self._old_status
+        return self._old_status  # type: ignore[no-any-return]
 
 
 Listener = Callable[[PoolProgress], Any]
@@ -174,11 +183,6 @@ class Bulletin:
         if self.listeners:
             self.waiting.append(record)
 
-    def post_update(self, pool: JobPool, job: Job, old: JobStatus, new: JobStatus) -> None:
-        """Keep the record of a job's change for the next delivery."""
-        if self.listeners:
-            self.waiting.append(PoolJobUpdateProgress(pool, job, old, new))
-
     def deliver(self, handled: Callable[[PoolProgress], None]) -> None:
         """Tell all listeners all that waits.
 
@@ -187,21 +191,7 @@ class Bulletin:
         the first error is raised, and later records stay for the next delivery.
         """
         with self._delivering:
-            while self.waiting:
-                self._deliver_one(self.waiting.popleft(), handled)
-
-    def _deliver_one(self, record: PoolProgress, handled: Callable[[PoolProgress], None]) -> None:
-        error: BaseException | None = None
-        answered = False
-        for listener in list(self.listeners):
-            try:
-                answered = bool(listener(record)) or answered
-            except BaseException as raised:
-                error = error or raised
-        if answered:
-            handled(record)
-        if error is not None:
-            raise error
+            deliver(self.waiting, self.listeners, handled)
 
 
 def _cannot_suppress(leave: Callable[..., Any], listener: Listener) -> Callable[..., None]:

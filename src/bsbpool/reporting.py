@@ -12,13 +12,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.records import Logbook
 from bsbpool.progress import (
     Bulletin,
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
     PoolProgress,
+    PoolProgressReason,
 )
-from bsbpool.status import FINISHED, JobStatus
+from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -41,10 +43,14 @@ class Reporter:
         self.bulletin = Bulletin()
         self.failures: dict[Any, Exception] = {}
         self._due: list[tuple[Callable[[Job], Any], Job]] = []
-
-    def added(self, job: Job) -> None:
-        """Note a job that has entered the core. Call with the pool's lock."""
-        self.bulletin.post(PoolJobAddedProgress(self._pool, job))
+        self._logbook = Logbook(
+            pool,
+            JOB_STATUSES,
+            PoolJobAddedProgress,
+            PoolProgressReason.JOB_ADDED,
+            PoolJobUpdateProgress,
+            PoolProgressReason.JOB_STATUS_CHANGE,
+        )
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job that is about to become FAILED."""
@@ -72,16 +78,8 @@ class Reporter:
 
     def gather(self) -> None:
         """Turn what the core logged into records and due callbacks."""
-        pool = self._pool
-        with pool._lock:
-            for number, old, new in pool._engine.take_changes():
-                if number >= len(pool._job_queue):
-                    continue  # of a closed pool: nobody is told any more
-                job = pool._job_queue[number]
-                self.bulletin.post_update(pool, job, old, new)
-                if job._callbacks and new in FINISHED:
-                    self._due += [(callback, job) for callback in job._callbacks]
-                    job._callbacks = ()
+        records = self.bulletin.waiting if self.bulletin.listeners else None
+        self._logbook.read(self._pool._lock, records, self._due)
 
     def call_back(self) -> None:
         """Call the callbacks of jobs that have ended; raise the first error after all."""
@@ -89,7 +87,8 @@ class Reporter:
         error: BaseException | None = None
         while self._due:
             with self._pool._lock:
-                due, self._due = self._due, []
+                due = self._due[:]
+                self._due.clear()
             for callback, job in due:
                 try:
                     callback(job)
@@ -100,7 +99,9 @@ class Reporter:
 
     def notify(self) -> None:
         """Call back and tell the listeners all that waits."""
-        self.call_back()
+        self.gather()
+        if self._due:
+            self.call_back()
         if self.bulletin.waiting:
             self.bulletin.deliver(self._handled)
 

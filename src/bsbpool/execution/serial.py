@@ -38,6 +38,8 @@ class SerialRun:
         self._cache = CacheKeeper(pool)
         self._pacer = Pacer(pool)
         self._helper: _Helper | None = None
+        # Called twice for each job that somebody watches, so without the steps in between.
+        self.notify = pool.notify if pool._fail_fast else pool._reporter.notify
         self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.bulletin.waiting, self)
 
     def execute(self) -> None:
@@ -112,10 +114,6 @@ class SerialRun:
             self.swept()
 
     # As the loop's host
-
-    def notify(self) -> None:
-        """Tell what happened."""
-        self._pool.notify()
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""

@@ -1,0 +1,25 @@
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bsbpool._core.intake import Intake
+
+class Record:
+    _pool: Any
+    _reason: Any
+    _status: Any
+
+class JobRecord(Record):
+    _job: Any
+    _old_status: Any
+
+class Logbook:
+    def __init__(
+        self, pool: Intake, statuses: Sequence[Any], added: type, added_reason: Any, update: type,
+        update_reason: Any,
+    ) -> None: ...
+    def read(self, lock: Any, records: deque[Any] | None, ended: list[Any]) -> None: ...
+
+def deliver(
+    waiting: deque[Any], listeners: list[Any], handled: Callable[[Any], None]
+) -> None: ...
