@@ -1,3 +1,4 @@
+from bsbpool._core.bells cimport Bells
 from bsbpool._core.pause cimport pause_t
 from bsbpool._core.transport cimport Transport, message_t, transport_t
 from bsbpool._core.vector cimport ints_t
@@ -7,6 +8,7 @@ cdef class Channel:
     cdef readonly Transport transport
     cdef public object processes  # who knows which ranks live, if anybody does
     cdef transport_t *table
+    cdef Bells bells  # None: nobody can wake another
     cdef message_t *stash
     cdef ints_t open_epochs
     cdef uint32_t next_epoch
@@ -17,6 +19,9 @@ cdef class Channel:
 
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
+    cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil
+    cdef int64_t bedtime(self, int64_t until_ns) noexcept nogil
+    cdef int send(self, message_t *message) noexcept nogil
     cdef int occupy(self) except -1
     cdef void vacate(self) noexcept
     cdef int check(self) except -1

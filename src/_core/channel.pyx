@@ -5,7 +5,15 @@ of an epoch that ended here is dropped (say the late reply of a job that main
 did not wait for); one of an epoch that is not read yet is kept for it (main is
 one pool ahead of a busy worker).
 """
-from bsbpool._core.pause cimport now_ns, pause_limit, pause_reset, pause_wait
+from bsbpool._core.bells cimport Bells
+from bsbpool._core.pause cimport (
+    LOOKS,
+    now_ns,
+    pause_longer,
+    pause_reset,
+    pause_sleep,
+    pause_wait,
+)
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
 from bsbpool._core.wire cimport header_t
@@ -18,6 +26,7 @@ import time
 cdef enum:
     SPINS = 50
     MOVING_NS = 8_000
+    BELL_NS = 3_000_000  # a bell that was missed costs no more
     NO_MEMORY = -100
 
 
@@ -35,10 +44,13 @@ cdef class Channel:
     crowded : bool
         Whether ranks share cores, so that spinning would take a core from one
         that has work.
+    bells : Bells, optional
+        What wakes ranks of this node.
     """
 
-    def __cinit__(self, Transport transport not None, bint crowded=False):
+    def __cinit__(self, Transport transport not None, bint crowded=False, Bells bells=None):
         self.transport = transport
+        self.bells = bells
         self.table = &transport.table
         self.stash = NULL
         self.next_epoch = 1
@@ -95,6 +107,8 @@ cdef class Channel:
     def poke(self):
         """Wake whoever waits here, from any thread."""
         self.poked = True
+        if self.bells is not None:
+            self.bells.ring_own()
 
     cdef bint is_closed(self, uint32_t epoch) noexcept nogil:
         cdef int64_t i
@@ -142,15 +156,53 @@ cdef class Channel:
         cdef message_t *m
         while True:
             m = self.poll(epoch)
+            if m == NULL and self.pause.spins_left == 0:
+                m = self.rest(epoch, until_ns)
+            elif m == NULL:
+                self.pause.spins_left -= 1
             if m != NULL:
                 pause_reset(&self.pause)
                 return m
             if self.poked or self.error < 0 or now_ns() >= until_ns:
                 self.poked = False
                 return NULL
-            if self.table.moving(self.table):
-                pause_limit(&self.pause, MOVING_NS)  # the other side waits for us
-            pause_wait(&self.pause)
+
+    cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil:
+        """Sleep until the bell rings or it is time to look; a message that came just before."""
+        cdef message_t *m
+        cdef int i
+        if self.bells is None:
+            pause_sleep(self.bedtime(until_ns))
+        else:
+            self.bells.lie_down()
+            for i in range(LOOKS):
+                m = self.poll(epoch)
+                if m != NULL or self.poked:
+                    self.bells.get_up()
+                    return m
+            self.bells.sleep(self.bedtime(until_ns))
+        pause_longer(&self.pause)
+        return NULL
+
+    cdef int64_t bedtime(self, int64_t until_ns) noexcept nogil:
+        """How long to sleep, in ns."""
+        cdef int64_t ns = self.pause.sleep_ns
+        cdef int64_t left = until_ns - now_ns()
+        if self.bells is not None and self.bells.complete:
+            ns = BELL_NS
+        if self.table.moving(self.table):
+            ns = min(ns, MOVING_NS)  # the other side may wait for us
+        return max(0, min(ns, left))
+
+    cdef int send(self, message_t *message) noexcept nogil:
+        """Send a message, which the channel then owns, and wake its receiver."""
+        cdef int peer = message.peer
+        cdef int code = self.table.send(self.table, message)
+        if code < 0:
+            self.error = code
+        elif self.bells is not None:
+            self.bells.ring(peer)
+        return code
 
     cdef int occupy(self) except -1:
         """Begin to run a pool: only one at a time can read what comes in."""
@@ -172,9 +224,7 @@ cdef class Channel:
 
     cdef int post(self, message_t *message) except -1:
         """Send a message, which the channel then owns."""
-        cdef int code = self.table.send(self.table, message)
-        if code < 0:
-            self.error = code
+        self.send(message)
         self.check()
         return 0
 

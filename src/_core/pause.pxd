@@ -44,20 +44,21 @@ cdef inline void pause_reset(pause_t *p) noexcept nogil:
     p.spins_left = p.spins
     p.sleep_ns = FIRST_SLEEP_NS
 
-cdef inline void pause_limit(pause_t *p, int64_t ns) noexcept nogil:
-    """Let the next sleep last `ns` at most."""
-    if p.sleep_ns > ns:
-        p.sleep_ns = ns
-
-cdef inline void pause_wait(pause_t *p) noexcept nogil:
-    cdef timespec t
-    if p.spins_left > 0:
-        p.spins_left -= 1
-        return
-    t.tv_sec = 0
-    t.tv_nsec = p.sleep_ns
-    nanosleep(&t, NULL)
+cdef inline void pause_longer(pause_t *p) noexcept nogil:
     p.spins_left = LOOKS - 1
     p.sleep_ns *= 2
     if p.sleep_ns > LONGEST_SLEEP_NS:
         p.sleep_ns = LONGEST_SLEEP_NS
+
+cdef inline void pause_sleep(int64_t ns) noexcept nogil:
+    cdef timespec t
+    t.tv_sec = ns // 1_000_000_000
+    t.tv_nsec = ns % 1_000_000_000
+    nanosleep(&t, NULL)
+
+cdef inline void pause_wait(pause_t *p) noexcept nogil:
+    if p.spins_left > 0:
+        p.spins_left -= 1
+        return
+    pause_sleep(p.sleep_ns)
+    pause_longer(p)

@@ -1,7 +1,7 @@
 """A thread that stands in for another while that is busy for long.
 
 The first thread holds the guard, and gives it away while it does something that may take
-long. The watch looks every millisecond; when the guard has been away for that long, it
+long. The watch looks every millisecond at first; when the guard has been away for that long, it
 takes it and calls `attend`. It never waits for the guard, and while nothing happens it
 sleeps, so that neither costs the other anything.
 """
@@ -48,6 +48,8 @@ cdef extern from *:
 
 cdef enum:
     LOOK_NS = 1_000_000
+    LONG_NS = 16_000_000  # what has taken so long is looked at less often
+    LONG_LOOK_NS = 4_000_000
     REST_NS = 50_000_000  # how long it sleeps while nothing happens
 
 
@@ -106,6 +108,8 @@ cdef class Watch:
                 self.asleep = True
                 doze(&self.bell, REST_NS)
                 self.asleep = False
+            elif self.busy_since and now_ns() - self.busy_since > LONG_NS:
+                doze(&self.bell, LONG_LOOK_NS)
             else:
                 doze(&self.bell, LOOK_NS)
             seen = self.given

@@ -242,15 +242,12 @@ cdef class WorkerLoop(Watch):
     cdef bint send_replies(self) noexcept nogil:
         """Send the collected replies unless they have parts; False when memory is out."""
         cdef message_t *m
-        cdef int code
         if self.replies.frame.n_records == 0 or self.replies.frame.n_parts:
             return True  # parts are the worker's own thread's, which is about to send them
         m = self.replies.seal_plain(MAIN, self.epoch)
         if m == NULL:
             return False
-        code = self.channel.table.send(self.channel.table, m)
-        if code < 0:
-            self.channel.error = code
+        self.channel.send(m)
         return True
 
     cdef void attend(self) noexcept nogil:

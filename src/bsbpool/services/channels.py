@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import mmap
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from typing import Any
 
 from bsbpool import exceptions
@@ -26,9 +29,10 @@ def channel_of(comm: Any) -> Any:
     if channel is None:
         from bsbpool._core.channel import Channel
 
+        node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
-        channel = Channel(transport, crowded=is_crowded(comm))
-        channel.processes = Processes(comm)
+        channel = Channel(transport, node.crowded, node.bells)
+        channel.processes = node.processes
         comm.Set_attr(_key(), channel)
         _channels.add(channel)
     return channel
@@ -65,37 +69,79 @@ def _abi(MPI: Any) -> str:
     return "openmpi" if MPI.get_vendor()[0] == "Open MPI" else "mpich"
 
 
-def is_crowded(comm: Any) -> bool:
-    """Whether the ranks of this node outnumber the cores that they may use. Collective."""
-    from mpi4py import MPI
+class Node:
+    """What this rank shares a machine with. Collective to make.
 
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    try:
-        cores: set[int] = set()
-        for own in node.allgather(_cores()):
-            cores |= own
-        return bool(node.Get_size() > len(cores))
-    finally:
-        node.Free()
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        The communicator whose ranks count.
 
-
-class Processes:
-    """The processes of the ranks on this node, to see which of them still live.
-
-    An MPI without fault tolerance does not say that a rank died. Collective to make.
+    Attributes
+    ----------
+    crowded : bool
+        Whether the ranks here outnumber the cores that they may use.
+    processes : Processes
+        The processes of the ranks here.
+    bells : Bells or None
+        What wakes the ranks here; None where there is nothing to make them of.
     """
-
-    any_dead = False
-    """Whether a rank was found dead: then MPI cannot be finalized any more."""
 
     def __init__(self, comm: Any) -> None:
         from mpi4py import MPI
 
         node = comm.Split_type(MPI.COMM_TYPE_SHARED)
         try:
-            pids = dict(node.allgather((comm.Get_rank(), os.getpid())))
+            found = node.allgather((comm.Get_rank(), os.getpid(), _cores()))
+            cores = set().union(*(cores for _, _, cores in found))
+            self.crowded = node.Get_size() > len(cores)
+            self.processes = Processes({rank: pid for rank, pid, _ in found})
+            self.bells = self._hang_bells(comm, node, [rank for rank, _, _ in found])
         finally:
             node.Free()
+
+    def _hang_bells(self, comm: Any, node: Any, ranks: list[int]) -> Any:
+        from bsbpool._core.bells import AVAILABLE, BYTES, Bells
+
+        if not AVAILABLE or len(ranks) == 1:
+            return None
+        memory = _shared_memory(node, BYTES * len(ranks))
+        return memory and Bells(memory, ranks, comm.Get_rank(), comm.Get_size())
+
+
+def _shared_memory(node: Any, size: int) -> Any:
+    """Return some memory that all ranks of the communicator share; None if any has none."""
+    path = memory = None
+    if node.Get_rank() == 0:
+        with suppress(OSError):
+            file, path = tempfile.mkstemp(prefix="bsbpool-", dir="/dev/shm")
+            os.ftruncate(file, size)
+            os.close(file)
+    path = node.bcast(path)
+    if path is not None:
+        with suppress(OSError), open(path, "r+b") as opened:
+            memory = mmap.mmap(opened.fileno(), size)
+    everybody = all(node.allgather(memory is not None))
+    if node.Get_rank() == 0 and path is not None:
+        os.unlink(path)
+    return memory if everybody else None
+
+
+class Processes:
+    """The processes of the ranks on this node, to see which of them still live.
+
+    An MPI without fault tolerance does not say that a rank died.
+
+    Parameters
+    ----------
+    pids : dict of int to int
+        Their numbers by rank.
+    """
+
+    any_dead = False
+    """Whether a rank was found dead: then MPI cannot be finalized any more."""
+
+    def __init__(self, pids: dict[int, int]) -> None:
         # In another PID namespace (a container) a number says nothing.
         self._pids = {rank: pid for rank, pid in pids.items() if _lives(pid)}
 
