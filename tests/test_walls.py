@@ -139,7 +139,7 @@ CORE = {
     "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
     "wire": {"vector"},
     "transport": set(),
-    "buffer": set(),
+    "buffer": {"transport"},
     "frames": {"buffer", "transport", "vector", "wire"},
     "bells": set(),
     "channel": {"bells", "pause", "transport", "vector", "wire"},

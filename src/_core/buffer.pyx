@@ -1,7 +1,9 @@
 """Memory that a message was received into, lent to Python without a copy."""
+from bsbpool._core.transport cimport part_alloc
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
+from libc.string cimport memcpy
 
 
 cdef class Buffer:
@@ -12,6 +14,15 @@ cdef class Buffer:
 
     def __len__(self):
         return self.size
+
+    def copy(self):
+        """Return the same bytes in memory of their own."""
+        cdef void *data = part_alloc(<uint64_t>self.size)
+        if data == NULL:
+            raise MemoryError()
+        with nogil:
+            memcpy(data, self.data, self.size)
+        return buffer_own(data, <uint64_t>self.size)
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.data, self.size, 0, flags)

@@ -184,13 +184,16 @@ cdef class Intake:
         self.enter(job, deps, cache_set, watched)
 
     def _results(self):
-        """Return what the jobs returned that succeeded, by job, in the order of queueing."""
+        """Return what the jobs returned that succeeded, by job, in the order of queueing.
+
+        Arrays are handed over in the memory that they came in.
+        """
         cdef Handle job
         cdef dict results = {}
         for job in self._job_queue:
             if self._engine.d.jobs[job.number].status == SUCCESS:
                 plain = has_outcome(job) and not isinstance(job._outcome, Packed)
-                results[job] = job._outcome if plain else job.result
+                results[job] = job._outcome if plain else job._hand_over()
         return results
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):

@@ -14,6 +14,7 @@ from bsbpool._core.transport cimport (
     message_free,
     message_new,
     message_t,
+    part_alloc,
     transport_t,
 )
 from bsbpool._core.vector cimport grow
@@ -263,7 +264,7 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
     travel.message = whole
     for i in range(whole.n_parts):
         whole.parts[i].size = cursor_part_size(&cursor, i)
-        whole.parts[i].data = malloc(whole.parts[i].size)
+        whole.parts[i].data = part_alloc(whole.parts[i].size)
         if whole.parts[i].data == NULL:
             return NO_MEMORY
         code = transfer(

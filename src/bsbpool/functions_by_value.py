@@ -68,13 +68,22 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
     """Pickle what can be pickled."""
     parcels = {}
     for name, value in values.items():
+        file = _Bounded()
         try:
-            parcel = cloudpickle.dumps(value)
+            cloudpickle.Pickler(file).dump(value)
         except Exception:
             continue  # the other rank has its own, or fails by the name
-        if len(parcel) <= LARGEST_GLOBAL:
-            parcels[name] = parcel
+        parcels[name] = file.getvalue()
     return parcels
+
+
+class _Bounded(io.BytesIO):
+    """A file that refuses to grow: nobody waits for the pickle of what is too large anyway."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > LARGEST_GLOBAL:
+            raise OverflowError("too large to come along")
+        return super().write(data)
 
 
 def _make(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:

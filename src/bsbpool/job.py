@@ -167,15 +167,22 @@ class Job(Handle, abc.ABC):
         JobPoolError
             Before the job succeeded, and after the pool's ``with`` block.
         """
+        # Arrays live in the buffers: each reader gets some of its own to write in.
+        return self._unpacked(lambda buffer: buffer.copy())
+
+    def _hand_over(self) -> Any:
+        """Return the result; its arrays live in the memory that they were received in."""
+        return self._unpacked(lambda buffer: buffer)
+
+    def _unpacked(self, prepare: Callable[[Any], Any]) -> Any:
         # After the pool nothing is kept; what a rank did not see it never had.
         if not self._has_outcome or self._pool.id is None or self.status is not JobStatus.SUCCESS:
             raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
         outcome = self._outcome
         if type(outcome) is not Packed:
             return outcome
-        # Arrays live in the buffers: each reader gets some of its own to write in.
         try:
-            return loads(outcome.payload, [bytearray(buffer) for buffer in outcome.buffers])
+            return loads(outcome.payload, [prepare(buffer) for buffer in outcome.buffers])
         except Exception as error:
             raise exceptions.JobPoolError(
                 f"Result of {self} cannot be unpickled on this rank."
