@@ -1,11 +1,13 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
 # make lint      ruff, cython-lint and mypy
+# make bench     every target measured, beside the peers: on a machine that does nothing else
+# make bench-check  instructions per job against the baseline in benches/; needs valgrind
 # make wheel     the package, in build/wheel
 # make clean     forget all that was made: build/ and the environments in .envs/
 #
 # PYTHON=python3.12 chooses the Python. LEGS="serial mpich-3" chooses parts of `make test`, and
-# ARGS="-k cancel" is for pytest.
+# ARGS="-k cancel" is for pytest; ARGS="noop chain" or ARGS=--quick for `make bench`.
 
 PYTHON ?= python3
 LEGS ?=
@@ -18,6 +20,7 @@ MPI4PY := mpi4py>=4.1
 # Without mpilock all ranks would write into one HDF5 file at the same time.
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk
+PEERS := distributed ipyparallel matplotlib
 # Pinned: new releases of these find new faults in old commits.
 LINTERS := ruff==0.17.6 cython-lint==0.22.0 mypy==2.4.1
 
@@ -30,7 +33,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint wheel clean FORCE
+.PHONY: help demo test lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -47,6 +50,12 @@ lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \
 	    echo "$$linter"; $$linter || failed=1; \
 	done; exit $$failed
+
+bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test
+	$(ENVS)/mpich/bin/python -m benches run --mpi-openmpi $(ENVS)/openmpi/bin/python $(ARGS)
+
+bench-check: $(ENVS)/mpich/demo
+	$(ENVS)/mpich/bin/python -m benches check
 
 wheel: build/wheel/made
 	@ls build/wheel/*.whl
@@ -98,6 +107,11 @@ $(ENVS)/mpich/demo: build/wheel/made Makefile
 
 $(ENVS)/mpich/test: $(ENVS)/mpich/demo
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) "$(WHEEL)[test]"
+	@touch $@
+
+# With what is there already, so that nothing of it is replaced by what it cannot work with.
+$(ENVS)/mpich/bench: $(ENVS)/mpich/test
+	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(PEERS) "$(WHEEL)[test]"
 	@touch $@
 
 $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -137,7 +138,9 @@ def parse() -> argparse.Namespace:
     some.add_argument(
         "--quick", action="store_true", help="small and once: to try the suite; not for the history"
     )
-    some.add_argument("--mpi-openmpi", metavar="PYTHON", help="a Python with Open MPI")
+    some.add_argument(
+        "--mpi-openmpi", type=os.path.abspath, metavar="PYTHON", help="a Python with Open MPI"
+    )
     some.set_defaults(call=run)
     peers = commands.add_parser("compare", help="run workloads on all systems")
     peers.add_argument(

@@ -55,7 +55,10 @@ def _core_compilers() -> dict[str, str]:
     """Return what the core was compiled with, wherever that was: its file says so."""
     spec = importlib.util.find_spec("bsbpool._core.engine")
     code = Path(spec.origin).read_bytes() if spec and spec.origin else b""
-    marks = {"compiler": rb"(GCC: [^\0]*|clang version [^\0]*)", "cython": rb"_cython_([0-9_a-z]+)"}
+    marks = {
+        "compiler": rb"(GCC: [^\0]*|clang version [^\0]*)",
+        "cython": rb"_cython_(\d+_\d+_[0-9a-z]+)",
+    }
     found = {name: re.search(mark, code) for name, mark in marks.items()}
     return {name: match[1].decode() if match else "" for name, match in found.items()}
 

@@ -10,12 +10,15 @@ import matplotlib
 matplotlib.use("svg")
 # The same figures make the same file: no dates, no random names.
 matplotlib.rcParams["svg.hashsalt"] = "bsbpool"
+matplotlib.rcParams["svg.fonttype"] = "none"  # letters, not their outlines: small files
 
 import matplotlib.pyplot as plt  # noqa: E402 - after the choice above
 
 from benches import compare, environment, history  # noqa: E402
 from benches.targets import Target, all_targets  # noqa: E402
 
+PLAIN = "{x:g}"
+"""How numbers on a logarithmic axis are written."""
 FOLDER = environment.ROOT / "docs" / "pictures"
 
 
@@ -75,6 +78,8 @@ def _target(axes: plt.Axes, target: Target, runs: list[dict[str, Any]]) -> None:
         axes.plot(range(len(runs)), shown, marker="o", markersize=3, label=check.name)
     axes.axhline(1, color="grey", linewidth=0.8)
     axes.set(yscale="log", title=target.name)
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter("")
     axes.set_xticks(range(len(runs)), [run["commit"][:7] for run in runs], rotation=90, fontsize=6)
     axes.legend(fontsize=6)
 
@@ -86,6 +91,8 @@ def instructions(counts: list[dict[str, Any]]) -> plt.Figure:
         values = [line["instructions"].get(name, float("nan")) for line in counts]
         axes.plot(range(len(counts)), values, marker="o", label=name)
     axes.set(ylabel="instructions a job", yscale="log")
+    axes.yaxis.set_major_formatter(PLAIN)
+    axes.yaxis.set_minor_formatter(PLAIN)
     axes.set_xticks(range(len(counts)), [line["commit"][:7] for line in counts], rotation=90)
     axes.legend()
     return figure

@@ -18,7 +18,6 @@ def main() -> None:
     guess = SYSTEMS[given.system].grain
 
     def script(run) -> None:
-        probes: list[tuple[float, float]] = []
         slowest = 2 * guess * 1e-6  # what a task takes, to make each probe about as long
 
         def efficiency(grain: float) -> float:
@@ -27,11 +26,10 @@ def main() -> None:
             workload = Workload(tasks(given.shape, given.width, steps), grain)
             seconds = run(workload)["seconds"]
             slowest = seconds / len(workload.deps)
-            probes.append((grain, grain * 1e-6 / slowest))
-            return probes[-1][1]
+            return grain * 1e-6 / slowest
 
         run(Workload(tasks("trivial", 1, 8)))  # connections are made, modules imported
-        say(metg=metg(efficiency, guess), probes=probes)
+        say(metg=metg(efficiency, guess))
 
     import_module(f"benches.programs.systems.{given.system}").session(script)
 

@@ -49,6 +49,13 @@ def _noop(quick, own, loop) -> Target:
                 1_000,
                 lambda r: rate(r["own as bsb"]) / rate(r["bsb"]),
             ),
+            at_most(
+                "bsb cpu",
+                f"CPU of rank 0 over bsb-core's, {upstream:,} jobs each",
+                1,
+                lambda r: 100 * each(r["own as bsb"], "cpu") / each(r["bsb"], "cpu"),
+                "%",
+            ),
         ),
     )
 
@@ -76,18 +83,19 @@ def _bulk(quick, loop) -> Target:
 
 
 def _serial(quick) -> Target:
+    many, few = 100_000 if quick else 1_000_000, 10_000
     return Target(
         "serial",
         "no-op jobs in one process",
         {
-            "many": case("noop", jobs=100_000 if quick else 1_000_000),
-            "few": case("noop", jobs=10_000, repeats=5 if quick else 21),
+            "many": case("noop", jobs=many),
+            "few": case("noop", jobs=few, repeats=5 if quick else 21),
         },
         (
             at_least("rate", "rate", 500_000, lambda r: rate(r["many"]), "jobs/s"),
             at_most(
                 "flat",
-                "cost a job at 10^6 over that at 10^4",
+                f"cost a job with {many:,} over that with {few:,}",
                 1.2,
                 lambda r: each(r["many"]) / each(r["few"]),
             ),
