@@ -170,12 +170,13 @@ cdef class Channel:
     cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil:
         """Sleep until the bell rings or it is time to look; a message that came just before."""
         cdef message_t *m
-        cdef int i
+        cdef int looks = LOOKS
         if self.bells is None:
             pause_sleep(self.bedtime(until_ns))
         else:
             self.bells.lie_down()
-            for i in range(LOOKS):
+            while looks > 0:
+                looks -= 1
                 m = self.poll(epoch)
                 if m != NULL or self.poked:
                     self.bells.get_up()

@@ -1,5 +1,18 @@
 from libc.stdint cimport int32_t
 
+cdef extern from *:
+    """
+    /* An object of a class that some of ours is the base of, without its __init__. */
+    static inline PyObject *bare(PyObject *kind) {
+        PyObject *none = PyTuple_New(0);
+        PyObject *made = none ? ((PyTypeObject *)kind)->tp_new((PyTypeObject *)kind, none, NULL)
+                              : NULL;
+        Py_XDECREF(none);
+        return made;
+    }
+    """
+    object bare(object kind)
+
 cdef class Packed:
     cdef readonly object payload
     cdef readonly list buffers

@@ -8,21 +8,12 @@ from bsbpool._core.channel cimport Channel
 from bsbpool._core.dependencies cimport DependencySets
 from bsbpool._core.dispatcher cimport WATCHED, dispatcher_submit
 from bsbpool._core.engine cimport Engine
-from bsbpool._core.handle cimport Handle, Packed, forget, has_outcome
+from bsbpool._core.handle cimport Handle, Packed, bare, forget, has_outcome
 from bsbpool._core.status cimport SUCCESS
 from bsbpool._core.vector cimport ints_free, ints_t
-from cpython.object cimport PyCallable_Check, PyObject
+from cpython.object cimport PyCallable_Check
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int32_t
-
-cdef extern from *:
-    """
-    #define intake_new(kind) (((PyTypeObject *)(kind))->tp_new((PyTypeObject *)(kind), intake_none, NULL))
-    static PyObject *intake_none;
-    #define intake_set_none(t) (intake_none = (t))
-    """
-    object intake_new(object kind)
-    void intake_set_none(PyObject *)
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(object)
@@ -31,7 +22,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object)
 
 cdef tuple NO_ARGUMENTS = ()
-intake_set_none(<PyObject *>NO_ARGUMENTS)
 
 
 cdef class Intake:
@@ -197,7 +187,7 @@ cdef class Intake:
         return results
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
-        cdef Handle job = intake_new(self.kind)
+        cdef Handle job = bare(self.kind)
         job._pool = self
         job.calls = True
         job.f = f

@@ -65,7 +65,7 @@ cdef object pickle_loads = pickle.loads
 # ------------------------------------------------------------------ writing
 
 cdef int plain_dump(object value, uint8_t *out) except -1:
-    """Write the pickle of a plain value into PLAIN_MOST bytes; return its length, 0 if not plain."""
+    """Write the pickle of a plain value, at most PLAIN_MOST bytes; return its length or 0."""
     cdef uint8_t *at = out + 2
     cdef uint8_t *end = out + PLAIN_MOST - 1
     if not PLAIN_LITTLE:

@@ -5,23 +5,11 @@ so they are small, and made without the interpreter.
 """
 from bsbpool._core.dispatcher cimport ADDED, WATCHED, change_t
 from bsbpool._core.engine cimport Engine
-from bsbpool._core.handle cimport Handle
+from bsbpool._core.handle cimport Handle, bare
 from bsbpool._core.intake cimport Intake
 from bsbpool._core.status cimport N_STATUSES, status_is_terminal
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
-
-cdef extern from *:
-    """
-    #define record_new(kind) (((PyTypeObject *)(kind))->tp_new((PyTypeObject *)(kind), records_none, NULL))
-    static PyObject *records_none;
-    #define records_set_none(t) (records_none = (PyObject *)(t))
-    """
-    object record_new(object kind)
-    void records_set_none(object)
-
-cdef tuple NO_ARGUMENTS = ()
-records_set_none(NO_ARGUMENTS)
 
 
 cdef class Record:
@@ -118,11 +106,11 @@ cdef class Logbook:
     cdef JobRecord record(self, change_t *change, Handle job):
         cdef JobRecord record
         if change.old == ADDED:
-            record = record_new(self.added)
+            record = bare(self.added)
             record._reason = self.added_reason
             record._status = self.pool.status  # changes of it are noted after this
         else:
-            record = record_new(self.update)
+            record = bare(self.update)
             record._reason = self.update_reason
             record._status = self.statuses[change.new]
             record._old_status = self.statuses[change.old]

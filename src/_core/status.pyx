@@ -16,6 +16,7 @@ ABORTED   its run ended while it ran; its outcome is not known nobody
 ========= ==================================================== ================
 """
 
+
 def transitions():
     """Return the table of legal transitions.
 

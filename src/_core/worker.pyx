@@ -44,7 +44,6 @@ from bsbpool._core.wire cimport (
     JOB,
     LEAVE,
     NEEDED,
-    ONLY_ARGS,
     PLAIN,
     RECALL,
     RETURNED,

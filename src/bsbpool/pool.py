@@ -203,7 +203,8 @@ class JobPool(Intake, PrivateNames):
         self, f: Callable[..., Any], /, *args: Any, deps: Iterable[Job] | None = None, **kwargs: Any
     ) -> FunctionJob:
         """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
-        return self.queue(f, args, kwargs, deps)
+        job: FunctionJob = self.queue(f, args, kwargs, deps)
+        return job
 
     def queue_placement(
         self, strategy: Any, chunk: Any, deps: Iterable[Job] | None = None
