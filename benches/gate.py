@@ -76,7 +76,7 @@ def conclude(verdicts: list[Verdict], other: list[str]) -> int:
         return 0
     words = {verdict.word for verdict in verdicts}
     if words & {"better", "new"}:
-        print("To hold what was gained: python -m benches check --update, and commit it.")
+        print("To hold what was gained, commit what this writes: make bench-check ARGS=--update")
     for verdict in verdicts:
         if verdict.word == "WORSE":
             print(
