@@ -90,14 +90,22 @@ def compared(given: argparse.Namespace) -> int:
 
 
 def reported(given: argparse.Namespace) -> int:
-    """Print the tables of the last whole run, or write them into the docs."""
+    """Print the tables of the last run of everything, or write them into the docs."""
+    targets = all_targets()
     runs = [line for line in history.read("run") if line["compared"]]
-    if not runs:
-        print("No whole run is in the history yet: python -m benches run")
+    whole = [
+        line
+        for line in runs
+        if all(f"{t.name}.{t.checks[0].name}" in line["figures"] for t in targets.values())
+    ]
+    if not whole:
+        print("No run of everything is in the history yet: python -m benches run")
         return 1
-    text = _tables(runs[-1], all_targets())
+    text = _tables(whole[-1], targets)
     if given.write:
         page = PAGE.read_text()
+        pictures = sorted((PAGE.parent / "pictures").glob("*.svg"))
+        text += "".join(f"\n\n![{file.stem}](pictures/{file.name})" for file in pictures)
         before, after = page.partition(BEGIN)[0], page.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
     else:
