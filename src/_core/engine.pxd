@@ -1,4 +1,4 @@
-from bsbpool._core.dispatcher cimport action_t, dispatcher_t
+from bsbpool._core.dispatcher cimport action_t, change_t, dispatcher_t
 from libc.stdint cimport int64_t
 
 cdef extern from "<pthread.h>" nogil:
@@ -19,4 +19,5 @@ cdef class Engine:
     cdef void unlock(self) noexcept nogil
     cdef int raise_fault(self) except -1
     cdef int64_t take_actions(self, action_t **actions) except -1
+    cdef int64_t take_log(self, change_t **changes) noexcept
     cdef int known(self, int64_t job) except -1

@@ -366,22 +366,25 @@ cdef class Engine:
         """Record the changes of all jobs from now on."""
         self.d.watch_all = True
 
+    cdef int64_t take_log(self, change_t **changes) noexcept:
+        """Hand over the array of changes recorded so far, which the caller frees."""
+        cdef int64_t n
+        self.lock()
+        n = self.d.n_changes
+        changes[0] = self.d.changes
+        self.d.changes = NULL
+        self.d.n_changes = self.d.change_capacity = 0
+        self.unlock()
+        return n
+
     def take_changes(self):
         """Return the changes recorded since the last call as (job, old, new).
 
         Jobs that came in are left out.
         """
         cdef change_t *changes
-        cdef int64_t n
+        cdef int64_t n = self.take_log(&changes)
         cdef int64_t i
-        if self.d.n_changes == 0:
-            return []
-        self.lock()
-        n = self.d.n_changes
-        changes = self.d.changes
-        self.d.changes = NULL
-        self.d.n_changes = self.d.change_capacity = 0
-        self.unlock()
         try:
             return [
                 (changes[i].job, self.statuses[changes[i].old], self.statuses[changes[i].new])

@@ -4,7 +4,6 @@
 so they are small, and made without the interpreter.
 """
 from bsbpool._core.dispatcher cimport ADDED, WATCHED, change_t
-from bsbpool._core.engine cimport Engine
 from bsbpool._core.handle cimport Handle, bare
 from bsbpool._core.intake cimport Intake
 from bsbpool._core.status cimport N_STATUSES, status_is_terminal
@@ -73,16 +72,9 @@ cdef class Logbook:
                 self.read_all(records, ended)
 
     cdef int read_all(self, object records, list ended) except -1:
-        cdef Engine engine = self.pool._engine
         cdef change_t *changes
-        cdef int64_t n
+        cdef int64_t n = self.pool._engine.take_log(&changes)
         cdef int64_t i
-        engine.lock()
-        n = engine.d.n_changes
-        changes = engine.d.changes
-        engine.d.changes = NULL
-        engine.d.n_changes = engine.d.change_capacity = 0
-        engine.unlock()
         try:
             for i in range(n):
                 if changes[i].job < len(self.pool._job_queue):  # else its pool has closed
