@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import time
@@ -23,9 +24,11 @@ SOON = 0.5
 """Within this all quick jobs end, while a long one still runs."""
 
 
-def nap(owner: Any, number: int, seconds: float, book: str | None = None) -> int:
-    """Sleep, write one's number into a book, and return it."""
-    if seconds:
+def nap(owner: Any, number: int, seconds: float, book: str | None = None, gil: bool = False) -> int:
+    """Sleep, perhaps with the GIL, write one's number into a book, and return it."""
+    if gil:
+        ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    elif seconds:
         time.sleep(seconds)
     if book is not None:
         note(book, number)
@@ -79,18 +82,19 @@ def learned(pool: JobPool, book: str | None) -> list[Any]:
 # ------------------------------------------------------------------ who waits for a long job
 
 
-@pytest.mark.parametrize("before", [0, 60])
-def test_quick_jobs_do_not_wait_behind_a_long_one(before: int, book: str) -> None:
-    """Whichever of the jobs that were sent to one worker together is the long one."""
+@pytest.mark.parametrize("gil", [False, True], ids=["asleep", "with the GIL"])
+def test_quick_jobs_do_not_wait_behind_a_long_one(gil: bool, book: str) -> None:
     clock = Clock()
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             early = learned(pool, book)
             gate = pool.queue(nap, (2_000, 0, book), deps=early)
             numbers = range(2_001, 2_301)
-            long = numbers[before]
+            long = numbers[5]
             jobs = {
-                n: pool.queue(nap, (n, LONG if n == long else 0, book), deps=[gate])
+                n: pool.queue(
+                    nap, (n, LONG if n == long else 0, book, gil and n == long), deps=[gate]
+                )
                 for n in numbers
             }
             clock.watch(gate, *jobs.values())
