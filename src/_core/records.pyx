@@ -11,6 +11,12 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 
 
+cdef extern from "Python.h":
+    void PyObject_GC_Track(object)
+    void PyObject_GC_UnTrack(object)
+    bint PyObject_GC_IsTracked(object)
+
+
 cdef class Record:
     """Something that happened in a pool, and why listeners hear of it."""
 
@@ -40,6 +46,12 @@ cdef class Logbook:
     cdef object added_reason
     cdef object update
     cdef object update_reason
+    cdef object lock
+    cdef object delivering
+    cdef object records
+    cdef list listeners
+    cdef list ended
+    cdef object host
 
     def __init__(
         self, Intake pool not None, statuses, added, added_reason, update, update_reason
@@ -55,21 +67,42 @@ cdef class Logbook:
         self.update = update
         self.update_reason = update_reason
 
-    def read(self, lock, records, list ended not None):
-        """Append what was logged since the last time.
+    def report_to(self, host, lock, bulletin, list ended not None):
+        """Say where reports go; once.
 
         Parameters
         ----------
+        host : object
+            Its `call_back()` calls the callbacks in `ended`; its `_handled(record)` is called
+            when a listener handled what a record tells.
         lock : context manager
-            Entered when there is anything to read, so that readers take turns.
-        records : list or None
-            Gets a record of each change; None when nobody listens.
+            Held while the log is read, so that readers take turns.
+        bulletin : Bulletin
+            Who listens, and what waits for them.
         ended : list
             Gets (callback, job) for the callbacks of jobs that have ended.
         """
+        self.host = host
+        self.lock = lock
+        self.delivering = bulletin.delivering
+        self.records = bulletin.waiting
+        self.listeners = bulletin.listeners
+        self.ended = ended
+
+    def gather(self):
+        """Turn what was logged into records and due callbacks."""
         if self.pool._engine.d.n_changes:
-            with lock:
-                self.read_all(records, ended)
+            with self.lock:
+                self.read_all(self.records if self.listeners else None, self.ended)
+
+    def notify(self):
+        """Gather, call back, and hand the records that wait to the listeners."""
+        self.gather()
+        if self.ended:
+            self.host.call_back()
+        if self.records:
+            with self.delivering:
+                deliver(self.records, self.listeners, self.host._handled)
 
     cdef int read_all(self, object records, list ended) except -1:
         cdef change_t *changes
@@ -108,6 +141,8 @@ cdef class Logbook:
             record._old_status = self.statuses[change.old]
         record._pool = self.pool
         record._job = job
+        # Until it is delivered it is no garbage, and there can be very many.
+        PyObject_GC_UnTrack(record)
         return record
 
 
@@ -116,6 +151,8 @@ def deliver(waiting, list listeners not None, handled):
     popleft = waiting.popleft
     while waiting:
         record = popleft()
+        if isinstance(record, JobRecord) and not PyObject_GC_IsTracked(record):
+            PyObject_GC_Track(record)
         error = None
         answered = False
         for listener in tuple(listeners):

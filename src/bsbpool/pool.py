@@ -146,6 +146,7 @@ class JobPool(Intake, PrivateNames):
         self._drop_jobs()
         self._submissions = Submissions()
         self._reporter.failures = {}
+        self._reporter.bulletin.waiting.clear()
 
     # ------------------------------------------------------------ asking
 

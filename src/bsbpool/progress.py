@@ -151,7 +151,7 @@ class Bulletin:
         self.max_wait = DEFAULT_MAX_WAIT
         self.waiting: deque[PoolProgress] = deque()
         self.paced = False
-        self._delivering = threading.RLock()
+        self.delivering = threading.RLock()
         self._stack: ExitStack | None = None
 
     def add(self, listener: Listener, max_wait: float | None) -> None:
@@ -190,7 +190,7 @@ class Bulletin:
         true. When a listener raises, the others still hear of that record; then
         the first error is raised, and later records stay for the next delivery.
         """
-        with self._delivering:
+        with self.delivering:
             deliver(self.waiting, self.listeners, handled)
 
 

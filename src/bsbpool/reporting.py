@@ -51,6 +51,11 @@ class Reporter:
             PoolJobUpdateProgress,
             PoolProgressReason.JOB_STATUS_CHANGE,
         )
+        self._logbook.report_to(self, pool._lock, self.bulletin, self._due)
+        self.gather = self._logbook.gather
+        """Turn what the core logged into records and due callbacks; from any thread."""
+        self.notify = self._logbook.notify
+        """Call back and tell the listeners all that waits; on the thread that executes."""
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job that is about to become FAILED."""
@@ -76,11 +81,6 @@ class Reporter:
                 return
         callback(job)
 
-    def gather(self) -> None:
-        """Turn what the core logged into records and due callbacks."""
-        records = self.bulletin.waiting if self.bulletin.listeners else None
-        self._logbook.read(self._pool._lock, records, self._due)
-
     def call_back(self) -> None:
         """Call the callbacks of jobs that have ended; raise the first error after all."""
         self.gather()
@@ -96,14 +96,6 @@ class Reporter:
                     error = error or raised
         if error is not None:
             raise error
-
-    def notify(self) -> None:
-        """Call back and tell the listeners all that waits."""
-        self.gather()
-        if self._due:
-            self.call_back()
-        if self.bulletin.waiting:
-            self.bulletin.deliver(self._handled)
 
     def conclude(self) -> None:
         """Tell what is left though an error is on its way out."""
