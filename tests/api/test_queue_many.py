@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsbpool import JobPoolError, WorkflowError, create_job_pool, pool_cached_function
@@ -66,6 +66,7 @@ def outcome(queue, argses, kwargs, deps, context):
         ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(ARGSES, KWARGS, st.none() | st.lists(st.integers(0, 5), max_size=8), CONTEXT)
 def test_the_jobs_are_those_of_a_loop(argses, kwargs, deps, context):
     looped = outcome(one_by_one, argses, kwargs, deps, context)

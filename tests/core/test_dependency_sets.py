@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsbpool import JobPoolError, JobStatus, create_job_pool
@@ -217,6 +217,7 @@ class Asker:
             assert self.joins.setdefault(contents, join) == join
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_a_join_is_one_set_and_a_set_one_join(steps):
     with create_job_pool(quiet=True) as pool:
@@ -227,6 +228,7 @@ def test_a_join_is_one_set_and_a_set_one_join(steps):
             asker.step(*step)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(LOOSE_FORMS)), PLACES), max_size=12), PLACE)
 def test_a_job_goes_down_with_any_of_its_dependencies_and_no_other(sets, gone):
     with create_job_pool(quiet=True) as pool:

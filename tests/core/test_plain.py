@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from bsbpool._core.plain import dumps, loads
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 WIDE = st.integers(-(2**63), 2**63 - 1)
@@ -66,6 +66,7 @@ class Tuple(tuple):
 # ------------------------------------------------------------------ round trips
 
 
+@settings(deadline=None)
 @given(TUPLES)
 @example((float("nan"), float("inf"), -float("inf"), -0.0, 0.0, 5e-324))
 @example((2**63 - 1, -(2**63), 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 255, 256, -1))
@@ -77,22 +78,26 @@ def test_what_is_written_means_the_same_to_pickle_and_here(value):
         assert bits(loads(data)) == bits(value)
 
 
+@settings(deadline=None)
 @given(LEAVES | st.tuples(LEAVES) | st.lists(WIDE | st.floats(), max_size=30).map(tuple))
 def test_small_plain_values_are_written(value):
     assert dumps(value) is not None
 
 
+@settings(deadline=None)
 @given(ANYTHING)
 def test_anything_else_is_left_alone_or_right(value):
     data = dumps(value)
     assert data is None or bits(pickle.loads(data)) == bits(loads(data)) == bits(value)
 
 
+@settings(deadline=None)
 @given(ANYTHING, st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_pickles_of_any_protocol_are_read(value, protocol):
     assert bits(loads(pickle.dumps(value, protocol))) == bits(value)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 300), max_size=34).map(tuple), max_size=34).map(tuple))
 def test_large_tuples_that_pickle_reads_are_read(value):
     """More items at once than the room has places for."""
@@ -182,6 +187,7 @@ HARMLESS = bytes(set(range(256)) - set(b"ci\x93pr\x8e\x96B"))
 CHANGES = st.lists(st.tuples(st.integers(0, 600), st.sampled_from(HARMLESS)), max_size=10)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SAMPLES), CHANGES)
 def test_changed_bytes_are_refused_or_read(sample, changes):
     data = bytearray(sample)
@@ -190,11 +196,13 @@ def test_changed_bytes_are_refused_or_read(sample, changes):
     refused_or_read(bytes(data))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(OPCODES), max_size=200).map(bytes))
 def test_any_opcodes_are_refused_or_read(code):
     refused_or_read(b"\x80\x04" + code + b".")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"N", b"(", b"t", b")", b"\x85", b"\x86", b"\x87", b"K\x01"])))
 def test_marks_and_tuples_mean_what_pickle_says_or_are_refused(code):
     data = b"\x80\x04" + b"".join(code) + b"."
