@@ -274,8 +274,8 @@ def test_what_a_handle_remembers_is_what_was_given(pool, jobs):
 
 
 @pytest.mark.parametrize("form", sorted({*LOOSE_FORMS} - {"dict"}))
-@pytest.mark.parametrize("n", [0, 3, 8])
-@pytest.mark.parametrize("wrong", [3, "job", None, nothing], ids=str)
+@pytest.mark.parametrize("n", [0, 8])
+@pytest.mark.parametrize("wrong", [3, None, nothing], ids=str)
 def test_what_is_no_job_is_refused_each_time(of, jobs, form, n, wrong):
     for _ in range(2):
         with pytest.raises(TypeError, match=r"^deps: .* is not a job; give what `queue` returned"):
@@ -284,7 +284,7 @@ def test_what_is_no_job_is_refused_each_time(of, jobs, form, n, wrong):
 
 
 @pytest.mark.parametrize("form", LOOSE_FORMS)
-@pytest.mark.parametrize("n", [0, 3, 8])
+@pytest.mark.parametrize("n", [0, 8])
 def test_jobs_of_others_are_refused_each_time(pool, of, jobs, form, n):
     with create_job_pool(quiet=True) as other:
         foreign = [other.submit(nothing) for _ in range(N_JOBS)]
