@@ -17,6 +17,7 @@ cdef class Channel:
     cdef volatile bint poked
     cdef bint occupied
 
+    cdef void nudge(self) noexcept nogil
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
     cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil

@@ -106,6 +106,9 @@ cdef class Channel:
 
     def poke(self):
         """Wake whoever waits here, from any thread."""
+        self.nudge()
+
+    cdef void nudge(self) noexcept nogil:
         self.poked = True
         if self.bells is not None:
             self.bells.ring_own()

@@ -10,7 +10,8 @@ cdef class Intake:
     cdef public list _job_queue
     cdef Channel channel
     cdef bint accepts
-    cdef bint hides
+    cdef bint untracked
+    cdef bint puts
     cdef object kind
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)

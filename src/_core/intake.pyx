@@ -35,36 +35,52 @@ cdef class Intake:
         The jobs, by number.
     """
 
-    def _open_intake(self, statuses, kind):
-        """Begin, with names for the statuses and the class of the jobs that `queue` makes."""
+    def _open_intake(self, statuses, kind, bint puts):
+        """Begin.
+
+        Parameters
+        ----------
+        statuses : sequence
+            What stands for each status.
+        kind : type
+            The class of the jobs that `queue` makes.
+        puts : bool
+            Whether every job must go through `put`, since a subclass made its own.
+        """
+        self.puts = puts
         self._engine = Engine(statuses)
         self._sets = DependencySets(self, self._engine)
         self._job_queue = []
         self.kind = kind
         self.accepts = True
 
-    def _accept(self, bint accepts):
-        """Say whether jobs are taken at all; `_refuse` is asked when they are not."""
-        self.accepts = accepts
+    def _close_intake(self):
+        """Take no more jobs: `_refuse` is asked to say so."""
+        self.accepts = False
+
+    @property
+    def _accepts(self):
+        return self.accepts
 
     def _wake(self, Channel channel):
         """Poke this channel with every job that comes in."""
         self.channel = channel
 
-    def _hide_jobs(self):
+    def _untrack_jobs(self):
         """Keep new jobs from the cyclic garbage collector until `_drop_jobs`.
 
         For a pool that something else keeps alive: its jobs are no garbage then, and a
         collector that looks at a million of them again and again takes most of the time.
         """
-        self.hides = True
+        self.untracked = True
 
     def _drop_jobs(self):
         """Let go of the jobs and their results. Whoever has a handle keeps that."""
         cdef Handle job
         cdef list jobs = self._job_queue
         self._job_queue = []
-        self.hides = False
+        self._sets = DependencySets(self, self._engine)  # it keeps members of shared sets
+        self.untracked = False
         for job in jobs:
             forget(job)
             if Py_REFCNT(job) > 2 and not PyObject_GC_IsTracked(job):
@@ -104,9 +120,14 @@ cdef class Intake:
         if not self.accepts:
             self._refuse()
         check_function(f)
-        if context:
-            cache_set = self._set_of_needs(context)
+        if self.puts:
+            return self.put(self.kind(self, f, as_arguments(args), kwargs, deps, **context))
+        needs = context.pop("cache_items", None) if context else None
+        if needs:
+            cache_set = self._set_of(needs)
         job = self.new_job(f, as_arguments(args), as_keywords(kwargs), context or None)
+        if needs:
+            job._cache_items = list(needs)
         self.enter(job, deps, cache_set, False)
         return job
 
@@ -148,7 +169,6 @@ cdef class Intake:
         >>> [results[job] for job in jobs]
         [0, 1, 4, 9]
         """
-        cdef int32_t cache_set = -1
         cdef Handle job
         if not self.accepts:
             self._refuse()
@@ -158,14 +178,14 @@ cdef class Intake:
         keywords = as_keywords(kwargs)
         if deps is not None:
             deps = tuple(deps) if hasattr(deps, "__iter__") else deps
-        if context:
-            cache_set = self._set_of_needs(context)
+        if context or self.puts:
+            return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []
         for args in argses:
-            job = self.new_job(f, as_arguments(args), keywords, dict(context) if context else None)
+            job = self.new_job(f, as_arguments(args), keywords, None)
             if not self.accepts:
                 self._refuse()
-            self.enter(job, deps, cache_set, False)
+            self.enter(job, deps, -1, False)
             jobs.append(job)
         return jobs
 
@@ -194,7 +214,7 @@ cdef class Intake:
         job.arguments = arguments
         job.keywords = keywords
         job.context = context
-        if self.hides:
+        if self.untracked:
             PyObject_GC_UnTrack(job)
         return job
 
@@ -218,7 +238,7 @@ cdef class Intake:
         if number < 0:
             self._engine.raise_fault()
         if self.channel is not None:
-            self.channel.poked = True
+            self.channel.nudge()
         return 0
 
 

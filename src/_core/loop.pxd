@@ -36,7 +36,7 @@ cdef class MainLoop:
     cdef int receive(self) except -1
     cdef int read(self) except -1
     cdef int done(self, int worker) except -1
-    cdef bint store(self) except -1
+    cdef int store(self) except -1
     cdef int dispatch(self) except -1
     cdef int act(self, action_t *action) except -1
     cdef int send(self, int worker, int64_t job) except -1

@@ -20,12 +20,14 @@ with the GIL; polling and waiting go without it. The host's methods:
 ``left(rank, reason)``
     A rank stopped serving though the run is not over.
 
-Where the loop is given the pool's jobs, plain arguments and results pass by the host
-(see `plain`), and `turn` is called only when there is something to tell. The host then
+Where the loop is given the pool's jobs, it keeps results itself, plain arguments pass by
+the host (see `plain`), and `turn` is called only when there is something to tell. The host then
 also has:
 
 ``number_of(function) -> int``
     The number of a function that workers keep; -1 for others.
+``ended(job, seconds)``
+    A job has ended; only while not `direct`.
 """
 from bsbpool._core.cache cimport cache_t
 from bsbpool._core.channel cimport Channel
@@ -52,7 +54,9 @@ from bsbpool._core.wire cimport (
     JOB,
     LEAVE,
     NEEDED,
+    NO_RESULT,
     ONLY_ARGS,
+    OUTCOME_BITS,
     PLAIN,
     RECALL,
     RETURNED,
@@ -71,7 +75,6 @@ from bsbpool._core.frames import MalformedFrameError
 from bsbpool._core.status import Status
 
 cdef enum:
-    FULL_FRAME = EAGER_FRAME
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
     SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
@@ -79,11 +82,6 @@ cdef enum:
 
 # Two bits of a reply. The fourth value means nothing.
 cdef uint8_t[4] OUTCOMES = [FAILED, SUCCESS, CANCELLED, RUNNING]
-cdef enum reply_flag:
-    OUTCOME = 3
-    OK = 1
-    NO_RESULT = 4  # the result is None
-
 
 cdef class MainLoop:
     """Runs one pool's jobs on the other ranks.
@@ -238,17 +236,21 @@ cdef class MainLoop:
     cdef int done(self, int worker) except -1:
         """A job has ended: keep what came of it, then change its status."""
         cdef FrameReader r = self.reader
-        cdef uint8_t outcome = OUTCOMES[r.record.flags & OUTCOME]
+        cdef uint8_t outcome = OUTCOMES[r.record.flags & OUTCOME_BITS]
         cdef int code
         self.engine.known(r.record.id)
         if outcome == RUNNING:
             raise MalformedFrameError(f"job {r.record.id} ended in a way that is not known")
-        if not (self.direct and outcome == SUCCESS and self.store()):
+        if outcome == SUCCESS and self.jobs is not None:
+            self.store()
+        else:
             self.host.store(
                 r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
                 r.record.extra * 1e-9,
             )
             self.news = True
+        if self.jobs is not None and not self.direct:
+            self.host.ended(r.record.id, r.record.extra * 1e-9)
         self.engine.lock()
         # Large arguments count as long jobs, so that few of them wait at a worker.
         code = dispatcher_done(
@@ -260,7 +262,7 @@ cdef class MainLoop:
             self.engine.raise_fault()
         return 0
 
-    cdef bint store(self) except -1:
+    cdef int store(self) except -1:
         """Keep a result; it is unpickled here only when that is quick."""
         cdef FrameReader r = self.reader
         cdef Handle job = self.jobs._job_queue[r.record.id]
@@ -270,7 +272,7 @@ cdef class MainLoop:
             job._outcome = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
         else:
             job._outcome = Packed(r.payload(), r.buffers())
-        return True
+        return 0
 
     # Going out
 
@@ -320,7 +322,7 @@ cdef class MainLoop:
         writer = self.writer(worker)
         if not (self.direct and self.send_plain(writer, worker, self.jobs._job_queue[job])):
             self.send_parcel(writer, worker, job)
-        if writer.frame.size >= FULL_FRAME:
+        if writer.frame.size >= EAGER_FRAME:
             self.flush(worker)
         return 0
 
@@ -355,12 +357,12 @@ cdef class MainLoop:
 
     cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1:
         parcel = self.host.encode(job)
+        self.drop_evicted()
         if parcel is None:
             self.news = True
             self.engine.unsend(job, Status.FAILED)
             return 0
         function, flags, payload, buffers = parcel
-        self.drop_evicted()
         self.know(worker, function)
         self.tell_cache(worker)
         writer.put(JOB, job, function, flags, 0, payload, buffers)

@@ -5,20 +5,22 @@ The *host* does what is rarely needed. Its methods:
 ``notify()``
     Tell what happened; called when a change was recorded or a job failed.
 ``perform(job)``
-    Run a job and end it, while `by_host` is set.
+    Run a job and end it; when `paced` says so.
 ``failed(job, error)``
     End a job that raised.
 ``swept()``
-    After a job, while `sweeps` is set: free what is not needed any more.
+    After a job of a pool that uses the cache: free what is not needed any more.
+``paced() -> bool``
+    Whether it is the host who runs the jobs; asked while somebody listens.
 """
 from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.dispatcher cimport dispatcher_finish, dispatcher_take
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.handle cimport Handle
 from bsbpool._core.intake cimport Intake
-from bsbpool._core.status cimport SUCCESS, status_is_terminal
+from bsbpool._core.status cimport FAILED, SUCCESS, status_is_terminal
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     SIGNALS = 1024  # jobs between two looks for Ctrl-C, which jobs in C do not see
@@ -39,13 +41,6 @@ cdef class SerialLoop:
         Records that wait for listeners.
     host : object
         See the module's text.
-
-    Attributes
-    ----------
-    by_host : bool
-        Whether the host runs the jobs.
-    sweeps : bool
-        Whether the host sweeps after each job.
     """
 
     cdef Intake pool
@@ -53,8 +48,8 @@ cdef class SerialLoop:
     cdef Nesting nesting
     cdef object news
     cdef object host
-    cdef public bint by_host
-    cdef public bint sweeps
+    cdef bint by_host
+    cdef int64_t failed  # how many jobs had failed when the host was told last
 
     def __init__(self, Intake pool not None, owner, Nesting nesting not None, news, host):
         self.pool = pool
@@ -62,16 +57,17 @@ cdef class SerialLoop:
         self.nesting = nesting
         self.news = news
         self.host = host
-        self.by_host = self.sweeps = False
+        self.by_host = False
+        self.failed = 0
 
     def run(self):
         """Run jobs until none is ready."""
         cdef Engine engine = self.pool._engine
         cdef int32_t number
         cdef int until_signals = SIGNALS
-        cdef bint well = True
         while True:
-            if engine.d.n_changes or not well or self.news:
+            if engine.d.n_changes or self.failed != engine.d.counts[<int>FAILED] or self.news:
+                self.failed = engine.d.counts[<int>FAILED]
                 self.host.notify()
             engine.lock()
             number = dispatcher_take(&engine.d)
@@ -81,19 +77,20 @@ cdef class SerialLoop:
                 return
             if engine.d.watch_all:
                 self.host.notify()  # RUNNING, before the job makes everybody wait
-            well = self.perform(self.pool._job_queue[number])
-            if self.sweeps:
+                self.by_host = self.host.paced()
+            self.perform(self.pool._job_queue[number])
+            if engine.d.cache.n_sets:
                 self.host.swept()
             until_signals -= 1
             if until_signals == 0:
                 until_signals = SIGNALS
                 PyErr_CheckSignals()
 
-    cdef bint perform(self, Handle job) except -1:
-        """Run one job; False when it did not end well."""
+    cdef int perform(self, Handle job) except -1:
+        """Run one job."""
         if self.by_host:
             self.host.perform(job)
-            return False
+            return 0
         try:
             self.nesting.inside_job += 1
             try:
@@ -107,10 +104,10 @@ cdef class SerialLoop:
             raise  # the user's, not the job's
         except BaseException as error:
             self.host.failed(job, error)
-            return False
+            return 0
         return self.succeed(job)
 
-    cdef bint succeed(self, Handle job) except -1:
+    cdef int succeed(self, Handle job) except -1:
         cdef Engine engine = self.pool._engine
         cdef int code = 0
         engine.lock()
@@ -120,4 +117,4 @@ cdef class SerialLoop:
         engine.unlock()
         if code < 0:
             engine.raise_fault()
-        return True
+        return 0

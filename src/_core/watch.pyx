@@ -19,20 +19,14 @@ cdef extern from "<pthread.h>" nogil:
 cdef extern from "<semaphore.h>" nogil:
     int sem_init(sem_t *, int, unsigned int)
     int sem_post(sem_t *)
-    int sem_timedwait(sem_t *, timespec *)
     int sem_destroy(sem_t *)
-
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int, timespec *)
-    int CLOCK_REALTIME
 
 cdef extern from *:
     """
     #include <pthread.h>
     #include <signal.h>
+    #include <time.h>
+    #ifdef __linux__
     /* Signals are for the threads that Python knows. */
     static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg) {
         sigset_t all, before;
@@ -43,8 +37,26 @@ cdef extern from *:
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         return code;
     }
+    static void watch_doze(sem_t *bell, long ns) {
+        struct timespec t;
+        clock_gettime(CLOCK_REALTIME, &t);
+        t.tv_nsec += ns;
+        t.tv_sec += t.tv_nsec / 1000000000;
+        t.tv_nsec %= 1000000000;
+        sem_timedwait(bell, &t);
+    }
+    #else  /* not every system has semaphores of this kind */
+    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg) {
+        (void)t; (void)f; (void)arg;
+        return -1;
+    }
+    static void watch_doze(sem_t *bell, long ns) { (void)bell; (void)ns; }
+    #endif
+    #define watch_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     """
     int watch_begin(pthread_t *, void *(*)(void *) noexcept nogil, void *)
+    void watch_doze(sem_t *, long) nogil
+    void watch_fence() nogil
 
 cdef enum:
     LOOK_NS = 1_000_000
@@ -87,6 +99,7 @@ cdef class Watch:
         if self.watched:
             self.busy_since = now
             self.given += 1
+            watch_fence()
             if self.asleep:
                 self.asleep = False
                 sem_post(&self.bell)
@@ -106,12 +119,14 @@ cdef class Watch:
         while not self.quits:
             if self.given == seen and self.busy_since == 0:
                 self.asleep = True
-                doze(&self.bell, REST_NS)
+                watch_fence()  # either `give` sees that, or this sees what `give` did
+                if self.given == seen and self.busy_since == 0:
+                    watch_doze(&self.bell, REST_NS)
                 self.asleep = False
             elif self.busy_since and now_ns() - self.busy_since > LONG_NS:
-                doze(&self.bell, LONG_LOOK_NS)
+                watch_doze(&self.bell, LONG_LOOK_NS)
             else:
-                doze(&self.bell, LOOK_NS)
+                watch_doze(&self.bell, LOOK_NS)
             seen = self.given
             if self.busy_since and pthread_mutex_trylock(&self.guard) == 0:
                 if self.busy_since and now_ns() - self.busy_since >= LOOK_NS:
@@ -122,12 +137,3 @@ cdef class Watch:
 cdef void *watch(void *arg) noexcept nogil:
     (<Watch>arg).look()
     return NULL
-
-
-cdef void doze(sem_t *bell, int64_t ns) noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_REALTIME, &t)
-    t.tv_nsec += ns
-    t.tv_sec += t.tv_nsec // 1_000_000_000
-    t.tv_nsec %= 1_000_000_000
-    sem_timedwait(bell, &t)

@@ -26,8 +26,14 @@ cpdef enum RecordKind:
     LEAVE = 9
     RETURNED = 11
 
+cpdef enum ReplyFlag:
+    FAILED_REPLY = 0
+    OK_REPLY = 1
+    SKIPPED_REPLY = 2
+    OUTCOME_BITS = 3
+    NO_RESULT = 4  # the result is None
+
 cdef enum record_flag:
-    # The lowest three bits are the reply's: how the job ended, and that its result is None.
     PLAIN = 0x08  # the payload is for the room `plain`
     ONLY_ARGS = 0x10  # it holds no keyword arguments
     PAYLOAD_OUT = 0x80  # it is the first part, not inline

@@ -1,5 +1,12 @@
 from enum import IntEnum
 
+class ReplyFlag(IntEnum):
+    FAILED_REPLY = 0
+    OK_REPLY = 1
+    SKIPPED_REPLY = 2
+    OUTCOME_BITS = 3
+    NO_RESULT = 4
+
 class RecordKind(IntEnum):
     JOB = 1
     FUNCTION = 2

@@ -44,10 +44,13 @@ from bsbpool._core.wire cimport (
     JOB,
     LEAVE,
     NEEDED,
+    NO_RESULT,
+    OK_REPLY,
     PLAIN,
     RECALL,
     RETURNED,
     SKIP,
+    SKIPPED_REPLY,
     STOP,
     UNNEEDED,
     cursor_next,
@@ -63,15 +66,9 @@ cdef enum:
     LONG_JOB_NS = 50_000
     OLD_REPLY_NS = 200_000
     MOST_REPLIES = 64
-    FULL_FRAME = EAGER_FRAME
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
     SIGNALS_NS = 20_000_000
     NO_MEMORY = -100
-
-cdef enum reply_flag:
-    OK = 1
-    SKIPPED = 2
-    NO_RESULT = 4
 
 cdef enum:
     # What becomes of a JOB record in the inbox that will not run.
@@ -113,7 +110,8 @@ cdef class WorkerLoop(Watch):
     cdef FrameWriter replies
     cdef FrameReader reader
     cdef bint opened  # the reader has records left
-    cdef int64_t skipped  # the job that main took back last
+    cdef bint begins  # the reader's record is a job that is about to run
+    cdef int64_t skipped  # the job that main took back while it was about to run
     cdef int64_t oldest_reply
     cdef int64_t looked
     cdef int64_t now  # when the last job ended, or what followed it
@@ -215,7 +213,8 @@ cdef class WorkerLoop(Watch):
     cdef void mark(self, int64_t job, uint8_t kind) noexcept nogil:
         """Change what a JOB record in the inbox means, if it is still there."""
         cdef waiting_t at
-        self.skipped = job  # perhaps the one that is about to run
+        if self.begins and self.reader.record.id == job:
+            self.skipped = job
         waiting_begin(self, &at)
         while waiting_next(&at):
             if at.record.id == job:
@@ -225,7 +224,7 @@ cdef class WorkerLoop(Watch):
     cdef bint hand_back(self, bint busy) noexcept nogil:
         """Give main the jobs that have not begun; without one that runs, all but the first."""
         cdef waiting_t at
-        cdef bint keep = not busy
+        cdef bint keep = not (busy or self.begins)
         cdef bint some = False
         waiting_begin(self, &at)
         while waiting_next(&at):
@@ -270,7 +269,7 @@ cdef class WorkerLoop(Watch):
         if r.record.kind == JOB:
             self.run_job()
         elif r.record.kind == TAKEN_BACK:
-            self.reply(SKIPPED, 0, None, NO_BUFFERS)
+            self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         elif r.record.kind == FUNCTION:
             self.learn()
         elif r.record.kind == FORGET:
@@ -280,6 +279,8 @@ cdef class WorkerLoop(Watch):
             self.host.needed(memoryview(r.payload()).cast("B").cast("Q"))
         elif r.record.kind == UNNEEDED:
             self.host.unneeded(memoryview(r.payload()).cast("B").cast("Q"))
+        if r.record.kind != JOB:
+            self.now = now_ns()  # a function's import is no run time of the next job
         return True
 
     cdef int learn(self) except -1:
@@ -306,15 +307,18 @@ cdef class WorkerLoop(Watch):
         cdef FrameReader r = self.reader
         cdef Known known = self.function(r.record.aux)
         cdef int64_t took
+        cdef bint wait
         if self.now - self.looked > LOOK_NS or known.run_ns >= LONG_JOB_NS:
+            self.begins = True
             if known.run_ns >= LONG_JOB_NS:
                 self.flush()  # what is done must not wait for this one
                 self.see_off()
             self.receive()
+            self.begins = False
             if self.stopped >= 0:
                 return 0
             if self.skipped == r.record.id:
-                return self.reply(SKIPPED, 0, None, NO_BUFFERS)
+                return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         if self.direct and known.f is not None and r.record.flags & PLAIN:
             took = self.call_plain(known)
         else:
@@ -328,11 +332,13 @@ cdef class WorkerLoop(Watch):
             took > LONG_JOB_NS
             or self.replies.frame.n_records >= MOST_REPLIES
             or self.replies.frame.n_parts
-            or self.replies.frame.size > FULL_FRAME
+            or self.replies.frame.size > EAGER_FRAME
             or self.now - self.oldest_reply > OLD_REPLY_NS
         ):
+            # What travels from where it is must not be changed by the next job.
+            wait = self.replies.frame.n_parts or not self.watched
             self.flush()
-            if not self.watched:
+            if wait:
                 self.see_off()
         return 0
 
@@ -342,7 +348,7 @@ cdef class WorkerLoop(Watch):
         cdef uint8_t[PLAIN_MOST] payload
         cdef int64_t start = self.now
         cdef int size = 0
-        cdef uint8_t flags = OK
+        cdef uint8_t flags = OK_REPLY
         try:
             args = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
             self.nesting.inside_job += 1
@@ -359,7 +365,7 @@ cdef class WorkerLoop(Watch):
                 size = plain_dump(value, payload)
                 if size == 0:
                     packed, buffers = self.host.pack(value)
-                    self.reply(OK, self.now - start, packed, buffers)
+                    self.reply(OK_REPLY, self.now - start, packed, buffers)
                     return self.now - start
                 flags |= PLAIN
         except BaseException as error:
@@ -409,7 +415,8 @@ cdef class WorkerLoop(Watch):
         if self.replies.frame.n_records == 0:
             return 0
         self.receive()
-        if self.stopped < 0:  # else nobody waits for them
+        # Jobs handed back have taken the replies along; after a stop nobody waits for them.
+        if self.stopped < 0 and self.replies.frame.n_records:
             self.channel.post(self.replies.seal(MAIN, self.epoch))
         self.now = now_ns()
         return 0

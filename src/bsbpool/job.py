@@ -115,9 +115,9 @@ class Job(Handle, abc.ABC):
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
 
     @property
-    def pool_id(self) -> int | None:
-        """The id of the pool; None when that is closed."""
-        return self._pool.id  # type: ignore[no-any-return]
+    def pool_id(self) -> int:
+        """The id that the pool has, or had while it was open."""
+        return self._pool._given_id  # type: ignore[no-any-return]
 
     @property
     def _submit_ctx(self) -> SubmissionContext:
@@ -160,7 +160,7 @@ class Job(Handle, abc.ABC):
 
     @property
     def result(self) -> Any:
-        """What the job returned.
+        """What the job returned; large arrays as a copy of what is in the received memory.
 
         Raises
         ------
@@ -292,7 +292,7 @@ class FunctionJob(Job):
         cache_items: Any = None,
         **context: Any,
     ) -> None:
-        self._describe(pool, f, tuple(args or ()), dict(kwargs or {}) or None, context)
+        self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
         self._calls = type(self).execute is FunctionJob.execute
         self._deps = deps
         if cache_items:
@@ -317,6 +317,10 @@ class FunctionJob(Job):
         """Call the function."""
         f, f_args = args
         return f(job_owner, *f_args, **kwargs)
+
+
+def _tuple(args: Iterable[Any] | None) -> tuple[Any, ...]:
+    return () if args is None else tuple(args)
 
 
 class PlacementJob(Job):

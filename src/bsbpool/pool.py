@@ -79,13 +79,15 @@ class JobPool(Intake, PrivateNames):
         comm: Any = None,
     ) -> None:
         self.id: int | None = self._take_id(id)
+        self._given_id = self.id
         self._scaffold = scaffold
         self._comm = execution.service_for(scaffold, comm)
         self._fail_fast = bool(fail_fast)
         self._workflow = workflow
         self._status: PoolStatus | None = None
         self._lock = threading.RLock()
-        self._open_intake(JOB_STATUSES, FunctionJob)
+        own = type(self).put is not JobPool.put or type(self)._put is not JobPool._put
+        self._open_intake(JOB_STATUSES, FunctionJob, own)
         self._submissions = Submissions()
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
@@ -110,7 +112,7 @@ class JobPool(Intake, PrivateNames):
         self._pool_owners[self.id] = self._scaffold
         self._tmp_folders[self.id] = tempfile.TemporaryDirectory(prefix="bsbpool-")
         self._state = _OPEN
-        self._hide_jobs()  # alive by `_pools`
+        self._untrack_jobs()  # alive by `_pools`
         try:
             self._reporter.bulletin.enter()
             self.change_status(PoolStatus.SCHEDULING)
@@ -122,6 +124,7 @@ class JobPool(Intake, PrivateNames):
 
     def __exit__(self, *error: Any) -> None:
         assert self.id is not None
+        self._close_intake()
         self._schedulers.stop()
         try:
             try:
@@ -130,7 +133,6 @@ class JobPool(Intake, PrivateNames):
                 self._reporter.bulletin.exit(*error)
         finally:
             self._state = _CLOSED
-            self._accept(False)
             self._forget_jobs()
             self._pools.pop(self.id, None)
             self._pool_owners.pop(self.id, None)
@@ -196,7 +198,8 @@ class JobPool(Intake, PrivateNames):
 
     def get_submissions_of(self, submitter: Any) -> list[Job]:
         """Return the jobs that were queued by this very object."""
-        return self._submissions.of(submitter, self._job_queue)
+        with self._lock:
+            return self._submissions.of(submitter, self._job_queue)
 
     # ------------------------------------------------------------ queueing
 
@@ -227,7 +230,7 @@ class JobPool(Intake, PrivateNames):
         JobPoolError
             When a dependency is not a job of this pool, or the pool is closed.
         """
-        if self._state in (_DONE, _CLOSED):
+        if not self._accepts:
             self._refuse()
         if not isinstance(job, Job):
             raise TypeError(f"job: {job!r} is not a Job; to queue a function use `queue`")
@@ -253,9 +256,6 @@ class JobPool(Intake, PrivateNames):
             f"deps: {item} is not a job of this pool, so it would never be waited for; "
             "queue it here, or execute its own pool before"
         )
-
-    def _set_of_needs(self, context: dict[str, Any]) -> int:
-        return self._set_of(context.pop("cache_items", None))
 
     def _set_of(self, needs: Any) -> int:
         if not needs:
@@ -290,7 +290,8 @@ class JobPool(Intake, PrivateNames):
         Parameters
         ----------
         return_results : bool
-            Whether to return what the successful jobs returned.
+            Whether to return what the successful jobs returned. Large arrays then live in
+            the memory that they were received in.
 
         Returns
         -------
@@ -316,7 +317,7 @@ class JobPool(Intake, PrivateNames):
             self._run.execute()
         finally:
             self._state = _DONE
-            self._accept(False)
+            self._close_intake()
             self._schedulers.stop()
         if not return_results:
             return None

@@ -17,7 +17,9 @@ class Submissions:
 
     def of(self, submitter: Any, queue: list[Job]) -> list[Job]:
         """Return the jobs of the queue that this very object submitted."""
-        for job in queue[self._seen :]:
+        # In this order: to ask for a submitter may run code that asks here.
+        new = queue[self._seen :]
+        self._seen += len(new)
+        for job in new:
             self._jobs.setdefault(id(job.submitter), []).append(job)
-            self._seen += 1
         return list(self._jobs.get(id(submitter), ()))

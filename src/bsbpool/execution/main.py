@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.channel import TransportError
-from bsbpool._core.handle import Packed
 from bsbpool._core.loop import MainLoop
+from bsbpool._core.wire import ReplyFlag
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
-from bsbpool.serialization import dumps, load_error, loads
+from bsbpool.serialization import dumps, load_error
 from bsbpool.status import FINISHED, PoolStatus
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bsbpool")
 
-OUTCOME, OK, NONE, PLAIN = 3, 1, 4, 8
-"""Bits of a reply: how it ended, that it succeeded, that the result is None or plain."""
+OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
 IDLE_SECONDS = 60.0
 SECONDS_BETWEEN_CHECKS = 0.5
 """How often main looks whether the other ranks of its node live."""
@@ -50,6 +49,7 @@ class MainRun:
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
         pool._wake(channel)
         self._stopped = False
+        self._finished = 0
         self._checked = time.monotonic()
 
     # As a pool's run
@@ -150,17 +150,18 @@ class MainRun:
     def store(
         self, number: int, flags: int, payload: Any, buffers: list[Any], seconds: float
     ) -> None:
-        """Keep what came of a job, unless it was cancelled meanwhile."""
-        job = self._pool._job_queue[number]
-        self._pacer.reset()
-        _log.debug("%s ended after %.6f s, flags %d", job, seconds, flags)
-        if flags & OUTCOME == OK:
-            job._end_with(_outcome_of(flags, payload, buffers))
+        """Keep the error of a job, unless it was cancelled meanwhile."""
+        if flags & OUTCOME_BITS:
             return
-        error = None if flags & OUTCOME else _error_of(job, payload, buffers)
+        job = self._pool._job_queue[number]
+        error = _error_of(job, payload, buffers)
         with self._pool._lock:  # nobody cancels it in between
-            if error is not None and job.status not in FINISHED:
+            if job.status not in FINISHED:
                 self._pool._reporter.failed(job, error)
+
+    def ended(self, number: int, seconds: float) -> None:
+        """Log that a job has ended."""
+        _log.debug("%s ended after %.6f s", self._pool._job_queue[number], seconds)
 
     def left(self, rank: int, reason: Any) -> None:
         """End the run: a rank does not serve any more, and its jobs are lost."""
@@ -172,6 +173,10 @@ class MainRun:
         """Tell what happened; True when there is nothing left to do."""
         pool = self._pool
         if pool._reporter.bulletin.listeners:
+            finished = len(pool._engine) - pool._engine.unfinished
+            if finished != self._finished:
+                self._finished = finished
+                self._pacer.reset()
             self._pacer.ping_if_due()
         pool.notify()
         # In this order: a callback may have started a scheduler, and what the last
@@ -193,12 +198,6 @@ class MainRun:
         """Return when the next ping is due."""
         listening = bool(self._pool._reporter.bulletin.listeners)
         return min(self._pacer.seconds, IDLE_SECONDS) if listening else IDLE_SECONDS
-
-
-def _outcome_of(flags: int, payload: Any, buffers: list[Any]) -> Any:
-    if flags & NONE:
-        return None
-    return loads(payload) if flags & PLAIN else Packed(payload, buffers)
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

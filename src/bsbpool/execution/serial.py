@@ -38,8 +38,6 @@ class SerialRun:
         self._cache = CacheKeeper(pool)
         self._pacer = Pacer(pool)
         self._helper: _Helper | None = None
-        # Called twice for each job that somebody watches, so without the steps in between.
-        self.notify = pool.notify if pool._fail_fast else pool._reporter.notify
         self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.bulletin.waiting, self)
 
     def execute(self) -> None:
@@ -51,10 +49,10 @@ class SerialRun:
             self._wait_for_schedulers()
             pool._engine.start()
             with self._cache.home():
-                self._run_jobs()
+                self._loop.run()
                 while pool.scheduling:  # a job or a callback started one
                     self._wait_for_schedulers()
-                    self._run_jobs()
+                    self._loop.run()
             if pool._engine.unfinished:
                 raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
@@ -87,12 +85,6 @@ class SerialRun:
             self._pacer.ping_if_due()
             self._pool.notify()
 
-    def _run_jobs(self) -> None:
-        pool = self._pool
-        self._loop.by_host = pool._reporter.bulletin.paced
-        self._loop.sweeps = bool(pool._needs)
-        self._loop.run()
-
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""
         pool = self._pool
@@ -114,6 +106,14 @@ class SerialRun:
             self.swept()
 
     # As the loop's host
+
+    def notify(self) -> None:
+        """Tell what happened."""
+        self._pool.notify()
+
+    def paced(self) -> bool:
+        """Whether jobs run in a thread of their own, for the sake of pings."""
+        return self._pool._reporter.bulletin.paced
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""

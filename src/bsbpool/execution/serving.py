@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.channel import TransportError
+from bsbpool._core.wire import ReplyFlag
 from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
-from bsbpool.execution.main import NONE, OK
 from bsbpool.running import running
 from bsbpool.serialization import dump_error, dumps, loads
 from bsbpool.status import PoolStatus
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bsbpool.job import Job
     from bsbpool.pool import JobPool
 
-FAILED = 0
+# As numbers: arithmetic with members of an enum is slow.
+FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
+NONE = int(ReplyFlag.NO_RESULT)
 ONLY_ARGS = 16
 """Bit of a job: what travels are positional arguments alone."""
 NO_BUFFERS: list[memoryview] = []
