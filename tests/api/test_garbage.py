@@ -110,7 +110,7 @@ def test_a_pool_that_was_never_entered_goes_with_its_jobs(n):
     assert value is None or is_gone(value)
 
 
-@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("n", [1, 3, 4, 40])
 def test_a_handle_that_is_kept_keeps_no_other(n):
     """Results and dependencies go with the pool, though some handles stay."""
 
