@@ -154,7 +154,10 @@ CORE = {
     "serial": {"calling", "dispatcher", "engine", "handle", "intake", "status"},
     "watch": {"pause"},
     "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
-    "worker": {"calling", "channel", "frames", "pause", "plain", "transport", "watch", "wire"},
+    "inbox": {"frames", "transport", "wire"},
+    "worker": {
+        "inbox", "calling", "channel", "frames", "pause", "plain", "transport", "watch", "wire",
+    },
     "loop": {
         "handle", "intake", "plain", "engine", "dispatcher", "cache", "status",
         "channel", "frames", "pause", "transport", "vector", "wire",

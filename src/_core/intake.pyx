@@ -177,7 +177,9 @@ cdef class Intake:
             raise TypeError(f"argses: {argses!r} is no list of arguments; give [(x,), (y,)]")
         keywords = as_keywords(kwargs)
         if deps is not None:
-            deps = tuple(deps) if hasattr(deps, "__iter__") else deps
+            if isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
+                self._refuse_dependency(deps, None, False)
+            deps = tuple(deps)
         if context or self.puts:
             return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []

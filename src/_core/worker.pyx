@@ -32,9 +32,10 @@ A host that calls `serve_directly` is not asked to run jobs of plain arguments (
 from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.frames cimport FrameReader, FrameWriter
+from bsbpool._core.inbox cimport HANDED_BACK, TAKEN_BACK, Inbox, waiting_next, waiting_t
 from bsbpool._core.pause cimport now_ns, pause_slack, pause_wait
 from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
-from bsbpool._core.transport cimport message_free, message_t
+from bsbpool._core.transport cimport message_t
 from bsbpool._core.watch cimport Watch
 from bsbpool._core.wire cimport (
     DONE,
@@ -70,11 +71,6 @@ cdef enum:
     SIGNALS_NS = 20_000_000
     NO_MEMORY = -100
 
-cdef enum:
-    # What becomes of a JOB record in the inbox that will not run.
-    TAKEN_BACK = 0x7E  # main cancelled it
-    HANDED_BACK = 0x7F  # main gives it to another worker
-
 
 cdef class Known:
     """A function that main sent, and how long its jobs take here."""
@@ -106,12 +102,9 @@ cdef class WorkerLoop(Watch):
     cdef dict functions
     cdef Known last
     cdef int64_t last_number
-    cdef message_t *inbox  # what was not opened yet, oldest first
+    cdef Inbox inbox
+    cdef FrameReader reader  # the inbox's
     cdef FrameWriter replies
-    cdef FrameReader reader
-    cdef bint opened  # the reader has records left
-    cdef bint begins  # the reader's record is a job that is about to run
-    cdef int64_t skipped  # the job that main took back while it was about to run
     cdef int64_t oldest_reply
     cdef int64_t looked
     cdef int64_t now  # when the last job ended, or what followed it
@@ -123,17 +116,11 @@ cdef class WorkerLoop(Watch):
         self.host = host
         self.direct = False
         self.functions = {}
-        self.last_number = self.skipped = -1
+        self.last_number = -1
+        self.inbox = Inbox()
+        self.reader = self.inbox.reader
         self.replies = FrameWriter()
-        self.reader = FrameReader()
         self.stopped = -1
-
-    def __dealloc__(self):
-        cdef message_t *m
-        while self.inbox != NULL:
-            m = self.inbox
-            self.inbox = m.next
-            message_free(m)
 
     def serve_directly(self, owner, Nesting nesting not None):
         """Call functions without the host's help where possible, with `owner` first."""
@@ -150,11 +137,11 @@ cdef class WorkerLoop(Watch):
             self.start_watch()
         try:
             while self.stopped < 0:
-                if not self.opened and self.inbox == NULL:
+                if self.inbox.empty():
                     self.receive()
                 if self.stopped < 0 and not self.step():
                     self.flush()
-                    if self.inbox == NULL and self.stopped < 0:  # flush receives, too
+                    if self.inbox.first == NULL and self.stopped < 0:  # flush receives, too
                         self.wait()
             return bool(self.stopped)
         finally:
@@ -191,42 +178,27 @@ cdef class WorkerLoop(Watch):
                 return False
 
     cdef bint take_in(self, message_t *m, bint busy) noexcept nogil:
-        cdef message_t **link = &self.inbox
         cdef cursor_t cursor
         cdef record_t record
         cdef const uint8_t *payload
-        while link[0] != NULL:
-            link = &link[0].next
-        m.next = NULL
-        link[0] = m
+        self.inbox.add(m)
         if cursor_open(&cursor, m.frame, m.frame_size) < 0:
             return True  # the reader will say so
         while cursor_next(&cursor, &record, &payload) == 1:
             if record.kind == STOP:
                 self.stopped = record.flags & 1
             elif record.kind == SKIP:
-                self.mark(record.id, TAKEN_BACK)
+                self.inbox.take_back(record.id)
             elif record.kind == RECALL and not self.hand_back(busy):
                 return False
         return True
 
-    cdef void mark(self, int64_t job, uint8_t kind) noexcept nogil:
-        """Change what a JOB record in the inbox means, if it is still there."""
-        cdef waiting_t at
-        if self.begins and self.reader.record.id == job:
-            self.skipped = job
-        waiting_begin(self, &at)
-        while waiting_next(&at):
-            if at.record.id == job:
-                at.place[0] = kind
-                return
-
     cdef bint hand_back(self, bint busy) noexcept nogil:
         """Give main the jobs that have not begun; without one that runs, all but the first."""
         cdef waiting_t at
-        cdef bint keep = not (busy or self.begins)
+        cdef bint keep = not (busy or self.inbox.begins)
         cdef bint some = False
-        waiting_begin(self, &at)
+        self.inbox.begin(&at)
         while waiting_next(&at):
             if keep:
                 keep = False
@@ -256,16 +228,8 @@ cdef class WorkerLoop(Watch):
     cdef bint step(self) except -1:
         """Do what the next record says; False when there is none."""
         cdef FrameReader r = self.reader
-        cdef message_t *m
-        while not self.opened or not r.next():
-            self.opened = False
-            if self.inbox == NULL:
-                return False
-            m = self.inbox
-            self.inbox = m.next
-            m.next = NULL
-            r.open(m)
-            self.opened = True
+        if not self.inbox.next():
+            return False
         if r.record.kind == JOB:
             self.run_job()
         elif r.record.kind == TAKEN_BACK:
@@ -309,15 +273,15 @@ cdef class WorkerLoop(Watch):
         cdef int64_t took
         cdef bint wait
         if self.now - self.looked > LOOK_NS or known.run_ns >= LONG_JOB_NS:
-            self.begins = True
+            self.inbox.begins = True
             if known.run_ns >= LONG_JOB_NS:
                 self.flush()  # what is done must not wait for this one
                 self.see_off()
             self.receive()
-            self.begins = False
+            self.inbox.begins = False
             if self.stopped >= 0:
                 return 0
-            if self.skipped == r.record.id:
+            if self.inbox.skipped == r.record.id:
                 return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         if self.direct and known.f is not None and r.record.flags & PLAIN:
             took = self.call_plain(known)
@@ -450,34 +414,3 @@ cdef class WorkerLoop(Watch):
 
 
 cdef tuple NO_BUFFERS = ()
-
-# Jobs of the inbox that have not begun: first the rest of the open message, then the others.
-ctypedef struct waiting_t:
-    cursor_t cursor
-    record_t record
-    uint8_t *place  # of the record in its frame; its first byte is the kind
-    message_t *following
-    bint valid
-
-
-cdef void waiting_begin(WorkerLoop loop, waiting_t *at) noexcept nogil:
-    at.following = loop.inbox
-    at.valid = loop.opened
-    if loop.opened:
-        at.cursor = loop.reader.cursor
-
-
-cdef bint waiting_next(waiting_t *at) noexcept nogil:
-    """Go to the next JOB record; False after the last."""
-    cdef const uint8_t *payload
-    while True:
-        while at.valid:
-            at.place = <uint8_t *>at.cursor.data + at.cursor.at
-            if cursor_next(&at.cursor, &at.record, &payload) != 1:
-                at.valid = False
-            elif at.record.kind == JOB:
-                return True
-        if at.following == NULL:
-            return False
-        at.valid = cursor_open(&at.cursor, at.following.frame, at.following.frame_size) == 0
-        at.following = at.following.next
