@@ -158,9 +158,13 @@ CORE = {
     "worker": {
         "inbox", "calling", "channel", "frames", "pause", "plain", "transport", "watch", "wire",
     },
+    "outbox": {
+        "cache", "channel", "engine", "frames", "handle", "intake", "pause", "plain", "status",
+        "wire",
+    },
     "loop": {
-        "handle", "intake", "plain", "engine", "dispatcher", "cache", "status",
-        "channel", "frames", "pause", "transport", "vector", "wire",
+        "channel", "dispatcher", "engine", "frames", "handle", "intake", "outbox", "pause", "plain",
+        "status", "transport", "wire",
     },
     "mpi": {"transport", "vector", "wire"},
     "sim": {"transport", "vector", "wire"},

@@ -1,17 +1,10 @@
 from bsbpool._core.channel cimport Channel
-from bsbpool._core.dispatcher cimport action_t
 from bsbpool._core.engine cimport Engine
-from bsbpool._core.frames cimport FrameReader, FrameWriter
-from bsbpool._core.handle cimport Handle
+from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.intake cimport Intake
+from bsbpool._core.outbox cimport Outbox
 from bsbpool._core.transport cimport message_t
 from libc.stdint cimport int64_t, uint32_t
-
-# What main remembers of a worker beside its slot.
-ctypedef struct peer_t:
-    int64_t heard  # when it was heard of or sent to last
-    int64_t function  # what its last job called; -1: nothing
-    bint recalled  # it was asked for jobs, and has not answered
 
 cdef class MainLoop:
     cdef Engine engine
@@ -19,14 +12,7 @@ cdef class MainLoop:
     cdef object host
     cdef uint32_t epoch
     cdef Intake jobs
-    cdef public bint direct
-    cdef object last_f  # the function that was called last, and its number
-    cdef int64_t last_function
-    cdef peer_t *peers
-    cdef list writers
-    cdef list known_functions
-    cdef set touched  # workers with something to send
-    cdef int64_t told  # how much of the cache's log all workers were told
+    cdef Outbox out
     cdef FrameReader reader
     cdef message_t *arrived
     cdef bint news  # something happened that only `turn` tells
@@ -38,16 +24,6 @@ cdef class MainLoop:
     cdef int done(self, int worker) except -1
     cdef int store(self) except -1
     cdef int dispatch(self) except -1
-    cdef int act(self, action_t *action) except -1
-    cdef int send(self, int worker, int64_t job) except -1
-    cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1
-    cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1
-    cdef int call_number(self, object f) except -1
-    cdef int know(self, int worker, uint32_t function) except -1
-    cdef int drop_evicted(self) except -1
-    cdef int tell_cache(self, int worker) except -1
-    cdef FrameWriter writer(self, int worker)
-    cdef int flush(self, int worker) except -1
     cdef bint over(self) except -1
     cdef bint stalls(self) noexcept nogil
     cdef int recall(self) except -1

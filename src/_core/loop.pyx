@@ -29,7 +29,6 @@ also has:
 ``ended(job, seconds)``
     A job has ended; only while not `direct`.
 """
-from bsbpool._core.cache cimport cache_t
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.dispatcher cimport (
     SEND,
@@ -39,40 +38,20 @@ from bsbpool._core.dispatcher cimport (
     dispatcher_t,
 )
 from bsbpool._core.engine cimport Engine
-from bsbpool._core.frames cimport FrameReader, FrameWriter
+from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.handle cimport Handle, Packed
 from bsbpool._core.intake cimport Intake
+from bsbpool._core.outbox cimport Outbox
 from bsbpool._core.pause cimport now_ns, pause_slack
-from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
-from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS, status_is_terminal
+from bsbpool._core.plain cimport plain_load
+from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
 from bsbpool._core.transport cimport message_free, message_t
-from bsbpool._core.wire cimport (
-    DONE,
-    EAGER_FRAME,
-    FORGET,
-    FUNCTION,
-    JOB,
-    LEAVE,
-    NEEDED,
-    NO_RESULT,
-    ONLY_ARGS,
-    OUTCOME_BITS,
-    PLAIN,
-    RECALL,
-    RETURNED,
-    SKIP,
-    STOP,
-    UNNEEDED,
-)
+from bsbpool._core.wire cimport DONE, LEAVE, NO_RESULT, OUTCOME_BITS, PLAIN, RETURNED
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 
-import array
-
-from bsbpool._core.channel import TransportError
 from bsbpool._core.frames import MalformedFrameError
-from bsbpool._core.status import Status
 
 cdef enum:
     MESSAGES_A_ROUND = 64
@@ -111,36 +90,28 @@ cdef class MainLoop:
         self, Engine engine not None, Channel channel not None, uint32_t epoch, host,
         Intake jobs=None,
     ):
-        cdef int n = engine.d.workers.n
-        cdef int i
         self.engine = engine
         self.channel = channel
         self.epoch = epoch
         self.host = host
         self.jobs = jobs
-        self.direct = jobs is not None
-        self.last_f = None
-        self.last_function = -1
-        self.writers = [FrameWriter() for _ in range(n)]
-        self.known_functions = [set() for _ in range(n)]
-        self.touched = set()
-        self.told = 0
+        self.out = Outbox(engine, channel, epoch, host, jobs)
         self.reader = FrameReader()
         self.arrived = NULL
         self.news = True
         self.turned = self.next_recall = 0
-        if self.peers != NULL or n == 0:
-            raise ValueError("engine: it needs workers, and a loop of its own")
-        self.peers = <peer_t *>calloc(n, sizeof(peer_t))
-        if self.peers == NULL:
-            raise MemoryError()
-        for i in range(n):
-            self.peers[i].function = -1
 
     def __dealloc__(self):
-        free(self.peers)
         if self.arrived != NULL:
             message_free(self.arrived)
+
+    @property
+    def direct(self):
+        return self.out.direct
+
+    @direct.setter
+    def direct(self, bint value):
+        self.out.direct = value and self.jobs is not None
 
     def run(self):
         """Run until the host's `turn` says that it is over."""
@@ -167,7 +138,7 @@ cdef class MainLoop:
         cdef int64_t now
         if not (
             self.news
-            or not self.direct
+            or not self.out.direct
             or d.n_changes
             or d.watch_all
             or d.unfinished == 0
@@ -183,16 +154,7 @@ cdef class MainLoop:
 
     def stop(self, bint aborted):
         """Tell all workers that the run is over."""
-        cdef int worker
-        cdef FrameWriter writer
-        for worker in range(len(self.writers)):
-            writer = FrameWriter()  # what was not sent yet is not sent any more
-            writer.put(STOP, 0, 0, aborted, 0, None, ())
-            try:
-                self.channel.post(writer.seal(worker + 1, self.epoch))
-            except TransportError:
-                continue  # nobody is there to be told
-        self.channel.reap()
+        self.out.stop(aborted)
 
     # Coming in
 
@@ -218,8 +180,8 @@ cdef class MainLoop:
         cdef int worker = r.message.peer - 1
         if not 0 <= worker < self.engine.d.workers.n:
             raise MalformedFrameError(f"rank {worker + 1} is no worker of this pool")
-        self.peers[worker].heard = now_ns()
-        self.peers[worker].recalled = False
+        self.out.peers[worker].heard = now_ns()
+        self.out.peers[worker].recalled = False
         while r.next():
             if r.record.kind == DONE:
                 self.done(worker)
@@ -249,7 +211,7 @@ cdef class MainLoop:
                 r.record.extra * 1e-9,
             )
             self.news = True
-        if self.jobs is not None and not self.direct:
+        if self.jobs is not None and not self.out.direct:
             self.host.ended(r.record.id, r.record.extra * 1e-9)
         self.engine.lock()
         # Large arguments count as long jobs, so that few of them wait at a worker.
@@ -281,151 +243,19 @@ cdef class MainLoop:
         cdef action_t *actions
         cdef int64_t n = self.engine.take_actions(&actions)
         cdef int64_t i
-        cdef int worker
         try:
             for i in range(n):
-                self.act(&actions[i])
+                if actions[i].kind == SEND:
+                    self.out.send(actions[i].worker, actions[i].job)
+                else:
+                    self.out.skip(actions[i].worker, actions[i].job)
         finally:
             free(actions)
-        if self.told != self.engine.d.cache.changed.size:
-            self.told = self.engine.d.cache.changed.size
-            for worker in range(self.engine.d.workers.n):
-                self.tell_cache(worker)
-        if self.touched:
-            for worker in self.touched:
-                self.flush(worker)
-            self.touched.clear()
-        return <int>n
-
-    cdef int act(self, action_t *action) except -1:
-        cdef FrameWriter writer
-        if action.kind == SEND:
-            return self.send(action.worker, action.job)
-        writer = self.writer(action.worker)
-        if writer.put_plain(SKIP, action.job, 0, 0, 0, NULL, 0) < 0:
-            raise MemoryError()
-        return 0
-
-    cdef FrameWriter writer(self, int worker):
-        """The frame that the next message to a worker is collected in."""
-        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
-        if writer.frame.n_records == 0:
-            self.touched.add(worker)
-        return writer
-
-    cdef int send(self, int worker, int64_t job) except -1:
-        cdef FrameWriter writer
-        # Somebody may have cancelled it since it was assigned.
-        if status_is_terminal(self.engine.d.jobs[job].status):
-            self.engine.unsend(job, Status.CANCELLED)
-            return 0
-        writer = self.writer(worker)
-        if not (self.direct and self.send_plain(writer, worker, self.jobs._job_queue[job])):
-            self.send_parcel(writer, worker, job)
-        if writer.frame.size >= EAGER_FRAME:
-            self.flush(worker)
-        return 0
-
-    cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1:
-        """Send a job without asking the host; False when it is not for that."""
-        cdef uint8_t[PLAIN_MOST] payload
-        cdef int size
-        if not job.calls or job.keywords is not None:
-            return False
-        size = plain_dump(job.arguments, payload)
-        if size == 0:
-            return False
-        if job.f is not self.last_f and not self.call_number(job.f):
-            return False
-        self.know(worker, <uint32_t>self.last_function)
-        self.tell_cache(worker)
-        if writer.put_plain(
-            JOB, job.number, <uint32_t>self.last_function, PLAIN | ONLY_ARGS, 0, payload, size
-        ) < 0:
-            raise MemoryError()
-        return True
-
-    cdef int call_number(self, object f) except -1:
-        """Find the number of a function; 0 when it has none that lasts."""
-        cdef int64_t number = self.host.number_of(f)
-        if number < 0:
-            return 0
-        self.drop_evicted()
-        self.last_f = f
-        self.last_function = number
-        return 1
-
-    cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1:
-        parcel = self.host.encode(job)
-        self.drop_evicted()
-        if parcel is None:
+        self.out.flush_all()
+        if self.out.failed:
+            self.out.failed = False
             self.news = True
-            self.engine.unsend(job, Status.FAILED)
-            return 0
-        function, flags, payload, buffers = parcel
-        self.know(worker, function)
-        self.tell_cache(worker)
-        writer.put(JOB, job, function, flags, 0, payload, buffers)
-        return 0
-
-    cdef int know(self, int worker, uint32_t function) except -1:
-        """See to it that a worker knows a function."""
-        cdef set known
-        if self.peers[worker].function == function:
-            return 0
-        known = <set>self.known_functions[worker]
-        if function not in known:
-            flags, payload, buffers = self.host.function(function)
-            self.writer(worker).put(FUNCTION, 0, function, flags, 0, payload, buffers)
-            known.add(function)
-        self.peers[worker].function = function
-        return 0
-
-    cdef int drop_evicted(self) except -1:
-        for function in self.host.evicted():
-            self.forget(function)
-        return 0
-
-    def forget(self, uint32_t function):
-        """Let the workers that know a function drop it, after the jobs sent so far."""
-        cdef int worker
-        if self.last_function == function:
-            self.last_f = None
-            self.last_function = -1
-        for worker in range(len(self.writers)):
-            if self.peers[worker].function == function:
-                self.peers[worker].function = -1
-            if function in <set>self.known_functions[worker]:
-                (<set>self.known_functions[worker]).discard(function)
-                self.writer(worker).put(FORGET, 0, function, 0, 0, None, ())
-
-    cdef int tell_cache(self, int worker) except -1:
-        """Tell a worker which cache items became needed or unneeded."""
-        cdef cache_t *c = &self.engine.d.cache
-        cdef int64_t seen = self.engine.d.workers.slots[worker].seen
-        cdef int32_t item
-        if seen == c.changed.size:
-            return 0
-        needed = array.array("Q")
-        unneeded = array.array("Q")
-        # The present count decides: what was dropped and taken up again since
-        # the worker heard of it last is still needed.
-        while seen < c.changed.size:
-            item = c.changed.data[seen]
-            (needed if c.items[item].needed_by else unneeded).append(c.items[item].token)
-            seen += 1
-        self.engine.d.workers.slots[worker].seen = seen
-        for kind, tokens in ((NEEDED, needed), (UNNEEDED, unneeded)):
-            if tokens:
-                self.writer(worker).put(kind, 0, 0, 0, 0, tokens.tobytes(), ())
-        return 0
-
-    cdef int flush(self, int worker) except -1:
-        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
-        if writer.frame.n_records:
-            self.peers[worker].heard = now_ns()
-            self.channel.post(writer.seal(worker + 1, self.epoch))
-        return 0
+        return <int>n
 
     # Waiting
 
@@ -448,14 +278,11 @@ cdef class MainLoop:
         for worker in range(self.engine.d.workers.n):
             if (
                 self.engine.d.workers.slots[worker].in_flight > 1
-                and not self.peers[worker].recalled
-                and now - self.peers[worker].heard >= RECALL_NS
+                and not self.out.peers[worker].recalled
+                and now - self.out.peers[worker].heard >= RECALL_NS
             ):
-                self.peers[worker].recalled = True
-                if self.writer(worker).put_plain(RECALL, 0, 0, 0, 0, NULL, 0) < 0:
-                    raise MemoryError()
-                self.flush(worker)
-        self.touched.clear()
+                self.out.recall(worker)
+        self.out.flush_all()
         return 0
 
     cdef int wait(self) except -1:

@@ -1,0 +1,250 @@
+"""What goes from main to each worker.
+
+Records are collected in one frame for each worker and leave with `flush`. The outbox knows
+what each worker knows already: functions, and the word about cache items. What jobs are
+made of it asks the host of the loop (see `loop`), but for plain arguments.
+"""
+from bsbpool._core.cache cimport cache_t
+from bsbpool._core.channel cimport Channel
+from bsbpool._core.engine cimport Engine
+from bsbpool._core.frames cimport FrameWriter
+from bsbpool._core.handle cimport Handle
+from bsbpool._core.intake cimport Intake
+from bsbpool._core.pause cimport now_ns
+from bsbpool._core.plain cimport PLAIN_MOST, plain_dump
+from bsbpool._core.status cimport status_is_terminal
+from bsbpool._core.wire cimport (
+    EAGER_FRAME,
+    FORGET,
+    FUNCTION,
+    JOB,
+    NEEDED,
+    ONLY_ARGS,
+    PLAIN,
+    RECALL,
+    SKIP,
+    STOP,
+    UNNEEDED,
+)
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdlib cimport calloc, free
+
+import array
+
+from bsbpool._core.channel import TransportError
+from bsbpool._core.status import Status
+
+
+cdef class Outbox:
+    """The frames to the workers of one pool.
+
+    Parameters
+    ----------
+    engine : Engine
+        The pool's tables, with its workers opened.
+    channel : Channel
+        The communicator's messages.
+    epoch : int
+        The pool's epoch on that channel.
+    host : object
+        The host of the loop.
+    jobs : Intake or None
+        The pool, for what passes by the host.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether plain arguments pass by the host.
+    failed : bool
+        Set when a job could not be sent.
+    """
+
+    def __init__(
+        self, Engine engine not None, Channel channel not None, uint32_t epoch, host, Intake jobs
+    ):
+        cdef int n = engine.d.workers.n
+        cdef int i
+        self.engine = engine
+        self.channel = channel
+        self.epoch = epoch
+        self.host = host
+        self.jobs = jobs
+        self.direct = jobs is not None
+        self.last_f = None
+        self.last_function = -1
+        self.writers = [FrameWriter() for _ in range(n)]
+        self.known_functions = [set() for _ in range(n)]
+        self.touched = set()
+        self.told = 0
+        if self.peers != NULL or n == 0:
+            raise ValueError("engine: it needs workers, and a loop of its own")
+        self.peers = <peer_t *>calloc(n, sizeof(peer_t))
+        if self.peers == NULL:
+            raise MemoryError()
+        for i in range(n):
+            self.peers[i].function = -1
+
+    def __dealloc__(self):
+        free(self.peers)
+
+    cdef FrameWriter writer(self, int worker):
+        """The frame that the next message to a worker is collected in."""
+        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
+        if writer.frame.n_records == 0:
+            self.touched.add(worker)
+        return writer
+
+    cdef int send(self, int worker, int64_t job) except -1:
+        cdef FrameWriter writer
+        # Somebody may have cancelled it since it was assigned.
+        if status_is_terminal(self.engine.d.jobs[job].status):
+            self.engine.unsend(job, Status.CANCELLED)
+            return 0
+        writer = self.writer(worker)
+        if not (self.direct and self.send_plain(writer, worker, self.jobs._job_queue[job])):
+            self.send_parcel(writer, worker, job)
+        if writer.frame.size >= EAGER_FRAME:
+            self.flush(worker)
+        return 0
+
+    cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1:
+        """Send a job without asking the host; False when it is not for that."""
+        cdef uint8_t[PLAIN_MOST] payload
+        cdef int size
+        if not job.calls or job.keywords is not None:
+            return False
+        size = plain_dump(job.arguments, payload)
+        if size == 0:
+            return False
+        if job.f is not self.last_f and not self.call_number(job.f):
+            return False
+        self.know(worker, <uint32_t>self.last_function)
+        self.tell_cache(worker)
+        if writer.put_plain(
+            JOB, job.number, <uint32_t>self.last_function, PLAIN | ONLY_ARGS, 0, payload, size
+        ) < 0:
+            raise MemoryError()
+        return True
+
+    cdef int call_number(self, object f) except -1:
+        """Find the number of a function; 0 when it has none that lasts."""
+        cdef int64_t number = self.host.number_of(f)
+        if number < 0:
+            return 0
+        self.drop_evicted()
+        self.last_f = f
+        self.last_function = number
+        return 1
+
+    cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1:
+        parcel = self.host.encode(job)
+        self.drop_evicted()
+        if parcel is None:
+            self.failed = True
+            self.engine.unsend(job, Status.FAILED)
+            return 0
+        function, flags, payload, buffers = parcel
+        self.know(worker, function)
+        self.tell_cache(worker)
+        writer.put(JOB, job, function, flags, 0, payload, buffers)
+        return 0
+
+    cdef int know(self, int worker, uint32_t function) except -1:
+        """See to it that a worker knows a function."""
+        cdef set known
+        if self.peers[worker].function == function:
+            return 0
+        known = <set>self.known_functions[worker]
+        if function not in known:
+            flags, payload, buffers = self.host.function(function)
+            self.writer(worker).put(FUNCTION, 0, function, flags, 0, payload, buffers)
+            known.add(function)
+        self.peers[worker].function = function
+        return 0
+
+    cdef int drop_evicted(self) except -1:
+        for function in self.host.evicted():
+            self.forget(function)
+        return 0
+
+    cdef int forget(self, uint32_t function) except -1:
+        """Let the workers that know a function drop it, after the jobs sent so far."""
+        cdef int worker
+        if self.last_function == function:
+            self.last_f = None
+            self.last_function = -1
+        for worker in range(len(self.writers)):
+            if self.peers[worker].function == function:
+                self.peers[worker].function = -1
+            if function in <set>self.known_functions[worker]:
+                (<set>self.known_functions[worker]).discard(function)
+                self.writer(worker).put(FORGET, 0, function, 0, 0, None, ())
+        return 0
+
+    cdef int tell_cache(self, int worker) except -1:
+        """Tell a worker which cache items became needed or unneeded."""
+        cdef cache_t *c = &self.engine.d.cache
+        cdef int64_t seen = self.engine.d.workers.slots[worker].seen
+        cdef int32_t item
+        if seen == c.changed.size:
+            return 0
+        needed = array.array("Q")
+        unneeded = array.array("Q")
+        # The present count decides: what was dropped and taken up again since
+        # the worker heard of it last is still needed.
+        while seen < c.changed.size:
+            item = c.changed.data[seen]
+            (needed if c.items[item].needed_by else unneeded).append(c.items[item].token)
+            seen += 1
+        self.engine.d.workers.slots[worker].seen = seen
+        for kind, tokens in ((NEEDED, needed), (UNNEEDED, unneeded)):
+            if tokens:
+                self.writer(worker).put(kind, 0, 0, 0, 0, tokens.tobytes(), ())
+        return 0
+
+    cdef int flush(self, int worker) except -1:
+        cdef FrameWriter writer = <FrameWriter>self.writers[worker]
+        if writer.frame.n_records:
+            self.peers[worker].heard = now_ns()
+            self.channel.post(writer.seal(worker + 1, self.epoch))
+        return 0
+
+    cdef int flush_all(self) except -1:
+        """Tell all workers about cache items, and send what was collected for them."""
+        cdef int worker
+        if self.told != self.engine.d.cache.changed.size:
+            self.told = self.engine.d.cache.changed.size
+            for worker in range(self.engine.d.workers.n):
+                self.tell_cache(worker)
+        if self.touched:
+            for worker in self.touched:
+                self.flush(worker)
+            self.touched.clear()
+        return 0
+
+    cdef int skip(self, int worker, int64_t job) except -1:
+        """Let a worker drop a job that it has not begun."""
+        if self.writer(worker).put_plain(SKIP, job, 0, 0, 0, NULL, 0) < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int recall(self, int worker) except -1:
+        """Ask a worker for the jobs that it has not begun."""
+        self.peers[worker].recalled = True
+        if self.writer(worker).put_plain(RECALL, 0, 0, 0, 0, NULL, 0) < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int stop(self, bint aborted) except -1:
+        """Tell all workers that the run is over."""
+        cdef int worker
+        cdef FrameWriter writer
+        for worker in range(len(self.writers)):
+            writer = FrameWriter()  # what was not sent yet is not sent any more
+            writer.put(STOP, 0, 0, aborted, 0, None, ())
+            try:
+                self.channel.post(writer.seal(worker + 1, self.epoch))
+            except TransportError:
+                continue  # nobody is there to be told
+        self.channel.reap()
+        return 0
