@@ -132,6 +132,9 @@ class Oracle:
         self.finish(number, outcome)
         self.settle()
 
+    def give_back(self, worker, number):
+        self.chains[worker].remove(number)
+
     def settle(self):
         """Let everything follow that follows, until nothing does."""
         again = True

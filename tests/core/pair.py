@@ -111,6 +111,12 @@ class Pair:
         self.engine.unsend(number, outcome)
         self.oracle.leave(worker, number, outcome)
 
+    def give_back(self, worker, place):
+        """The worker hands back a job that stands behind the first."""
+        number = self.oracle.chains[worker][place]
+        self.engine.give_back(worker, number)
+        self.oracle.give_back(worker, number)
+
     # Looking
 
     def watch_all(self):

@@ -132,6 +132,15 @@ class WorkersMachine(SerialMachine):
         worker = chosen(self.busy(), pick)
         self.pair.unsend(worker, place % len(self.oracle.chains[worker]), outcome)
 
+    def loaded(self):
+        return [worker for worker, chain in self.oracle.chains.items() if len(chain) > 1]
+
+    @precondition(lambda self: self.loaded())
+    @rule(pick=PICK, place=PICK)
+    def give_back(self, pick, place):
+        worker = chosen(self.loaded(), pick)
+        self.pair.give_back(worker, 1 + place % (len(self.oracle.chains[worker]) - 1))
+
     @precondition(lambda self: self.busy())
     @rule(pick=PICK, outcome=ENDINGS)
     def finish_a_sent_one(self, pick, outcome):

@@ -67,6 +67,8 @@ class History:
         chain = self.oracle.chains[worker]
         if self.random.random() < 0.05:
             self.pair.unsend(worker, self.random.randrange(len(chain)), Status.FAILED)
+        elif len(chain) > 1 and self.random.random() < 0.1:
+            self.pair.give_back(worker, self.random.randrange(1, len(chain)))
         elif self.oracle.jobs[chain[0]].status in FINISHED and self.random.random() < 0.7:
             self.pair.done(worker, Status.CANCELLED)
         else:
