@@ -45,6 +45,12 @@ cdef class Handle:
         self.number = -1
         self._outcome = NOTHING
 
+    def __hash__(self):
+        # By identity, as equality is. But handles lie 128 bytes apart, and Python's own hash
+        # of an address only drops four bits: a million of them would share a quarter million
+        # slots of a dictionary.
+        return <Py_hash_t>(<size_t><void *>self >> 7)
+
     def _describe(self, pool, f, arguments, keywords, context):
         """Say what the job is made of; once."""
         self._pool = pool
