@@ -27,7 +27,6 @@ cdef enum:
     SPINS = 50
     MOVING_NS = 8_000
     BELL_NS = 3_000_000  # a bell that was missed costs no more
-    NO_MEMORY = -100
 
 
 class TransportError(RuntimeError):

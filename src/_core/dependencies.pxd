@@ -25,5 +25,6 @@ cdef class DependencySets:
     cdef object layout_members
 
     cdef int32_t read(self, object deps, ints_t *ids, Handle job) except -2
+    cdef tuple listed(self, object deps)
     cdef int32_t recall(self, object deps, object key, ints_t *ids, Handle job) except -2
     cdef int32_t learn(self, tuple deps, object key, ints_t *ids, Handle waiter) except -2

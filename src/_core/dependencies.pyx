@@ -93,11 +93,15 @@ cdef class DependencySets:
                 job.deps = self.layout_members
                 return self.layout.join
             print_ = of_set(<PySetObject *>deps)
-        elif isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
-            self.pool._refuse_dependency(deps, None, False)
         else:
-            return self.read(list(deps), ids, job)
+            return self.read(self.listed(deps), ids, job)
         return self.recall(deps, (n, print_.first, print_.second), ids, job)
+
+    cdef tuple listed(self, object deps):
+        """Return what any iterable of jobs holds; refuse what is none."""
+        if isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
+            self.pool._refuse_dependency(deps, None, False)
+        return tuple(deps)
 
     cdef int32_t recall(self, object deps, object key, ints_t *ids, Handle job) except -2:
         cdef int32_t join

@@ -1,8 +1,8 @@
 """What the core keeps of a job beside its tables: what it calls, and what came of it.
 
 `bsbpool.job.Job` is a `Handle` with manners. There is one for each job, so it is small:
-what few jobs have (an error, callbacks) is kept in
-its `__dict__`, which is made when something is put there.
+what few jobs have (an error, callbacks) is kept in its `__dict__`, which is made when
+something is put there.
 """
 
 cdef object NOTHING = object()  # the outcome of a job that has none
@@ -105,7 +105,7 @@ cdef class Handle:
 
     @property
     def _has_outcome(self):
-        return self._outcome is not NOTHING
+        return has_outcome(self)
 
     def _end_with(self, outcome):
         """Keep what the job returned, a `Packed` or the value itself."""

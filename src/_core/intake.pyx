@@ -177,9 +177,7 @@ cdef class Intake:
             raise TypeError(f"argses: {argses!r} is no list of arguments; give [(x,), (y,)]")
         keywords = as_keywords(kwargs)
         if deps is not None:
-            if isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
-                self._refuse_dependency(deps, None, False)
-            deps = tuple(deps)
+            deps = self._sets.listed(deps)
         if context or self.puts:
             return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []

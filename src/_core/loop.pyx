@@ -42,7 +42,7 @@ from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.handle cimport Handle, Packed
 from bsbpool._core.intake cimport Intake
 from bsbpool._core.outbox cimport Outbox
-from bsbpool._core.pause cimport now_ns, pause_slack
+from bsbpool._core.pause cimport SIGNALS_NS, now_ns, pause_slack
 from bsbpool._core.plain cimport plain_load
 from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
 from bsbpool._core.transport cimport message_free, message_t
@@ -56,7 +56,6 @@ from bsbpool._core.frames import MalformedFrameError
 cdef enum:
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
-    SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
     RECALL_NS = 1_000_000  # silence after which a worker is asked for what it has not begun
 
 # Two bits of a reply. The fourth value means nothing.

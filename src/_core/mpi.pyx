@@ -10,6 +10,8 @@ Nothing here blocks: two ranks that both block in a send of a large message wait
 for each other for ever.
 """
 from bsbpool._core.transport cimport (
+    TRANSPORT_MALFORMED,
+    TRANSPORT_NO_MEMORY,
     Transport,
     message_free,
     message_new,
@@ -60,8 +62,6 @@ cdef extern from "mpi.h" nogil:
 cdef enum:
     TAG_FRAME = 1
     TAG_PART = 2
-    NO_MEMORY = -100
-    MALFORMED = -101
     PIECE = 1 << 30
 
 # A message on its way, with the requests that are not complete yet.
@@ -136,7 +136,7 @@ cdef int transfer(
         n = size - at if size - at < piece else piece
         request = new_request(travel)
         if request == NULL:
-            return NO_MEMORY
+            return TRANSPORT_NO_MEMORY
         if outgoing:
             code = MPI_Isend(<char *>data + at, <int>n, MPI_BYTE, peer, tag, e.comm, request)
         else:
@@ -169,7 +169,7 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     cdef int code
     cdef uint32_t i
     if travel == NULL:
-        return NO_MEMORY
+        return TRANSPORT_NO_MEMORY
     append(&e.outgoing, travel)
     e.n_outgoing += 1
     code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, True)
@@ -232,11 +232,11 @@ cdef int accept(endpoint_t *e) noexcept nogil:
     m = message_new(status.MPI_SOURCE, 0)
     travel = travel_new(m)
     if m == NULL or travel == NULL:
-        return NO_MEMORY
+        return TRANSPORT_NO_MEMORY
     m.frame = <uint8_t *>malloc(size)
     m.frame_size = <uint64_t>size
     if m.frame == NULL:
-        return NO_MEMORY
+        return TRANSPORT_NO_MEMORY
     append(&e.incoming, travel)
     code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
     return code if code < 0 else 1
@@ -251,12 +251,12 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
     cdef int code
     travel.opened = True
     if cursor_open(&cursor, m.frame, m.frame_size) < 0:
-        return MALFORMED
+        return TRANSPORT_MALFORMED
     if cursor.header.n_parts == 0:
         return 0
     whole = message_new(m.peer, cursor.header.n_parts)
     if whole == NULL:
-        return NO_MEMORY
+        return TRANSPORT_NO_MEMORY
     whole.frame = m.frame
     whole.frame_size = m.frame_size
     m.frame = NULL
@@ -266,7 +266,7 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
         whole.parts[i].size = cursor_part_size(&cursor, i)
         whole.parts[i].data = part_alloc(whole.parts[i].size)
         if whole.parts[i].data == NULL:
-            return NO_MEMORY
+            return TRANSPORT_NO_MEMORY
         code = transfer(
             e, travel, whole.parts[i].data, whole.parts[i].size, e.piece, TAG_PART, False
         )

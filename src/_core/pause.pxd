@@ -28,6 +28,7 @@ cdef extern from *:
 cdef enum:
     FIRST_SLEEP_NS = 1_000
     LONGEST_SLEEP_NS = 500_000
+    SIGNALS_NS = 20_000_000  # how long Ctrl-C may wait while nothing happens
     LOOKS = 2  # after a sleep: MPICH's first probe only brings in what the second finds
 
 ctypedef struct pause_t:

@@ -1,5 +1,4 @@
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bsbpool._core.intake import Intake
@@ -21,7 +20,3 @@ class Logbook:
     def report_to(self, host: Any, lock: Any, bulletin: Any, ended: list[Any]) -> None: ...
     def gather(self) -> None: ...
     def notify(self) -> None: ...
-
-def deliver(
-    waiting: deque[Any], listeners: list[Any], handled: Callable[[Any], None]
-) -> None: ...

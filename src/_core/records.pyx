@@ -146,8 +146,13 @@ cdef class Logbook:
         return record
 
 
-def deliver(waiting, list listeners not None, handled):
-    """Hand the records in a deque to all listeners; see `bsbpool.progress.Bulletin.deliver`."""
+cdef int deliver(object waiting, list listeners, object handled) except -1:
+    """Hand the records in a deque to all listeners, and take them out.
+
+    `handled` is called with the records to which a listener said something true. When a
+    listener raises, the others still hear of that record; then the first error is raised,
+    and later records stay for the next delivery.
+    """
     popleft = waiting.popleft
     while waiting:
         record = popleft()
@@ -165,3 +170,4 @@ def deliver(waiting, list listeners not None, handled):
             handled(record)
         if error is not None:
             raise error
+    return 0

@@ -6,6 +6,8 @@ while one with parts is pending until the receiver looks: only then are the
 parts copied, so a sender that frees them early is found out.
 """
 from bsbpool._core.transport cimport (
+    TRANSPORT_MALFORMED,
+    TRANSPORT_NO_MEMORY,
     Transport,
     message_free,
     message_new,
@@ -27,8 +29,6 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 cdef enum:
-    NO_MEMORY = -100
-    MALFORMED = -101
     UNKNOWN_RANK = -102
 
 ctypedef struct endpoint_t:
@@ -104,7 +104,7 @@ cdef message_t *pipe_poll(transport_t *t, int *error) noexcept nogil:
         sender = &e.pipes.endpoints[m.peer]
         copy = copied(m)
         if copy == NULL:
-            e.error = NO_MEMORY
+            e.error = TRANSPORT_NO_MEMORY
         sender.pending -= 1
         append(&sender.sent, m)
         m = copy
@@ -119,7 +119,7 @@ cdef message_t *checked(message_t *m, int *error) noexcept nogil:
     cdef cursor_t cursor
     if m == NULL or cursor_open(&cursor, m.frame, m.frame_size) == 0:
         return m
-    error[0] = MALFORMED
+    error[0] = TRANSPORT_MALFORMED
     message_free(m)
     return NULL
 

@@ -7,6 +7,11 @@ ctypedef struct part_t:
     void *data
     uint64_t size
 
+cdef enum:
+    # Errors that no MPI returns.
+    TRANSPORT_NO_MEMORY = -100
+    TRANSPORT_MALFORMED = -101
+
 # A frame and its parts, to or from a peer. Whoever holds the pointer owns it.
 ctypedef struct message_t:
     int peer

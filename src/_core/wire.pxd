@@ -33,7 +33,7 @@ cpdef enum ReplyFlag:
     OUTCOME_BITS = 3
     NO_RESULT = 4  # the result is None
 
-cdef enum record_flag:
+cpdef enum RecordFlag:
     PLAIN = 0x08  # the payload is for the room `plain`
     ONLY_ARGS = 0x10  # it holds no keyword arguments
     PAYLOAD_OUT = 0x80  # it is the first part, not inline

@@ -1,5 +1,10 @@
 from enum import IntEnum
 
+class RecordFlag(IntEnum):
+    PLAIN = 0x08
+    ONLY_ARGS = 0x10
+    PAYLOAD_OUT = 0x80
+
 class ReplyFlag(IntEnum):
     FAILED_REPLY = 0
     OK_REPLY = 1

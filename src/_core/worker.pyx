@@ -33,9 +33,9 @@ from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.inbox cimport HANDED_BACK, TAKEN_BACK, Inbox, waiting_next, waiting_t
-from bsbpool._core.pause cimport now_ns, pause_slack, pause_wait
+from bsbpool._core.pause cimport SIGNALS_NS, now_ns, pause_slack, pause_wait
 from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
-from bsbpool._core.transport cimport message_t
+from bsbpool._core.transport cimport TRANSPORT_NO_MEMORY, message_t
 from bsbpool._core.watch cimport Watch
 from bsbpool._core.wire cimport (
     DONE,
@@ -68,8 +68,6 @@ cdef enum:
     OLD_REPLY_NS = 200_000
     MOST_REPLIES = 64
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
-    SIGNALS_NS = 20_000_000
-    NO_MEMORY = -100
 
 
 cdef class Known:
@@ -223,7 +221,7 @@ cdef class WorkerLoop(Watch):
     cdef void attend(self) noexcept nogil:
         """In the watch's thread: a job has been running for long."""
         if not self.send_replies() or not self.collect(True):
-            self.channel.error = NO_MEMORY
+            self.channel.error = TRANSPORT_NO_MEMORY
 
     cdef bint step(self) except -1:
         """Do what the next record says; False when there is none."""

@@ -107,6 +107,9 @@ class Job(Handle, abc.ABC):
         cache_items: Any = None,
     ) -> None:
         self._describe(pool, None, args, kwargs, submission_context)
+        self._want(deps, cache_items)
+
+    def _want(self, deps: Iterable[Job] | None, cache_items: Any) -> None:
         self._deps = deps
         if cache_items:
             self._cache_items = list(cache_items)
@@ -294,9 +297,7 @@ class FunctionJob(Job):
     ) -> None:
         self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
         self._calls = type(self).execute is FunctionJob.execute
-        self._deps = deps
-        if cache_items:
-            self._cache_items = list(cache_items)
+        self._want(deps, cache_items)
 
     @property
     def _submit_ctx(self) -> SubmissionContext:

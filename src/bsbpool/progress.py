@@ -1,8 +1,8 @@
 """What listeners are told, and when.
 
 Records are made only when somebody listens. They carry what was true at the
-event, not at the delivery. `Bulletin` collects them and delivers each one once,
-in order, to all listeners, on the thread that executes the pool.
+event, not at the delivery. `Bulletin` keeps them until the core (`records`) delivers
+each one once, in order, to all listeners, on the thread that executes the pool.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from bsbpool._core.records import JobRecord, Record, deliver
+from bsbpool._core.records import JobRecord, Record
 from bsbpool.status import JobStatus, PoolStatus
 
 if TYPE_CHECKING:
@@ -182,16 +182,6 @@ class Bulletin:
         """Keep a record for the next delivery; without listeners it is dropped."""
         if self.listeners:
             self.waiting.append(record)
-
-    def deliver(self, handled: Callable[[PoolProgress], None]) -> None:
-        """Tell all listeners all that waits.
-
-        `handled` is called with the records to which a listener said something
-        true. When a listener raises, the others still hear of that record; then
-        the first error is raised, and later records stay for the next delivery.
-        """
-        with self.delivering:
-            deliver(self.waiting, self.listeners, handled)
 
 
 def _cannot_suppress(leave: Callable[..., Any], listener: Listener) -> Callable[..., None]:

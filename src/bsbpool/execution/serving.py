@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.channel import TransportError
-from bsbpool._core.wire import ReplyFlag
+from bsbpool._core.wire import RecordFlag, ReplyFlag
 from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 # As numbers: arithmetic with members of an enum is slow.
 FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
 NONE = int(ReplyFlag.NO_RESULT)
-ONLY_ARGS = 16
-"""Bit of a job: what travels are positional arguments alone."""
+ONLY_ARGS = int(RecordFlag.ONLY_ARGS)
 NO_BUFFERS: list[memoryview] = []
 
 
