@@ -6,6 +6,9 @@ each has a bell. Who is about to sleep says so there and looks a last time; who 
 a message rings, should the receiver sleep. A bell that was not heard delays a message
 until the sleep ends by itself, no more, so nothing rests on the bells but speed.
 
+Beside its bell each rank notes the job that it begins, and the signal that it dies of. The
+memory outlives the rank, so others can read there what it can no longer tell.
+
 Linux only (futex); elsewhere nobody is given bells.
 """
 from cpython.buffer cimport (
@@ -14,7 +17,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 cdef extern from *:
@@ -129,6 +132,26 @@ cdef class Bells:
             rung = bell_sleep(bell(self, self.own), self.seen, <int64_t>(seconds * 1e9))
         self.get_up()
         return rung
+
+    def signal_of(self, int rank):
+        """Return the number of the signal that a rank died of; 0 when it did not say."""
+        if not 0 <= rank < self.n_ranks or self.slots[rank] < 0:
+            return 0
+        return bell(self, self.slots[rank]).signal
+
+    cdef uint64_t *begun_place(self) noexcept nogil:
+        return &bell(self, self.own).begun
+
+    cdef uint32_t *signal_place(self) noexcept nogil:
+        return &bell(self, self.own).signal
+
+    cdef int64_t begun_by(self, int rank, uint32_t epoch) noexcept nogil:
+        """The job of an epoch that a rank began last; -1: none, or nobody can see."""
+        cdef uint64_t begun
+        if not 0 <= rank < self.n_ranks or self.slots[rank] < 0:
+            return -1
+        begun = bell(self, self.slots[rank]).begun
+        return <int64_t>(begun & <uint64_t>0xFFFFFFFF) - 1 if begun >> 32 == epoch else -1
 
     cdef void ring(self, int rank) noexcept nogil:
         if self.slots[rank] >= 0:

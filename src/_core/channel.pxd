@@ -2,13 +2,13 @@ from bsbpool._core.bells cimport Bells
 from bsbpool._core.pause cimport pause_t
 from bsbpool._core.transport cimport Transport, message_t, transport_t
 from bsbpool._core.vector cimport ints_t
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef class Channel:
     cdef readonly Transport transport
     cdef public object processes  # who knows which ranks live, if anybody does
     cdef transport_t *table
-    cdef Bells bells  # None: nobody can wake another
+    cdef readonly Bells bells  # None: nobody can wake another
     cdef message_t *stash
     cdef ints_t open_epochs
     cdef uint32_t next_epoch
@@ -16,6 +16,19 @@ cdef class Channel:
     cdef int error
     cdef volatile bint poked
     cdef bint occupied
+    cdef readonly set lost
+    cdef readonly set away
+    cdef ints_t returned  # ranks that were away, and have come back
+    cdef uint64_t begun  # where there are no bells
+
+    cdef int64_t now(self) noexcept nogil
+    cdef void doze(self, int64_t ns) noexcept nogil
+    cdef void nap(self) noexcept nogil
+    cdef uint64_t *begun_place(self) noexcept nogil
+    cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil
+    cdef int next_lost(self) except -2
+    cdef int next_returned(self) except -2
+    cdef void drop(self, message_t *message) noexcept nogil
 
     cdef void nudge(self) noexcept nogil
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil

@@ -4,6 +4,9 @@ Each pool on a communicator has an *epoch*, counted alike on all ranks. A frame
 of an epoch that ended here is dropped (say the late reply of a job that main
 did not wait for); one of an epoch that is not read yet is kept for it (main is
 one pool ahead of a busy worker).
+
+The channel also knows which ranks are lost for good, and which are away: inside a job of a
+run that did not wait for them. Both outlast pools.
 """
 from bsbpool._core.bells cimport Bells
 from bsbpool._core.pause cimport (
@@ -12,13 +15,12 @@ from bsbpool._core.pause cimport (
     pause_longer,
     pause_reset,
     pause_sleep,
-    pause_wait,
 )
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
-from bsbpool._core.wire cimport header_t
+from bsbpool._core.wire cimport LEAVE, header_t
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import time
@@ -45,6 +47,13 @@ cdef class Channel:
         that has work.
     bells : Bells, optional
         What wakes ranks of this node.
+
+    Attributes
+    ----------
+    lost : set of int
+        Ranks that have died.
+    away : set of int
+        Ranks that are inside a job whose run has ended.
     """
 
     def __cinit__(self, Transport transport not None, bint crowded=False, Bells bells=None):
@@ -53,6 +62,8 @@ cdef class Channel:
         self.table = &transport.table
         self.stash = NULL
         self.next_epoch = 1
+        self.lost = set()
+        self.away = set()
         self.pause.spins = 0 if crowded else SPINS
         pause_reset(&self.pause)
 
@@ -63,6 +74,7 @@ cdef class Channel:
             self.stash = m.next
             message_free(m)
         ints_free(&self.open_epochs)
+        ints_free(&self.returned)
 
     def open(self):
         """Begin an epoch; return its number. All ranks open them in the same order."""
@@ -85,7 +97,7 @@ cdef class Channel:
             m = self.unstash(epoch)
             if m == NULL:
                 return
-            message_free(m)
+            self.drop(m)
 
     def drain(self, double seconds):
         """Wait until all that was sent has left, at most `seconds`; return whether it has."""
@@ -93,7 +105,7 @@ cdef class Channel:
         while self.table.pending(self.table) and time.monotonic() < end:
             with nogil:
                 self.poll(0)
-                pause_wait(&self.pause)
+                self.nap()
             self.reap()
         pause_reset(&self.pause)
         return self.table.pending(self.table) == 0
@@ -102,6 +114,81 @@ cdef class Channel:
         """Drop what has arrived for epochs that have ended."""
         self.poll(0)  # no epoch is 0: what is still wanted is kept for its epoch
         self.check()
+
+    # Who is there
+
+    def leave_behind(self, int rank):
+        """Note that a rank is inside a job whose run has ended."""
+        self.away.add(rank)
+
+    def await_returns(self, double seconds):
+        """Wait for the ranks that are away, at most `seconds`; return who still is."""
+        cdef double end = time.monotonic() + seconds
+        while True:
+            self.poll(0)
+            while self.next_returned() >= 0 or self.next_lost() >= 0:
+                pass
+            if not self.away or time.monotonic() > end:
+                pause_reset(&self.pause)
+                return sorted(self.away)
+            with nogil:
+                self.nap()
+
+    def give_up(self, int rank):
+        """Take it that a rank has died, though MPI does not say so."""
+        self.table.give_up(self.table, rank)
+
+    cdef int next_lost(self) except -2:
+        """Return a rank that has died since the last call, or -1."""
+        cdef int peer = self.table.lost(self.table)
+        if peer >= 0:
+            self.lost.add(peer)
+            self.away.discard(peer)
+        return peer
+
+    cdef int next_returned(self) except -2:
+        """Return a rank that was away and has come back, or -1."""
+        cdef int peer
+        if self.returned.size == 0:
+            return -1
+        self.returned.size -= 1
+        peer = self.returned.data[self.returned.size]
+        self.away.discard(peer)
+        return peer
+
+    cdef void drop(self, message_t *m) noexcept nogil:
+        """Free a message of an epoch that has ended; it may tell that its sender has left."""
+        if m.frame_size > sizeof(header_t) and m.frame[sizeof(header_t)] == LEAVE:
+            ints_push(&self.returned, m.peer)
+        message_free(m)
+
+    cdef uint64_t *begun_place(self) noexcept nogil:
+        """Where this rank notes which job it begins, for others to see where they can."""
+        return &self.begun if self.bells is None else self.bells.begun_place()
+
+    cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil:
+        """The job of the epoch that a rank began last; -1 when that cannot be seen."""
+        return -1 if self.bells is None else self.bells.begun_by(peer, epoch)
+
+    # Waiting
+
+    cdef int64_t now(self) noexcept nogil:
+        """The time in ns."""
+        return now_ns() if self.table.now == NULL else self.table.now(self.table)
+
+    cdef void doze(self, int64_t ns) noexcept nogil:
+        if self.table.sleep == NULL:
+            pause_sleep(ns)
+        else:
+            self.table.sleep(self.table, ns)
+
+    cdef void nap(self) noexcept nogil:
+        """Wait a little, longer each time until the pause is reset."""
+        if self.pause.spins_left > 0:
+            self.pause.spins_left -= 1
+            return
+        self.doze(self.pause.sleep_ns)
+        pause_longer(&self.pause)
 
     def poke(self):
         """Wake whoever waits here, from any thread."""
@@ -146,7 +233,7 @@ cdef class Channel:
             if m == NULL or epoch_of(m) == epoch:
                 return m
             if self.is_closed(epoch_of(m)):
-                message_free(m)
+                self.drop(m)
                 continue
             link = &self.stash
             while link[0] != NULL:
@@ -165,7 +252,7 @@ cdef class Channel:
             if m != NULL:
                 pause_reset(&self.pause)
                 return m
-            if self.poked or self.error < 0 or now_ns() >= until_ns:
+            if self.poked or self.error < 0 or self.now() >= until_ns:
                 self.poked = False
                 return NULL
 
@@ -174,7 +261,7 @@ cdef class Channel:
         cdef message_t *m
         cdef int looks = LOOKS
         if self.bells is None:
-            pause_sleep(self.bedtime(until_ns))
+            self.doze(self.bedtime(until_ns))
         else:
             self.bells.lie_down()
             while looks > 0:
@@ -190,7 +277,7 @@ cdef class Channel:
     cdef int64_t bedtime(self, int64_t until_ns) noexcept nogil:
         """How long to sleep, in ns."""
         cdef int64_t ns = self.pause.sleep_ns
-        cdef int64_t left = until_ns - now_ns()
+        cdef int64_t left = until_ns - self.now()
         if self.bells is not None and self.bells.complete:
             ns = BELL_NS
         if self.table.moving(self.table):

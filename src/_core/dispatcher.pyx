@@ -313,6 +313,38 @@ cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcep
     return 0
 
 
+cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
+    """A worker is gone: what it had begun is ABORTED, the rest of its jobs goes to others.
+
+    Its jobs up to `begun` had begun, if that is one of them; of the first one it is assumed,
+    since nobody can tell that it had not.
+    """
+    cdef worker_t *slot
+    cdef int32_t last
+    cdef int32_t job
+    if not 0 <= worker < d.workers.n:
+        return fail(d, FAULT_OUT_OF_ORDER)
+    slot = &d.workers.slots[worker]
+    dispatcher_hold(d, worker, True)
+    last = slot.first if job_before(d, worker, begun) == NOT_THERE else begun
+    while slot.in_flight and d.jobs[last].next != -1:
+        job = d.jobs[last].next
+        unlink_job(d, worker, last, job)
+        if not status_is_terminal(d.jobs[job].status):
+            ready_push(&d.ready, job)
+    while slot.in_flight:
+        if leave_worker(d, worker, -1, slot.first, ABORTED) < 0:
+            return d.fault
+    return 0
+
+
+cdef void dispatcher_hold(dispatcher_t *d, int32_t worker, bint held) noexcept nogil:
+    """Give a worker no jobs from here on, or give it some again."""
+    d.workers.n_away += held - (not d.workers.slots[worker].alive)
+    d.workers.slots[worker].alive = not held
+    workers_list(&d.workers, worker)
+
+
 cdef int32_t job_before(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
     """Return what a worker runs before `job`: -1 when that is its first, or NOT_THERE."""
     cdef int32_t before = -1

@@ -25,7 +25,9 @@ from bsbpool._core.dispatcher cimport (
     dispatcher_finish,
     dispatcher_free,
     dispatcher_init,
+    dispatcher_hold,
     dispatcher_join,
+    dispatcher_lose,
     dispatcher_return,
     dispatcher_start,
     dispatcher_submit,
@@ -266,6 +268,24 @@ cdef class Engine:
         self.unlock()
         self.raise_fault()
 
+    def lose(self, int32_t worker, int32_t begun=-1):
+        """A worker is gone: end what it had begun, let others have the rest of its jobs.
+
+        It had begun its jobs up to `begun`, and the first one anyway.
+        """
+        self.lock()
+        dispatcher_lose(&self.d, worker, begun)
+        self.unlock()
+        self.raise_fault()
+
+    def hold(self, int32_t worker, bint held=True):
+        """Give a worker no jobs from here on, or (not `held`) give it some again."""
+        if not 0 <= worker < self.d.workers.n:
+            raise IndexError(f"no worker {worker}")
+        self.lock()
+        dispatcher_hold(&self.d, worker, held)
+        self.unlock()
+
     def unsend(self, int64_t job, outcome):
         """Take back a job whose SEND action could not be carried out."""
         cdef uint8_t end = ending(outcome)
@@ -289,6 +309,25 @@ cdef class Engine:
             raise IndexError(f"no worker {worker}")
         job = self.d.workers.slots[worker].first
         return None if job < 0 else job
+
+    def begun_on(self, int32_t worker, int64_t begun=-1):
+        """Return the jobs that a worker has begun: the first of its jobs, and up to `begun`."""
+        cdef int32_t job
+        if not 0 <= worker < self.d.workers.n:
+            raise IndexError(f"no worker {worker}")
+        jobs = []
+        job = self.d.workers.slots[worker].first
+        while job >= 0:
+            jobs.append(job)
+            if job == begun:
+                return jobs
+            job = self.d.jobs[job].next
+        return jobs[:1]
+
+    @property
+    def n_away(self):
+        """How many workers get no jobs."""
+        return self.d.workers.n_away
 
     def __len__(self):
         return self.d.n_jobs

@@ -20,6 +20,8 @@ cdef class MainLoop:
     cdef int64_t next_recall
 
     cdef int receive(self) except -1
+    cdef int call_roll(self) except -1
+    cdef int lose(self, int peer) except -1
     cdef int read(self) except -1
     cdef int done(self, int worker) except -1
     cdef int store(self) except -1

@@ -19,6 +19,8 @@ with the GIL; polling and waiting go without it. The host's methods:
     Seconds until `turn` must be called again though nothing happens.
 ``left(rank, reason)``
     A rank stopped serving though the run is not over.
+``lost(rank, jobs)``
+    A rank has died; `jobs` are those that it had begun, and are about to be ABORTED.
 
 Where the loop is given the pool's jobs, it keeps results itself, plain arguments pass by
 the host (see `plain`), and `turn` is called only when there is something to tell. The host then
@@ -42,7 +44,7 @@ from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.handle cimport Handle, Packed
 from bsbpool._core.intake cimport Intake
 from bsbpool._core.outbox cimport Outbox
-from bsbpool._core.pause cimport SIGNALS_NS, now_ns, pause_slack
+from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport plain_load
 from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
 from bsbpool._core.transport cimport message_free, message_t
@@ -99,6 +101,8 @@ cdef class MainLoop:
         self.arrived = NULL
         self.news = True
         self.turned = self.next_recall = 0
+        for rank in channel.lost | channel.away:
+            engine.hold(rank - 1)
 
     def __dealloc__(self):
         if self.arrived != NULL:
@@ -144,7 +148,7 @@ cdef class MainLoop:
             or (d.workers.in_flight == 0 and d.ready.count == 0)
             or self.engine.told_unneeded != d.cache.changed.size
         ):
-            now = now_ns()
+            now = self.channel.now()
             if now - self.turned < SIGNALS_NS:
                 return False
             self.turned = now
@@ -172,14 +176,37 @@ cdef class MainLoop:
             if n < MESSAGES_A_ROUND:
                 self.arrived = self.channel.poll(self.epoch)
         self.channel.check()
+        self.call_roll()
         return n
+
+    cdef int call_roll(self) except -1:
+        """Notice who is gone, and who is back."""
+        cdef int peer = self.channel.next_lost()
+        while peer >= 0:
+            self.lose(peer)
+            peer = self.channel.next_lost()
+        peer = self.channel.next_returned()
+        while peer >= 0:
+            self.engine.hold(peer - 1, False)
+            peer = self.channel.next_returned()
+        return 0
+
+    cdef int lose(self, int peer) except -1:
+        """A worker has died: what it had begun is ABORTED, others get the rest."""
+        cdef int worker = peer - 1
+        cdef int64_t begun = self.channel.begun_by(peer, self.epoch)
+        self.news = True
+        self.host.lost(peer, self.engine.begun_on(worker, begun))
+        self.out.lose(worker)
+        self.engine.lose(worker, <int32_t>begun)
+        return 0
 
     cdef int read(self) except -1:
         cdef FrameReader r = self.reader
         cdef int worker = r.message.peer - 1
         if not 0 <= worker < self.engine.d.workers.n:
             raise MalformedFrameError(f"rank {worker + 1} is no worker of this pool")
-        self.out.peers[worker].heard = now_ns()
+        self.out.peers[worker].heard = self.channel.now()
         self.out.peers[worker].recalled = False
         while r.next():
             if r.record.kind == DONE:
@@ -264,12 +291,12 @@ cdef class MainLoop:
         return (
             d.ready.count == 0
             and d.workers.idle.size > 0
-            and d.workers.in_flight > d.workers.n - d.workers.idle.size
+            and d.workers.in_flight > d.workers.n - d.workers.n_away - d.workers.idle.size
         )
 
     cdef int recall(self) except -1:
         """Ask workers that have been silent for the jobs that they have not begun."""
-        cdef int64_t now = now_ns()
+        cdef int64_t now = self.channel.now()
         cdef int worker
         if now < self.next_recall:
             return 0
@@ -287,7 +314,7 @@ cdef class MainLoop:
     cdef int wait(self) except -1:
         """Wait for a message, a poke or the host's deadline, but never deaf to signals."""
         cdef double seconds = self.host.deadline()
-        cdef int64_t now = now_ns()
+        cdef int64_t now = self.channel.now()
         cdef int64_t until = now + SIGNALS_NS
         if seconds * 1e9 < SIGNALS_NS:
             until = now + <int64_t>(seconds * 1e9)

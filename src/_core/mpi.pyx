@@ -8,6 +8,11 @@ that count beyond 2 GiB.)
 
 Nothing here blocks: two ranks that both block in a send of a large message wait
 for each other for ever.
+
+A peer dies in three steps. It is *dying* from when MPI says that it failed (Open MPI under
+`mpiexec --with-ft ulfm` does) or somebody who knows gives it up: what had come from it is
+still handed out. It is *lost* when nothing more has come in some looks. What MPI may still
+write to, or read from, is buried and never freed.
 """
 from bsbpool._core.transport cimport (
     TRANSPORT_MALFORMED,
@@ -22,7 +27,7 @@ from bsbpool._core.transport cimport (
 from bsbpool._core.vector cimport grow
 from bsbpool._core.wire cimport cursor_open, cursor_part_size, cursor_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 cdef extern from "mpi.h" nogil:
@@ -59,10 +64,52 @@ cdef extern from "mpi.h" nogil:
     int MPI_Get_count(const MPI_Status *, MPI_Datatype, int *)
     enum: MPI_MAX_ERROR_STRING
 
+cdef extern from *:
+    """
+    #if defined(OPEN_MPI)
+    #include <mpi-ext.h>
+    #endif
+    #if defined(OMPI_HAVE_MPI_EXT_FTMPI)
+    static int tells_of_death(int code) {
+        int kind = 0;
+        if (code == MPI_SUCCESS) return 0;
+        MPI_Error_class(code, &kind);
+        return kind == MPIX_ERR_PROC_FAILED || kind == MPIX_ERR_PROC_FAILED_PENDING;
+    }
+    /* Write 1 for each rank that failed; let receives from any source go on without them. */
+    static void see_deaths(MPI_Comm comm, unsigned char *failed) {
+        MPI_Group gone, all;
+        int i, n = 0, acknowledged = 0;
+        if (MPIX_Comm_get_failed(comm, &gone) != MPI_SUCCESS) return;
+        MPI_Group_size(gone, &n);
+        MPI_Comm_group(comm, &all);
+        for (i = 0; i < n; i++) {
+            int rank = MPI_UNDEFINED;
+            MPI_Group_translate_ranks(gone, 1, &i, all, &rank);
+            if (rank != MPI_UNDEFINED) failed[rank] = 1;
+        }
+        MPI_Group_free(&gone);
+        MPI_Group_free(&all);
+        MPIX_Comm_ack_failed(comm, n, &acknowledged);
+    }
+    #else  /* MPI has no words for it, or they do not work (MPICH 5) */
+    static int tells_of_death(int code) { (void)code; return 0; }
+    static void see_deaths(MPI_Comm comm, unsigned char *failed) { (void)comm; (void)failed; }
+    #endif
+    """
+    bint tells_of_death(int) nogil
+    void see_deaths(MPI_Comm, uint8_t *) nogil
+
 cdef enum:
     TAG_FRAME = 1
     TAG_PART = 2
     PIECE = 1 << 30
+    LAST_LOOKS = 8  # without anything from a dying peer, until it is lost
+
+cdef enum fate_t:
+    ALIVE = 0
+    DYING = 1
+    LOST = 2
 
 # A message on its way, with the requests that are not complete yet.
 ctypedef struct travel_t:
@@ -71,7 +118,12 @@ ctypedef struct travel_t:
     int64_t n_requests
     int64_t capacity
     bint opened  # incoming: the frame has arrived and its parts are asked for
+    bint broken  # its peer died before it was through
     travel_t *next
+
+ctypedef struct peer_t:
+    uint8_t fate  # a fate_t
+    uint8_t looks  # since it was dying
 
 ctypedef struct endpoint_t:
     MPI_Comm comm
@@ -80,6 +132,11 @@ ctypedef struct endpoint_t:
     travel_t *outgoing
     int n_outgoing
     message_t *sent
+    travel_t *buried
+    int size
+    peer_t *peers
+    uint8_t *failed  # by rank: 1 when MPI says so
+    int n_dying
 
 
 cdef inline int failed(int code) noexcept nogil:
@@ -147,27 +204,103 @@ cdef int transfer(
     return 0
 
 
-cdef int is_complete(travel_t *travel) noexcept nogil:
+cdef int is_complete(endpoint_t *e, travel_t *travel) noexcept nogil:
     """Test what is left of a message: 1 when nothing is, 0 when something is."""
     cdef int flag = 0
     cdef int code
     while travel.n_requests:
         code = MPI_Test(&travel.requests[travel.n_requests - 1], &flag, MPI_STATUS_IGNORE)
-        if failed(code):
+        if tells_of_death(code):
+            begin_to_lose(e, travel.message.peer)
+            travel.broken = True
+        elif failed(code):
             return failed(code)
-        if not flag:
+        elif not flag:
             return 0
         travel.n_requests -= 1
     return 1
+
+
+# ------------------------------------------------------------------ death
+
+cdef void begin_to_lose(endpoint_t *e, int peer) noexcept nogil:
+    if e.peers[peer].fate == ALIVE:
+        e.peers[peer].fate = DYING
+        e.n_dying += 1
+
+
+cdef void mourn(endpoint_t *e) noexcept nogil:
+    """MPI tells of a death: find out whose."""
+    cdef int peer
+    see_deaths(e.comm, e.failed)
+    for peer in range(e.size):
+        if e.failed[peer]:
+            begin_to_lose(e, peer)
+
+
+cdef void look_last(endpoint_t *e) noexcept nogil:
+    """Count the looks that found nothing."""
+    cdef int peer
+    for peer in range(e.size):
+        if e.peers[peer].fate == DYING and e.peers[peer].looks < LAST_LOOKS:
+            e.peers[peer].looks += 1
+
+
+cdef void bury(endpoint_t *e, travel_t **link, int peer) noexcept nogil:
+    """Put aside all that travels to or from a peer."""
+    cdef travel_t *travel
+    while link[0] != NULL:
+        travel = link[0]
+        if travel.message.peer != peer:
+            link = &travel.next
+            continue
+        link[0] = travel.next
+        travel.next = e.buried
+        e.buried = travel
+
+
+cdef void bury_outgoing(endpoint_t *e, int peer) noexcept nogil:
+    bury(e, &e.outgoing, peer)
+    cdef travel_t *travel = e.outgoing
+    e.n_outgoing = 0
+    while travel != NULL:
+        e.n_outgoing += 1
+        travel = travel.next
+
+
+cdef int mpi_lost(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef int peer
+    if e.n_dying == 0:
+        return -1
+    for peer in range(e.size):
+        if e.peers[peer].fate == DYING and e.peers[peer].looks >= LAST_LOOKS:
+            e.peers[peer].fate = LOST
+            e.n_dying -= 1
+            bury(e, &e.incoming, peer)
+            bury_outgoing(e, peer)
+            return peer
+    return -1
+
+
+cdef void mpi_give_up(transport_t *t, int peer) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    if 0 <= peer < e.size:
+        begin_to_lose(e, peer)
 
 
 # ------------------------------------------------------------------ the table
 
 cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    cdef travel_t *travel = travel_new(m)
+    cdef travel_t *travel
     cdef int code
     cdef uint32_t i
+    if e.peers[m.peer].fate != ALIVE:
+        m.next = e.sent
+        e.sent = m
+        return 0
+    travel = travel_new(m)
     if travel == NULL:
         return TRANSPORT_NO_MEMORY
     append(&e.outgoing, travel)
@@ -176,6 +309,9 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     for i in range(m.n_parts):
         if code == 0:
             code = transfer(e, travel, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True)
+    if tells_of_death(-code):
+        begin_to_lose(e, m.peer)
+        return 0
     return code
 
 
@@ -183,7 +319,7 @@ cdef int progress_sends(endpoint_t *e) noexcept nogil:
     cdef travel_t **link = &e.outgoing
     cdef int code
     while link[0] != NULL:
-        code = is_complete(link[0])
+        code = is_complete(e, link[0])
         if code < 0:
             return code
         if code == 0:
@@ -213,7 +349,7 @@ cdef int mpi_pending(transport_t *t) noexcept nogil:
 
 cdef bint mpi_moving(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    return e.outgoing != NULL or e.incoming != NULL
+    return e.outgoing != NULL or e.incoming != NULL or e.n_dying
 
 
 cdef int accept(endpoint_t *e) noexcept nogil:
@@ -224,10 +360,15 @@ cdef int accept(endpoint_t *e) noexcept nogil:
     cdef int code = MPI_Iprobe(MPI_ANY_SOURCE, TAG_FRAME, e.comm, &flag, &status)
     cdef message_t *m
     cdef travel_t *travel
+    if tells_of_death(code):
+        mourn(e)
+        return 0
     if failed(code):
         return failed(code)
     if not flag:
         return 0
+    if e.peers[status.MPI_SOURCE].fate == DYING:
+        e.peers[status.MPI_SOURCE].looks = 0
     MPI_Get_count(&status, MPI_BYTE, &size)
     m = message_new(status.MPI_SOURCE, 0)
     travel = travel_new(m)
@@ -239,7 +380,16 @@ cdef int accept(endpoint_t *e) noexcept nogil:
         return TRANSPORT_NO_MEMORY
     append(&e.incoming, travel)
     code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
-    return code if code < 0 else 1
+    return excused(e, travel, code) if code < 0 else 1
+
+
+cdef int excused(endpoint_t *e, travel_t *travel, int code) noexcept nogil:
+    """What is wrong with a transfer, except that its peer died: then it is only broken."""
+    if not tells_of_death(-code):
+        return code
+    begin_to_lose(e, travel.message.peer)
+    travel.broken = True
+    return 0
 
 
 cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
@@ -271,17 +421,21 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
             e, travel, whole.parts[i].data, whole.parts[i].size, e.piece, TAG_PART, False
         )
         if code < 0:
-            return code
+            return excused(e, travel, code)
     return 0
 
 
 cdef int arrived(endpoint_t *e, travel_t *travel) noexcept nogil:
     """1 when the whole message is here, 0 when it is not."""
-    cdef int code = is_complete(travel)
+    cdef int code = is_complete(e, travel)
+    if travel.broken:
+        return 0
     if code != 1 or travel.opened:
         return code
     code = ask_for_parts(e, travel)
-    return code if code < 0 else is_complete(travel)
+    if code == 0:
+        code = is_complete(e, travel)
+    return 0 if travel.broken else code
 
 
 cdef int earlier_of_peer(endpoint_t *e, travel_t *travel, bint *all_opened) noexcept nogil:
@@ -320,6 +474,8 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
         link = &link[0].next
     if code < 0:
         error[0] = code
+    elif e.n_dying:
+        look_last(e)
     return NULL
 
 
@@ -355,6 +511,11 @@ cdef class MPITransport(Transport):
         check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
         check(MPI_Comm_size(self.endpoint.comm, &self.size))
         check(MPI_Query_thread(&provided))
+        self.endpoint.size = self.size
+        self.endpoint.peers = <peer_t *>calloc(self.size, sizeof(peer_t))
+        self.endpoint.failed = <uint8_t *>calloc(self.size, 1)
+        if self.endpoint.peers == NULL or self.endpoint.failed == NULL:
+            raise MemoryError()
         # SERIALIZED would do for the pool alone, but the job that a thread watches may use MPI.
         self.table.threads = provided > MPI_THREAD_SERIALIZED
         self.table.self = &self.endpoint
@@ -363,11 +524,29 @@ cdef class MPITransport(Transport):
         self.table.sent = mpi_sent
         self.table.pending = mpi_pending
         self.table.moving = mpi_moving
+        self.table.lost = mpi_lost
+        self.table.give_up = mpi_give_up
+
+    def __dealloc__(self):
+        free(self.endpoint.peers)
+        free(self.endpoint.failed)
+
+    @property
+    def tells_deaths(self):
+        """Whether MPI itself has told of a rank's death, so that it goes on without that."""
+        return any([self.endpoint.failed[peer] for peer in range(self.size)])
 
     def free(self):
         """Free the duplicate. Collective; nothing may be on its way."""
-        if self.endpoint.comm != MPI_COMM_NULL:
+        if self.endpoint.comm != MPI_COMM_NULL and not self.has_losses():
             check(MPI_Comm_free(&self.endpoint.comm))
+
+    cdef bint has_losses(self):
+        cdef int peer
+        for peer in range(self.size):
+            if self.endpoint.peers[peer].fate != ALIVE:
+                return True
+        return False
 
 
 cdef int check(int code) except -1:

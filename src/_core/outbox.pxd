@@ -38,6 +38,7 @@ cdef class Outbox:
     cdef int tell_cache(self, int worker) except -1
     cdef int skip(self, int worker, int64_t job) except -1
     cdef int recall(self, int worker) except -1
+    cdef int lose(self, int worker) except -1
     cdef int flush(self, int worker) except -1
     cdef int flush_all(self) except -1
     cdef int stop(self, bint aborted) except -1

@@ -10,7 +10,6 @@ from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameWriter
 from bsbpool._core.handle cimport Handle
 from bsbpool._core.intake cimport Intake
-from bsbpool._core.pause cimport now_ns
 from bsbpool._core.plain cimport PLAIN_MOST, plain_dump
 from bsbpool._core.status cimport status_is_terminal
 from bsbpool._core.wire cimport (
@@ -202,10 +201,17 @@ cdef class Outbox:
                 self.writer(worker).put(kind, 0, 0, 0, 0, tokens.tobytes(), ())
         return 0
 
+    cdef int lose(self, int worker) except -1:
+        """Forget what was to be sent to a worker, which has died."""
+        self.writers[worker] = FrameWriter()
+        self.known_functions[worker] = set()
+        self.touched.discard(worker)
+        return 0
+
     cdef int flush(self, int worker) except -1:
         cdef FrameWriter writer = <FrameWriter>self.writers[worker]
         if writer.frame.n_records:
-            self.peers[worker].heard = now_ns()
+            self.peers[worker].heard = self.channel.now()
             self.channel.post(writer.seal(worker + 1, self.epoch))
         return 0
 

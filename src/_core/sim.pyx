@@ -4,6 +4,8 @@ Each rank has an inbox; the loops of different ranks may run in different
 threads. As with MPI, a message without parts has left as soon as it is sent,
 while one with parts is pending until the receiver looks: only then are the
 parts copied, so a sender that frees them early is found out.
+
+A rank can be killed: what it had sent still arrives, what is sent to it is dropped.
 """
 from bsbpool._core.transport cimport (
     TRANSPORT_MALFORMED,
@@ -38,6 +40,8 @@ ctypedef struct endpoint_t:
     int pending
     int rank
     int error
+    bint dead
+    uint8_t *told  # by rank: that it is dead
 
 ctypedef struct pipes_t:
     PyThread_type_lock lock
@@ -85,10 +89,12 @@ cdef int pipe_send(transport_t *t, message_t *m) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int target = m.peer
     cdef bint known = 0 <= target < e.pipes.n
+    cdef bint heard
     m.peer = e.rank
     PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
-    append(&e.pipes.endpoints[target].inbox if known else &e.sent, m)
-    e.pending += known and m.n_parts > 0
+    heard = known and not e.pipes.endpoints[target].dead
+    append(&e.pipes.endpoints[target].inbox if heard else &e.sent, m)
+    e.pending += heard and m.n_parts > 0
     PyThread_release_lock(e.pipes.lock)
     return e.error if known else UNKNOWN_RANK
 
@@ -133,6 +139,33 @@ cdef message_t *pipe_sent(transport_t *t) noexcept nogil:
     return m
 
 
+cdef int pipe_lost(transport_t *t) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef int peer
+    cdef int found = -1
+    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    for peer in range(e.pipes.n):
+        if e.pipes.endpoints[peer].dead and not e.told[peer] and not has_sent(e, peer):
+            e.told[peer] = True
+            found = peer
+            break
+    PyThread_release_lock(e.pipes.lock)
+    return found
+
+
+cdef bint has_sent(endpoint_t *e, int peer) noexcept nogil:
+    """Whether something of a peer waits in the inbox."""
+    cdef message_t *m = e.inbox
+    while m != NULL and m.peer != peer:
+        m = m.next
+    return m != NULL
+
+
+cdef void pipe_give_up(transport_t *t, int peer) noexcept nogil:
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    e.pipes.endpoints[peer].dead = True
+
+
 cdef bint pipe_moving(transport_t *t) noexcept nogil:
     return pipe_pending(t) > 0
 
@@ -171,12 +204,16 @@ cdef class PipeNetwork:
         for i in range(n):
             self.pipes.endpoints[i].pipes = &self.pipes
             self.pipes.endpoints[i].rank = i
+            self.pipes.endpoints[i].told = <uint8_t *>calloc(n, 1)
+            if self.pipes.endpoints[i].told == NULL:
+                raise MemoryError()
 
     def __dealloc__(self):
         cdef int32_t i
         for i in range(self.pipes.n):
             release(self.pipes.endpoints[i].inbox)
             release(self.pipes.endpoints[i].sent)
+            free(self.pipes.endpoints[i].told)
         free(self.pipes.endpoints)
         if self.pipes.lock != NULL:
             PyThread_free_lock(self.pipes.lock)
@@ -224,6 +261,10 @@ cdef class PipeNetwork:
             raise
         pipe_send(&table, m)
 
+    def kill(self, int32_t rank):
+        """Let a rank die: the others are told when all that it sent has been taken."""
+        self.endpoint(rank).dead = True
+
     def fail(self, int32_t rank, int code=-1):
         """Let the network fail for `rank`, with a negative code, from now on."""
         self.endpoint(rank).error = code
@@ -260,3 +301,5 @@ cdef class PipeTransport(Transport):
         self.table.sent = pipe_sent
         self.table.pending = pipe_pending
         self.table.moving = pipe_moving
+        self.table.lost = pipe_lost
+        self.table.give_up = pipe_give_up

@@ -17,6 +17,8 @@ The *host* knows what the bytes mean. Its methods:
     A function of that payload, as `run` wants it. It never raises.
 ``run(job, function, flags, payload, buffers) -> (ok, payload, buffers)``
     Run a job. Whatever the job raises is in what is returned.
+``lost(rank)``
+    The main rank has died; must raise.
 ``needed(tokens)`` and ``unneeded(tokens)``
     Cache items (memoryviews of 64-bit numbers) that jobs need from here on, and
     those that no job needs any more.
@@ -33,7 +35,7 @@ from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.inbox cimport HANDED_BACK, TAKEN_BACK, Inbox, waiting_next, waiting_t
-from bsbpool._core.pause cimport SIGNALS_NS, now_ns, pause_slack, pause_wait
+from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
 from bsbpool._core.transport cimport TRANSPORT_NO_MEMORY, message_t
 from bsbpool._core.watch cimport Watch
@@ -107,6 +109,7 @@ cdef class WorkerLoop(Watch):
     cdef int64_t looked
     cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
+    cdef uint64_t *begun  # where others see which job this rank began last
 
     def __init__(self, Channel channel not None, uint32_t epoch, host):
         self.channel = channel
@@ -119,6 +122,7 @@ cdef class WorkerLoop(Watch):
         self.reader = self.inbox.reader
         self.replies = FrameWriter()
         self.stopped = -1
+        self.begun = channel.begun_place()
 
     def serve_directly(self, owner, Nesting nesting not None):
         """Call functions without the host's help where possible, with `owner` first."""
@@ -158,11 +162,17 @@ cdef class WorkerLoop(Watch):
 
     cdef int receive(self) except -1:
         """Take what has arrived into the inbox."""
+        cdef int peer
         if not self.collect(False):
             raise MemoryError()
-        self.now = self.looked = now_ns()
+        self.now = self.looked = self.channel.now()
         self.channel.check()
         self.channel.reap()
+        peer = self.channel.next_lost()
+        while peer >= 0:
+            if peer == MAIN:
+                self.host.lost(peer)
+            peer = self.channel.next_lost()
         return 0
 
     cdef bint collect(self, bint busy) noexcept nogil:
@@ -242,7 +252,7 @@ cdef class WorkerLoop(Watch):
         elif r.record.kind == UNNEEDED:
             self.host.unneeded(memoryview(r.payload()).cast("B").cast("Q"))
         if r.record.kind != JOB:
-            self.now = now_ns()  # a function's import is no run time of the next job
+            self.now = self.channel.now()  # a function's import is no run time of the next job
         return True
 
     cdef int learn(self) except -1:
@@ -281,6 +291,7 @@ cdef class WorkerLoop(Watch):
                 return 0
             if self.inbox.skipped == r.record.id:
                 return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
+        self.begun[0] = <uint64_t>self.epoch << 32 | <uint64_t>(r.record.id + 1)
         if self.direct and known.f is not None and r.record.flags & PLAIN:
             took = self.call_plain(known)
         else:
@@ -320,7 +331,7 @@ cdef class WorkerLoop(Watch):
             finally:
                 self.take()
                 self.nesting.inside_job -= 1
-                self.now = now_ns()
+                self.now = self.channel.now()
             if value is None:
                 flags |= NO_RESULT
             else:
@@ -354,7 +365,7 @@ cdef class WorkerLoop(Watch):
             )
         finally:
             self.take()
-            self.now = now_ns()
+            self.now = self.channel.now()
         self.reply(ok, self.now - start, result, parts, size >> 10)
         return self.now - start
 
@@ -380,7 +391,7 @@ cdef class WorkerLoop(Watch):
         # Jobs handed back have taken the replies along; after a stop nobody waits for them.
         if self.stopped < 0 and self.replies.frame.n_records:
             self.channel.post(self.replies.seal(MAIN, self.epoch))
-        self.now = now_ns()
+        self.now = self.channel.now()
         return 0
 
     cdef int see_off(self) except -1:
@@ -391,7 +402,7 @@ cdef class WorkerLoop(Watch):
             self.receive()
             if self.channel.table.pending(self.channel.table):
                 with nogil:
-                    pause_wait(&self.channel.pause)
+                    self.channel.nap()
                 PyErr_CheckSignals()
         self.channel.reap()
         return 0
@@ -399,14 +410,14 @@ cdef class WorkerLoop(Watch):
     cdef int wait(self) except -1:
         cdef message_t *m
         cdef bint room = True
-        cdef int64_t until = now_ns() + SIGNALS_NS
+        cdef int64_t until = self.channel.now() + SIGNALS_NS
         with nogil:
             m = self.channel.wait(self.epoch, until)
             if m != NULL:
                 room = self.take_in(m, False)
         if not room:
             raise MemoryError()
-        self.now = now_ns()
+        self.now = self.channel.now()
         PyErr_CheckSignals()
         return 0
 

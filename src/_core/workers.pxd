@@ -28,6 +28,7 @@ ctypedef struct workers_t:
     ints_t idle  # those that run nothing
     ints_t spare  # those that run something and may get more
     int64_t in_flight
+    int32_t n_away  # workers that get no jobs
 
 cdef void workers_init(workers_t *w) noexcept nogil
 cdef void workers_free(workers_t *w) noexcept nogil

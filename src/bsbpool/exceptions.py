@@ -7,6 +7,7 @@ is why the pool raises them by attribute (``exceptions.JobPoolError``).
 
 from __future__ import annotations
 
+import signal as signals
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,12 +38,26 @@ class WorkerLostError(JobPoolError):
     Attributes
     ----------
     rank : int
-        The rank in the pool's communicator.
+        The rank in the pool's communicator; -1 when it was not one alone.
+    job : Job or None
+        What it ran.
+    signal : int
+        The number of the signal that it died of; 0 when that is not known.
     """
 
-    def __init__(self, message: str, rank: int = -1) -> None:
+    def __init__(self, message: str, rank: int = -1, job: Any = None, signal: int = 0) -> None:
         super().__init__(message)
-        self.rank = rank
+        self.rank, self.job, self.signal = rank, job, signal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep all but the job over a pickle."""
+        return type(self), (self.args[0], self.rank, None, self.signal)
+
+    @classmethod
+    def while_running(cls, job: Any, rank: int, signal: int) -> WorkerLostError:
+        """Return the error of a job whose rank has died."""
+        of = f" of {signals.Signals(signal).name}" if signal else ""
+        return cls(f"rank {rank} died{of} while it ran {job}", rank, job, signal)
 
 
 class JobErroredError(Exception):

@@ -110,6 +110,7 @@ class Reporter:
             raise exceptions.WorkflowError("Your workflow encountered errors.", errors)
 
     def _handled(self, record: PoolProgress) -> None:
-        if isinstance(record, PoolJobUpdateProgress) and record.status is JobStatus.FAILED:
+        ends = (JobStatus.FAILED, JobStatus.ABORTED)  # ABORTED: its rank has died
+        if isinstance(record, PoolJobUpdateProgress) and record.status in ends:
             with self._pool._lock:
                 self.failures.pop(record.job, None)

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.channel import TransportError
 from bsbpool._core.loop import MainLoop
 from bsbpool._core.wire import ReplyFlag
 from bsbpool.execution.cachekeeping import CacheKeeper
@@ -62,7 +61,7 @@ class MainRun:
             pool._engine.start()
             self._pacer.reset()
             self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
-            self._run_loop()
+            self._loop.run()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
@@ -75,20 +74,11 @@ class MainRun:
             self._cache.free_all()
         self._stop(aborted=False)
 
-    def _run_loop(self) -> None:
-        try:
-            self._loop.run()
-        except TransportError:
-            self._check_ranks()  # says which rank is lost, where that can be known
-            raise
-
     def _check_ranks(self) -> None:
+        """Look whether ranks of this node have died; MPI may not tell."""
         self._checked = time.monotonic()
-        for rank in self._channel.processes.dead():
-            number = self._pool._engine.running_on(rank - 1)
-            job = None if number is None else self._pool._job_queue[number]
-            doing = "while it ran nothing" if job is None else f"while it ran {job}"
-            raise exceptions.WorkerLostError(f"rank {rank} died {doing}", rank)
+        for rank in self._channel.processes.newly_dead():
+            self._channel.give_up(rank)
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
@@ -108,9 +98,15 @@ class MainRun:
         raise exceptions.JobPoolError(f"{job} runs on another rank, in `execute`")
 
     def _stop(self, aborted: bool) -> None:
-        if not self._stopped:
-            self._stopped = True
-            self._loop.stop(aborted)
+        if self._stopped:
+            return
+        self._stopped = True
+        self._loop.stop(aborted)
+        if aborted:
+            for rank in range(1, self._pool._comm.get_size()):
+                busy = self._pool._engine.running_on(rank - 1) is not None
+                if busy and rank not in self._channel.lost:
+                    self._channel.leave_behind(rank)
 
     # As the loop's host
 
@@ -169,6 +165,19 @@ class MainRun:
             f"rank {rank} left the pool before its end: {bytes(reason).decode(errors='replace')}"
         )
 
+    def lost(self, rank: int, jobs: list[int]) -> None:
+        """Keep why the jobs that a rank had begun are about to be ABORTED: it has died."""
+        pool = self._pool
+        signal = self._channel.bells.signal_of(rank) if self._channel.bells else 0
+        for number in jobs:
+            job = pool._job_queue[number]
+            error = exceptions.WorkerLostError.while_running(job, rank, signal)
+            with pool._lock:  # nobody cancels it in between
+                if job.status not in FINISHED:
+                    pool._reporter.failed(job, error)
+        if not jobs:
+            _log.warning("rank %d has died; it ran no job, so the others go on", rank)
+
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
         pool = self._pool
@@ -190,6 +199,11 @@ class MainRun:
             return False
         if pool._engine.unfinished == 0:
             return not pool._reporter.bulletin.waiting
+        if len(self._channel.lost) == pool._comm.get_size() - 1:
+            raise exceptions.WorkerLostError(
+                f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs have "
+                "not ended"
+            )
         if pool._engine.idle:
             raise exceptions.JobPoolError(deadlock_message(pool))
         return False

@@ -58,13 +58,13 @@ class WorkerRun:
             with self._cache.home():
                 aborted = self._loop.run()
         except BaseException as error:
-            with suppress(TransportError):
-                self._loop.leave(f"{type(error).__name__}: {error}".encode())
+            self._tell_main(f"{type(error).__name__}: {error}")
             raise
         finally:
             self._cache.free_all()
         self._pool.change_status(PoolStatus.CLOSING)
         if aborted:
+            self._tell_main("the run has ended")  # main may think that it is inside a job
             raise exceptions.WorkflowError(
                 "Unhandled exceptions during parallel execution.",
                 [exceptions.JobPoolError("See main node logs for details.")],
@@ -73,10 +73,13 @@ class WorkerRun:
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
         if not self._served:  # main may be executing, and count on this rank
-            with suppress(TransportError):
-                self._loop.leave(b"it left the `with` block without executing the pool")
+            self._tell_main("it left the `with` block without executing the pool")
         self._channel.close(self._epoch)
         self._channel.sweep()
+
+    def _tell_main(self, reason: str) -> None:
+        with suppress(TransportError):
+            self._loop.leave(reason.encode())
 
     def wake(self) -> None:
         """Do nothing: what is queued here does not run."""
@@ -130,6 +133,10 @@ class WorkerRun:
         except Exception as error:
             error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
             raise
+
+    def lost(self, rank: int) -> None:
+        """Leave: the main rank has died."""
+        raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
 
     def needed(self, tokens: memoryview) -> None:
         """Learn which items jobs need from here on."""

@@ -138,17 +138,15 @@ class Processes:
         Their numbers by rank.
     """
 
-    any_dead = False
-    """Whether a rank was found dead: then MPI cannot be finalized any more."""
-
     def __init__(self, pids: dict[int, int]) -> None:
         # In another PID namespace (a container) a number says nothing.
         self._pids = {rank: pid for rank, pid in pids.items() if _lives(pid)}
 
-    def dead(self) -> list[int]:
-        """Return the ranks of this node whose processes are gone."""
+    def newly_dead(self) -> list[int]:
+        """Return the ranks of this node whose processes went away since the last call."""
         ranks = [rank for rank, pid in self._pids.items() if not _lives(pid)]
-        Processes.any_dead = Processes.any_dead or bool(ranks)
+        for rank in ranks:
+            del self._pids[rank]
         return ranks
 
 
@@ -185,10 +183,18 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
 
 
 def _see_off() -> None:
-    if Processes.any_dead:
-        from mpi4py import MPI
-
-        sys.stderr.flush()
-        MPI.COMM_WORLD.Abort(1)  # finalizing would wait for the dead
+    """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
     for channel in list(_channels):
         channel.drain(LAST_SECONDS)
+        if channel.lost and not channel.transport.tells_deaths:
+            _abort(f"rank {min(channel.lost)} has died")
+        if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
+            _abort(f"rank {away[0]} is still inside a job of a run that has ended")
+
+
+def _abort(reason: str) -> None:
+    from mpi4py import MPI
+
+    sys.stdout.flush()
+    print(f"bsbpool: {reason}; the program ends all the same.", file=sys.stderr, flush=True)
+    MPI.COMM_WORLD.Abort(1)
