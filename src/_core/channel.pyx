@@ -18,9 +18,9 @@ from bsbpool._core.pause cimport (
 )
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
-from bsbpool._core.wire cimport LEAVE, header_t
+from bsbpool._core.wire cimport LEAVE, cursor_next, cursor_open, cursor_t, header_t, record_t
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 import time
@@ -158,8 +158,13 @@ cdef class Channel:
 
     cdef void drop(self, message_t *m) noexcept nogil:
         """Free a message of an epoch that has ended; it may tell that its sender has left."""
-        if m.frame_size > sizeof(header_t) and m.frame[sizeof(header_t)] == LEAVE:
-            ints_push(&self.returned, m.peer)
+        cdef cursor_t cursor
+        cdef record_t record
+        cdef const uint8_t *payload
+        if cursor_open(&cursor, m.frame, m.frame_size) == 0:
+            while cursor_next(&cursor, &record, &payload) == 1:
+                if record.kind == LEAVE:
+                    ints_push(&self.returned, m.peer)
         message_free(m)
 
     cdef uint64_t *begun_place(self) noexcept nogil:
