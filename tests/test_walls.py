@@ -30,7 +30,7 @@ LAYERS = [
     ["job"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
-    ["status", "exceptions", "running"],
+    ["status", "exceptions", "running", "interrupts"],
     ["_core"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
@@ -153,10 +153,11 @@ CORE = {
     "records": {"dispatcher", "engine", "handle", "intake", "status"},
     "serial": {"calling", "dispatcher", "engine", "handle", "intake", "status"},
     "watch": {"pause"},
+    "crash": set(),
     "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
     "inbox": {"frames", "transport", "wire"},
     "worker": {
-        "inbox", "calling", "channel", "frames", "pause", "plain", "transport", "watch", "wire",
+        "inbox", "calling", "channel", "crash", "frames", "pause", "plain", "transport", "watch", "wire",
     },
     "outbox": {
         "cache", "channel", "engine", "frames", "handle", "intake", "pause", "plain", "status",

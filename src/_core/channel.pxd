@@ -20,11 +20,13 @@ cdef class Channel:
     cdef readonly set away
     cdef ints_t returned  # ranks that were away, and have come back
     cdef uint64_t begun  # where there are no bells
+    cdef uint32_t signal
 
     cdef int64_t now(self) noexcept nogil
     cdef void doze(self, int64_t ns) noexcept nogil
     cdef void nap(self) noexcept nogil
     cdef uint64_t *begun_place(self) noexcept nogil
+    cdef uint32_t *signal_place(self) noexcept nogil
     cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil
     cdef int next_lost(self) except -2
     cdef int next_returned(self) except -2

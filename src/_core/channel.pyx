@@ -171,6 +171,10 @@ cdef class Channel:
         """Where this rank notes which job it begins, for others to see where they can."""
         return &self.begun if self.bells is None else self.bells.begun_place()
 
+    cdef uint32_t *signal_place(self) noexcept nogil:
+        """Where this rank notes the signal that it dies of."""
+        return &self.signal if self.bells is None else self.bells.signal_place()
+
     cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil:
         """The job of the epoch that a rank began last; -1 when that cannot be seen."""
         return -1 if self.bells is None else self.bells.begun_by(peer, epoch)

@@ -17,6 +17,10 @@ The *host* knows what the bytes mean. Its methods:
     A function of that payload, as `run` wants it. It never raises.
 ``run(job, function, flags, payload, buffers) -> (ok, payload, buffers)``
     Run a job. Whatever the job raises is in what is returned.
+``check()``
+    Called now and then while there is nothing to do, in a loop that knows its rank.
+``name_of(function) -> bytes``
+    How to call what `load` made, in a loop that knows its rank.
 ``lost(rank)``
     The main rank has died; must raise.
 ``needed(tokens)`` and ``unneeded(tokens)``
@@ -33,6 +37,7 @@ A host that calls `serve_directly` is not asked to run jobs of plain arguments (
 """
 from bsbpool._core.calling cimport Nesting, call
 from bsbpool._core.channel cimport Channel
+from bsbpool._core.crash cimport crash_arm, crash_disarm, crash_name
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.inbox cimport HANDED_BACK, TAKEN_BACK, Inbox, waiting_next, waiting_t
 from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
@@ -70,6 +75,7 @@ cdef enum:
     OLD_REPLY_NS = 200_000
     MOST_REPLIES = 64
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
+    CHECK_NS = 500_000_000  # how often the host is asked to check while nothing happens
 
 
 cdef class Known:
@@ -77,6 +83,7 @@ cdef class Known:
 
     cdef object loaded
     cdef object f  # what is called itself; None: only the host can
+    cdef bytes name
     cdef int64_t run_ns
 
 
@@ -91,6 +98,9 @@ cdef class WorkerLoop(Watch):
         The pool's epoch on that channel.
     host : object
         See the module's text.
+    rank : int, optional
+        The number of this process. Given, it says on stderr in which job it was should a
+        fault kill it.
     """
 
     cdef Channel channel
@@ -109,9 +119,11 @@ cdef class WorkerLoop(Watch):
     cdef int64_t looked
     cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
+    cdef int rank
+    cdef int64_t checked
     cdef uint64_t *begun  # where others see which job this rank began last
 
-    def __init__(self, Channel channel not None, uint32_t epoch, host):
+    def __init__(self, Channel channel not None, uint32_t epoch, host, int rank=-1):
         self.channel = channel
         self.epoch = epoch
         self.host = host
@@ -122,6 +134,8 @@ cdef class WorkerLoop(Watch):
         self.reader = self.inbox.reader
         self.replies = FrameWriter()
         self.stopped = -1
+        self.rank = rank
+        self.checked = 0
         self.begun = channel.begun_place()
 
     def serve_directly(self, owner, Nesting nesting not None):
@@ -137,6 +151,8 @@ cdef class WorkerLoop(Watch):
         slack = pause_slack(1)
         if self.channel.table.threads:
             self.start_watch()
+        if self.rank >= 0:
+            crash_arm(self.rank, self.begun, self.channel.signal_place())
         try:
             while self.stopped < 0:
                 if self.inbox.empty():
@@ -147,6 +163,8 @@ cdef class WorkerLoop(Watch):
                         self.wait()
             return bool(self.stopped)
         finally:
+            if self.rank >= 0:
+                crash_disarm()
             self.stop_watch()
             self.channel.vacate()
             pause_slack(<unsigned long>slack)
@@ -260,6 +278,7 @@ cdef class WorkerLoop(Watch):
         cdef Known known = Known()
         known.loaded = self.host.load(r.record.flags & 0x7F, r.payload(), r.buffers())
         known.run_ns = LONG_JOB_NS
+        known.name = self.host.name_of(known.loaded) if self.rank >= 0 else b""
         if self.direct:
             f, mode = known.loaded
             known.f = f if mode == 0 else None
@@ -269,6 +288,8 @@ cdef class WorkerLoop(Watch):
 
     cdef Known function(self, uint32_t number):
         if number != self.last_number:
+            if self.rank >= 0:
+                crash_name((<Known>self.functions[number]).name)
             self.last = self.functions[number]
             self.last_number = number
         return self.last
@@ -418,6 +439,9 @@ cdef class WorkerLoop(Watch):
         if not room:
             raise MemoryError()
         self.now = self.channel.now()
+        if m == NULL and self.rank >= 0 and self.now - self.checked > CHECK_NS:
+            self.checked = self.now
+            self.host.check()
         PyErr_CheckSignals()
         return 0
 

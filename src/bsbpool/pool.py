@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from bsbpool import caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
+from bsbpool.interrupts import heeding_sigterm
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
     Listener,
@@ -314,7 +315,8 @@ class JobPool(Intake, PrivateNames):
         for prepare in running.preparations:
             prepare()
         try:
-            self._run.execute()
+            with heeding_sigterm():
+                self._run.execute()
         finally:
             self._state = _DONE
             self._close_intake()

@@ -14,6 +14,7 @@ from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
+from bsbpool.interrupts import Terminated
 from bsbpool.serialization import dumps, load_error
 from bsbpool.status import FINISHED, PoolStatus
 
@@ -48,6 +49,7 @@ class MainRun:
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
         pool._wake(channel)
         self._stopped = False
+        self._gone: set[int] = set()  # ranks that left by themselves
         self._finished = 0
         self._checked = time.monotonic()
 
@@ -65,7 +67,9 @@ class MainRun:
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Terminated):
+                self._tell_deaths()
             self._stop(aborted=True)
             pool._engine.end()
             pool._close_early()
@@ -79,6 +83,14 @@ class MainRun:
         self._checked = time.monotonic()
         for rank in self._channel.processes.newly_dead():
             self._channel.give_up(rank)
+
+    def _tell_deaths(self) -> None:
+        """Name the jobs of ranks that have died: that may be why the launcher ends all ranks."""
+        for rank in self._channel.processes.newly_dead():
+            self.lost(rank, self._pool._engine.begun_on(rank - 1))
+        for failure in self._pool._reporter.failures.values():
+            if isinstance(failure.__cause__, exceptions.WorkerLostError):
+                _log.error("%s", failure.__cause__)
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
@@ -105,7 +117,7 @@ class MainRun:
         if aborted:
             for rank in range(1, self._pool._comm.get_size()):
                 busy = self._pool._engine.running_on(rank - 1) is not None
-                if busy and rank not in self._channel.lost:
+                if busy and rank not in self._channel.lost | self._gone:
                     self._channel.leave_behind(rank)
 
     # As the loop's host
@@ -161,6 +173,7 @@ class MainRun:
 
     def left(self, rank: int, reason: Any) -> None:
         """End the run: a rank does not serve any more, and its jobs are lost."""
+        self._gone.add(rank)
         raise exceptions.JobPoolError(
             f"rank {rank} left the pool before its end: {bytes(reason).decode(errors='replace')}"
         )

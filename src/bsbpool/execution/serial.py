@@ -12,6 +12,7 @@ from bsbpool import exceptions
 from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.waiting import Pacer
+from bsbpool.interrupts import Terminated
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
@@ -117,6 +118,8 @@ class SerialRun:
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""
+        if isinstance(error, Terminated):
+            raise error  # it is not the job that failed
         pool = self._pool
         with pool._lock:
             if job.status is JobStatus.RUNNING:

@@ -12,6 +12,7 @@ from bsbpool._core.wire import RecordFlag, ReplyFlag
 from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
+from bsbpool.interrupts import Terminated
 from bsbpool.running import running
 from bsbpool.serialization import dump_error, dumps, loads
 from bsbpool.status import PoolStatus
@@ -43,7 +44,7 @@ class WorkerRun:
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank = pool._comm.get_rank()
-        self._loop = WorkerLoop(channel, self._epoch, self)
+        self._loop = WorkerLoop(channel, self._epoch, self, self._rank)
         self._served = False
 
     # As a pool's run
@@ -124,6 +125,8 @@ class WorkerRun:
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return what to reply when a job raised."""
+        if isinstance(error, Terminated):
+            raise error  # it is not the job that failed
         return FAILED, *dump_error(error, self._rank, self._describe(function[0], number))
 
     def pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
@@ -133,6 +136,15 @@ class WorkerRun:
         except Exception as error:
             error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
             raise
+
+    def check(self) -> None:
+        """Look whether main has died, should it be on this node; MPI may not tell."""
+        for rank in self._channel.processes.newly_dead():
+            self._channel.give_up(rank)
+
+    def name_of(self, function: tuple[Any, int]) -> bytes:
+        """Return how a function is called."""
+        return _name(function[0]).encode(errors="replace")
 
     def lost(self, rank: int) -> None:
         """Leave: the main rank has died."""
@@ -150,7 +162,11 @@ class WorkerRun:
         self._cache.free(tokens)
 
     def _describe(self, f: Any, number: int) -> str:
-        return f"job {number}, {getattr(f, '__qualname__', None) or f!r}"
+        return f"job {number}, {_name(f)}"
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__qualname__", None) or repr(f)
 
 
 class _Unloadable:
