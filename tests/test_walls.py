@@ -157,7 +157,8 @@ CORE = {
     "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
     "inbox": {"frames", "transport", "wire"},
     "worker": {
-        "inbox", "calling", "channel", "crash", "frames", "pause", "plain", "transport", "watch", "wire",
+        "inbox", "calling", "channel", "crash", "frames", "pause", "plain", "transport", "watch",
+        "wire",
     },
     "outbox": {
         "cache", "channel", "engine", "frames", "handle", "intake", "pause", "plain", "status",

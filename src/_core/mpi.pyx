@@ -100,6 +100,28 @@ cdef extern from *:
     bint tells_of_death(int) nogil
     void see_deaths(MPI_Comm, uint8_t *) nogil
 
+cdef extern from *:
+    """
+    #include <pthread.h>
+    #include <time.h>
+    static volatile int finalize_done;
+    static void *finalize_run(void *unused) {
+        (void)unused;
+        MPI_Finalize();
+        finalize_done = 1;
+        return NULL;
+    }
+    static int finalize_within(long ms) {
+        struct timespec t = {0, 1000000};
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, finalize_run, NULL)) return 0;
+        pthread_detach(thread);
+        while (!finalize_done && ms-- > 0) nanosleep(&t, NULL);
+        return finalize_done;
+    }
+    """
+    bint finalize_within(long) nogil
+
 cdef enum:
     TAG_FRAME = 1
     TAG_PART = 2
@@ -547,6 +569,19 @@ cdef class MPITransport(Transport):
             if self.endpoint.peers[peer].fate != ALIVE:
                 return True
         return False
+
+
+def finalize(double seconds):
+    """Finalize MPI, but wait for that only so long; return whether it ended.
+
+    Open MPI 5.0 now and then never comes back from MPI_Finalize when several ranks have died
+    (its survivors wait for each other in an agreement).
+    """
+    cdef bint done
+    cdef long ms = <long>(seconds * 1e3)
+    with nogil:
+        done = finalize_within(ms)
+    return done
 
 
 cdef int check(int code) except -1:

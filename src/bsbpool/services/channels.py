@@ -190,6 +190,8 @@ def _see_off() -> None:
             _abort(f"rank {min(channel.lost)} has died")
         if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
+    if any(channel.lost for channel in _channels):
+        mpi_module().finalize(LAST_SECONDS)  # mpi4py would wait for ever, where MPI does
 
 
 def _abort(reason: str) -> None:
