@@ -12,8 +12,8 @@ from bsbpool._core.channel import TransportError
 from bsbpool._core.loop import MainLoop
 from bsbpool._core.wire import ReplyFlag
 from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
-from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
 from bsbpool.serialization import dumps, load_error
 from bsbpool.status import FINISHED, PoolStatus

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool import exceptions
 from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.waiting import Pacer
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
@@ -50,7 +51,9 @@ class SerialRun:
             pool._engine.start()
             with self._cache.home():
                 self._loop.run()
-                while pool.scheduling:  # a job or a callback started one
+                # In this order: what the last scheduler queued must be counted. Jobs and
+                # callbacks may have started it.
+                while pool.scheduling or pool._engine.ready:
                     self._wait_for_schedulers()
                     self._loop.run()
             if pool._engine.unfinished:
@@ -174,15 +177,3 @@ class _Helper:
                 self._error = error
             del context, call, task
             self.done.set()
-
-
-def deadlock_message(pool: JobPool) -> str:
-    """Say which jobs wait though nothing can run any more."""
-    waiting = [job for job in pool.jobs if job.status is JobStatus.PENDING]
-    names = ", ".join(job.description for job in waiting[:3])
-    return (
-        f"Deadlock: {len(waiting)} jobs wait for others, but none can run. "
-        f"The first are: {names}."
-    )
-
-
