@@ -96,8 +96,10 @@ class SerialRun:
             with self._cache.home():
                 return running.call(job.execute, pool.owner, job._args, job._kwargs)
 
+        # What goes wrong while the job is waited for is not the job's.
+        outcome = self._call_apart(call) if self.paced() else call
         try:
-            value = self._call(call)
+            value = outcome()
         except KeyboardInterrupt:
             raise  # the user's, not the job's
         except BaseException as error:
@@ -131,9 +133,8 @@ class SerialRun:
         self._cache.sweep_if_replaced()
         self._cache.free(self._pool._engine.take_unneeded())
 
-    def _call(self, call: Callable[[], Any]) -> Any:
-        if not self._pool._reporter.bulletin.paced:
-            return call()
+    def _call_apart(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Call in the thread for jobs, pinging meanwhile; return what gives the outcome."""
         if self._helper is None:
             self._helper = _Helper()
         self._pacer.reset()
@@ -141,7 +142,7 @@ class SerialRun:
         while not self._helper.done.wait(self._pacer.seconds):
             self._pacer.ping_if_due()
             self._pool.notify()
-        return self._helper.outcome()
+        return self._helper.outcome
 
 
 class _Helper:
