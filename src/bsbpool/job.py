@@ -201,13 +201,17 @@ class Job(Handle, abc.ABC):
     def _why_not(self) -> BaseException | None:
         status = self.status
         if status is JobStatus.ABORTED:
-            return exceptions.JobCancelledError("The run ended while the job was running.")
+            return exceptions.JobCancelledError(
+                f"The run ended while the job was running{self._pool._limit.reason}."
+            )
         if status is not JobStatus.CANCELLED or self._id is None:
             return None
         if self._pool._engine.is_broken(self._id):
             return exceptions.JobCancelledError("Job killed for dependency failure")
         if self._pool._engine.is_cut_off(self._id):
-            return exceptions.JobCancelledError("The run ended before the job could finish.")
+            return exceptions.JobCancelledError(
+                f"The run ended before the job could finish{self._pool._limit.reason}."
+            )
         return exceptions.JobCancelledError()
 
     def serialize(self) -> tuple[str, Any, Any]:

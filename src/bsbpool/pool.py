@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from bsbpool import caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
+from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
     Listener,
@@ -92,6 +93,7 @@ class JobPool(Intake, PrivateNames):
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
         self._schedulers = Schedulers(self)
+        self._limit = TimeLimit(self)
         self._state = _OUTSIDE
         self._run = execution.prepare(self)
 
@@ -284,7 +286,9 @@ class JobPool(Intake, PrivateNames):
 
     # ------------------------------------------------------------ executing
 
-    def execute(self, return_results: bool = False) -> dict[Job, Any] | None:
+    def execute(
+        self, return_results: bool = False, timeout: float | None = None
+    ) -> dict[Job, Any] | None:
         """Run the jobs; returns when all have ended. Collective.
 
         Parameters
@@ -292,6 +296,12 @@ class JobPool(Intake, PrivateNames):
         return_results : bool
             Whether to return what the successful jobs returned. Large arrays then live in
             the memory that they were received in.
+        timeout : float, optional
+            Seconds that the run may take, on the main rank; the others ignore theirs. When they
+            are over, jobs that run are ABORTED, the others CANCELLED, and nobody is waited for:
+            a rank that is inside a job leaves the run when that ends. In a run of one process the
+            time is looked at between jobs, since it cannot leave a job; while a listener is
+            called at a pace, jobs run in a thread of their own, which is left behind.
 
         Returns
         -------
@@ -302,6 +312,10 @@ class JobPool(Intake, PrivateNames):
         ------
         JobPoolContextError
             Outside of the ``with`` block, or the second time.
+        JobPoolTimeoutError
+            When the run did not end in time. It has the `results` so far, if they are to be
+            returned; `Job.result` gives them until the end of the ``with`` block in any case.
+            Failures before are its ``__cause__``. The other ranks raise a WorkflowError.
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
         """
@@ -311,10 +325,14 @@ class JobPool(Intake, PrivateNames):
             raise exceptions.JobPoolContextError(
                 "This pool has been executed; open another one for more jobs."
             )
+        self._limit = TimeLimit(self, timeout if self.is_main() else None)
         for prepare in running.preparations:
             prepare()
         try:
             self._run.execute()
+        except TimeIsUp:
+            results = self._results() if return_results else None
+            raise self._limit.error(results) from self._reporter.take_unhandled()
         finally:
             self._state = _DONE
             self._close_intake()

@@ -171,7 +171,7 @@ def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
     class Loop:
         """Ends each round before the last scheduler queued its job."""
 
-        def run(self):
+        def run(self, limited):
             run()
             if len(came) == 1:
                 came.append(pool.submit(give, 4))

@@ -186,6 +186,7 @@ class MainRun:
             self._cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
+        pool._limit.check()
         if scheduling:
             return False
         if pool._engine.unfinished == 0:
@@ -195,9 +196,10 @@ class MainRun:
         return False
 
     def deadline(self) -> float:
-        """Return when the next ping is due."""
+        """Return when the next ping is due, or the run must end."""
+        seconds = min(self._pool._limit.seconds, IDLE_SECONDS)
         listening = bool(self._pool._reporter.bulletin.listeners)
-        return min(self._pacer.seconds, IDLE_SECONDS) if listening else IDLE_SECONDS
+        return min(self._pacer.seconds, seconds) if listening else seconds
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

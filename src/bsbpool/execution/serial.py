@@ -50,12 +50,12 @@ class SerialRun:
             self._wait_for_schedulers()
             pool._engine.start()
             with self._cache.home():
-                self._loop.run()
+                self._loop.run(pool._limit.given)
                 # In this order: what the last scheduler queued must be counted. Jobs and
                 # callbacks may have started it.
                 while pool.scheduling or pool._engine.ready:
                     self._wait_for_schedulers()
-                    self._loop.run()
+                    self._loop.run(pool._limit.given)
             if pool._engine.unfinished:
                 raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
@@ -84,9 +84,9 @@ class SerialRun:
         # Schedulers may read what jobs write, and here they would do so in one
         # process at one time; with several ranks they do not.
         self._pacer.reset()
-        while not self._pool._schedulers.join(min(self._pacer.seconds, 0.05)):
-            self._pacer.ping_if_due()
-            self._pool.notify()
+        while not self._pool._schedulers.join(min(self._seconds, 0.05)):
+            self._look_up()
+        self._pool._limit.check()
 
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""
@@ -120,6 +120,10 @@ class SerialRun:
         """Whether jobs run in a thread of their own, for the sake of pings."""
         return self._pool._reporter.bulletin.paced
 
+    def check(self) -> None:
+        """Raise when the time of the run is up."""
+        self._pool._limit.check()
+
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""
         pool = self._pool
@@ -139,10 +143,19 @@ class SerialRun:
             self._helper = _Helper()
         self._pacer.reset()
         self._helper.begin(contextvars.copy_context(), call)
-        while not self._helper.done.wait(self._pacer.seconds):
-            self._pacer.ping_if_due()
-            self._pool.notify()
+        while not self._helper.done.wait(self._seconds):
+            self._look_up()
         return self._helper.outcome
+
+    @property
+    def _seconds(self) -> float:
+        """How long this thread may wait without looking up."""
+        return min(self._pacer.seconds, self._pool._limit.seconds)
+
+    def _look_up(self) -> None:
+        self._pacer.ping_if_due()
+        self._pool.notify()
+        self._pool._limit.check()
 
 
 class _Helper:
