@@ -27,7 +27,7 @@ LAYERS = [
     ["pool"],
     ["execution"],
     ["scheduling", "reporting", "submissions", "compat"],
-    ["job"],
+    ["job", "spilling"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
     ["status", "exceptions", "running"],

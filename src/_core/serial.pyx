@@ -116,6 +116,8 @@ cdef class SerialLoop:
         except BaseException as error:
             self.host.failed(job, error)
             return 0
+        if self.pool._store is not None:
+            job._outcome = self.pool._store.keep_value(job._outcome)
         return self.succeed(job)
 
     cdef int succeed(self, Handle job) except -1:

@@ -23,6 +23,7 @@ from bsbpool.progress import (
 from bsbpool.reporting import Reporter
 from bsbpool.running import running
 from bsbpool.scheduling import Schedulers
+from bsbpool.spilling import ResultStore
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
 from bsbpool.submissions import Submissions
 from bsbpool.workflow import Workflow
@@ -54,6 +55,14 @@ class JobPool(Intake, PrivateNames):
         The work of which this pool is a phase.
     comm : mpi4py.MPI.Comm, optional
         The ranks that take part, when the owner does not say.
+    max_memory : int, optional
+        Bytes of results that the main rank holds in memory. Results beyond that go to a file
+        that nobody else can read, in the folder for temporary files (`TMPDIR`), and are read
+        back whenever they are asked for; the file goes with the pool. Results of up to 128
+        bytes do not count, nor do those that were handed out. Where the file cannot be written,
+        results stay in memory and a warning is logged. With one rank, results are pickled
+        to be kept, so each look at one gives a copy; those that cannot be pickled stay. By
+        default there is no bound.
 
     Examples
     --------
@@ -78,7 +87,9 @@ class JobPool(Intake, PrivateNames):
         workflow: Workflow | None = None,
         *,
         comm: Any = None,
+        max_memory: int | None = None,
     ) -> None:
+        self._store = None if max_memory is None else ResultStore(max_memory)
         self.id: int | None = self._take_id(id)
         self._given_id = self.id
         self._scaffold = scaffold
@@ -148,6 +159,8 @@ class JobPool(Intake, PrivateNames):
         """Let results go now, and jobs with their last handle: both can be large."""
         self._reporter.gather()
         self._drop_jobs()
+        if self._store is not None:
+            self._store.close()
         self._submissions = Submissions()
         self._reporter.failures = {}
         self._reporter.bulletin.waiting.clear()
@@ -372,12 +385,16 @@ class JobPool(Intake, PrivateNames):
         if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
             self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
-            job._end_with(outcome)
+            job._end_with(self._kept(outcome))
         else:
             self._reporter.failed(job, outcome)
         self._engine.finish(number, JOB_STATUSES.index(status))
         self._reporter.call_back()
         self._run.wake()
+
+    def _kept(self, value: Any) -> Any:
+        """Return what to keep of a result that was made in this process."""
+        return value if self._store is None else self._store.keep_value(value)
 
     def _cancel(self, job: Job, error: BaseException) -> JobStatus:
         number = self._number_of(job)

@@ -105,7 +105,7 @@ class SerialRun:
         except BaseException as error:
             self.failed(job, error)
         else:
-            job._end_with(value)
+            job._end_with(pool._kept(value))
             pool._engine.finish(pool._number_of(job), SUCCESS)
         if pool._needs:
             self.swept()
