@@ -194,9 +194,10 @@ def test_no_place_for_a_file(store, monkeypatch, caplog, error):
 
 
 def test_who_hears_the_warning_may_read_results(store, monkeypatch):
-    Full(monkeypatch, room=0)
+    Full(monkeypatch, room=2000)
     heard = []
-    first = store.keep(bytes(1000), [])
+    first = store.keep(bytes(2000), [])
+    assert isinstance(first, Spilled)
 
     class Reader(logging.Handler):
         def emit(self, record):
