@@ -29,7 +29,7 @@ class SerialRun:
 
     Only when a listener asked to be called at a pace, jobs run in a thread of
     their own (one for all jobs), so that the pings can be delivered meanwhile.
-    Arguments and results are not pickled.
+    Arguments are not pickled, and results only where `max_memory` bounds them.
     """
 
     parallel = False
