@@ -361,6 +361,11 @@ cdef class Engine:
         return self.d.unfinished
 
     @property
+    def ready(self):
+        """How many jobs may run and have not been given to anybody."""
+        return self.d.ready.count
+
+    @property
     def idle(self):
         """Whether no job is ready, sent or running."""
         return (

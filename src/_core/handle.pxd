@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 cdef extern from *:
     """
@@ -13,9 +13,18 @@ cdef extern from *:
     """
     object bare(object kind)
 
-cdef class Packed:
+cdef class Kept:
+    pass
+
+cdef class Packed(Kept):
     cdef readonly object payload
     cdef readonly list buffers
+
+cdef class Spilled(Kept):
+    cdef object store
+    cdef int64_t offset
+    cdef int64_t size
+    cdef tuple sizes
 
 cdef class Handle:
     cdef readonly object _pool

@@ -5,11 +5,28 @@ what few jobs have (an error, callbacks) is kept in its `__dict__`, which is mad
 something is put there.
 """
 
+cimport cython
+from libc.stdint cimport int64_t
+
 cdef object NOTHING = object()  # the outcome of a job that has none
 
 
-cdef class Packed:
-    """A result as it came from another rank: each reader unpickles one of its own.
+cdef class Kept:
+    """A pickled result: each reader unpickles one of its own."""
+
+    def parts(self, bint fresh):
+        """Return the pickle and its buffers.
+
+        Parameters
+        ----------
+        fresh : bool
+            Whether nobody else may get the same buffers.
+        """
+        raise NotImplementedError
+
+
+cdef class Packed(Kept):
+    """A result in memory.
 
     Attributes
     ----------
@@ -22,6 +39,33 @@ cdef class Packed:
     def __cinit__(self, payload, list buffers not None):
         self.payload = payload
         self.buffers = buffers
+
+    def parts(self, bint fresh):
+        return self.payload, [buffer.copy() if fresh else buffer for buffer in self.buffers]
+
+
+@cython.no_gc  # the store knows no results, and there may be very many
+cdef class Spilled(Kept):
+    """A result that stands in a file.
+
+    Parameters
+    ----------
+    store : object
+        Its `read(offset, size, sizes)` returns the pickle and its buffers.
+    offset, size : int
+        Where the pickle stands in the file, and its bytes; the buffers follow.
+    sizes : tuple of int
+        Bytes of the buffers.
+    """
+
+    def __cinit__(self, store, int64_t offset, int64_t size, tuple sizes not None):
+        self.store = store
+        self.offset = offset
+        self.size = size
+        self.sizes = sizes
+
+    def parts(self, bint fresh):
+        return self.store.read(self.offset, self.size, self.sizes)
 
 
 cdef class Handle:
@@ -108,7 +152,7 @@ cdef class Handle:
         return has_outcome(self)
 
     def _end_with(self, outcome):
-        """Keep what the job returned, a `Packed` or the value itself."""
+        """Keep what the job returned, a `Kept` or the value itself."""
         self._outcome = outcome
 
 

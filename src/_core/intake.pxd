@@ -13,6 +13,7 @@ cdef class Intake:
     cdef bint untracked
     cdef bint puts
     cdef object kind
+    cdef public object _store
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)
     cdef int enter(self, Handle job, object deps, int32_t cache_set, bint watched) except -1

@@ -7,6 +7,7 @@ from bsbpool._core.engine import Engine
 
 class Intake:
     _job_queue: list[Any]
+    _store: Any
     @property
     def _engine(self) -> Engine: ...
     @property

@@ -8,7 +8,7 @@ from bsbpool._core.channel cimport Channel
 from bsbpool._core.dependencies cimport DependencySets
 from bsbpool._core.dispatcher cimport WATCHED, dispatcher_submit
 from bsbpool._core.engine cimport Engine
-from bsbpool._core.handle cimport Handle, Packed, bare, forget, has_outcome
+from bsbpool._core.handle cimport Handle, Kept, bare, forget, has_outcome
 from bsbpool._core.status cimport SUCCESS
 from bsbpool._core.vector cimport ints_free, ints_t
 from cpython.object cimport PyCallable_Check
@@ -33,6 +33,8 @@ cdef class Intake:
         The pool's tables.
     _job_queue : list of Handle
         The jobs, by number.
+    _store : ResultStore or None
+        Keeps the results, where there is a bound on the memory that they may take.
     """
 
     def _open_intake(self, statuses, kind, bint puts):
@@ -202,7 +204,7 @@ cdef class Intake:
         cdef dict results = {}
         for job in self._job_queue:
             if self._engine.d.jobs[job.number].status == SUCCESS:
-                plain = has_outcome(job) and not isinstance(job._outcome, Packed)
+                plain = has_outcome(job) and not isinstance(job._outcome, Kept)
                 results[job] = job._outcome if plain else job._hand_over()
         return results
 

@@ -56,6 +56,7 @@ from libc.stdlib cimport free
 from bsbpool._core.frames import MalformedFrameError
 
 cdef enum:
+    SMALL_RESULT = 128  # bytes; a larger one may have to leave memory
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
     RECALL_NS = 1_000_000  # silence after which a worker is asked for what it has not begun
@@ -256,10 +257,14 @@ cdef class MainLoop:
         cdef Handle job = self.jobs._job_queue[r.record.id]
         if r.record.flags & NO_RESULT:
             job._outcome = None
-        elif r.record.flags & PLAIN:
+        elif r.record.flags & PLAIN and (
+            r.record.size <= SMALL_RESULT or self.jobs._store is None
+        ):
             job._outcome = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
-        else:
+        elif self.jobs._store is None:
             job._outcome = Packed(r.payload(), r.buffers())
+        else:
+            job._outcome = self.jobs._store.keep(r.payload(), r.buffers())
         return 0
 
     # Going out

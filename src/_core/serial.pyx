@@ -10,6 +10,8 @@ The *host* does what is rarely needed. Its methods:
     End a job that raised.
 ``swept()``
     After a job of a pool that uses the cache: free what is not needed any more.
+``check()``
+    Between jobs of a limited run: raise when its time is up.
 ``paced() -> bool``
     Whether it is the host who runs the jobs; asked while somebody listens.
 """
@@ -60,11 +62,18 @@ cdef class SerialLoop:
         self.by_host = False
         self.failed = 0
 
-    def run(self):
-        """Run jobs until none is ready."""
+    def run(self, bint limited=False):
+        """Run jobs until none is ready.
+
+        Parameters
+        ----------
+        limited : bool
+            Whether the host is to `check` between jobs that there is time for another.
+        """
         cdef Engine engine = self.pool._engine
         cdef int32_t number
-        cdef int until_signals = SIGNALS
+        cdef int jobs_a_look = 1 if limited else SIGNALS
+        cdef int until_look = jobs_a_look
         while True:
             if engine.d.n_changes or self.failed != engine.d.counts[<int>FAILED] or self.news:
                 self.failed = engine.d.counts[<int>FAILED]
@@ -81,10 +90,12 @@ cdef class SerialLoop:
             self.perform(self.pool._job_queue[number])
             if engine.d.cache.n_sets:
                 self.host.swept()
-            until_signals -= 1
-            if until_signals == 0:
-                until_signals = SIGNALS
+            until_look -= 1
+            if until_look == 0:
+                until_look = jobs_a_look
                 PyErr_CheckSignals()
+                if limited:
+                    self.host.check()
 
     cdef int perform(self, Handle job) except -1:
         """Run one job."""
@@ -105,6 +116,8 @@ cdef class SerialLoop:
         except BaseException as error:
             self.host.failed(job, error)
             return 0
+        if self.pool._store is not None:
+            job._outcome = self.pool._store.keep_value(job._outcome)
         return self.succeed(job)
 
     cdef int succeed(self, Handle job) except -1:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import JobErroredError as JobErroredError
     from bsbpool.exceptions import JobPoolContextError as JobPoolContextError
     from bsbpool.exceptions import JobPoolError as JobPoolError
+    from bsbpool.exceptions import JobPoolTimeoutError as JobPoolTimeoutError
     from bsbpool.exceptions import JobSchedulingError as JobSchedulingError
     from bsbpool.exceptions import WorkerLostError as WorkerLostError
     from bsbpool.exceptions import WorkerTraceback as WorkerTraceback
@@ -41,6 +42,7 @@ _HOMES = {
     "JobErroredError": "exceptions",
     "JobPoolContextError": "exceptions",
     "JobPoolError": "exceptions",
+    "JobPoolTimeoutError": "exceptions",
     "JobSchedulingError": "exceptions",
     "WorkerLostError": "exceptions",
     "WorkerTraceback": "exceptions",

@@ -14,7 +14,12 @@ _ids_inside_jobs = itertools.count(-1, -1)
 
 
 def create_job_pool(
-    owner: Any = None, *, comm: Any = None, fail_fast: bool = False, quiet: bool = False
+    owner: Any = None,
+    *,
+    comm: Any = None,
+    fail_fast: bool = False,
+    quiet: bool = False,
+    max_memory: int | None = None,
 ) -> JobPool:
     """Make a job pool. Collective over the communicator.
 
@@ -28,6 +33,9 @@ def create_job_pool(
         Whether the first failed job ends the run.
     quiet : bool
         Whether to print nothing of the progress.
+    max_memory : int, optional
+        Bytes of results that the main rank holds in memory; those beyond that go to a private
+        file and come back when they are asked for. See `JobPool`.
 
     Returns
     -------
@@ -45,7 +53,7 @@ def create_job_pool(
     [0, 1, 4, 9]
     """
     ids = _ids_inside_jobs if running.inside_job else _ids
-    pool = JobPool(next(ids), owner, fail_fast=fail_fast, comm=comm)
+    pool = JobPool(next(ids), owner, fail_fast=fail_fast, comm=comm, max_memory=max_memory)
     if not quiet and pool.is_main():
         from bsbpool.listeners.terminal import terminal_listener
 

@@ -28,6 +28,28 @@ class JobPoolContextError(JobPoolError):
     """A job pool was used outside of its ``with`` block."""
 
 
+class JobPoolTimeoutError(JobPoolError, TimeoutError):
+    """A run took longer than the timeout that `JobPool.execute` was given.
+
+    Its ``__cause__`` is a `WorkflowError` where jobs had failed before.
+
+    Parameters
+    ----------
+    message : str
+        How far the run got.
+    results : dict of Job to object, optional
+        What the jobs returned that had succeeded; None when results were not asked for.
+    """
+
+    def __init__(self, message: str, results: dict[Any, Any] | None = None) -> None:
+        super().__init__(message)
+        self.results = results
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave the results here: their jobs mean nothing on another rank."""
+        return type(self), self.args
+
+
 class JobSchedulingError(JobPoolError):
     """A node could not schedule its jobs."""
 

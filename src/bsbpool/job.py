@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.handle import Handle, Packed
+from bsbpool._core.handle import Handle, Kept
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
 
@@ -171,25 +171,26 @@ class Job(Handle, abc.ABC):
             Before the job succeeded, and after the pool's ``with`` block.
         """
         # Arrays live in the buffers: each reader gets some of its own to write in.
-        return self._unpacked(lambda buffer: buffer.copy())
+        return self._unpacked(fresh=True)
 
     def _hand_over(self) -> Any:
         """Return the result; its arrays live in the memory that they were received in."""
-        return self._unpacked(lambda buffer: buffer)
+        return self._unpacked(fresh=False)
 
-    def _unpacked(self, prepare: Callable[[Any], Any]) -> Any:
+    def _unpacked(self, fresh: bool) -> Any:
         # After the pool nothing is kept; what a rank did not see it never had.
         if not self._has_outcome or self._pool.id is None or self.status is not JobStatus.SUCCESS:
             raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
         outcome = self._outcome
-        if type(outcome) is not Packed:
+        if not isinstance(outcome, Kept):
             return outcome
+        step = "read back from the disk"
         try:
-            return loads(outcome.payload, [prepare(buffer) for buffer in outcome.buffers])
+            parts = outcome.parts(fresh)
+            step = "unpickled on this rank"
+            return loads(*parts)
         except Exception as error:
-            raise exceptions.JobPoolError(
-                f"Result of {self} cannot be unpickled on this rank."
-            ) from error
+            raise exceptions.JobPoolError(f"Result of {self} cannot be {step}.") from error
 
     @property
     def error(self) -> BaseException | None:
@@ -201,13 +202,17 @@ class Job(Handle, abc.ABC):
     def _why_not(self) -> BaseException | None:
         status = self.status
         if status is JobStatus.ABORTED:
-            return exceptions.JobCancelledError("The run ended while the job was running.")
+            return exceptions.JobCancelledError(
+                f"The run ended while the job was running{self._pool._limit.reason}."
+            )
         if status is not JobStatus.CANCELLED or self._id is None:
             return None
         if self._pool._engine.is_broken(self._id):
             return exceptions.JobCancelledError("Job killed for dependency failure")
         if self._pool._engine.is_cut_off(self._id):
-            return exceptions.JobCancelledError("The run ended before the job could finish.")
+            return exceptions.JobCancelledError(
+                f"The run ended before the job could finish{self._pool._limit.reason}."
+            )
         return exceptions.JobCancelledError()
 
     def serialize(self) -> tuple[str, Any, Any]:

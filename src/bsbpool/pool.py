@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from bsbpool import caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
+from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.progress import (
@@ -23,6 +24,7 @@ from bsbpool.progress import (
 from bsbpool.reporting import Reporter
 from bsbpool.running import running
 from bsbpool.scheduling import Schedulers
+from bsbpool.spilling import ResultStore
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus, PoolStatus
 from bsbpool.submissions import Submissions
 from bsbpool.workflow import Workflow
@@ -54,6 +56,14 @@ class JobPool(Intake, PrivateNames):
         The work of which this pool is a phase.
     comm : mpi4py.MPI.Comm, optional
         The ranks that take part, when the owner does not say.
+    max_memory : int, optional
+        Bytes of results that the main rank holds in memory. Results beyond that go to a file
+        that nobody else can read, in the folder for temporary files (`TMPDIR`), and are read
+        back whenever they are asked for; the file goes with the pool. Results of up to 128
+        bytes do not count, nor do those that were handed out. Where the file cannot be written,
+        results stay in memory and a warning is logged. With one rank, results are pickled
+        to be kept, so each look at one gives a copy; those that cannot be pickled stay. By
+        default there is no bound.
 
     Examples
     --------
@@ -78,7 +88,9 @@ class JobPool(Intake, PrivateNames):
         workflow: Workflow | None = None,
         *,
         comm: Any = None,
+        max_memory: int | None = None,
     ) -> None:
+        self._store = None if max_memory is None else ResultStore(max_memory)
         self.id: int | None = self._take_id(id)
         self._given_id = self.id
         self._scaffold = scaffold
@@ -93,6 +105,7 @@ class JobPool(Intake, PrivateNames):
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
         self._schedulers = Schedulers(self)
+        self._limit = TimeLimit(self)
         self._state = _OUTSIDE
         self._run = execution.prepare(self)
 
@@ -147,6 +160,8 @@ class JobPool(Intake, PrivateNames):
         """Let results go now, and jobs with their last handle: both can be large."""
         self._reporter.gather()
         self._drop_jobs()
+        if self._store is not None:
+            self._store.close()
         self._submissions = Submissions()
         self._reporter.failures = {}
         self._reporter.bulletin.waiting.clear()
@@ -285,7 +300,9 @@ class JobPool(Intake, PrivateNames):
 
     # ------------------------------------------------------------ executing
 
-    def execute(self, return_results: bool = False) -> dict[Job, Any] | None:
+    def execute(
+        self, return_results: bool = False, timeout: float | None = None
+    ) -> dict[Job, Any] | None:
         """Run the jobs; returns when all have ended. Collective.
 
         Parameters
@@ -293,6 +310,12 @@ class JobPool(Intake, PrivateNames):
         return_results : bool
             Whether to return what the successful jobs returned. Large arrays then live in
             the memory that they were received in.
+        timeout : float, optional
+            Seconds that the run may take, on the main rank; the others ignore theirs. When they
+            are over, jobs that run are ABORTED, the others CANCELLED, and nobody is waited for:
+            a rank that is inside a job leaves the run when that ends. In a run of one process the
+            time is looked at between jobs, since it cannot leave a job; while a listener is
+            called at a pace, jobs run in a thread of their own, which is left behind.
 
         Returns
         -------
@@ -303,6 +326,10 @@ class JobPool(Intake, PrivateNames):
         ------
         JobPoolContextError
             Outside of the ``with`` block, or the second time.
+        JobPoolTimeoutError
+            When the run did not end in time. It has the `results` so far, if they are to be
+            returned; `Job.result` gives them until the end of the ``with`` block in any case.
+            Failures before are its ``__cause__``. The other ranks raise a WorkflowError.
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
         """
@@ -312,11 +339,15 @@ class JobPool(Intake, PrivateNames):
             raise exceptions.JobPoolContextError(
                 "This pool has been executed; open another one for more jobs."
             )
+        self._limit = TimeLimit(self, timeout if self.is_main() else None)
         for prepare in running.preparations:
             prepare()
         try:
             with heeding_sigterm():
                 self._run.execute()
+        except TimeIsUp:
+            results = self._results() if return_results else None
+            raise self._limit.error(results) from self._reporter.take_unhandled()
         finally:
             self._state = _DONE
             self._close_intake()
@@ -356,12 +387,16 @@ class JobPool(Intake, PrivateNames):
         if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
             self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
-            job._end_with(outcome)
+            job._end_with(self._kept(outcome))
         else:
             self._reporter.failed(job, outcome)
         self._engine.finish(number, JOB_STATUSES.index(status))
         self._reporter.call_back()
         self._run.wake()
+
+    def _kept(self, value: Any) -> Any:
+        """Return what to keep of a result that was made in this process."""
+        return value if self._store is None else self._store.keep_value(value)
 
     def _cancel(self, job: Job, error: BaseException) -> JobStatus:
         number = self._number_of(job)

@@ -104,10 +104,17 @@ class Reporter:
 
     def raise_unhandled(self) -> None:
         """Raise the failures that nobody handled as one WorkflowError."""
-        if self.failures:
-            with self._pool._lock:
-                errors, self.failures = list(self.failures.values()), {}
-            raise exceptions.WorkflowError("Your workflow encountered errors.", errors)
+        error = self.take_unhandled()
+        if error is not None:
+            raise error
+
+    def take_unhandled(self) -> exceptions.WorkflowError | None:
+        """Return the failures that nobody handled, and count them as told."""
+        if not self.failures:
+            return None
+        with self._pool._lock:
+            errors, self.failures = list(self.failures.values()), {}
+        return exceptions.WorkflowError("Your workflow encountered errors.", errors)
 
     def _handled(self, record: PoolProgress) -> None:
         ends = (JobStatus.FAILED, JobStatus.ABORTED)  # ABORTED: its rank has died

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextvars
+import threading
 import time
 
 import pytest
 
 from bsbpool import WorkflowError, create_job_pool
+from bsbpool.progress import PoolProgressReason
 
-from .support import Notebook, fail, give, nothing
+from .support import Notebook, fail, give, nothing, statuses, until
 
 
 def count_pings(pool, max_wait, f, *args):
@@ -78,3 +80,25 @@ class TestPings:
             pool.execute()
         assert str(bad.error) == "no"
         assert good.result == 1
+
+
+def test_an_error_at_a_ping_ends_the_run_and_is_no_job_s():
+    """The job of that moment once failed with it, and the next one got its result."""
+    slow, ended = threading.Event(), []
+
+    def wait(owner):
+        ended.append(slow.wait(20))
+
+    def listener(progress):
+        if progress.reason is PoolProgressReason.MAX_TIMEOUT_PING:
+            raise ZeroDivisionError
+
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(listener, max_wait=0.02)
+        jobs = [pool.submit(wait), pool.submit(give, 2)]
+        with pytest.raises(ZeroDivisionError):
+            pool.execute()
+        assert statuses(*jobs) == ["aborted", "cancelled"]
+        assert ended == []
+        slow.set()
+    assert until(lambda: ended == [True])

@@ -11,8 +11,8 @@ from bsbpool import exceptions
 from bsbpool._core.loop import MainLoop
 from bsbpool._core.wire import ReplyFlag
 from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
-from bsbpool.execution.serial import deadlock_message
 from bsbpool.execution.waiting import Pacer
 from bsbpool.interrupts import Terminated
 from bsbpool.serialization import dumps, load_error
@@ -208,6 +208,7 @@ class MainRun:
             self._cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
+        pool._limit.check()
         if scheduling:
             return False
         if pool._engine.unfinished == 0:
@@ -222,9 +223,10 @@ class MainRun:
         return False
 
     def deadline(self) -> float:
-        """Return when the next ping is due."""
+        """Return when the next ping is due, or the run must end."""
+        seconds = min(self._pool._limit.seconds, IDLE_SECONDS)
         listening = bool(self._pool._reporter.bulletin.listeners)
-        return min(self._pacer.seconds, IDLE_SECONDS) if listening else IDLE_SECONDS
+        return min(self._pacer.seconds, seconds) if listening else seconds
 
 
 def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:

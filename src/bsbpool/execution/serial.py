@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool import exceptions
 from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.waiting import Pacer
 from bsbpool.interrupts import Terminated
 from bsbpool.running import running
@@ -29,7 +30,7 @@ class SerialRun:
 
     Only when a listener asked to be called at a pace, jobs run in a thread of
     their own (one for all jobs), so that the pings can be delivered meanwhile.
-    Arguments and results are not pickled.
+    Arguments are not pickled, and results only where `max_memory` bounds them.
     """
 
     parallel = False
@@ -50,10 +51,12 @@ class SerialRun:
             self._wait_for_schedulers()
             pool._engine.start()
             with self._cache.home():
-                self._loop.run()
-                while pool.scheduling:  # a job or a callback started one
+                self._loop.run(pool._limit.given)
+                # In this order: what the last scheduler queued must be counted. Jobs and
+                # callbacks may have started it.
+                while pool.scheduling or pool._engine.ready:
                     self._wait_for_schedulers()
-                    self._loop.run()
+                    self._loop.run(pool._limit.given)
             if pool._engine.unfinished:
                 raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
@@ -82,9 +85,9 @@ class SerialRun:
         # Schedulers may read what jobs write, and here they would do so in one
         # process at one time; with several ranks they do not.
         self._pacer.reset()
-        while not self._pool._schedulers.join(min(self._pacer.seconds, 0.05)):
-            self._pacer.ping_if_due()
-            self._pool.notify()
+        while not self._pool._schedulers.join(min(self._seconds, 0.05)):
+            self._look_up()
+        self._pool._limit.check()
 
     def perform(self, job: Job) -> None:
         """Run one job and keep what came of it."""
@@ -94,14 +97,16 @@ class SerialRun:
             with self._cache.home():
                 return running.call(job.execute, pool.owner, job._args, job._kwargs)
 
+        # What goes wrong while the job is waited for is not the job's.
+        outcome = self._call_apart(call) if self.paced() else call
         try:
-            value = self._call(call)
+            value = outcome()
         except KeyboardInterrupt:
             raise  # the user's, not the job's
         except BaseException as error:
             self.failed(job, error)
         else:
-            job._end_with(value)
+            job._end_with(pool._kept(value))
             pool._engine.finish(pool._number_of(job), SUCCESS)
         if pool._needs:
             self.swept()
@@ -115,6 +120,10 @@ class SerialRun:
     def paced(self) -> bool:
         """Whether jobs run in a thread of their own, for the sake of pings."""
         return self._pool._reporter.bulletin.paced
+
+    def check(self) -> None:
+        """Raise when the time of the run is up."""
+        self._pool._limit.check()
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""
@@ -131,17 +140,25 @@ class SerialRun:
         self._cache.sweep_if_replaced()
         self._cache.free(self._pool._engine.take_unneeded())
 
-    def _call(self, call: Callable[[], Any]) -> Any:
-        if not self._pool._reporter.bulletin.paced:
-            return call()
+    def _call_apart(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Call in the thread for jobs, pinging meanwhile; return what gives the outcome."""
         if self._helper is None:
             self._helper = _Helper()
         self._pacer.reset()
         self._helper.begin(contextvars.copy_context(), call)
-        while not self._helper.done.wait(self._pacer.seconds):
-            self._pacer.ping_if_due()
-            self._pool.notify()
-        return self._helper.outcome()
+        while not self._helper.done.wait(self._seconds):
+            self._look_up()
+        return self._helper.outcome
+
+    @property
+    def _seconds(self) -> float:
+        """How long this thread may wait without looking up."""
+        return min(self._pacer.seconds, self._pool._limit.seconds)
+
+    def _look_up(self) -> None:
+        self._pacer.ping_if_due()
+        self._pool.notify()
+        self._pool._limit.check()
 
 
 class _Helper:
@@ -177,15 +194,3 @@ class _Helper:
                 self._error = error
             del context, call, task
             self.done.set()
-
-
-def deadlock_message(pool: JobPool) -> str:
-    """Say which jobs wait though nothing can run any more."""
-    waiting = [job for job in pool.jobs if job.status is JobStatus.PENDING]
-    names = ", ".join(job.description for job in waiting[:3])
-    return (
-        f"Deadlock: {len(waiting)} jobs wait for others, but none can run. "
-        f"The first are: {names}."
-    )
-
-

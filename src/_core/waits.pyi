@@ -1,0 +1,3 @@
+from bsbpool._core.engine import Engine
+
+def wait_chain(engine: Engine) -> list[int]: ...

@@ -1,0 +1,216 @@
+"""Jobs that wait for ever: `execute` says so at once, and who waits for whom.
+
+Edges lead from older jobs to younger ones only, so a circle takes a pen of its own (`tangle`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from bsbpool._core.engine import Engine
+from bsbpool._core.waits import wait_chain
+
+from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
+from helpers.tangle import turn_edge, wait_for_nothing
+
+from .on_ranks import on_ranks
+from .support import give, nothing, statuses
+
+
+def chain_of(pool, names, deps=()):
+    """Queue jobs each of which waits for the one before."""
+    jobs = []
+    for name in names:
+        jobs.append(pool.queue(nothing, deps=jobs[-1:] or deps, submitter=name))
+    return jobs
+
+
+def circle_of(pool, names):
+    """Queue jobs each of which waits for the one before, and the first for the last."""
+    jobs = chain_of(pool, names)
+    free = pool.queue(give, (1,), deps=jobs[-1:])
+    turn_edge(pool._engine, jobs[-1]._id, free._id, jobs[0]._id)
+    return jobs, free
+
+
+def deadlock(pool):
+    """Execute; return what the error says."""
+    began = time.monotonic()
+    with pytest.raises(JobPoolError, match=r"^Deadlock: ") as caught:
+        pool.execute()
+    assert time.monotonic() - began < 1
+    return str(caught.value)
+
+
+# ------------------------------------------------------------------ the message
+
+
+def test_a_circle_of_two(pool):
+    jobs, free = circle_of(pool, "AB")
+    text = deadlock(pool)
+    assert "2 jobs have not ended" in text
+    assert text.endswith("Job 0 (A) waits for job 1 (B), which waits for job 0 (A).")
+    assert free.result == 1  # what could run has run
+    assert statuses(*jobs) == ["cancelled"] * 2
+
+
+def test_a_way_into_a_circle(pool):
+    outside = pool.queue(nothing, submitter="outside")
+    jobs, _ = circle_of(pool, "AB")
+    way, free = chain_of(pool, ["way", "free"], deps=jobs[-1:])
+    turn_edge(pool._engine, way._id, free._id, outside._id)
+    assert deadlock(pool).endswith(
+        "Job 0 (outside) waits for job 4 (way), which waits for job 2 (B), "
+        "which waits for job 1 (A), which waits for job 2 (B)."
+    )
+
+
+def test_a_chain_down_to_the_job_that_never_runs(pool):
+    first, *_ = chain_of(pool, "ABC")
+    wait_for_nothing(pool._engine, first._id)
+    assert deadlock(pool).endswith("Job 0 (A) waits for something that this pool does not know.")
+
+
+def test_jobs_that_wait_for_one_begun_by_hand(pool):
+    first, *others = chain_of(pool, ["load", "align", "merge"])
+    first.change_status(JobStatus.RUNNING)
+    assert deadlock(pool) == (
+        "Deadlock: 3 jobs have not ended, but none can run. Job 1 (align) waits for job 0 (load), "
+        "which was begun by hand, and nobody has ended it."
+    )
+    assert statuses(first, *others) == ["aborted", "cancelled", "cancelled"]
+
+
+def test_a_job_begun_by_hand_alone(pool):
+    pool.submit(nothing).change_status(JobStatus.RUNNING)
+    assert "1 job has not ended" in deadlock(pool)
+
+
+def test_members_of_a_shared_set_are_found(pool):
+    many = [pool.submit(nothing) for _ in range(10)]
+    many[7].change_status(JobStatus.RUNNING)
+    for _ in range(5):
+        pool.submit(nothing, deps=many)
+    assert "Job 10 (" in (text := deadlock(pool))
+    assert "waits for job 7 " in text
+
+
+def test_the_core_is_asked_and_not_the_handles(pool):
+    jobs, _ = circle_of(pool, "AB")
+    for job in jobs:
+        job._deps = ()
+    assert "waits for job 1 (B), which waits for job 0 (A)." in deadlock(pool)
+
+
+def test_a_long_chain_is_shortened(pool):
+    circle_of(pool, [f"j{n}" * 100 for n in range(100)])
+    text = deadlock(pool)
+    assert "job 96 (" in text  # the next but two of job 0, going round by edges
+    assert "(95 more), which waits for job 0 (j0" in text
+    assert len(text) < 1000
+
+
+def test_a_job_that_no_handle_knows(pool):
+    pool.submit(nothing).change_status(JobStatus.RUNNING)
+    pool._engine.submit([0])
+    assert "Job 1 (never queued) waits for job 0 " in deadlock(pool)
+
+
+def test_a_hundred_thousand_take_no_time():
+    engine = Engine()
+    engine.submit()
+    for n in range(100_000):
+        engine.submit([n])
+    turn_edge(engine, 99_999, 100_000, 0)
+    began = time.thread_time()
+    chain = wait_chain(engine)
+    assert time.thread_time() - began < 0.2
+    assert chain == [0, *range(99_999, -1, -1)]
+
+
+def test_nobody_waits():
+    engine = Engine()
+    assert wait_chain(engine) == []
+    engine.cancel(engine.submit())
+    assert wait_chain(engine) == []
+
+
+# ------------------------------------------------------------------ schedulers
+
+
+def test_nothing_is_raised_before_the_last_scheduler_ends(pool):
+    """The job that all wait for may be ended by somebody who still schedules."""
+    awaited = pool.submit(nothing)
+    awaited.change_status(JobStatus.RUNNING)
+    later = pool.submit(give, 2, deps=[awaited])
+    freed = threading.Event()
+
+    def schedule(node):
+        freed.wait(20)
+        awaited.set_result(None)
+
+    pool.schedule([1], schedule)
+    threading.Timer(0.2, freed.set).start()
+    pool.execute()
+    assert later.result == 2
+
+
+def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
+    """One that a job started may end between the last job and the look for schedulers."""
+    came = []
+
+    def begin(owner):
+        pool.schedule([1], lambda node: came.append(pool.submit(give, 3)))
+        pool._schedulers.join(20)
+
+    pool.submit(begin)
+    run = pool._run._loop.run
+
+    class Loop:
+        """Ends each round before the last scheduler queued its job."""
+
+        def run(self, limited):
+            run()
+            if len(came) == 1:
+                came.append(pool.submit(give, 4))
+
+    pool._run._loop = Loop()
+    pool.execute()
+    assert [job.result for job in came] == [3, 4]
+
+
+# ------------------------------------------------------------------ on several ranks
+
+
+@on_ranks(2)
+def test_a_circle_ends_the_run_on_all_ranks():
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            jobs, free = circle_of(pool, "ABC")
+            text = deadlock(pool)
+            assert "Job 0 (A) waits for job 2 (C), which waits for job 1 (B), which" in text
+            assert free.result == 1
+            assert statuses(*jobs) == ["cancelled"] * 3
+        else:
+            began = time.monotonic()
+            with pytest.raises(WorkflowError):
+                pool.execute()
+            assert time.monotonic() - began < 5
+
+
+@on_ranks(2)
+def test_main_waits_for_its_schedulers_before_it_says_so():
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            circle_of(pool, "AB")
+            ending = threading.Event()
+            ended = []
+            pool.schedule([1], lambda node: ended.append(ending.wait(20)))
+            threading.Timer(0.3, ending.set).start()
+            deadlock(pool)
+            assert ended == [True]
+        else:
+            with pytest.raises(WorkflowError):
+                pool.execute()

@@ -1,0 +1,317 @@
+"""`execute(timeout=)`: the run ends in time, and what it had brought stays."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from bsbpool import (
+    JobCancelledError,
+    JobErroredError,
+    JobPoolError,
+    JobPoolTimeoutError,
+    JobStatus,
+    WorkflowError,
+    create_job_pool,
+)
+
+from .on_ranks import on_ranks
+from .support import Notebook, fail, give, nothing, statuses, until
+
+
+def sleep(owner, seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def time_out(pool, **options):
+    """Execute a pool that takes too long; return the error and how long it took."""
+    began = time.monotonic()
+    with pytest.raises(JobPoolTimeoutError) as caught:
+        pool.execute(**options)
+    return caught.value, time.monotonic() - began
+
+
+class TestArgument:
+    @pytest.mark.parametrize("timeout", ["1", [1], True, False, 1j, np.bool_(True), nothing])
+    def test_what_is_no_number(self, pool, timeout):
+        with pytest.raises(TypeError, match=r"^timeout: .* give seconds, or None"):
+            pool.execute(timeout=timeout)
+
+    @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, np.float64("nan")])
+    def test_what_is_no_length_of_time(self, pool, timeout):
+        with pytest.raises(ValueError, match=r"^timeout: .* give seconds, or None"):
+            pool.execute(timeout=timeout)
+
+    def test_a_refused_one_leaves_the_pool_as_it_was(self, pool):
+        job = pool.submit(give, 1)
+        with pytest.raises(TypeError):
+            pool.execute(timeout="1")
+        pool.execute()
+        assert job.result == 1
+
+    @pytest.mark.parametrize(
+        "timeout", [None, 60, 60.0, math.inf, Fraction(60), np.int64(60), np.float32(60)]
+    )
+    def test_enough_time_changes_nothing(self, pool, timeout):
+        job = pool.submit(give, 1)
+        assert pool.execute(True, timeout) == {job: 1}
+
+    def test_results_may_still_be_asked_for_by_position(self, pool):
+        job = pool.submit(give, 1)
+        assert pool.execute(True) == {job: 1}
+
+    def test_none_for_nothing_to_do(self, pool):
+        assert pool.execute(return_results=True, timeout=0) == {}
+
+    def test_no_time_at_all(self, pool):
+        jobs = [pool.submit(give, n) for n in range(3)]
+        error, _ = time_out(pool, timeout=0)
+        assert statuses(*jobs) == ["cancelled"] * 3
+        assert "Of 3 jobs 0 succeeded, 0 failed, 0 were aborted and 3 cancelled." in str(error)
+
+    def test_the_last_job_may_end_late(self, pool):
+        """Nothing is left to be given up."""
+        job = pool.submit(sleep, 0.05)
+        assert pool.execute(return_results=True, timeout=0.01) == {job: 0.05}
+
+
+class TestError:
+    def test_is_a_timeout_and_of_the_pool(self):
+        error = JobPoolTimeoutError("late", {1: 2})
+        assert isinstance(error, TimeoutError)
+        assert isinstance(error, JobPoolError)
+        assert (str(error), error.args, error.results) == ("late", ("late",), {1: 2})
+
+    def test_leaves_its_results_behind_when_pickled(self):
+        copy = pickle.loads(pickle.dumps(JobPoolTimeoutError("late", {1: 2})))
+        assert (type(copy), str(copy), copy.results) == (JobPoolTimeoutError, "late", None)
+
+
+class TestSerial:
+    def test_ends_between_jobs(self, pool):
+        notebook = Notebook()
+        pool.add_listener(notebook)
+        jobs = [pool.submit(sleep, 0.03) for _ in range(20)]
+        error, seconds = time_out(pool, return_results=True, timeout=0.1)
+        assert 0.1 <= seconds < 1
+        n = len(error.results)
+        assert 1 <= n <= 4
+        assert error.results == {job: 0.03 for job in jobs[:n]}
+        assert [job.result for job in jobs[:n]] == [0.03] * n
+        assert statuses(*jobs[n:]) == ["cancelled"] * (20 - n)
+        assert f"within 0.1 s. Of 20 jobs {n} succeeded" in str(error)
+        assert error.__cause__ is None
+        assert notebook.pool_steps[-1] == "executing > closing"
+        assert notebook.steps_of(jobs[-1])[-1].endswith("> cancelled")
+
+    def test_without_results(self, pool):
+        jobs = [pool.submit(sleep, 0.02) for _ in range(5)]
+        error, _ = time_out(pool, timeout=0.01)
+        assert error.results is None
+        assert jobs[0].result == 0.02
+
+    def test_jobs_say_why_they_did_not_run(self, pool):
+        pool.submit(sleep, 0.02)
+        other, by_hand = pool.submit(nothing), pool.submit(nothing)
+        by_hand.cancel("mine")
+        time_out(pool, timeout=0.01)
+        assert isinstance(other.error, JobCancelledError)
+        assert "its timeout of 0.01 s was over" in str(other.error)
+        assert str(by_hand.error) == "mine"
+
+    def test_failures_before_it_are_its_cause(self, pool):
+        broken = pool.submit(fail, "first of all")
+        pool.submit(sleep, 0.05)
+        pool.submit(nothing)
+        error, _ = time_out(pool, timeout=0.02)
+        assert "1 failed" in str(error)
+        assert isinstance(error.__cause__, WorkflowError)
+        (failure,) = error.__cause__.exceptions
+        assert isinstance(failure, JobErroredError)
+        assert failure.error is broken.error
+        assert str(broken.error) == "first of all"
+
+    def test_failures_that_a_listener_handled_are_not(self, pool):
+        pool.add_listener(lambda progress: True)
+        pool.submit(fail)
+        pool.submit(sleep, 0.05)
+        pool.submit(nothing)
+        error, _ = time_out(pool, timeout=0.02)
+        assert error.__cause__ is None
+
+    def test_a_pool_that_fails_fast_fails_first(self):
+        with create_job_pool(quiet=True, fail_fast=True) as pool:
+            pool.submit(fail)
+            pool.submit(sleep, 0.05)
+            with pytest.raises(WorkflowError):
+                pool.execute(timeout=0.02)
+
+    def test_while_schedulers_are_waited_for(self, pool):
+        ending = threading.Event()
+        pool.schedule([1, 2], lambda node: ending.wait(20))
+        job = pool.submit(nothing)
+        _, seconds = time_out(pool, timeout=0.1)
+        assert 0.1 <= seconds < 1
+        assert job.status is JobStatus.CANCELLED
+        ending.set()
+        assert until(lambda: not pool.scheduling)
+
+    def test_while_a_scheduler_is_waited_for_that_a_job_started(self, pool):
+        ending = threading.Event()
+        job = pool.submit(lambda owner: pool.schedule([1], lambda node: ending.wait(20)))
+        _, seconds = time_out(pool, timeout=0.1)
+        assert 0.1 <= seconds < 1
+        assert job.status is JobStatus.SUCCESS
+        ending.set()
+
+    def test_a_job_in_a_thread_of_its_own_is_left_behind(self):
+        """A listener wants to be called at a pace, so the thread that executes is free."""
+        ending, ended = threading.Event(), threading.Event()
+
+        def wait(owner):
+            ending.wait(20)
+            ended.set()
+            return 5
+
+        with create_job_pool(quiet=True) as pool:
+            pool.add_listener(lambda progress: None, max_wait=5)
+            first, long, last = pool.submit(give, 1), pool.submit(wait), pool.submit(nothing)
+            error, seconds = time_out(pool, return_results=True, timeout=0.1)
+            assert 0.1 <= seconds < 1
+            assert statuses(first, long, last) == ["success", "aborted", "cancelled"]
+            assert error.results == {first: 1}
+            assert "while the job was running: its timeout of 0.1 s was over" in str(long.error)
+            ending.set()
+            assert ended.wait(20)
+            assert long.status is JobStatus.ABORTED
+
+    def test_a_job_begun_by_hand_is_aborted(self, pool):
+        by_hand = pool.submit(nothing)
+        by_hand.change_status(JobStatus.RUNNING)
+        pool.submit(sleep, 0.05)
+        pool.submit(nothing)
+        time_out(pool, timeout=0.02)
+        assert by_hand.status is JobStatus.ABORTED
+
+    def test_of_a_pool_inside_a_job_is_the_error_of_that_job(self, pool):
+        def inside(owner):
+            with create_job_pool(quiet=True) as inner:
+                inner.submit(sleep, 0.05)
+                inner.submit(nothing)
+                inner.execute(return_results=True, timeout=0.01)
+
+        job, other = pool.submit(inside), pool.submit(give, 1)
+        with pytest.raises(WorkflowError):
+            pool.execute(timeout=60)
+        assert isinstance(job.error, JobPoolTimeoutError)
+        assert other.result == 1
+
+    def test_one_that_a_listener_raises_is_passed_on(self, pool):
+        def listener(progress):
+            if progress.status is JobStatus.SUCCESS:
+                raise JobPoolTimeoutError("of another pool")
+
+        pool.add_listener(listener)
+        pool.submit(nothing)
+        with pytest.raises(JobPoolTimeoutError, match="of another pool"):
+            pool.execute()
+
+    def test_the_next_pool_works(self, pool):
+        pool.submit(sleep, 0.05)
+        pool.submit(nothing)
+        time_out(pool, timeout=0.01)
+        with create_job_pool(quiet=True) as other:
+            job = other.submit(give, 1)
+            assert other.execute(return_results=True) == {job: 1}
+
+    def test_a_thousand_jobs_are_looked_at_one_by_one(self, pool):
+        """Signals are looked for every thousand jobs only."""
+        for _ in range(2000):
+            pool.submit(sleep, 0.001)
+        error, seconds = time_out(pool, return_results=True, timeout=0.05)
+        assert seconds < 0.5
+        assert len(error.results) < 100
+
+
+# ------------------------------------------------------------------ on several ranks
+
+
+@on_ranks(3)
+def test_main_leaves_in_time_and_workers_when_their_job_ends():
+    with create_job_pool(quiet=True) as pool:
+        if not pool.is_main():
+            with pytest.raises(WorkflowError, match="during parallel execution"):
+                pool.execute(timeout="the others ignore theirs")
+            return
+        notebook = Notebook()
+        pool.add_listener(notebook)
+        quick = [pool.submit(give, n) for n in range(20)]
+        broken = pool.submit(fail, deps=quick)
+        long = [pool.submit(sleep, 3, deps=quick) for _ in range(2)]
+        later = [pool.submit(nothing, deps=long) for _ in range(5)]
+        error, seconds = time_out(pool, return_results=True, timeout=0.5)
+        assert 0.5 <= seconds < 1
+        assert error.results == {job: n for n, job in enumerate(quick)}
+        assert [job.result for job in quick] == list(range(20))
+        assert statuses(broken, *long, *later) == ["failed", *["aborted"] * 2, *["cancelled"] * 5]
+        assert "Of 28 jobs 20 succeeded, 1 failed, 2 were aborted and 5 cancelled." in str(error)
+        assert [failure.error for failure in error.__cause__.exceptions] == [broken.error]
+        assert "while the job was running: its timeout of 0.5 s was over" in str(long[0].error)
+        assert "its timeout of 0.5 s was over" in str(later[0].error)
+        assert notebook.pool_steps[-1] == "executing > closing"
+        assert notebook.steps_of(long[0])[-1] == "running > aborted"
+        assert notebook.steps_of(later[0])[-1] == "pending > cancelled"
+
+
+@on_ranks(2)
+def test_the_time_is_noticed_while_results_pour_in():
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            jobs = pool.queue_many(give, zip(range(1_000_000)))
+            error, seconds = time_out(pool, timeout=0.2)
+            done = sum(job.status is JobStatus.SUCCESS for job in jobs)
+            assert f"{done:,} succeeded" in str(error)
+            assert 0.2 <= seconds < 1.2  # to cancel so many takes its time, too
+        else:
+            with pytest.raises(WorkflowError):
+                pool.execute()
+    with create_job_pool(quiet=True) as pool:
+        job = pool.submit(give, 1) if pool.is_main() else None
+        results = pool.execute(return_results=True, timeout=30)
+        assert results == ({job: 1} if pool.is_main() else {})
+
+
+@on_ranks(2)
+def test_a_scheduler_that_does_not_end():
+    ending = threading.Event()
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            pool.schedule([1], lambda node: ending.wait(20))
+            _, seconds = time_out(pool, timeout=0.2)
+            assert 0.2 <= seconds < 0.7
+        else:
+            with pytest.raises(WorkflowError):
+                pool.execute()
+    ending.set()
+
+
+@on_ranks(2)
+def test_a_job_begun_by_hand_that_nobody_ends():
+    """Without a timeout it may be ended by any thread at any time, so it is waited for."""
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            by_hand = pool.submit(nothing)
+            by_hand.change_status(JobStatus.RUNNING)
+            later = pool.submit(nothing, deps=[by_hand])
+            time_out(pool, timeout=0.2)
+            assert statuses(by_hand, later) == ["aborted", "cancelled"]
+        else:
+            with pytest.raises(WorkflowError):
+                pool.execute()
