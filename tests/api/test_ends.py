@@ -1,0 +1,147 @@
+"""However a run ends, all ranks are out soon, and the program ends."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from helpers.launch import environment, is_openmpi, launcher, mpirun
+
+SCRIPT = Path(__file__).parent / "scripts" / "ends.py"
+SOON = 2.0
+"""Seconds from the cause until a rank must be out."""
+LIMIT = 25.0
+"""Seconds for the program: less than the job that must not be waited for."""
+
+MAIN_RAISES = {
+    "sys_exit": "WorkflowError",
+    "keyboard_interrupt": "WorkflowError",
+    "fail_fast": "WorkflowError",
+    "listener": "InterruptedError",
+    "sigint": "KeyboardInterrupt",
+    "sigterm": "Terminated",
+    "timeout": "JobPoolTimeoutError",
+    "between": "ZeroDivisionError",
+    "leaves": "JobPoolError",
+}
+BUSY = {"fail_fast", "listener", "sigint", "sigterm", "timeout"}
+
+
+class End(NamedTuple):
+    """What the ranks said."""
+
+    code: int
+    text: str
+
+    @property
+    def cause(self) -> float:
+        """When it happened."""
+        return float(re.search(r"cause ([\d.]+)", self.text)[1])
+
+    @property
+    def out(self) -> dict[int, tuple[float, str]]:
+        """When each rank was out, and with which error."""
+        found = re.findall(r"out (\d+) ([\d.]+) (\w+)", self.text)
+        return {int(rank): (float(when), kind) for rank, when, kind in found}
+
+
+def run(how: str) -> End:
+    done = mpirun(3, SCRIPT, how, timeout=LIMIT)
+    return End(done.returncode, done.stdout)
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("how", MAIN_RAISES)
+def test_all_ranks_are_out_soon(how: str) -> None:
+    end = run(how)
+    assert end.code != 0, end.text
+    assert end.out[0][1] == MAIN_RAISES[how], end.text
+    in_time = [rank for rank, (when, _) in end.out.items() if when - end.cause < SOON]
+    # A rank inside a long job is left behind, and ended when main ends.
+    assert len(in_time) >= (2 if how in BUSY else 3), end.text
+    assert ("still inside a job" in end.text) == (how in BUSY), end.text
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_a_signal_for_all_ranks_ends_them() -> None:
+    """As batch systems send it. Also a rank inside a job does not wait for its end."""
+    end = run("sigterm_all")
+    assert end.code != 0
+    for when, kind in end.out.values():
+        assert when - end.cause < SOON
+        assert kind in ("Terminated", "JobPoolError", "WorkflowError"), end.text
+    assert end.out, end.text  # the launcher may be quicker with those that have not left yet
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("how", ["segfault", "abort", "stack"])
+def test_a_rank_that_a_fault_kills_names_its_job(how: str) -> None:
+    end = run(how)
+    signal = "SIGABRT" if how == "abort" else "SIGSEGV"
+    assert end.code != 0
+    assert re.search(
+        rf"bsbpool: rank [12] dies of {signal}; the job that it began last is number 0, do\n",
+        end.text,
+    ), end.text
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("how", ["kill", "exit"])
+def test_a_rank_that_is_killed_ends_the_program(how: str) -> None:
+    """Without fault tolerance in MPI; where the launcher leaves main the time, it says why."""
+    end = run(how)
+    assert end.code != 0, end.text
+    if is_openmpi(launcher(3)[0]):
+        assert re.search(r"rank [12] died while it ran .*the culprit", end.text), end.text
+
+
+def test_faulthandler_still_has_its_say(tmp_path: Path) -> None:
+    env = {"PYTHONFAULTHANDLER": "1"}
+    done = mpirun(3, SCRIPT, "segfault", timeout=LIMIT, env=env)
+    assert "dies of SIGSEGV" in done.stdout
+    assert "Fatal Python error: Segmentation fault" in done.stdout
+
+
+def test_sigterm_ends_a_serial_run() -> None:
+    script = (
+        "import os, signal, threading, time\n"
+        "from bsbpool import create_job_pool\n"
+        "with create_job_pool(quiet=True) as pool:\n"
+        "    pool.submit(lambda owner: time.sleep(30))\n"
+        "    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "    try:\n"
+        "        pool.execute()\n"
+        "    finally:\n"
+        "        print('cleaned up', pool.jobs[0].status.name, flush=True)\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT,
+        env=environment(),
+    )  # fmt: skip
+    assert time.monotonic() - began < 10
+    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned up ABORTED\n", "")
+
+
+def test_a_handler_of_the_users_own_is_kept() -> None:
+    script = (
+        "import os, signal\n"
+        "from bsbpool import create_job_pool\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGTERM, lambda *args: seen.append(args[0]))\n"
+        "with create_job_pool(quiet=True) as pool:\n"
+        "    pool.submit(lambda owner: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "    pool.execute()\n"
+        "assert seen == [15]\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=LIMIT,
+        env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,245 @@
+"""What the pool promises when a worker dies and MPI goes on without it (Open MPI, --with-ft ulfm).
+
+The body of each test runs on several ranks. The dead ones do not come to its end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
+from helpers.launch import TESTS, environment, launcher, start, stop
+
+LIMIT = 40.0
+ENDED = "== came to the end =="
+
+
+def survives(n: int, deaths: int, code: int = 0) -> Callable[[Callable[[], Any]], Any]:
+    """Make a test whose body runs on `n` ranks; all but `deaths` of them must come to its end."""
+
+    def decorate(body: Callable[[], Any]) -> Callable[[], None]:
+        @functools.wraps(body)
+        def launch() -> None:
+            command, *rest = launcher(n)
+            program = [sys.executable, "-m", "api.on_ranks", __name__, body.__name__, str(LIMIT)]
+            process = start(
+                [command, "--with-ft", "ulfm", *rest, *program], cwd=TESTS, env=environment()
+            )
+            try:
+                text, _ = process.communicate(timeout=LIMIT)
+            except subprocess.TimeoutExpired:
+                stop(process)
+                pytest.fail(f"no end after {LIMIT:g} s:\n{process.communicate()[0]}")
+            finally:
+                stop(process)
+            assert text.count(ENDED) == n - deaths, text
+            assert process.returncode == code, text
+
+        launch.body = body  # type: ignore[attr-defined]
+        return pytest.mark.limit(LIMIT + 30)(launch)
+
+    return decorate
+
+
+def give(owner: Any, value: Any, seconds: float = 0.0) -> Any:
+    time.sleep(seconds)
+    return value
+
+
+def die(owner: Any, how: str = "kill", seconds: float = 0.0) -> None:
+    time.sleep(seconds)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "segfault":
+        ctypes.string_at(0)
+    os._exit(0)
+
+
+def handled(progress: Any) -> bool:
+    return getattr(progress, "status", None) is JobStatus.ABORTED
+
+
+def statuses(*jobs: Any) -> list[str]:
+    return [job.status.value for job in jobs]
+
+
+@survives(3, 1)
+def test_the_run_goes_on_and_ends_with_the_error() -> None:
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            first = [pool.submit(give, n) for n in range(100)]
+            doomed = pool.submit(die, deps=first)
+            dependent = pool.submit(give, 1, deps=[doomed])
+            later = [pool.submit(give, n, 0.002, deps=first) for n in range(100)]
+        with pytest.raises(WorkflowError) as caught:
+            pool.execute()
+        if pool.is_main():
+            assert statuses(doomed, dependent) == ["aborted", "cancelled"]
+            assert {job.status for job in first + later} == {JobStatus.SUCCESS}
+            assert [job.result for job in first] == list(range(100))
+            (failure,) = caught.value.exceptions
+            error = failure.error
+            assert isinstance(error, WorkerLostError)
+            assert error is doomed.error
+            assert error.rank in (1, 2)
+            assert error.job is doomed
+            assert f"rank {error.rank} died" in str(error)
+
+
+@survives(3, 1)
+def test_a_listener_can_handle_it() -> None:
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(handled)
+        if pool.is_main():
+            doomed = pool.submit(die)
+            jobs = [pool.submit(give, n) for n in range(50)]
+        pool.execute()
+        if pool.is_main():
+            assert statuses(doomed) == ["aborted"]
+            assert [job.result for job in jobs] == list(range(50))
+    for _ in range(3):  # further pools go on with who is left
+        with create_job_pool(quiet=True) as pool:
+            jobs = [pool.submit(give, n) for n in range(50)] if pool.is_main() else []
+            pool.execute()
+            assert [job.result for job in jobs] == list(range(len(jobs)))
+
+
+@survives(3, 1)
+def test_the_signal_is_told_where_it_is_known() -> None:
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(handled)
+        doomed = pool.submit(die, "segfault") if pool.is_main() else None
+        pool.execute()
+        if doomed:
+            assert doomed.error.signal == signal.SIGSEGV
+            assert "SIGSEGV" in str(doomed.error)
+
+
+@survives(3, 1)
+def test_a_death_is_noticed_within_a_second() -> None:
+    noticed: list[float] = []
+
+    def listener(progress: Any) -> bool:
+        if handled(progress):
+            noticed.append(time.time())
+        return handled(progress)
+
+    def leave_word(owner: Any, path: str) -> None:
+        with open(path, "w") as file:
+            file.write(str(time.time()))
+        die(owner)
+
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(listener)
+        if pool.is_main():
+            path = os.path.join(JobPool.get_tmp_folder(pool.id), "word")
+            pool.submit(leave_word, path)
+            pool.submit(give, 0, 2.0)
+        pool.execute()
+        if pool.is_main():
+            (when,) = noticed
+            with open(path) as file:
+                assert when - float(file.read()) < 1.0
+
+
+@survives(2, 1)
+def test_without_a_worker_left_the_run_ends() -> None:
+    with create_job_pool(quiet=True) as pool:
+        pool.submit(die, "exit")
+        waiting = [pool.submit(give, n) for n in range(10)]
+        began = time.monotonic()
+        with pytest.raises(WorkerLostError, match="all ranks that could run jobs have died"):
+            pool.execute()
+        assert time.monotonic() - began < 5
+        assert set(statuses(*waiting)) == {"cancelled"}
+    with create_job_pool(quiet=True) as pool:
+        pool.submit(give, 0)
+        with pytest.raises(WorkerLostError):
+            pool.execute()
+
+
+@survives(4, 2)
+def test_two_die_at_once_with_large_results_on_their_way() -> None:
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(handled)
+        if pool.is_main():
+            arrays = [pool.submit(lambda owner, n: np.full(n, 7), 500_000) for _ in range(60)]
+            doomed = [pool.submit(die, "kill", 0.05) for _ in range(2)]
+            arrays += [pool.submit(lambda owner, n: np.full(n, 7), 500_000) for _ in range(60)]
+        pool.execute()
+        if pool.is_main():
+            assert statuses(*doomed) == ["aborted"] * 2
+            assert all(
+                (job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS
+            )
+            assert {job.status for job in arrays} <= {JobStatus.SUCCESS, JobStatus.ABORTED}
+            assert statuses(*arrays).count("aborted") <= 2
+
+
+@survives(3, 1)
+def test_a_large_argument_for_a_rank_that_dies() -> None:
+    """What main was sending to it is let go, and sent to another."""
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(handled)
+        if pool.is_main():
+            pool.submit(die, "kill", 0.1)
+            jobs = [pool.submit(lambda owner, a: a.sum(), np.ones(1_000_000)) for _ in range(50)]
+        pool.execute()
+        if pool.is_main():
+            assert statuses(*jobs).count("success") >= 49
+            assert all(job.result == 1e6 for job in jobs if job.status is JobStatus.SUCCESS)
+
+
+@survives(3, 1)
+def test_fail_fast_ends_at_once() -> None:
+    began = time.monotonic()
+    with create_job_pool(quiet=True, fail_fast=True) as pool:
+        if pool.is_main():
+            pool.submit(die, "kill", 0.1)
+            later = [pool.submit(give, n, 0.1) for n in range(300)]
+        with pytest.raises(WorkflowError):
+            pool.execute()
+        if pool.is_main():
+            assert time.monotonic() - began < 5
+            assert statuses(*later).count("cancelled") > 200
+
+
+@survives(3, 1)
+def test_an_idle_rank_that_dies_costs_nothing() -> None:
+    pids = []
+    with create_job_pool(quiet=True) as pool:
+        pids = services.MPI.get_communicator().gather(os.getpid())
+        if pool.is_main():
+            first = pool.submit(give, 0, 0.5)
+
+            def kill_the_idle_one(node: Any) -> None:
+                time.sleep(0.2)
+                number = pool._engine.running_on(0)
+                os.kill(pids[2 if number is not None else 1], signal.SIGKILL)
+                time.sleep(0.1)
+                after.extend(pool.submit(give, n) for n in range(50))
+
+            after: list[Any] = []
+            pool.schedule([None], kill_the_idle_one)
+        pool.execute()
+        if pool.is_main():
+            assert statuses(first, *after) == ["success"] * 51
+
+
+@survives(3, 3, 1)
+def test_unhandled_the_program_ends_with_the_error() -> None:
+    with create_job_pool(quiet=True) as pool:
+        if pool.is_main():
+            pool.submit(die)
+        pool.execute()
