@@ -143,6 +143,8 @@ tell({{
         + kinds_of(unavailable, ("JobPoolError",), Before)
         + kinds_of(copy, ("JobPoolError",), Before)
         + kinds_of(job.error, ("JobCancelledError", "JobPoolError"), Before)
+        + kinds_of(bsbpool.exceptions.WorkerLostError("gone"), ("JobPoolError",), Before)
+        + kinds_of(bsbpool.exceptions.JobPoolTimeoutError("late"), ("JobPoolError",), TimeoutError)
         + [str(kind) for kind in (theirs.DependencyError,) if not isinstance(missing, kind)],
     "copied": str(copy) == str(unavailable),
     "missing": str(missing),

@@ -33,6 +33,9 @@ ERRORS = (
     "JobPoolContextError",
     "JobSchedulingError",
 )
+"""Errors that bsb defines as well."""
+FURTHER_ERRORS = ("WorkerLostError", "JobPoolTimeoutError")
+"""Errors that bsb knows only by their base."""
 
 _replaced: dict[str, Any] = {}
 
@@ -81,7 +84,7 @@ def uninstall() -> None:
     bsb.__getattr__.cache_clear()
     running.preparations.remove(_obey_debug_pool)
     running.surroundings.remove(_local_tracing)
-    for name in ERRORS:
+    for name in (*ERRORS, *FURTHER_ERRORS):
         setattr(exceptions, name, _replaced.pop(name))
     if "pickle" in _replaced:
         pickle: Any = _replaced.pop("pickle")
@@ -118,12 +121,11 @@ def _check_not_too_late() -> None:
 def _join_errors() -> None:
     """Raise errors that are bsb's and bsbpool's at once."""
     theirs = importlib.import_module("bsb.exceptions")
-    for name in ERRORS:
+    for name in (*ERRORS, *FURTHER_ERRORS):
         own = getattr(exceptions, name)
-        joined_parent = getattr(exceptions, own.__base__.__name__, None)
-        bases = [getattr(theirs, name), own]
-        if joined_parent is not None and joined_parent is not own.__base__:
-            bases.append(joined_parent)
+        bases = [own] if name in FURTHER_ERRORS else [getattr(theirs, name), own]
+        parents = [getattr(exceptions, base.__name__, base) for base in own.__bases__]
+        bases += [parent for parent in parents if parent not in own.__bases__]
         both = type(name, tuple(bases), {"__module__": __name__, "__doc__": own.__doc__})
         _replaced[name] = own
         globals()[name] = both  # where pickle finds it
