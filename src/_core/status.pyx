@@ -12,7 +12,7 @@ RUNNING   a worker runs it                                     workers
 SUCCESS   it returned                                          nobody
 FAILED    it raised, or could not be sent or returned          nobody
 CANCELLED taken back before it could finish                    nobody
-ABORTED   its run ended while it ran; its outcome is not known nobody
+ABORTED   its run ended, or its rank died, while it ran        nobody
 ========= ==================================================== ================
 """
 

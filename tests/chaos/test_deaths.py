@@ -243,3 +243,27 @@ def test_unhandled_the_program_ends_with_the_error() -> None:
         if pool.is_main():
             pool.submit(die)
         pool.execute()
+
+
+def test_when_main_dies_the_workers_leave() -> None:
+    script = (
+        "import os, threading, time\n"
+        "from bsbpool import WorkerLostError, create_job_pool\n"
+        "with create_job_pool(quiet=True) as pool:\n"
+        "    if pool.is_main():\n"
+        "        pool.submit(lambda owner: time.sleep(0.5))\n"
+        "        threading.Timer(0.2, os._exit, (0,)).start()\n"
+        "    try:\n"
+        "        pool.execute()\n"
+        "    except WorkerLostError as error:\n"
+        "        os.write(1, f'{error}\\n'.encode())\n"
+    )
+    command, *rest = launcher(3)
+    process = start(
+        [command, "--with-ft", "ulfm", *rest, sys.executable, "-c", script], None, environment()
+    )
+    try:
+        text, _ = process.communicate(timeout=LIMIT)
+    finally:
+        stop(process)
+    assert text.count("rank 0, which schedules the jobs, has died") == 2, text
