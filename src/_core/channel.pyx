@@ -84,8 +84,12 @@ cdef class Channel:
         while True:
             m = self.unstash(epoch)
             if m == NULL:
-                return
+                break
             message_free(m)
+        if not self.occupied:
+            # A pool that is never executed has no loop that would do this.
+            self.poll(0)
+            self.reap()
 
     def drain(self, double seconds):
         """Wait until all that was sent has left, at most `seconds`; return whether it has."""

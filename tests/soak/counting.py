@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-PATIENCE = 10.0
+PATIENCE = 3.0
 """Seconds that threads may take to end, and what holds descriptors to be closed."""
 OF_MPI = ("requests", "communicators", "sends", "receives")
 

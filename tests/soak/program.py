@@ -1,6 +1,7 @@
 """What each rank of a soak runs; rank 0 prints what all of them counted.
 
 python -m soak.program pools 10000          pools of all kinds, one after the other
+python -m soak.program pools 500 arrays     of one kind
 python -m soak.program jobs 50 100000       50 pools of 100,000 jobs each
 python -m soak.program leak                 leaves things behind on purpose
 """
@@ -21,7 +22,7 @@ import numpy as np
 from bsbpool import create_job_pool, services
 
 from .counting import count, count_settled, resident
-from .kinds import KINDS
+from .kinds import KINDS, plain
 
 SAMPLES = 60
 """How often the memory is looked at."""
@@ -50,16 +51,19 @@ def soak(n: int, step: Callable[[int], None], warm_up: int) -> dict[str, Any]:
 # ------------------------------------------------------------------ many pools
 
 
-def pools(n: str) -> dict[str, Any]:
-    """Open, use and close pools of all kinds in turn."""
+def pools(n: str, *names: str) -> dict[str, Any]:
+    """Open, use and close pools in turn, of all kinds or of those that are named."""
+    kinds = [kind for kind in KINDS if not names or kind.__name__ in names]
 
     def step(i: int) -> None:
-        KINDS[i % len(KINDS)](i)
+        kinds[i % len(kinds)](i)
+        # At first, for what is made once; at last, to read what an early end left on its way.
+        if i in (0, last):
+            plain(i)
 
-    # Whole rounds, and last a pool that ends well: what an early end left on its way is read by
-    # then, on all ranks.
-    rounds = max(1, int(n) // len(KINDS))
-    return soak(rounds * len(KINDS) + 1, step, WARM_UP * len(KINDS))
+    warm_up = WARM_UP * len(kinds)
+    last = warm_up + int(n) - 1
+    return soak(int(n), step, warm_up)
 
 
 # ------------------------------------------------------------------ many jobs
