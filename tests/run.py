@@ -61,6 +61,7 @@ def legs() -> dict[str, Leg]:
         "tests/api/test_across_ranks.py",
         "tests/api/test_defects.py",
         "tests/api/test_services.py",
+        "tests/soak",
     )
     return {
         "serial": Leg("mpich", 0, ("--ignore=tests/interop",)),

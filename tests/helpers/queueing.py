@@ -67,9 +67,7 @@ class Queueing:
         for thread, jobs in enumerate(self.jobs):
             assert len(jobs) == self.n_jobs
             for number, job in enumerate(jobs):
-                broken = any(
-                    dep.status is not JobStatus.SUCCESS for dep in self.deps.get(job, ())
-                )
+                broken = any(dep.status is not JobStatus.SUCCESS for dep in self.deps.get(job, ()))
                 if job.status is JobStatus.SUCCESS:
                     assert job.result == (thread, number)
                     assert not broken

@@ -260,7 +260,7 @@ def cancelling(n: int) -> None:
             jobs[0].on_completion(lambda _: [job.cancel() for job in jobs[30:]])
         pool.execute()
         if pool.is_main():
-            assert count_of(jobs[10:20] + [after]) == {"cancelled": 11}
+            assert count_of([*jobs[10:20], after]) == {"cancelled": 11}
             assert sum(count_of(jobs).values()) == 40
 
 
