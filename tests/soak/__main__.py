@@ -10,7 +10,7 @@ from pathlib import Path
 from .launching import MIB, Soaked, environment_name, faults, growth, soak
 
 HEAD = (
-    f"{'program':26}{'MPI':10}{'rank':>4}{'seconds':>9}{'MiB':>8}{'1/3 -> end':>12}"
+    f"{'program':26}{'MPI':10}{'rank':>4}{'seconds':>9}{'MiB':>8}{'1/3 -> end':>12}{'heap KiB':>11}"
     f"{'descriptors':>14}{'threads':>10}{'objects':>11}{'requests':>10}{'comms':>8}"
 )
 
@@ -33,7 +33,7 @@ def rows(title: str, mpi: str, soaked: Soaked) -> list[str]:
         memory = told["memory"]
         lines.append(
             f"{title:26}{mpi:10}{rank:4}{told['seconds']:9.1f}{memory[-1] / MIB:8.1f}"
-            f"{growth(memory):12.2%}{shown}"
+            f"{growth(memory):12.2%}{(after['heap'] - before['heap']) / 1024:+11.1f}{shown}"
         )
     return lines
 

@@ -24,6 +24,8 @@ class Counts(NamedTuple):
         Of the process, those of the MPI included.
     blocks : int
         Of memory, that Python's objects lie in.
+    heap : int
+        Bytes in use that came from malloc; unlike resident memory it knows no fragmentation.
     objects : dict of str to int
         Instances of bsbpool's classes that the garbage collector knows, by class.
     mpi : dict of str to int
@@ -34,6 +36,7 @@ class Counts(NamedTuple):
     descriptors: int
     threads: int
     blocks: int
+    heap: int
     objects: dict[str, int]
     mpi: dict[str, int]
 
@@ -51,6 +54,7 @@ def count() -> Counts:
         descriptors=len(os.listdir("/proc/self/fd")),
         threads=len(os.listdir("/proc/self/task")),
         blocks=sys.getallocatedblocks(),
+        heap=_heap(),
         objects=_objects(),
         mpi=_handles(),
     )
@@ -65,6 +69,28 @@ def count_settled(like: Counts) -> Counts:
         if not more or time.monotonic() > until:
             return now
         time.sleep(0.01)
+
+
+class _Mallinfo(ctypes.Structure):
+    """What glibc's `mallinfo2` returns."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd",
+            "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def _heap() -> int:
+    try:
+        ask = ctypes.CDLL(None).mallinfo2
+    except AttributeError:  # another C library
+        return 0
+    ask.restype = _Mallinfo
+    told = ask()
+    return int(told.uordblks + told.hblkhd)
 
 
 def _objects() -> dict[str, int]:

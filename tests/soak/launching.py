@@ -21,6 +21,8 @@ FLAT = 0.02
 """By how much the memory at the end may be more than after a third of the run."""
 BLOCKS = 2_000
 """How many more blocks Python may hold after a run; caches fill, but not with its length."""
+HEAP = 512 << 10
+"""How many more bytes from malloc may be in use after a run: of 10,000 pools, 50 for each."""
 MIB = 1 << 20
 
 
@@ -112,6 +114,8 @@ def _faults_of(told: dict[str, Any], flat: float) -> list[str]:
     ]
     if after["blocks"] > before["blocks"] + BLOCKS:
         found.append(f"blocks {before['blocks']} -> {after['blocks']}")
+    if after["heap"] > before["heap"] + HEAP:
+        found.append(f"heap {before['heap']} -> {after['heap']}")
     if growth(told["memory"]) > flat:
         found.append(f"memory grew by {growth(told['memory']):.1%}: {told['memory']}")
     for what in ("requests", "communicators"):

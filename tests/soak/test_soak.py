@@ -70,7 +70,7 @@ def test_growth_is_seen_and_noise_is_not() -> None:
 
 
 def test_blocks_are_counted() -> None:
-    count = {"descriptors": 3, "threads": 1, "objects": {}, "mpi": {}}
+    count = {"descriptors": 3, "threads": 1, "heap": 0, "objects": {}, "mpi": {}}
     told = {
         "before": count | {"blocks": 1_000},
         "after": count | {"blocks": 1_001 + BLOCKS},
