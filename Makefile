@@ -3,12 +3,13 @@
 # make lint      ruff, cython-lint and mypy
 # make bench     every target measured, beside the peers: on a machine that does nothing else
 # make bench-check  instructions per job against the baseline in benches/; needs valgrind
+# make soak      10,000 pools and 5 million jobs, and what they leave behind, as a table
 # make wheel     the package, in build/wheel
 # make clean     forget all that was made: build/ and the environments in .envs/
 #
 # PYTHON=python3.12 chooses the Python. LEGS="serial mpich-3" chooses parts of `make test`, and
 # ARGS="-k cancel" is for pytest; ARGS="noop chain" or ARGS=--quick for `make bench`,
-# ARGS=--update for `make bench-check`.
+# ARGS=--update for `make bench-check`, ARGS="--pools 1000 --jobs 100000" for `make soak`.
 
 PYTHON ?= python3
 LEGS ?=
@@ -34,7 +35,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint bench bench-check wheel clean FORCE
+.PHONY: help demo test soak lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -46,6 +47,9 @@ demo: $(ENVS)/mpich/demo
 
 test: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+soak: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+	cd tests && ../$(ENVS)/mpich/bin/python -m soak ../$(ENVS) $(ARGS)
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \

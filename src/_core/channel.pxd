@@ -4,9 +4,14 @@ from bsbpool._core.transport cimport Transport, message_t, transport_t
 from bsbpool._core.vector cimport ints_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+
 cdef class Channel:
     cdef readonly Transport transport
     cdef public object processes  # who knows which ranks live, if anybody does
+    cdef pthread_mutex_t mutex  # for what is below: two threads may have pools here
     cdef transport_t *table
     cdef readonly Bells bells  # None: nobody can wake another
     cdef message_t *stash
@@ -16,6 +21,7 @@ cdef class Channel:
     cdef int error
     cdef volatile bint poked
     cdef bint occupied
+    cdef unsigned long occupant  # the thread
     cdef readonly set lost
     cdef readonly set away
     cdef ints_t returned  # ranks that were away, and have come back
@@ -34,11 +40,14 @@ cdef class Channel:
 
     cdef void nudge(self) noexcept nogil
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
+    cdef message_t *look(self, uint32_t epoch) noexcept nogil
+    cdef int pending(self) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
     cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil
     cdef int64_t bedtime(self, int64_t until_ns) noexcept nogil
     cdef int send(self, message_t *message) noexcept nogil
     cdef int occupy(self) except -1
+    cdef int refuse(self) except -1
     cdef void vacate(self) noexcept
     cdef int check(self) except -1
     cdef bint is_closed(self, uint32_t epoch) noexcept nogil

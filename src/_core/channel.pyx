@@ -25,6 +25,15 @@ from libc.string cimport memcpy
 
 import time
 
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+
+cdef extern from "<pthread.h>" nogil:
+    int pthread_mutex_init(pthread_mutex_t *, void *)
+    int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_unlock(pthread_mutex_t *)
+    int pthread_mutex_destroy(pthread_mutex_t *)
+
 cdef enum:
     SPINS = 50
     MOVING_NS = 8_000
@@ -60,6 +69,7 @@ cdef class Channel:
         self.transport = transport
         self.bells = bells
         self.table = &transport.table
+        pthread_mutex_init(&self.mutex, NULL)
         self.stash = NULL
         self.next_epoch = 1
         self.lost = set()
@@ -75,19 +85,32 @@ cdef class Channel:
             message_free(m)
         ints_free(&self.open_epochs)
         ints_free(&self.returned)
+        pthread_mutex_destroy(&self.mutex)
 
     def open(self):
-        """Begin an epoch; return its number. All ranks open them in the same order."""
+        """Begin an epoch; return its number. All ranks open them in the same order.
+
+        Raises
+        ------
+        RuntimeError
+            While another thread executes a pool: the ranks could not agree on the order.
+        """
+        if self.occupied and self.occupant != PyThread_get_thread_ident():
+            self.refuse()
         cdef uint32_t epoch = self.next_epoch
-        if ints_push(&self.open_epochs, <int32_t>epoch) < 0:
+        pthread_mutex_lock(&self.mutex)
+        cdef int code = ints_push(&self.open_epochs, <int32_t>epoch)
+        self.next_epoch += code == 0
+        pthread_mutex_unlock(&self.mutex)
+        if code < 0:
             raise MemoryError()
-        self.next_epoch += 1
         return epoch
 
     def close(self, uint32_t epoch):
         """End an epoch: what arrived or arrives for it is dropped."""
         cdef int64_t i
         cdef message_t *m
+        pthread_mutex_lock(&self.mutex)
         for i in range(self.open_epochs.size):
             if <uint32_t>self.open_epochs.data[i] == epoch:
                 self.open_epochs.size -= 1
@@ -96,19 +119,24 @@ cdef class Channel:
         while True:
             m = self.unstash(epoch)
             if m == NULL:
-                return
+                break
             self.drop(m)
+        pthread_mutex_unlock(&self.mutex)
+        if not self.occupied:
+            # A pool that is never executed has no loop that would do this.
+            self.poll(0)
+            self.reap()
 
     def drain(self, double seconds):
         """Wait until all that was sent has left, at most `seconds`; return whether it has."""
         cdef double end = time.monotonic() + seconds
-        while self.table.pending(self.table) and time.monotonic() < end:
+        while self.pending() and time.monotonic() < end:
             with nogil:
                 self.poll(0)
                 self.nap()
             self.reap()
         pause_reset(&self.pause)
-        return self.table.pending(self.table) == 0
+        return self.pending() == 0
 
     def sweep(self):
         """Drop what has arrived for epochs that have ended."""
@@ -136,11 +164,16 @@ cdef class Channel:
 
     def give_up(self, int rank):
         """Take it that a rank has died, though MPI does not say so."""
+        pthread_mutex_lock(&self.mutex)
         self.table.give_up(self.table, rank)
+        pthread_mutex_unlock(&self.mutex)
 
     cdef int next_lost(self) except -2:
         """Return a rank that has died since the last call, or -1."""
-        cdef int peer = self.table.lost(self.table)
+        cdef int peer
+        pthread_mutex_lock(&self.mutex)
+        peer = self.table.lost(self.table)
+        pthread_mutex_unlock(&self.mutex)
         if peer >= 0:
             self.lost.add(peer)
             self.away.discard(peer)
@@ -151,8 +184,10 @@ cdef class Channel:
         cdef int peer
         if self.returned.size == 0:
             return -1
+        pthread_mutex_lock(&self.mutex)
         self.returned.size -= 1
         peer = self.returned.data[self.returned.size]
+        pthread_mutex_unlock(&self.mutex)
         self.away.discard(peer)
         return peer
 
@@ -231,6 +266,13 @@ cdef class Channel:
 
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil:
         """Return the next message of the epoch, NULL when none has arrived."""
+        cdef message_t *m
+        pthread_mutex_lock(&self.mutex)
+        m = self.look(epoch)
+        pthread_mutex_unlock(&self.mutex)
+        return m
+
+    cdef message_t *look(self, uint32_t epoch) noexcept nogil:
         cdef message_t *m = NULL
         cdef message_t **link
         if self.stash != NULL:
@@ -296,22 +338,37 @@ cdef class Channel:
     cdef int send(self, message_t *message) noexcept nogil:
         """Send a message, which the channel then owns, and wake its receiver."""
         cdef int peer = message.peer
-        cdef int code = self.table.send(self.table, message)
+        cdef int code
+        pthread_mutex_lock(&self.mutex)
+        code = self.table.send(self.table, message)
+        pthread_mutex_unlock(&self.mutex)
         if code < 0:
             self.error = code
         elif self.bells is not None:
             self.bells.ring(peer)
         return code
 
+    cdef int pending(self) noexcept nogil:
+        """How many messages have not left."""
+        cdef int n
+        pthread_mutex_lock(&self.mutex)
+        n = self.table.pending(self.table)
+        pthread_mutex_unlock(&self.mutex)
+        return n
+
     cdef int occupy(self) except -1:
         """Begin to run a pool: only one at a time can read what comes in."""
         if self.occupied:
-            raise RuntimeError(
-                "another pool of this communicator is executing (in another thread, or around "
-                "this one); execute one after the other, or give each a communicator of its own"
-            )
+            self.refuse()
         self.occupied = True
+        self.occupant = PyThread_get_thread_ident()
         return 0
+
+    cdef int refuse(self) except -1:
+        raise RuntimeError(
+            "another pool of this communicator is executing (in another thread, or around "
+            "this one); execute one after the other, or give each a communicator of its own"
+        )
 
     cdef void vacate(self) noexcept:
         self.occupied = False
@@ -331,7 +388,9 @@ cdef class Channel:
         """Let go of what has been sent."""
         cdef message_t *m
         while True:
+            pthread_mutex_lock(&self.mutex)
             m = self.table.sent(self.table)
+            pthread_mutex_unlock(&self.mutex)
             if m == NULL:
                 return 0
             if m.pinned != NULL:

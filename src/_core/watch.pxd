@@ -18,6 +18,7 @@ cdef class Watch:
     cdef volatile bint asleep
     cdef volatile bint quits
     cdef bint watched
+    cdef int own_stack
 
     cdef int start_watch(self) except -1
     cdef void stop_watch(self) noexcept

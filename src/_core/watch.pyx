@@ -27,14 +27,41 @@ cdef extern from *:
     #include <signal.h>
     #include <time.h>
     #ifdef __linux__
+    #include <sys/mman.h>
+    enum { WATCH_STACK = 1 << 20, WATCH_GUARD = 1 << 16 };
+    static char *watch_stack;
+    static int watch_stack_used;
+
+    /* A stack that one watch after the other uses. The C library gives the pages of its own stacks
+       back when a thread ends, and UCX notes each such event until it registers memory the next
+       time, which may be never: 160 bytes for each pool. */
+    static int watch_own_stack(pthread_attr_t *attr) {
+        if (watch_stack_used) return 0;
+        if (!watch_stack) {
+            char *found = mmap(NULL, WATCH_GUARD + WATCH_STACK, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+            if (found == MAP_FAILED) return 0;
+            mprotect(found, WATCH_GUARD, PROT_NONE);
+            watch_stack = found + WATCH_GUARD;
+        }
+        watch_stack_used = !pthread_attr_setstack(attr, watch_stack, WATCH_STACK);
+        return watch_stack_used;
+    }
+    static void watch_give_stack_back(void) { watch_stack_used = 0; }
+
     /* Signals are for the threads that Python knows. */
-    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg) {
+    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg, int *own_stack) {
         sigset_t all, before;
+        pthread_attr_t attr;
         int code;
+        pthread_attr_init(&attr);
+        *own_stack = watch_own_stack(&attr);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        code = pthread_create(t, NULL, f, arg);
+        code = pthread_create(t, &attr, f, arg);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attr);
+        if (code && *own_stack) watch_give_stack_back();
         return code;
     }
     static void watch_doze(sem_t *bell, long ns) {
@@ -46,15 +73,17 @@ cdef extern from *:
         sem_timedwait(bell, &t);
     }
     #else  /* not every system has semaphores of this kind */
-    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg) {
-        (void)t; (void)f; (void)arg;
+    static int watch_begin(pthread_t *t, void *(*f)(void *), void *arg, int *own_stack) {
+        (void)t; (void)f; (void)arg; (void)own_stack;
         return -1;
     }
+    static void watch_give_stack_back(void) {}
     static void watch_doze(sem_t *bell, long ns) { (void)bell; (void)ns; }
     #endif
     #define watch_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
     """
-    int watch_begin(pthread_t *, void *(*)(void *) noexcept nogil, void *)
+    int watch_begin(pthread_t *, void *(*)(void *) noexcept nogil, void *, int *)
+    void watch_give_stack_back()
     void watch_doze(sem_t *, long) nogil
     void watch_fence() nogil
 
@@ -82,7 +111,9 @@ cdef class Watch:
         self.quits = self.asleep = False
         self.busy_since = 0
         # Without a thread to spare things go on, only not as promptly.
-        self.watched = watch_begin(&self.thread, watch, <void *>self) == 0
+        self.watched = watch_begin(
+            &self.thread, watch, <void *>self, &self.own_stack
+        ) == 0
         return 0
 
     cdef void stop_watch(self) noexcept:
@@ -93,6 +124,8 @@ cdef class Watch:
                 pthread_mutex_unlock(&self.guard)
                 pthread_join(self.thread, NULL)
             self.watched = False
+            if self.own_stack:
+                watch_give_stack_back()
 
     cdef void give(self, int64_t now) noexcept nogil:
         """Give the guard away, at the time `now`."""

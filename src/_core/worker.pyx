@@ -417,11 +417,11 @@ cdef class WorkerLoop(Watch):
 
     cdef int see_off(self) except -1:
         """Wait until the replies have left: a job may now keep MPI waiting for long."""
-        while self.stopped < 0 and self.channel.table.pending(self.channel.table):
+        while self.stopped < 0 and self.channel.pending():
             # Main takes large messages as soon as it looks; what it sends
             # meanwhile must be received, or both sides would wait for ever.
             self.receive()
-            if self.channel.table.pending(self.channel.table):
+            if self.channel.pending():
                 with nogil:
                     self.channel.nap()
                 PyErr_CheckSignals()

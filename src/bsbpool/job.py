@@ -178,10 +178,12 @@ class Job(Handle, abc.ABC):
         return self._unpacked(fresh=False)
 
     def _unpacked(self, fresh: bool) -> Any:
-        # After the pool nothing is kept; what a rank did not see it never had.
-        if not self._has_outcome or self._pool.id is None or self.status is not JobStatus.SUCCESS:
-            raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
+        # After the pool nothing is kept; what a rank did not see it never had. Another thread may
+        # leave the pool meanwhile: an outcome taken after a success and still there is the job's.
+        kept = self._pool.id is not None and self.status is JobStatus.SUCCESS
         outcome = self._outcome
+        if not kept or not self._has_outcome:
+            raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
         if not isinstance(outcome, Kept):
             return outcome
         step = "read back from the disk"

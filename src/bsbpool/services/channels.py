@@ -179,6 +179,7 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
 
     _channels.discard(channel)
     if not MPI.Is_finalized():
+        channel.drain(LAST_SECONDS)  # the end of the last pool may still be on its way
         channel.transport.free()
 
 

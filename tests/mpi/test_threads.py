@@ -1,0 +1,254 @@
+"""Many threads at one pool while workers run: every job is accounted for exactly once."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
+from bsbpool.status import FINISHED
+from helpers.queueing import Queueing
+
+from .support import MAIN, WORLD, give, pool_works, work
+
+pytestmark = pytest.mark.mpi(min_size=2)
+
+THREADS = 8
+
+
+@contextmanager
+def meanwhile(do: Callable[[], Any]) -> Iterator[None]:
+    """Do something again and again in another thread, on main."""
+    stop, errors = threading.Event(), []
+
+    def again() -> None:
+        try:
+            while not stop.is_set():
+                do()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=again, daemon=True)
+    if MAIN:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if MAIN:
+            thread.join(10)
+    assert not errors, errors
+    assert not thread.is_alive()
+
+
+def queue_and_run(jobs: int) -> None:
+    runs = [0]
+    with create_job_pool(runs, quiet=True) as pool:
+        books = Queueing(pool, THREADS, jobs)
+        if MAIN:
+            books.start()
+        results = pool.execute(return_results=True)
+        total = WORLD.allreduce(runs[0])
+        if MAIN:
+            assert runs == [0]
+            books.check_all_ran(results, total)
+
+
+def test_eight_threads_queue_while_workers_run() -> None:
+    queue_and_run(2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.limit(240)
+def test_eight_threads_queue_a_hundred_thousand_jobs_each() -> None:
+    queue_and_run(100_000)
+
+
+def test_jobs_are_cancelled_by_another_thread_while_others_run() -> None:
+    runs, cancelled = [0], set()
+    with create_job_pool(runs, quiet=True) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of those that run already, or have
+        books = Queueing(pool, THREADS, 1_000)
+
+        def cancel() -> None:
+            for jobs in books.jobs:
+                for job in jobs[-1:]:
+                    cancelled.add(job)
+                    job.cancel("not wanted")
+            time.sleep(0.0005)
+
+        if MAIN:
+            books.start()
+        with meanwhile(cancel):
+            pool.execute()
+        total = WORLD.allreduce(runs[0])
+        if MAIN:
+            books.check_some_cancelled(cancelled, total)
+            assert any(job.status is JobStatus.CANCELLED for job in cancelled)
+
+
+def test_results_are_read_by_another_thread_until_the_pool_is_left() -> None:
+    """A job that has succeeded has its result at once."""
+    found, leaving = [0], threading.Event()
+    pool = create_job_pool([0], quiet=True)
+    books = Queueing(pool, 4, 2_000)
+
+    def read() -> None:
+        for thread, jobs in enumerate(books.jobs):
+            known = len(jobs)
+            for number in range(max(0, known - 300), known):
+                read_one(jobs[number], (thread, number))
+
+    def read_one(job: Any, expected: Any) -> None:
+        if job.status is JobStatus.SUCCESS:
+            try:
+                assert job.result == expected
+                found[0] += 1
+            except JobPoolError:
+                assert leaving.is_set(), "there is no result though the job has succeeded"
+
+    with meanwhile(read), pool:
+        if MAIN:
+            books.start()
+        pool.execute()
+        leaving.set()
+    assert found[0] or not MAIN
+
+
+def test_callbacks_queue_jobs_while_threads_do() -> None:
+    runs = [0]
+    late: list[Any] = []
+    with create_job_pool(runs, quiet=True) as pool:
+        books = Queueing(pool, THREADS, 500)
+
+        def more(job: Any) -> None:
+            assert job.status is JobStatus.SUCCESS
+            if len(late) < 2_000:
+                late.append(pool.submit(give, len(late), deps=[job]))
+                late[-1].on_completion(more)
+
+        if MAIN:
+            for _ in range(10):
+                pool.submit(give).on_completion(more)
+            books.start()
+        results = pool.execute(return_results=True)
+        total = WORLD.allreduce(runs[0])
+        if MAIN:
+            assert total == THREADS * 500
+            assert [results[job] for job in late] == list(range(len(late)))
+            assert 2_000 <= len(late) < 2_010
+            assert len(pool.jobs) == total + len(late) + 10
+
+
+def test_a_listener_queues_and_cancels_while_threads_queue() -> None:
+    runs, cancelled = [0], set()
+    late: list[Any] = []
+    ended: dict[Any, int] = {}
+    with create_job_pool(runs, quiet=True) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        books = Queueing(pool, THREADS, 500)
+
+        def listener(record: Any) -> None:
+            if record.status not in FINISHED:
+                return
+            ended[record.job] = ended.get(record.job, 0) + 1
+            if len(late) < 300:
+                late.append(pool.submit(give, len(late)))
+            if len(ended) % 7 == 0:
+                job = books.jobs[len(ended) % THREADS][-1:]
+                cancelled.update(job)
+                for one in job:
+                    one.cancel()
+
+        if MAIN:
+            pool.add_listener(listener)
+            books.start()
+        pool.execute()
+        total = WORLD.allreduce(runs[0])
+        if MAIN:
+            books.check_some_cancelled(cancelled, total)
+            assert [job.result for job in late] == list(range(300))
+            assert set(ended) == set(pool.jobs)
+            assert set(ended.values()) == {1}, "an end was told twice"
+
+
+# ------------------------------------------------------------------ pools in two threads
+
+
+def in_a_thread(do: Callable[[], Any]) -> tuple[threading.Thread, list[BaseException]]:
+    """Do something in another thread; what it raises comes into the list."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            do()
+        except BaseException as error:
+            errors.append(error)
+
+    return threading.Thread(target=run, daemon=True), errors
+
+
+def run_beside(do: Callable[[], Any]) -> list[BaseException]:
+    """Do something in another thread of each rank while the pool of this one executes."""
+    with create_job_pool(quiet=True) as pool:
+        jobs = [pool.submit(work, 0.001) for _ in range(300)] if MAIN else []
+        thread, errors = in_a_thread(do)
+        threading.Timer(0.05, thread.start).start()
+        pool.execute()
+        while thread.ident is None:  # the run was quicker than the timer
+            time.sleep(0.001)
+        thread.join(20)
+        assert not thread.is_alive()
+        assert {job.status for job in jobs} <= {JobStatus.SUCCESS}
+    return errors
+
+
+def execute(pool: Any) -> None:
+    with pool:
+        if pool.is_main():
+            pool.submit(give, 1)
+        pool.execute()
+
+
+def test_a_second_pool_in_another_thread_is_refused_and_the_first_goes_on() -> None:
+    second = create_job_pool(quiet=True)
+    errors = run_beside(lambda: execute(second))
+    assert [type(error) for error in errors] == [RuntimeError], errors
+    assert "one after the other" in str(errors[0])
+    pool_works()
+
+
+def test_many_pools_are_refused_while_messages_are_on_their_way() -> None:
+    """Their ends are sent by one thread while the other sends and receives."""
+    others = [create_job_pool(quiet=True) for _ in range(100)]
+    refused: list[str] = []
+
+    def one_by_one() -> None:
+        for other in others:
+            try:
+                execute(other)
+            except (RuntimeError, JobPoolError, WorkflowError) as error:
+                refused.append(str(error))
+
+    assert run_beside(one_by_one) == []
+    # Later ones may have come after the run, and ran on those ranks on which they could.
+    assert any("one after the other" in text for text in refused)
+    pool_works()
+
+
+def test_no_pool_is_made_on_main_while_another_thread_executes_one() -> None:
+    """The ranks could not agree which of the two is which."""
+
+    def make() -> None:
+        if MAIN:
+            create_job_pool(quiet=True)
+
+    errors = run_beside(make)
+    assert [type(error) for error in errors] == ([RuntimeError] if MAIN else [])
+    pool_works()

@@ -1,0 +1,151 @@
+"""Start a soak, with MPI counted where there is one, and judge what its ranks tell."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from helpers.launch import TESTS, environment, find_mpiexec, is_openmpi, launcher, start, stop
+
+SOURCE = Path(__file__).with_name("pmpi_count.c")
+REPORTS = {"OMPI_MCA_mpi_show_handle_leaks": "1", "MPIR_CVAR_ABORT_ON_LEAKED_HANDLES": "1"}
+"""The MPIs' own reports of what was not freed. Few builds have them, the wheels' do not."""
+COMPLAINTS = ("still allocated in MPI_Finalize", "leaked", "pending", "Traceback")
+FLAT = 0.02
+"""By how much the memory at the end may be more than after a third of the run."""
+BLOCKS = 2_000
+"""How many more blocks Python may hold after a run; caches fill, but not with its length."""
+HEAP = 512 << 10
+"""How many more bytes from malloc may be in use after a run: of 10,000 pools, 50 for each."""
+MIB = 1 << 20
+
+
+class Soaked(NamedTuple):
+    """What the ranks of a soak told, and what it printed besides."""
+
+    ranks: list[dict[str, Any]]
+    text: str
+
+
+def build_counter(folder: Path, python: str | Path = sys.executable) -> Path:
+    """Compile the counting library with the mpicc of an environment; return where it is."""
+    library = folder / "libpmpi_count.so"
+    mpicc = Path(python).parent / "mpicc"
+    command = [mpicc, "-O2", "-fPIC", "-shared", SOURCE, "-o", library]
+    subprocess.run(list(map(str, command)), check=True, timeout=120, env=environment(python))
+    return library
+
+
+def command_of(ranks: int, python: str | Path, folder: Path) -> list[str]:
+    """Return the beginning of a command; only the ranks are counted, not mpiexec."""
+    if not ranks:
+        return [str(python)]
+    preload = f"LD_PRELOAD={build_counter(folder, python)}"
+    return [*launcher(ranks, python), "env", preload, str(python)]
+
+
+def soak(
+    *program: object,
+    ranks: int,
+    folder: Path,
+    python: str | Path = sys.executable,
+    timeout: float = 60.0,
+) -> Soaked:
+    """Run a program of `soak.program`; without mpiexec when `ranks` is 0.
+
+    Parameters
+    ----------
+    *program : object
+        Its name and arguments.
+    ranks : int
+        How many ranks.
+    folder : path
+        Where the counting library is built.
+    python : path, optional
+        Of the environment to run in.
+    timeout : float
+        Seconds after which the ranks are ended; an error then.
+    """
+    command = [*command_of(ranks, python, folder), "-m", "soak.program", *map(str, program)]
+    process = start(command, cwd=TESTS, env=environment(python, **REPORTS))
+    try:
+        text, _ = process.communicate(timeout=timeout)
+    except BaseException:
+        stop(process)
+        raise
+    told = [line for line in text.splitlines() if line.startswith("soak: ")]
+    assert process.returncode == 0 and told, text
+    return Soaked(json.loads(told[0][len("soak: ") :]), text)
+
+
+def growth(memory: Sequence[int]) -> float:
+    """Return by which part the memory grew from a third of a run to its end.
+
+    Single looks differ by what happens to be free at the moment, so some are taken together.
+    """
+    third = len(memory) // 3
+    few = max(1, third // 3)
+    earlier = statistics.median(memory[third : third + few])
+    return statistics.median(memory[-few:]) / earlier - 1
+
+
+def faults(soaked: Soaked, flat: float = FLAT) -> list[str]:
+    """Say what was left behind, in words; nothing when all is well."""
+    found = [line for line in soaked.text.splitlines() if any(map(line.__contains__, COMPLAINTS))]
+    for rank, told in enumerate(soaked.ranks):
+        found += [f"rank {rank}: {fault}" for fault in _faults_of(told, flat)]
+    if soaked.ranks[0]["after"]["mpi"]:
+        found += _faults_of_mpi(soaked)
+    return found
+
+
+def _faults_of(told: dict[str, Any], flat: float) -> list[str]:
+    before, after = told["before"], told["after"]
+    found = [
+        f"{what} {before[what]} -> {after[what]}"
+        for what in ("descriptors", "threads", "objects")
+        if _exceeds(after[what], before[what])
+    ]
+    if after["blocks"] > before["blocks"] + BLOCKS:
+        found.append(f"blocks {before['blocks']} -> {after['blocks']}")
+    if after["heap"] > before["heap"] + HEAP:
+        found.append(f"heap {before['heap']} -> {after['heap']}")
+    if growth(told["memory"]) > flat:
+        found.append(f"memory grew by {growth(told['memory']):.1%}: {told['memory']}")
+    for what in ("requests", "communicators"):
+        if after["mpi"] and after["mpi"][what] > before["mpi"][what]:
+            found.append(f"{what} {before['mpi'][what]} -> {after['mpi'][what]}")
+    return found
+
+
+def _exceeds(after: Any, before: Any) -> bool:
+    if isinstance(after, dict):
+        return any(after[kind] > before.get(kind, 0) for kind in after)
+    return bool(after > before)
+
+
+def _faults_of_mpi(soaked: Soaked) -> list[str]:
+    """What was sent and never received; what was still out when MPI ended."""
+    found = []
+    sends, receives = (
+        sum(told["after"]["mpi"][what] for told in soaked.ranks) for what in ("sends", "receives")
+    )
+    if sends != receives:
+        found.append(f"{sends} messages were sent, {receives} received")
+    left = re.findall(r"leaves (\d+) requests and (\d+) communicators", soaked.text)
+    # A channel stays with its communicator, and COMM_WORLD stays until MPI ends.
+    if left != [("0", "1")] * len(soaked.ranks):
+        found.append(f"requests and communicators at the end of MPI: {left}")
+    return found
+
+
+def environment_name(python: str | Path) -> str:
+    """Return which MPI an environment has."""
+    mpiexec = find_mpiexec(python)
+    return "none" if mpiexec is None else "Open MPI" if is_openmpi(mpiexec) else "MPICH"

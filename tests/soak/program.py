@@ -1,0 +1,150 @@
+"""What each rank of a soak runs; rank 0 prints what all of them counted.
+
+python -m soak.program pools 10000          pools of all kinds, one after the other
+python -m soak.program pools 500 arrays     of one kind
+python -m soak.program jobs 50 100000       50 pools of 100,000 jobs each
+python -m soak.program leak                 leaves things behind on purpose
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bsbpool import create_job_pool, services
+
+from .counting import count, count_settled, resident
+from .kinds import KINDS, plain
+
+SAMPLES = 60
+"""How often the memory is looked at."""
+WARM_UP = 3
+"""Rounds before the first count: what is made once is made then."""
+
+
+def soak(n: int, step: Callable[[int], None], warm_up: int) -> dict[str, Any]:
+    """Take steps; return what was held before and after, and the memory on the way."""
+    for i in range(warm_up):
+        step(i)
+    before = count()
+    began, memory = time.monotonic(), [resident()]
+    for i in range(n):
+        step(warm_up + i)
+        if (i + 1) % max(1, n // SAMPLES) == 0:
+            memory.append(resident())
+    seconds = time.monotonic() - began
+    services.MPI.barrier()
+    after = count_settled(before)
+    return {
+        "before": before._asdict(), "after": after._asdict(), "memory": memory, "seconds": seconds,
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------ many pools
+
+
+def pools(n: str, *names: str) -> dict[str, Any]:
+    """Open, use and close pools in turn, of all kinds or of those that are named."""
+    kinds = [kind for kind in KINDS if not names or kind.__name__ in names]
+
+    def step(i: int) -> None:
+        kinds[i % len(kinds)](i)
+        # At first, for what is made once; at last, to read what an early end left on its way.
+        if i in (0, last):
+            plain(i)
+
+    warm_up = WARM_UP * len(kinds)
+    last = warm_up + int(n) - 1
+    return soak(int(n), step, warm_up)
+
+
+# ------------------------------------------------------------------ many jobs
+
+
+def small(owner: Any, number: int) -> Any:
+    """Return a number, a tuple or nothing."""
+    return (number, None, (number, "of a tuple"))[number % 3]
+
+
+def large(owner: Any, number: int) -> Any:
+    """Return an array, as one job of a thousand does."""
+    return np.full(10_000, number)
+
+
+def fill(pool: Any, n: int) -> None:
+    """Queue jobs, a few of them with dependencies, and keep no handle."""
+    for start in range(0, n, 1_000):
+        numbers = range(start, min(n, start + 1_000) - 51)
+        some = pool.queue_many(small, zip(numbers))
+        pool.queue(large, (start,))
+        for number in range(50):
+            pool.queue(small, (number,), deps=some[number : number + 4])
+
+
+def jobs(n_pools: str, n_jobs: str) -> dict[str, Any]:
+    """Run many jobs in few pools; nobody keeps their results."""
+    n = max(1_000, int(n_jobs) // 1_000 * 1_000)
+
+    def step(i: int) -> None:
+        with create_job_pool(quiet=True) as pool:
+            if pool.is_main():
+                fill(pool, n)
+            results = pool.execute(return_results=bool(i % 2))
+            if pool.is_main():
+                assert len(pool.jobs) == n
+                assert results is None or len(results) == n
+                assert pool.jobs[n // 2].result is not pool
+
+    return soak(int(n_pools), step, 2)
+
+
+# ------------------------------------------------------------------ a control
+
+
+def leak() -> dict[str, Any]:
+    """Leave of everything something behind."""
+    kept: list[Any] = []
+    world = services.MPI.get_communicator()
+
+    def step(i: int) -> None:
+        pool = create_job_pool(quiet=True)
+        with pool:
+            pool.execute()
+        kept.extend([pool, bytearray(200_000), open("/dev/null")])  # noqa: SIM115
+        if world:
+            kept.append(world.Dup())
+            kept.append(world.Irecv(bytearray(8), (world.rank + 1) % world.size, tag=i))
+
+    told = soak(60, step, 1)
+    for request in kept[4::5] if world else ():
+        request.Cancel()
+    return told
+
+
+def main(program: str, *args: str) -> None:
+    """Run one of the programs, and end all ranks when it fails on this one."""
+    faulthandler.enable()
+    try:
+        told = {"pools": pools, "jobs": jobs, "leak": leak}[program](*args)
+        everybody = services.MPI.gather(told)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
+        if services.MPI.get_size() > 1:
+            services.MPI.abort(1)
+        os._exit(1)
+    if everybody is not None:
+        print("\nsoak:", json.dumps(everybody), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,79 @@
+"""Pools and jobs leave nothing behind: the short form of ``make soak``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from .kinds import KINDS
+from .launching import BLOCKS, MIB, Soaked, faults, growth, soak
+
+LITTLE = 0.06
+"""By how much memory may grow in a short run: one of a few MiB is all that it can show."""
+
+pytestmark = [
+    pytest.mark.limit(120),
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
+
+on_ranks = pytest.mark.parametrize("ranks", [0, 3])
+
+
+def soaked(tmp_path: Path, ranks: int, *program: object) -> Soaked:
+    return soak(*program, ranks=ranks, folder=tmp_path, timeout=90)
+
+
+@on_ranks
+def test_hundreds_of_pools_of_all_kinds(tmp_path: Path, ranks: int) -> None:
+    told = soaked(tmp_path, ranks, "pools", 20 * len(KINDS))
+    assert faults(told, LITTLE) == []
+    assert len(told.ranks) == max(1, ranks)
+    assert bool(told.ranks[0]["after"]["mpi"]) == bool(ranks)
+
+
+@on_ranks
+def test_a_hundred_thousand_jobs_whose_results_nobody_keeps(tmp_path: Path, ranks: int) -> None:
+    assert faults(soaked(tmp_path, ranks, "jobs", 30, 4_000), LITTLE) == []
+
+
+def test_pools_that_are_never_executed(tmp_path: Path) -> None:
+    """They have no loop that sees their last messages off, nor one that takes them in."""
+    told = soaked(tmp_path, 2, "pools", 200, "never_executed")
+    assert faults(told, LITTLE) == []
+
+
+def test_communicators_that_come_and_go(tmp_path: Path) -> None:
+    """The end of the last pool has left when its communicator is freed."""
+    assert faults(soaked(tmp_path, 2, "pools", 50, "of_a_communicator"), LITTLE) == []
+
+
+# ------------------------------------------------------------------ the measure itself
+
+
+@on_ranks
+def test_what_is_left_behind_is_found(tmp_path: Path, ranks: int) -> None:
+    found = " ".join(faults(soaked(tmp_path, ranks, "leak")))
+    expected = ["descriptors", "objects", "memory grew"]
+    expected += ["requests", "communicators", "at the end of MPI"] if ranks else []
+    assert [what for what in expected if what not in found] == []
+
+
+def test_growth_is_seen_and_noise_is_not() -> None:
+    level = [(100 + (i % 3) / 3) * MIB for i in range(60)]
+    rising = [100 * MIB * (1 + 0.05 * i / 60) for i in range(60)]
+    early = [min(100, 50 + 5 * i) * MIB for i in range(60)]
+    assert abs(growth(level)) < 0.01
+    assert growth(rising) > 0.02
+    assert abs(growth(early)) < 0.01
+
+
+def test_blocks_are_counted() -> None:
+    count = {"descriptors": 3, "threads": 1, "heap": 0, "objects": {}, "mpi": {}}
+    told = {
+        "before": count | {"blocks": 1_000},
+        "after": count | {"blocks": 1_001 + BLOCKS},
+        "memory": [MIB] * 9,
+    }
+    assert faults(Soaked([told], "")) == [f"rank 0: blocks 1000 -> {1_001 + BLOCKS}"]
