@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from chaos.accounts import Accounts
 from chaos.plan import EXIT, OVER, Plan
-from helpers.launch import TESTS, environment, launcher, start, stop
+from helpers.launch import TESTS, environment, launcher, session, start, stop
 
 LIMIT = 60.0
-"""Seconds in which a run must end, whoever died."""
+"""Seconds in which all ranks must be ready, and in which a run must end, whoever died."""
 NOTICE = 1.0
 """Seconds in which main must have noticed that a rank died inside a job."""
 
@@ -58,10 +58,11 @@ class Run:
             reader.start()
             try:
                 self.kill_as_planned(process)
-                hangs = not self.wait(process, began)
+                hangs = not self.wait(process)
             finally:
                 stop(process)
                 reader.join()
+                process.wait()
             return self.account(Path(folder), process.returncode, time.monotonic() - began, hangs)
 
     def read(self, process: Any) -> None:
@@ -76,7 +77,7 @@ class Run:
 
     def kill_as_planned(self, process: Any) -> None:
         """Kill workers at the moments of the plan, as long as there are some."""
-        if not self.ready.wait(LIMIT / 2):
+        if not self.ready.wait(LIMIT):
             return
         for kill in self.plan.kills:
             time.sleep(kill.after)
@@ -92,13 +93,15 @@ class Run:
         """Whether the process of a rank runs, and has not come to its end by itself."""
         return Path(f"/proc/{self.pids[rank]}").exists() and f"end {rank}\n" not in self.lines
 
-    def wait(self, process: Any, began: float) -> bool:
+    def wait(self, process: Any) -> bool:
         """Wait for the end; when there is none, ask all ranks for their stacks."""
+        began = time.monotonic()
         while process.poll() is None:
             if time.monotonic() - began > LIMIT:
-                for pid in self.pids.values():
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGUSR2)
+                for pid in session(process.pid):
+                    if pid != process.pid:  # the launcher has no handler
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(pid, signal.SIGUSR2)
                 time.sleep(1)
                 return False
             time.sleep(0.02)

@@ -126,12 +126,12 @@ def stop(process: subprocess.Popen[str], patience: float = 5.0) -> None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-    for pid in _session(process.pid):
+    for pid in session(process.pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """Return the processes of a session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
