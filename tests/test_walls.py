@@ -168,6 +168,7 @@ CORE = {
     },
     "mpi": {"transport", "vector", "wire"},
     "sim": {"transport", "vector", "wire"},
+    "virtual": {"sim", "transport"},
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 

@@ -23,8 +23,6 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-import time
-
 cdef enum:
     SPINS = 50
     MOVING_NS = 8_000
@@ -101,8 +99,8 @@ cdef class Channel:
 
     def drain(self, double seconds):
         """Wait until all that was sent has left, at most `seconds`; return whether it has."""
-        cdef double end = time.monotonic() + seconds
-        while self.table.pending(self.table) and time.monotonic() < end:
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
+        while self.table.pending(self.table) and self.now() < end:
             with nogil:
                 self.poll(0)
                 self.nap()
@@ -123,12 +121,12 @@ cdef class Channel:
 
     def await_returns(self, double seconds):
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
-        cdef double end = time.monotonic() + seconds
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while True:
             self.poll(0)
             while self.next_returned() >= 0 or self.next_lost() >= 0:
                 pass
-            if not self.away or time.monotonic() > end:
+            if not self.away or self.now() > end:
                 pause_reset(&self.pause)
                 return sorted(self.away)
             with nogil:
@@ -265,7 +263,7 @@ cdef class Channel:
         """Sleep until the bell rings or it is time to look; a message that came just before."""
         cdef message_t *m
         cdef int looks = LOOKS
-        if self.bells is None:
+        if self.bells is None or self.table.sleep != NULL:  # with a clock of its own, it wakes us
             self.doze(self.bedtime(until_ns))
         else:
             self.bells.lie_down()
