@@ -323,6 +323,8 @@ cdef int virtual_pending(transport_t *t) noexcept nogil:
     cdef letter_t *letter
     cdef int n = 0
     cdef int i
+    if r.dead or w.halted:
+        return 0  # it does not wait for anything any more
     for i in range(w.n):
         letter = w.ranks[i].inbox
         while letter != NULL:
@@ -337,7 +339,9 @@ cdef bint virtual_moving(transport_t *t) noexcept nogil:
 
 
 cdef int64_t virtual_now(transport_t *t) noexcept nogil:
-    return (<rank_t *>t.self).world.clock
+    cdef rank_t *r = <rank_t *>t.self
+    # Who is to end has no time left, whatever it waits for.
+    return INT64_MAX // 2 if r.dead or r.world.halted else r.world.clock
 
 
 cdef void virtual_sleep(transport_t *t, int64_t ns) noexcept nogil:

@@ -17,7 +17,7 @@ from sim.plan import MS
 
 PATIENCE_NS = 400 * MS
 """For how long nothing may happen."""
-REAL_SECONDS = 60
+REAL_SECONDS = 20
 
 
 class World:
@@ -127,10 +127,12 @@ class World:
         try:
             for number in range(len(self.plan.pools)):
                 self.run_pool(number)
+            self.network.limit(self.network.clock + 10_000 * MS, PATIENCE_NS)
+            still_away = self.channel.await_returns(2.0)
+            assert not still_away, f"ranks {still_away} do not come back"
         except BaseException as error:
             self.note_end(0, error)
         self.current = None
-        self.network.limit(self.network.clock + 10_000 * MS, PATIENCE_NS)
         self.network.leave(0)
         for thread in threads:
             thread.join(REAL_SECONDS)
