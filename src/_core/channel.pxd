@@ -18,7 +18,8 @@ cdef class Channel:
     cdef bint occupied
     cdef readonly set lost
     cdef readonly set away
-    cdef ints_t returned  # ranks that were away, and have come back
+    cdef dict behind  # rank that is away: the epoch of its job
+    cdef ints_t returned  # ranks that have come back, each with the epoch that they left
     cdef uint64_t begun  # where there are no bells
 
     cdef int64_t now(self) noexcept nogil

@@ -62,6 +62,7 @@ cdef class Channel:
         self.next_epoch = 1
         self.lost = set()
         self.away = set()
+        self.behind = {}
         self.pause.spins = 0 if crowded else SPINS
         pause_reset(&self.pause)
 
@@ -116,8 +117,9 @@ cdef class Channel:
     # Who is there
 
     def leave_behind(self, int rank):
-        """Note that a rank is inside a job whose run has ended."""
+        """Note that a rank is inside a job of the newest epoch, whose run has ended."""
         self.away.add(rank)
+        self.behind[rank] = self.next_epoch - 1
 
     def await_returns(self, double seconds):
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
@@ -147,11 +149,14 @@ cdef class Channel:
     cdef int next_returned(self) except -2:
         """Return a rank that was away and has come back, or -1."""
         cdef int peer
+        cdef int epoch
         while self.returned.size:
-            self.returned.size -= 1
+            self.returned.size -= 2
             peer = self.returned.data[self.returned.size]
-            self.away.discard(peer)
-            if peer not in self.lost:  # it may have died since
+            epoch = self.returned.data[self.returned.size + 1]
+            # It may have died since, or come from an earlier run than the last that it is inside of.
+            if peer not in self.lost and epoch >= self.behind.get(peer, 0):
+                self.away.discard(peer)
                 return peer
         return -1
 
@@ -162,8 +167,9 @@ cdef class Channel:
         cdef const uint8_t *payload
         if cursor_open(&cursor, m.frame, m.frame_size) == 0:
             while cursor_next(&cursor, &record, &payload) == 1:
-                if record.kind == LEAVE:
-                    ints_push(&self.returned, m.peer)
+                if record.kind == LEAVE and ints_push(&self.returned, m.peer) == 0:
+                    if ints_push(&self.returned, <int32_t>epoch_of(m)) < 0:
+                        self.returned.size -= 1
         message_free(m)
 
     cdef uint64_t *begun_place(self) noexcept nogil:

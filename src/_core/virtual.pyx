@@ -360,7 +360,7 @@ cdef void virtual_sleep(transport_t *t, int64_t ns) noexcept nogil:
 
 # ------------------------------------------------------------------ for Python
 
-def ignore(*_):
+def _ignore(*_):
     """Do nothing."""
 
 
@@ -420,7 +420,7 @@ cdef class VirtualNetwork:
         self.world.next_event = self.world.bound = self.world.patience = INT64_MAX
         self.world.clock = 1_000_000  # 0 means "never" to some
         self.events = []
-        self.on_pass = self.on_late = self.on_death = ignore
+        self.on_pass = self.on_late = self.on_death = _ignore
         for i in range(n):
             self.world.ranks[i].world = &self.world
             self.world.ranks[i].number = i

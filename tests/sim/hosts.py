@@ -1,6 +1,7 @@
 """The hosts of the loops: jobs are numbers, and the ledger hears of all that happens to them."""
 
 import struct
+from collections import Counter
 
 from bsbpool._core.plain import dumps, loads
 from bsbpool._core.status import Status
@@ -39,6 +40,7 @@ class MainHost:
         self.engine = ledger.engine
         self.results = {}
         self.to_evict = []
+        self.n_sent = Counter()
         self.stopped = False
         self.idle_since = None
 
@@ -47,6 +49,7 @@ class MainHost:
     def encode(self, number):
         self.world.network.step(0)
         job = self.spec.jobs[number]
+        self.n_sent[number] += 1
         if job.unsendable:
             self.ledger.note("reply", number, Status.FAILED)
             return None
@@ -151,7 +154,7 @@ class WorkerHost:
         function = int(bytes(payload))
 
         def call(owner, *args):
-            return self.call(function, args, b"")
+            return self.call(function, args)
 
         return (call, 0) if self.spec.direct else (call, 1)
 
@@ -163,11 +166,11 @@ class WorkerHost:
         if args[0] != number:
             raise AssertionError(f"job {number} got the arguments of job {args[0]}")
         try:
-            value = function[0](None, *args) if not buffers else self.call_big(
-                function[0], args, buffers
-            )
+            value = function[0](None, *args)
         except JobError as error:
             return self.failed(number, function, error)
+        if buffers:
+            value = self.value_of_buffers(args, buffers)
         size = self.spec.jobs[number].result_size
         if not size:
             return OK, struct.pack("<I", value), ()
@@ -175,14 +178,13 @@ class WorkerHost:
         self.scratch[:size] = filling(value, size)
         return OK, struct.pack("<I", value), [memoryview(self.scratch)[:size]]
 
-    def call_big(self, function, args, buffers):
-        value = function(None, *args)
+    def value_of_buffers(self, args, buffers):
         job = self.spec.jobs[args[0]]
         if [bytes(buffer) for buffer in buffers] != [filling(args[0], job.size)]:
             raise AssertionError(f"job {args[0]} got buffers that are not its own")
         return value_of(args, bytes(buffers[0]))
 
-    def call(self, function, args, more):
+    def call(self, function, args):
         """Run a job: it takes its time, and its rank may die meanwhile."""
         number = args[0]
         job = self.spec.jobs[number]

@@ -94,7 +94,7 @@ def draw(seed):
     return Plan(
         seed,
         workers,
-        tuple(draw_pool(r, n_pools) for _ in range(n_pools)),
+        tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
         draw_deaths(r, workers),
         notes=r.random() < 0.6,
         bells=r.random() < 0.6,
@@ -106,23 +106,26 @@ def draw(seed):
     )
 
 
-def draw_pool(r, n_pools):
-    n = r.randrange(1, 30 if n_pools > 1 else 80) if r.random() < 0.6 else r.randrange(1, 12)
-    takes = r.choice([(1 * US, 20 * US), (20 * US, MS), (MS, 100 * MS), (1 * US, 100 * MS)])
-    late = r.choice([0, 0, 0.3, 0.9])
-    p_fails, p_items = r.choice([0, 0, 0.05, 0.3]), r.choice([0, 0, 0.5])
-    p_parts, reach = r.choice([0, 0, 0.1]), r.choice([2, 5, 40])
-    span = spread(r, 10 * US, 30 * MS)
-    times = sorted(r.randrange(1, span) if r.random() < late else 0 for _ in range(n))
-    direct = r.random() < 0.5
+LOADS = [(US, 20 * US), (US, 20 * US), (20 * US, MS), (MS, 100 * MS), (US, 100 * MS)]
+
+
+def draw_pool(r, workers, n_pools):
+    n = r.randrange(1, 30 if n_pools > 1 else 80) if r.random() < 0.7 else r.randrange(1, 12)
+    load, reach = r.choice(LOADS), r.choice([2, 5, 40])
+    width = r.choice([(0,), (0, 0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 4)])
+    p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
+    p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
+    takes = [spread(r, *load) for _ in range(n)]
+    span = int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2))
+    times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
     jobs = []
     for number, at in enumerate(times):
         near = range(max(0, number - reach), number)
         jobs.append(
             Job(
                 at,
-                takes=spread(r, *takes),
-                deps=tuple(sorted(r.sample(near, min(len(near), r.choice([0, 0, 1, 2, 4]))))),
+                takes=takes[number],
+                deps=tuple(sorted(r.sample(near, min(len(near), r.choice(width))))),
                 shared=r.random() < 0.2,
                 fails=r.random() < p_fails,
                 unsendable=r.random() < p_fails / 5,
@@ -132,21 +135,20 @@ def draw_pool(r, n_pools):
                 function=r.randrange(3),
             )
         )
-    cancels = [
-        Cancel(spread(r, US, span), r.randrange(n)) for _ in range(r.choice([0, 0, 0, 2, 8]))
-    ]
+    n_cancels = r.choice([0, 0, 2, n // 3])
+    stops = r.random() < (0.4 if n_pools > 1 else 0.07)
     return Pool(
         tuple(jobs),
-        tuple(cancels),
-        stops_at=spread(r, US, 30 * MS) if r.random() < (0.5 if n_pools > 1 else 0.1) else 0,
+        tuple(Cancel(r.randrange(1, span), r.randrange(n)) for _ in range(n_cancels)),
+        stops_at=r.randrange(1, span) if stops else 0,
         evicts=r.choice([0, 0, 3]),
-        direct=direct,
+        direct=r.random() < 0.5,
     )
 
 
 def draw_deaths(r, workers):
     ranks = range(1, workers + 1)
-    n = r.choice([0, 0, 1, 1, 2, workers])
+    n = r.choice([0, 0, 1, 1, 1, 2, 2, workers])
     at = spread(r, US, 30 * MS)
     together = r.random() < 0.5
     return tuple(

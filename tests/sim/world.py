@@ -41,6 +41,7 @@ class World:
         self.channels = [self.make_channel(rank) for rank in range(plan.workers + 1)]
         self.channel = self.channels[0]
         self.ledgers = []
+        self.hosts = []  # of main
         self.current = None
         self.n_run = [0] * (plan.workers + 1)
         self.left = {}  # rank: why it left
@@ -190,12 +191,13 @@ class World:
         engine = Engine()
         engine.open_workers(self.plan.workers)
         ledger = Ledger(self.plan, spec, engine)
-        ledger.dead.update(rank for rank in range(1, 1 + self.plan.workers)
-                           if self.network.is_dead(rank))
+        ranks = range(1, self.plan.workers + 1)
+        ledger.dead.update(rank for rank in ranks if self.network.is_dead(rank))
         self.ledgers.append(ledger)
         self.current = ledger
         epoch = self.channel.open()
         host = self.main_host(self, ledger, spec)
+        self.hosts.append(host)
         loop = MainLoop(engine, self.channel, epoch, host)
         self.fill(number, ledger, host)
         self.network.limit(self.bound(spec), PATIENCE_NS)
