@@ -137,6 +137,7 @@ CORE = {
     "dispatcher": {"vector", "status", *TABLES},
     "engine": {"vector", "status", "dispatcher", *TABLES},
     "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
+    "tables": {"vector", *TABLES},
     "wire": {"vector"},
     "transport": set(),
     "buffer": {"transport"},

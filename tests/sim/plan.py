@@ -116,7 +116,7 @@ def draw_pool(r, workers, n_pools):
     p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
     p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
     takes = [spread(r, *load) for _ in range(n)]
-    span = int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2))
+    span = min(200 * MS, int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2)))
     times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
     jobs = []
     for number, at in enumerate(times):
