@@ -154,7 +154,7 @@ cdef class Channel:
             self.returned.size -= 2
             peer = self.returned.data[self.returned.size]
             epoch = self.returned.data[self.returned.size + 1]
-            # It may have died since, or come from an earlier run than the last that it is inside of.
+            # It may have died since, or have left an earlier run than the one it is inside of.
             if peer not in self.lost and epoch >= self.behind.get(peer, 0):
                 self.away.discard(peer)
                 return peer

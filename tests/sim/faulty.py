@@ -47,7 +47,7 @@ class WipesNotes(World):
 class ForgetsReturned(World):
     """Jobs that come back to main are dropped."""
 
-    class main_host(MainHost):  # noqa: N801
+    class main_host(MainHost):
         def encode(self, number):
             again = self.n_sent[number]
             return None if again else super().encode(number)
@@ -56,7 +56,7 @@ class ForgetsReturned(World):
 class MixesResults(World):
     """Each result is kept under the job that came before."""
 
-    class main_host(MainHost):  # noqa: N801
+    class main_host(MainHost):
         last = 0
 
         def store(self, number, *reply):
@@ -68,7 +68,7 @@ class MixesResults(World):
 class ReusesMemory(World):
     """Main writes over arguments that have not left yet."""
 
-    class main_host(MainHost):  # noqa: N801
+    class main_host(MainHost):
         def __init__(self, *args):
             super().__init__(*args)
             self.scratch = bytearray(1 << 16)
@@ -94,7 +94,7 @@ class CancelsInSecret(World):
 class RunsTwice(World):
     """A worker runs a job again."""
 
-    class worker_host(WorkerHost):  # noqa: N801
+    class worker_host(WorkerHost):
         def call(self, function, args):
             super().call(function, args)
             return super().call(function, args)
@@ -103,7 +103,7 @@ class RunsTwice(World):
 class DeafToItems(World):
     """A worker does not hear which items are needed."""
 
-    class worker_host(WorkerHost):  # noqa: N801
+    class worker_host(WorkerHost):
         def needed(self, tokens):
             self.loop.direct = False
 

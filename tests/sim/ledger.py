@@ -2,11 +2,17 @@
 
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
+
 from sim import oracle
 from sim.hosts import OK, SKIPPED
+from sim.plan import MS
 
 OUTCOMES = {0: Status.FAILED, OK: Status.SUCCESS}
 FINISHED = {Status.SUCCESS, *oracle.BAD}
+HEEDED_NS = 30 * MS
+"""How long after it was cancelled a job that was waiting may still begin ..."""
+HEEDED_LATENCIES = 200
+"""... and what the word about it takes comes on top."""
 
 
 class Ledger:
@@ -23,6 +29,7 @@ class Ledger:
         self.replies = set()
         self.running = {}  # rank: job
         self.due = 0  # submissions that are still to come
+        self.cancelled = {}  # while it was waiting: when
         self.dead = set()
         self.aborted = set()
 
@@ -31,7 +38,10 @@ class Ledger:
 
     # What workers do
 
-    def begin(self, rank, job):
+    def begin(self, rank, job, now):
+        late = now - self.cancelled.get(job, now)
+        most = HEEDED_NS + HEEDED_LATENCIES * self.plan.latency
+        assert late <= most, f"job {job} begins {late} ns after it was cancelled"
         before = self.begun.setdefault(job, [])
         alive = [other for other in before if other not in self.dead]
         assert not alive, f"job {job} begins on rank {rank}, but rank {alive[0]} began it"

@@ -108,6 +108,8 @@ def draw(seed):
 
 LOADS = [(US, 20 * US), (US, 20 * US), (20 * US, MS), (MS, 100 * MS), (US, 100 * MS)]
 
+LONG = (5 * MS, 100 * MS)
+
 
 def draw_pool(r, workers, n_pools):
     n = r.randrange(1, 30 if n_pools > 1 else 80) if r.random() < 0.7 else r.randrange(1, 12)
@@ -115,7 +117,8 @@ def draw_pool(r, workers, n_pools):
     width = r.choice([(0,), (0, 0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 4)])
     p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
     p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
-    takes = [spread(r, *load) for _ in range(n)]
+    p_long = r.choice([0, 0, 0, 0.05])
+    takes = [spread(r, *(LONG if r.random() < p_long else load)) for _ in range(n)]
     span = min(200 * MS, int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2)))
     times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
     jobs = []

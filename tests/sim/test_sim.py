@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from bsbpool._core.status import Status
+
 from sim.faulty import FAULTY, LosesReply
 from sim.plan import Cancel, Death, Job, Plan, Pool, draw, show
 from sim.seeds import check_seed

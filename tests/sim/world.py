@@ -13,6 +13,7 @@ from bsbpool._core.loop import MainLoop
 from bsbpool._core.status import Status
 from bsbpool._core.virtual import VirtualNetwork
 from bsbpool._core.worker import WorkerLoop
+
 from sim.hosts import AllLostError, DiedError, MainDiedError, MainHost, WorkerHost
 from sim.ledger import Ledger
 from sim.plan import MS
@@ -100,7 +101,7 @@ class World:
     def begin(self, number, rank, job):
         if not self.network.step(rank):
             raise DiedError
-        self.ledgers[number].begin(rank, job)
+        self.ledgers[number].begin(rank, job, self.network.clock)
         self.network.touch()
         self.n_run[rank] += 1
         self.die_in_job(rank, 0)
@@ -235,7 +236,8 @@ class World:
 
         def cancel(job):
             if self.current is ledger and job < len(engine):
-                engine.cancel(job)
+                if engine.cancel(job) is Status.QUEUED:
+                    ledger.cancelled[job] = self.network.clock
                 ledger.note("cancel", job)
                 self.poke()
 
