@@ -44,6 +44,7 @@ cdef enum:
     STEP_NS = 50
     PREEMPTED_NS = 30_000
     LONG_NS = 200_000  # sleeps of which nobody hopes that they end in time
+    ENDING_NS = 1_000_000_000
     SLOW_LETTER = 64  # how much longer one of 32 letters takes
 
 ctypedef struct letter_t:
@@ -63,6 +64,7 @@ ctypedef struct rank_t:
     int64_t last_step  # at which it dies; -1: never
     int half  # it dies while this message with parts is half sent
     int keep  # how many letters to each rank outlive it; -1: all
+    int64_t ending  # its own time, from its death on
     int64_t told_after  # from its death until others may know
     int64_t told_at
     letter_t *inbox  # by `due`
@@ -340,8 +342,10 @@ cdef bint virtual_moving(transport_t *t) noexcept nogil:
 
 cdef int64_t virtual_now(transport_t *t) noexcept nogil:
     cdef rank_t *r = <rank_t *>t.self
-    # Who is to end has no time left, whatever it waits for.
-    return INT64_MAX // 2 if r.dead or r.world.halted else r.world.clock
+    if r.dead or r.world.halted:
+        r.ending += ENDING_NS  # so that whatever it waits for is over soon
+        return INT64_MAX // 2 + r.ending
+    return r.world.clock
 
 
 cdef void virtual_sleep(transport_t *t, int64_t ns) noexcept nogil:

@@ -96,7 +96,7 @@ def draw(seed):
         workers,
         tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
         draw_deaths(r, workers),
-        notes=r.random() < 0.6,
+        notes=r.random() < 0.5,
         bells=r.random() < 0.6,
         watched=r.random() < 0.6,
         slow=r.random() < 0.3,
@@ -114,7 +114,7 @@ LONG = (5 * MS, 100 * MS)
 def draw_pool(r, workers, n_pools):
     n = r.randrange(1, 30 if n_pools > 1 else 80) if r.random() < 0.7 else r.randrange(1, 12)
     load, reach = r.choice(LOADS), r.choice([2, 5, 40])
-    width = r.choice([(0,), (0, 0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 4)])
+    width = r.choice([(0,), (0,), (0, 0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 4)])
     p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
     p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
     p_long = r.choice([0, 0, 0, 0.05])
@@ -168,6 +168,6 @@ def draw_deaths(r, workers):
 def draw_moment(r):
     kind = r.choice(["at", "step", "step", "half", "job", "job"])
     if kind == "job":
-        return {"job": spread(r, 1, 30), "during": r.randrange(3)}
+        return {"job": r.randrange(1, 30), "during": r.randrange(3)}
     top = {"at": 50 * MS, "step": 1000, "half": 4}[kind]
     return {kind: spread(r, 1, top)}
