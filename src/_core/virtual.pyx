@@ -44,6 +44,7 @@ cdef enum:
     STEP_NS = 50
     PREEMPTED_NS = 30_000
     LONG_NS = 200_000  # sleeps of which nobody hopes that they end in time
+    OVERSLEPT_NS = 4_000_000
     ENDING_NS = 1_000_000_000
     SLOW_LETTER = 64  # how much longer one of 32 letters takes
 
@@ -356,7 +357,8 @@ cdef void virtual_sleep(transport_t *t, int64_t ns) noexcept nogil:
     r.wake = w.clock + max(1, ns)
     r.asleep = True
     if not w.bells and ns > LONG_NS:
-        r.wake += <int64_t>(draw(w) % 8) * ns  # nobody promised to be in time
+        # Nobody promised to be in time.
+        r.wake += min(<int64_t>(draw(w) % 8) * ns, OVERSLEPT_NS)
     elif w.bells and r.inbox != NULL:
         r.wake = min(r.wake, r.inbox.due)
     pass_on(r)
