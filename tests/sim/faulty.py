@@ -1,5 +1,7 @@
 """Worlds with one thing wrong, which the simulation must find."""
 
+from dataclasses import replace
+
 from sim.hosts import MainHost, WorkerHost
 from sim.plan import US
 from sim.world import World
@@ -23,7 +25,8 @@ class TellsTooEarly(World):
     """A death is told before the last messages of who died."""
 
     def __init__(self, plan):
-        super().__init__(plan)
+        deaths = tuple(replace(death, keep=-1, told_after=0) for death in plan.deaths)
+        super().__init__(replace(plan, deaths=deaths))
         self.network.sabotage(hasty=True)
 
 
