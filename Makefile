@@ -1,5 +1,6 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
+# make sim       the loops on a simulated network, SEEDS=1000 of them from FIRST=0 on
 # make lint      ruff, cython-lint and mypy
 # make bench     every target measured, beside the peers: on a machine that does nothing else
 # make bench-check  instructions per job against the baseline in benches/; needs valgrind
@@ -14,6 +15,8 @@
 PYTHON ?= python3
 LEGS ?=
 ARGS ?=
+SEEDS ?= 1000
+FIRST ?= 0
 
 # One MPI per environment: their files would overwrite each other.
 MPICH := mpich==5.0.2
@@ -35,7 +38,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test soak lint bench bench-check wheel clean FORCE
+.PHONY: help demo test sim soak lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -47,6 +50,9 @@ demo: $(ENVS)/mpich/demo
 
 test: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+sim: $(ENVS)/mpich/test
+	cd tests && ../$(ENVS)/mpich/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
 
 soak: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m soak ../$(ENVS) $(ARGS)

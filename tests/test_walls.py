@@ -138,6 +138,7 @@ CORE = {
     "engine": {"vector", "status", "dispatcher", *TABLES},
     "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
     "waits": {"vector", "status", "dispatcher", "engine", *TABLES},
+    "tables": {"vector", *TABLES},
     "wire": {"vector"},
     "transport": set(),
     "buffer": {"transport"},
@@ -171,6 +172,7 @@ CORE = {
     },
     "mpi": {"transport", "vector", "wire"},
     "sim": {"transport", "vector", "wire"},
+    "virtual": {"sim", "transport"},
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 

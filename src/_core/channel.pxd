@@ -24,7 +24,8 @@ cdef class Channel:
     cdef unsigned long occupant  # the thread
     cdef readonly set lost
     cdef readonly set away
-    cdef ints_t returned  # ranks that were away, and have come back
+    cdef dict behind  # rank that is away: the epoch of its job
+    cdef ints_t returned  # ranks that have come back, each with the epoch that they left
     cdef uint64_t begun  # where there are no bells
     cdef uint32_t signal
 

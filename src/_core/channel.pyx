@@ -23,8 +23,6 @@ from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-import time
-
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
 
@@ -74,6 +72,7 @@ cdef class Channel:
         self.next_epoch = 1
         self.lost = set()
         self.away = set()
+        self.behind = {}
         self.pause.spins = 0 if crowded else SPINS
         pause_reset(&self.pause)
 
@@ -129,8 +128,8 @@ cdef class Channel:
 
     def drain(self, double seconds):
         """Wait until all that was sent has left, at most `seconds`; return whether it has."""
-        cdef double end = time.monotonic() + seconds
-        while self.pending() and time.monotonic() < end:
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
+        while self.pending() and self.now() < end:
             with nogil:
                 self.poll(0)
                 self.nap()
@@ -146,17 +145,18 @@ cdef class Channel:
     # Who is there
 
     def leave_behind(self, int rank):
-        """Note that a rank is inside a job whose run has ended."""
+        """Note that a rank is inside a job of the newest epoch, whose run has ended."""
         self.away.add(rank)
+        self.behind[rank] = self.next_epoch - 1
 
     def await_returns(self, double seconds):
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
-        cdef double end = time.monotonic() + seconds
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while True:
             self.poll(0)
             while self.next_returned() >= 0 or self.next_lost() >= 0:
                 pass
-            if not self.away or time.monotonic() > end:
+            if not self.away or self.now() > end:
                 pause_reset(&self.pause)
                 return sorted(self.away)
             with nogil:
@@ -182,14 +182,18 @@ cdef class Channel:
     cdef int next_returned(self) except -2:
         """Return a rank that was away and has come back, or -1."""
         cdef int peer
-        if self.returned.size == 0:
-            return -1
-        pthread_mutex_lock(&self.mutex)
-        self.returned.size -= 1
-        peer = self.returned.data[self.returned.size]
-        pthread_mutex_unlock(&self.mutex)
-        self.away.discard(peer)
-        return peer
+        cdef int epoch
+        while self.returned.size:
+            pthread_mutex_lock(&self.mutex)
+            self.returned.size -= 2
+            peer = self.returned.data[self.returned.size]
+            epoch = self.returned.data[self.returned.size + 1]
+            pthread_mutex_unlock(&self.mutex)
+            # It may have died since, or have left an earlier run than the one it is inside of.
+            if peer not in self.lost and epoch >= self.behind.get(peer, 0):
+                self.away.discard(peer)
+                return peer
+        return -1
 
     cdef void drop(self, message_t *m) noexcept nogil:
         """Free a message of an epoch that has ended; it may tell that its sender has left."""
@@ -198,8 +202,9 @@ cdef class Channel:
         cdef const uint8_t *payload
         if cursor_open(&cursor, m.frame, m.frame_size) == 0:
             while cursor_next(&cursor, &record, &payload) == 1:
-                if record.kind == LEAVE:
-                    ints_push(&self.returned, m.peer)
+                if record.kind == LEAVE and ints_push(&self.returned, m.peer) == 0:
+                    if ints_push(&self.returned, <int32_t>epoch_of(m)) < 0:
+                        self.returned.size -= 1
         message_free(m)
 
     cdef uint64_t *begun_place(self) noexcept nogil:
@@ -311,7 +316,7 @@ cdef class Channel:
         """Sleep until the bell rings or it is time to look; a message that came just before."""
         cdef message_t *m
         cdef int looks = LOOKS
-        if self.bells is None:
+        if self.bells is None or self.table.sleep != NULL:  # with a clock of its own, it wakes us
             self.doze(self.bedtime(until_ns))
         else:
             self.bells.lie_down()

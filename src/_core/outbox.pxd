@@ -29,6 +29,7 @@ cdef class Outbox:
 
     cdef FrameWriter writer(self, int worker)
     cdef int send(self, int worker, int64_t job) except -1
+    cdef bint is_cancelled(self, int64_t job) except -1
     cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1
     cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1
     cdef int call_number(self, object f) except -1

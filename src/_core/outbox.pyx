@@ -95,9 +95,7 @@ cdef class Outbox:
 
     cdef int send(self, int worker, int64_t job) except -1:
         cdef FrameWriter writer
-        # Somebody may have cancelled it since it was assigned.
-        if status_is_terminal(self.engine.d.jobs[job].status):
-            self.engine.unsend(job, Status.CANCELLED)
+        if self.is_cancelled(job):
             return 0
         writer = self.writer(worker)
         if not (self.direct and self.send_plain(writer, worker, self.jobs._job_queue[job])):
@@ -105,6 +103,13 @@ cdef class Outbox:
         if writer.frame.size >= EAGER_FRAME:
             self.flush(worker)
         return 0
+
+    cdef bint is_cancelled(self, int64_t job) except -1:
+        """Whether somebody cancelled a job since it was assigned; then it is not sent."""
+        if not status_is_terminal(self.engine.d.jobs[job].status):
+            return False
+        self.engine.unsend(job, Status.CANCELLED)
+        return True
 
     cdef bint send_plain(self, FrameWriter writer, int worker, Handle job) except -1:
         """Send a job without asking the host; False when it is not for that."""
@@ -144,6 +149,9 @@ cdef class Outbox:
             return 0
         function, flags, payload, buffers = parcel
         self.know(worker, function)
+        # To pickle it may have taken long. The worker would not hear of what it needs.
+        if self.is_cancelled(job):
+            return 0
         self.tell_cache(worker)
         writer.put(JOB, job, function, flags, 0, payload, buffers)
         return 0

@@ -6,7 +6,7 @@ from bsbpool._core.wire import RecordKind
 from cluster import Cluster, Run
 
 OK = 1
-DONE, JOB, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.STOP
+DONE, JOB, LEAVE, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.LEAVE, RecordKind.STOP
 FUNCTION = (RecordKind.FUNCTION, 0, {"payload": b"echo"})
 GO = (STOP, 0, {})
 

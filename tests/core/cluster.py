@@ -25,6 +25,7 @@ class MainHost:
         self.results = {}
         self.to_evict = []
         self.departed = []
+        self.died = []
         self.on_turn = lambda: None
         self.until = lambda: engine.unfinished == 0
         self.give_up = time.monotonic() + PATIENCE
@@ -54,6 +55,9 @@ class MainHost:
 
     def left(self, rank, reason):
         self.departed.append((rank, bytes(reason)))
+
+    def lost(self, rank, jobs):
+        self.died.append((rank, jobs))
 
 
 class WorkerHost:
@@ -108,6 +112,7 @@ class Run:
     """One epoch on the main rank."""
 
     def __init__(self, cluster):
+        self.ranks = cluster
         self.channel = cluster.channel
         self.epoch = self.channel.open()
         self.engine = Engine()

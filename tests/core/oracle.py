@@ -29,6 +29,7 @@ class Oracle:
         self.sets = []
         self.chains = {}
         self.limits = {}
+        self.held = set()  # workers that get no jobs
         self.started = self.ended = self.watches_all = False
         self.changes = []
         self.take_backs = []
@@ -134,6 +135,18 @@ class Oracle:
 
     def give_back(self, worker, number):
         self.chains[worker].remove(number)
+
+    def begun(self, worker, last):
+        """What a worker had begun if `last` was the last of it: its first job in any case."""
+        chain = self.chains[worker]
+        return chain[: chain.index(last) + 1] if last in chain else chain[:1]
+
+    def lose(self, worker, last):
+        begun = self.begun(worker, last)
+        self.held.add(worker)
+        self.chains[worker] = list(begun)
+        for number in begun:
+            self.leave(worker, number, Status.ABORTED)
 
     def settle(self):
         """Let everything follow that follows, until nothing does."""

@@ -93,10 +93,12 @@ class Pair:
         """Nobody idles while there is work; nobody holds more than its limit."""
         loads = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
         given = {worker: loads[worker] - held[worker] for worker in loads}
-        assert n_left == 0 or all(loads.values())
-        assert all(loads.values()) or max(given.values()) <= 1
+        busy = all(loads[worker] for worker in loads if worker not in self.oracle.held)
+        assert n_left == 0 or busy
+        assert busy or max(given.values()) <= 1
         for worker, n in given.items():
             assert n == 0 or loads[worker] <= self.oracle.limits[worker]
+            assert n == 0 or worker not in self.oracle.held
 
     def done(self, worker, outcome, run_ns=1e3):
         """The worker reports the first of its jobs, as skipped where that is the outcome."""
@@ -116,6 +118,16 @@ class Pair:
         number = self.oracle.chains[worker][place]
         self.engine.give_back(worker, number)
         self.oracle.give_back(worker, number)
+
+    def lose(self, worker, last=-1):
+        """The worker dies; `last` is the job that it is known to have begun last."""
+        assert self.engine.begun_on(worker, last) == self.oracle.begun(worker, last)
+        self.engine.lose(worker, last)
+        self.oracle.lose(worker, last)
+
+    def hold(self, worker, held=True):
+        self.engine.hold(worker, held)
+        (self.oracle.held.add if held else self.oracle.held.discard)(worker)
 
     # Looking
 
@@ -145,6 +157,7 @@ class Pair:
         busy = oracle.ready() or oracle.sent() or Status.RUNNING in statuses
         assert engine.idle is not bool(busy)
         assert {number for number in numbers if engine.is_sent(number)} == oracle.sent()
+        assert engine.n_away == len(oracle.held)
         for worker, chain in oracle.chains.items():
             assert engine.running_on(worker) == (chain[0] if chain else None)
         needed = oracle.needed()

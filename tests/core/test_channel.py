@@ -7,6 +7,7 @@ from alone import (
     DONE,
     FUNCTION,
     GO,
+    LEAVE,
     OK,
     answer_once,
     echo,
@@ -153,3 +154,52 @@ def test_a_worker_that_leaves_says_why():
     run.host.until = lambda: run.host.departed
     run.execute()
     assert run.host.departed == [(1, b"out of memory")]
+
+
+# Ranks that were left inside a job
+
+
+def left_behind():
+    """Make a run that goes on without rank 1, which is inside a job of the run before."""
+    network, before = main_alone()
+    before.stop(aborted=True)
+    before.channel.leave_behind(1)
+    run = Run(before.ranks)
+    run.host.until = lambda: True
+    return network, run
+
+
+def leave(epoch):
+    return frame(epoch, (LEAVE, 0, {"payload": b"the run has ended"}))
+
+
+def test_a_rank_that_was_left_behind_gets_jobs_when_it_is_back():
+    network, run = left_behind()
+    run.execute()
+    assert (run.engine.n_away, run.channel.away) == (1, {1})
+    network.inject(1, 0, leave(1))
+    run.execute()
+    assert (run.engine.n_away, run.channel.away) == (0, set())
+
+
+def test_a_rank_that_came_back_and_died_gets_no_jobs():
+    network, run = left_behind()
+    network.inject(1, 0, leave(1))
+    run.channel.sweep()
+    network.kill(1)
+    run.execute()
+    assert (run.engine.n_away, run.channel.lost) == (1, {1})
+
+
+def test_a_rank_that_was_left_behind_twice_is_not_back_when_it_left_the_first_run():
+    network, run = left_behind()
+    run.stop(aborted=True)
+    run.channel.leave_behind(1)
+    network.inject(1, 0, leave(1))
+    third = Run(run.ranks)
+    third.host.until = lambda: True
+    third.execute()
+    assert (third.engine.n_away, third.channel.away) == (1, {1})
+    network.inject(1, 0, leave(2))
+    third.execute()
+    assert (third.engine.n_away, third.channel.away) == (0, set())

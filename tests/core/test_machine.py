@@ -16,6 +16,8 @@ from pair import Pair
 PICK = st.integers(0, 2**16)
 PICKS = st.lists(PICK, max_size=4)
 ENDINGS = st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.SUCCESS, Status.FAILED])
+N_WORKERS = 3
+WORKERS = st.integers(0, N_WORKERS - 1)
 RUN_NS = st.sampled_from([0.0, 1e3, 1e5, 1e6, 1e8])
 
 
@@ -109,7 +111,7 @@ class SerialMachine(RuleBasedStateMachine):
 class WorkersMachine(SerialMachine):
     """Most jobs are sent to workers; some still run here, or are ended from here."""
 
-    n_workers = 3
+    n_workers = N_WORKERS
 
     def busy(self):
         return [worker for worker, chain in self.oracle.chains.items() if chain]
@@ -140,6 +142,17 @@ class WorkersMachine(SerialMachine):
     def give_back(self, pick, place):
         worker = chosen(self.loaded(), pick)
         self.pair.give_back(worker, 1 + place % (len(self.oracle.chains[worker]) - 1))
+
+    @rule(worker=WORKERS, known=st.none() | PICK)
+    def lose(self, worker, known):
+        """Nobody saw what it had begun, or somebody did: one of its jobs, or one done before."""
+        chain = self.oracle.chains[worker]
+        seen = [*chain, *chain, len(self.oracle.jobs)]
+        self.pair.lose(worker, -1 if known is None else chosen(seen, known))
+
+    @rule(worker=WORKERS, held=st.booleans())
+    def hold(self, worker, held):
+        self.pair.hold(worker, held)
 
     @precondition(lambda self: self.busy())
     @rule(pick=PICK, outcome=ENDINGS)

@@ -18,6 +18,7 @@ class History:
         self.n_workers = self.random.choice([0, 1, 2, 5])
         self.p_fail = self.random.choice([0, 0, 0.05, 0.3])
         self.p_cancel = self.random.choice([0, 0.02, 0.1])
+        self.p_lose = self.random.choice([0, 0, 0.02, 0.1])
         self.pair = Pair(self.n_workers)
         self.oracle = self.pair.oracle
         for _ in range(4):
@@ -52,6 +53,8 @@ class History:
             self.pair.cancel(self.random.randrange(len(self.oracle.jobs)))
         if self.random.random() < 0.1:
             self.submit_some(self.random.randrange(10))
+        if self.n_workers and self.random.random() < self.p_lose:
+            self.lose_or_hold(self.random.randrange(self.n_workers))
         if self.n_workers and self.random.random() < 0.9:
             self.work()
         else:
@@ -74,6 +77,13 @@ class History:
         else:
             self.pair.done(worker, self.outcome(), self.random.choice(RUN_NS))
 
+    def lose_or_hold(self, worker):
+        """A worker dies, is away, or is there again."""
+        if self.random.random() < 0.5:
+            self.pair.hold(worker, self.random.random() < 0.3)
+        else:
+            self.pair.lose(worker, self.random.choice([-1, *self.oracle.chains[worker]]))
+
     def run_one_here(self):
         number = self.pair.take()
         if number is not None:
@@ -84,6 +94,8 @@ class History:
 
     def finish_all(self):
         """Whatever happened so far, the run comes to its end and nothing is left over."""
+        for worker in sorted(self.oracle.held):
+            self.pair.hold(worker, False)
         for _ in range(10 * len(self.oracle.jobs)):
             if not self.oracle.ready() and not self.oracle.sent():
                 break

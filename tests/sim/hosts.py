@@ -1,0 +1,244 @@
+"""The hosts of the loops: jobs are numbers, and the ledger hears of all that happens to them."""
+
+import struct
+from collections import Counter
+
+from bsbpool._core.plain import dumps, loads
+from bsbpool._core.status import Status
+from bsbpool._core.wire import RecordFlag, ReplyFlag
+
+from sim.oracle import arguments, filling, value_of
+from sim.plan import MS
+
+FAILED, OK, SKIPPED = 0, 1, 2
+IDLE_NS = 20 * MS
+"""For how long a worker may have nothing to do while others could give it something ..."""
+IDLE_LATENCIES = 200
+"""... and what messages take comes on top: some take 64 times as long."""
+
+
+class AllLostError(Exception):
+    """No worker is left."""
+
+
+class MainDiedError(Exception):
+    """Rank 0 has died."""
+
+
+class DiedError(BaseException):
+    """This rank has died in the middle of a job."""
+
+
+class JobError(Exception):
+    """A job fails."""
+
+
+class MainHost:
+    """What main knows of one pool."""
+
+    def __init__(self, world, ledger, spec):
+        self.world = world
+        self.ledger = ledger
+        self.spec = spec
+        self.engine = ledger.engine
+        self.results = {}
+        self.to_evict = []
+        self.n_sent = Counter()
+        self.stopped = False
+        self.idle_since = None
+
+    # What is sent
+
+    def encode(self, number):
+        self.world.network.step(0)
+        job = self.spec.jobs[number]
+        self.n_sent[number] += 1
+        if job.unsendable:
+            self.ledger.note("reply", number, Status.FAILED)
+            return None
+        if self.spec.evicts and number % self.spec.evicts == 0:
+            self.to_evict.append(number % 3)
+        args = arguments(number, job, self.results)
+        if self.spec.direct and not (job.size or job.result_size or job.items):
+            data = dumps(args)
+            if data is not None:
+                flags = int(RecordFlag.PLAIN | RecordFlag.ONLY_ARGS)
+                return job.function, flags, data, ()
+        buffers = [memoryview(filling(number, job.size))] if job.size else []
+        return job.function, 0, repr(args).encode(), buffers
+
+    def function(self, number):
+        return 0, b"%d" % number, ()
+
+    def evicted(self):
+        evicted, self.to_evict = self.to_evict, []
+        return evicted
+
+    # What comes
+
+    def store(self, number, flags, payload, buffers, seconds):
+        outcome = flags & ReplyFlag.OUTCOME_BITS
+        self.ledger.replied(number, outcome)
+        if outcome != OK:
+            return
+        if flags & RecordFlag.PLAIN:
+            self.results[number] = loads(payload)
+            return
+        self.results[number] = value = struct.unpack("<I", payload)[0]
+        size = self.spec.jobs[number].result_size
+        got = [bytes(buffer) for buffer in buffers]
+        if got != ([filling(value, size)] if size else []):
+            raise AssertionError(f"the buffers of job {number}'s result are not its own")
+
+    def lost(self, rank, jobs):
+        self.ledger.lost(rank, jobs)
+
+    def left(self, rank, reason):
+        raise AssertionError(f"rank {rank} left: {bytes(reason)}")
+
+    # The run
+
+    def turn(self):
+        engine, world = self.engine, self.world
+        if self.stopped:
+            return True
+        if self.ledger.due:
+            return False
+        if engine.unfinished == 0:
+            return True
+        if len(world.channel.lost) == world.plan.workers:
+            raise AllLostError
+        if engine.idle:
+            raise AssertionError("jobs wait for what will never happen")
+        self.check_idle()
+        return False
+
+    def check_idle(self):
+        """No worker is idle for long while a job is ready, or waits behind another's."""
+        engine, world = self.engine, self.world
+        counts = engine.counts()
+        unknown = any(
+            engine.running_on(rank - 1) is not None and world.network.is_dead(rank)
+            for rank in range(1, world.plan.workers + 1)
+        )
+        free = [
+            rank
+            for rank in range(1, world.plan.workers + 1)
+            if rank not in world.channel.lost | world.channel.away
+            and engine.running_on(rank - 1) is None
+        ]
+        stuck = world.plan.watched and not unknown  # behind a dead rank's job they may well be
+        if not (counts[Status.QUEUED] and free) or not (stuck or self.has_ready()):
+            self.idle_since = None
+        elif self.idle_since is None:
+            self.idle_since = world.network.clock
+        elif world.network.clock - self.idle_since > IDLE_NS + IDLE_LATENCIES * world.plan.latency:
+            raise AssertionError(f"ranks {free} idle; {counts[Status.QUEUED]} jobs could run there")
+
+    def has_ready(self):
+        engine = self.engine
+        return any(
+            engine.status(job) is Status.QUEUED and not engine.is_sent(job)
+            for job in range(len(engine))
+        )
+
+    def deadline(self):
+        return 60.0
+
+
+class WorkerHost:
+    """A worker in one pool."""
+
+    def __init__(self, world, number, rank):
+        self.world = world
+        self.spec = world.plan.pools[number]
+        self.number = number
+        self.rank = rank
+        self.needs = set()
+        self.loop = None
+        self.scratch = bytearray(1 << 16)
+
+    def load(self, flags, payload, buffers):
+        function = int(bytes(payload))
+
+        def call(owner, *args):
+            return self.call(function, args)
+
+        return (call, 0) if self.spec.direct else (call, 1)
+
+    def run(self, number, function, flags, payload, buffers):
+        if flags & RecordFlag.PLAIN:
+            args = loads(bytes(payload))
+        else:
+            args = tuple(map(int, bytes(payload).strip(b"(),").split(b",")))
+        if args[0] != number:
+            raise AssertionError(f"job {number} got the arguments of job {args[0]}")
+        try:
+            value = function[0](None, *args)
+        except JobError as error:
+            return self.failed(number, function, error)
+        if buffers:
+            value = self.value_of_buffers(args, buffers)
+        size = self.spec.jobs[number].result_size
+        if not size:
+            return OK, struct.pack("<I", value), ()
+        # The next job will use this memory again.
+        self.scratch[:size] = filling(value, size)
+        return OK, struct.pack("<I", value), [memoryview(self.scratch)[:size]]
+
+    def value_of_buffers(self, args, buffers):
+        job = self.spec.jobs[args[0]]
+        if [bytes(buffer) for buffer in buffers] != [filling(args[0], job.size)]:
+            raise AssertionError(f"job {args[0]} got buffers that are not its own")
+        return value_of(args, bytes(buffers[0]))
+
+    def call(self, function, args):
+        """Run a job: it takes its time, and its rank may die meanwhile."""
+        number = args[0]
+        job = self.spec.jobs[number]
+        if job.function != function:
+            raise AssertionError(f"job {number} came with function {function}")
+        missing = {self.world.token(self.number, item) for item in job.items} - self.needs
+        if missing:
+            raise AssertionError(f"job {number} runs without items {missing}")
+        self.world.begin(self.number, self.rank, number)
+        self.busy(job.takes)
+        self.world.ended(self.number, self.rank, number)
+        if job.fails:
+            raise JobError
+        return value_of(args)
+
+    def busy(self, ns):
+        network, slice_ns = self.world.network, MS
+        for part in (ns // 2, ns - ns // 2):
+            left = part
+            while self.world.plan.watched and left > slice_ns:
+                self.live(network.rest(self.rank, slice_ns))
+                self.loop.look_up()
+                left -= slice_ns
+                slice_ns = min(slice_ns * 2, 4 * MS)
+            self.live(network.rest(self.rank, left))
+            self.world.halfway(self.rank)
+            self.live(not network.is_dead(self.rank))
+
+    def live(self, lives):
+        if not lives:
+            raise DiedError
+
+    def failed(self, number, function, error):
+        if not isinstance(error, JobError):
+            raise error
+        return FAILED, b"", ()
+
+    def pack(self, value):
+        return struct.pack("<I", value), ()
+
+    def lost(self, rank):
+        raise MainDiedError
+
+    def needed(self, tokens):
+        self.loop.direct = False
+        self.needs.update(tokens)
+
+    def unneeded(self, tokens):
+        self.needs.difference_update(tokens)

@@ -1,0 +1,173 @@
+"""What happens in a simulated run, as data that a seed decides; printed, it is Python again."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from random import Random
+
+US, MS = 1_000, 1_000_000
+PART = 40_000
+"""Bytes that travel beside the frame."""
+
+
+@dataclass(frozen=True)
+class Job:
+    at: int = 0  # when it is submitted, in ns from the start of its pool; 0: before that
+    takes: int = 0
+    deps: tuple[int, ...] = ()
+    shared: bool = False  # its dependencies are a join
+    fails: bool = False
+    unsendable: bool = False
+    size: int = 0  # of its arguments
+    result_size: int = 0
+    items: tuple[int, ...] = ()
+    function: int = 0
+
+
+@dataclass(frozen=True)
+class Cancel:
+    at: int
+    job: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    jobs: tuple[Job, ...] = ()
+    cancels: tuple[Cancel, ...] = ()
+    stops_at: int = 0  # 0: when all is done
+    evicts: int = 0  # every so many jobs a function is evicted
+    direct: bool = False  # workers call functions themselves
+
+
+@dataclass(frozen=True)
+class Death:
+    rank: int
+    at: int = -1
+    step: int = -1  # at this call of the network
+    half: int = -1  # while this message with parts is half sent
+    job: int = -1  # in this job of its life ...
+    during: int = 0  # ... at its begin, in its middle, or at its end
+    keep: int = -1  # how many of its messages under way arrive; -1: all
+    told_after: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int = 0
+    workers: int = 1
+    pools: tuple[Pool, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    notes: bool = True  # others see which job a dead rank began last
+    bells: bool = False
+    watched: bool = False  # somebody answers in the middle of long jobs
+    slow: bool = False
+    spins: bool = False
+    latency: int = 2 * US
+    preempt: int = 0
+
+
+def show(thing):
+    """Return what makes a plan, without the defaults, as Python."""
+    if isinstance(thing, tuple):
+        return "(" + "".join(f"{show(part)}, " for part in thing).rstrip(" ") + ")"
+    if not is_dataclass(thing):
+        return repr(thing)
+    said = [
+        f"{field.name}={show(getattr(thing, field.name))}"
+        for field in fields(thing)
+        if getattr(thing, field.name) != field.default
+    ]
+    return f"{type(thing).__name__}({', '.join(said)})"
+
+
+# ------------------------------------------------------------------ drawing
+
+
+def spread(r, low, high):
+    """Draw a number whose magnitude is uniform."""
+    return int(low * (high / low) ** r.random())
+
+
+def draw(seed):
+    """Return the plan of a seed."""
+    r = Random(seed)
+    workers = r.choice([1, 1, 2, 2, 3, 3, 4, 6])
+    n_pools = r.choice([1, 1, 1, 1, 2, 3])
+    return Plan(
+        seed,
+        workers,
+        tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
+        draw_deaths(r, workers),
+        notes=r.random() < 0.5,
+        bells=r.random() < 0.6,
+        watched=r.random() < 0.6,
+        slow=r.random() < 0.3,
+        spins=r.random() < 0.1,
+        latency=r.choice([200, 2 * US, 2 * US, 50 * US, 2 * MS]),
+        preempt=r.choice([0, 5, 20, 100]),
+    )
+
+
+LOADS = [(US, 20 * US), (US, 20 * US), (20 * US, MS), (MS, 100 * MS), (US, 100 * MS)]
+
+LONG = (5 * MS, 100 * MS)
+
+
+def draw_pool(r, workers, n_pools):
+    n = r.randrange(1, 30 if n_pools > 1 else 80) if r.random() < 0.7 else r.randrange(1, 12)
+    load, reach = r.choice(LOADS), r.choice([2, 5, 40])
+    width = r.choice([(0,), (0,), (0, 0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 4)])
+    p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
+    p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
+    p_long = r.choice([0, 0, 0, 0.05])
+    takes = [spread(r, *(LONG if r.random() < p_long else load)) for _ in range(n)]
+    span = min(200 * MS, int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2)))
+    times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
+    jobs = []
+    for number, at in enumerate(times):
+        near = range(max(0, number - reach), number)
+        jobs.append(
+            Job(
+                at,
+                takes=takes[number],
+                deps=tuple(sorted(r.sample(near, min(len(near), r.choice(width))))),
+                shared=r.random() < 0.2,
+                fails=r.random() < p_fails,
+                unsendable=r.random() < p_fails / 5,
+                size=PART if r.random() < p_parts else 0,
+                result_size=PART if r.random() < p_parts else 0,
+                items=tuple(r.sample(range(4), 2)) if r.random() < p_items else (),
+                function=r.randrange(3),
+            )
+        )
+    n_cancels = r.choice([0, 0, 2, n // 3])
+    stops = r.random() < (0.4 if n_pools > 1 else 0.07)
+    return Pool(
+        tuple(jobs),
+        tuple(Cancel(r.randrange(1, span), r.randrange(n)) for _ in range(n_cancels)),
+        stops_at=r.randrange(1, span) if stops else 0,
+        evicts=r.choice([0, 0, 3]),
+        direct=r.random() < 0.5,
+    )
+
+
+def draw_deaths(r, workers):
+    ranks = range(1, workers + 1)
+    n = r.choice([0, 0, 1, 1, 1, 2, 2, workers])
+    at = spread(r, US, 30 * MS)
+    together = r.random() < 0.5
+    return tuple(
+        Death(
+            rank,
+            **({"at": at} if together else draw_moment(r)),
+            keep=r.choice([-1, -1, -1, 0, 1, 2]),
+            told_after=spread(r, 100, 50 * MS),
+        )
+        for rank in r.sample(ranks, min(n, workers))
+    ) + ((Death(0, at=at, told_after=spread(r, 100, 50 * MS)),) if r.random() < 0.03 else ())
+
+
+def draw_moment(r):
+    kind = r.choice(["at", "step", "step", "half", "job", "job"])
+    if kind == "job":
+        return {"job": r.randrange(1, 30), "during": r.randrange(3)}
+    top = {"at": 50 * MS, "step": 1000, "half": 4}[kind]
+    return {kind: spread(r, 1, top)}

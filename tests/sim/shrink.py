@@ -1,0 +1,120 @@
+"""A failing plan made small: whatever can go while it still fails goes."""
+
+from dataclasses import fields, is_dataclass, replace
+
+TRIES = 400
+"""How many plans are run at most."""
+SEEDS = 3
+"""With fewer jobs everything comes in another order; each plan is tried with so many orders."""
+
+JOB_FIELDS = (
+    "deps", "shared", "items", "size", "result_size", "fails", "unsendable", "function",
+)  # fmt: skip
+
+
+def shrink(plan, failure_of, tries=TRIES):
+    """Return a small plan that fails, and how.
+
+    Parameters
+    ----------
+    plan : Plan
+        One that fails.
+    failure_of : callable
+        Runs a plan and returns what is wrong, None when nothing is.
+    """
+    failure = failure_of(plan)
+    again = True
+    while again and tries > 0:
+        again = False
+        for smaller in smaller_plans(plan):
+            for seed in range(plan.seed, plan.seed + SEEDS):
+                tries -= 1
+                found = failure_of(replace(smaller, seed=seed))
+                if found is not None:
+                    plan, failure, again = replace(smaller, seed=seed), found, True
+                    break
+            if again or tries <= 0:
+                break
+    return plan, failure
+
+
+def smaller_plans(plan):
+    """Yield plans with less in them, those with much less first."""
+    if len(plan.pools) > 1:
+        for place in range(len(plan.pools)):
+            yield replace(plan, pools=without(plan.pools, place))
+    for place in range(len(plan.deaths)):
+        yield replace(plan, deaths=without(plan.deaths, place))
+    if plan.workers > 1:
+        deaths = tuple(death for death in plan.deaths if death.rank < plan.workers)
+        yield replace(plan, workers=plan.workers - 1, deaths=deaths)
+    for place, pool in enumerate(plan.pools):
+        for smaller in smaller_pools(pool):
+            pools = (*plan.pools[:place], smaller, *plan.pools[place + 1 :])
+            yield replace(plan, pools=pools)
+    yield from plainer(plan, ("bells", "watched", "slow", "spins", "preempt", "latency"))
+
+
+def smaller_pools(pool):
+    n = len(pool.jobs)
+    step = n // 2
+    while step:
+        for first in range(0, n, step):
+            yield without_jobs(pool, first, min(n, first + step))
+        step //= 2
+    for place in range(len(pool.cancels)):
+        yield replace(pool, cancels=without(pool.cancels, place))
+    yield from plainer(pool, ("stops_at", "evicts", "direct"))
+    for name in ("at", *JOB_FIELDS):  # those of all jobs at once, since `at` gives their order
+        plain = tuple(defaulted(job, name) for job in pool.jobs)
+        if plain != pool.jobs:
+            yield replace(pool, jobs=plain)
+    for place, job in enumerate(pool.jobs):
+        for smaller in plainer(job, JOB_FIELDS):
+            yield replace(pool, jobs=(*pool.jobs[:place], smaller, *pool.jobs[place + 1 :]))
+
+
+def without(parts, place):
+    return parts[:place] + parts[place + 1 :]
+
+
+def without_jobs(pool, first, end):
+    """Take out some jobs; the others are counted anew."""
+    places = {}
+    for place in range(len(pool.jobs)):
+        if not first <= place < end:
+            places[place] = len(places)
+    jobs = tuple(
+        replace(
+            pool.jobs[place],
+            deps=tuple(places[dep] for dep in pool.jobs[place].deps if dep in places),
+        )
+        for place in places
+    )
+    cancels = tuple(
+        replace(cancel, job=places[cancel.job]) for cancel in pool.cancels if cancel.job in places
+    )
+    return replace(pool, jobs=jobs, cancels=cancels)
+
+
+def plainer(thing, names):
+    """Yield it with one of its fields as it is by default."""
+    for name in names:
+        plain = defaulted(thing, name)
+        if plain != thing:
+            yield plain
+
+
+def defaulted(thing, name):
+    assert is_dataclass(thing)
+    [default] = [field.default for field in fields(thing) if field.name == name]
+    return replace(thing, **{name: default})
+
+
+def failure_of(plan, run):
+    """Return what a plan's run raises, None when nothing."""
+    try:
+        run(plan)
+    except Exception as error:
+        return error
+    return None

@@ -1,0 +1,294 @@
+"""One simulated run: ranks in threads, of which one goes at a time, and what happens to them."""
+
+import os
+import threading
+from contextlib import contextmanager
+from functools import partial
+
+from bsbpool._core.bells import AVAILABLE, BYTES, Bells
+from bsbpool._core.calling import Nesting
+from bsbpool._core.channel import Channel, TransportError
+from bsbpool._core.engine import Engine
+from bsbpool._core.loop import MainLoop
+from bsbpool._core.status import Status
+from bsbpool._core.virtual import VirtualNetwork
+from bsbpool._core.worker import WorkerLoop
+
+from sim.hosts import AllLostError, DiedError, MainDiedError, MainHost, WorkerHost
+from sim.ledger import Ledger
+from sim.plan import MS
+
+PATIENCE_NS = 400 * MS
+"""For how long nothing may happen."""
+REAL_SECONDS = 20
+
+
+class World:
+    """Runs a plan; `run` raises what is wrong."""
+
+    main_host = MainHost
+    worker_host = WorkerHost
+
+    def __init__(self, plan):
+        self.plan = plan
+        self.network = VirtualNetwork(
+            plan.workers + 1, plan.seed, plan.latency, plan.preempt, plan.bells, plan.slow
+        )
+        self.network.on_pass = self.look
+        self.network.on_late = self.late
+        self.network.on_death = self.died
+        self.memory = bytearray((plan.workers + 1) * BYTES)
+        self.kept = {}  # what dead ranks had in it
+        self.channels = [self.make_channel(rank) for rank in range(plan.workers + 1)]
+        self.channel = self.channels[0]
+        self.ledgers = []
+        self.hosts = []  # of main
+        self.current = None
+        self.n_run = [0] * (plan.workers + 1)
+        self.left = {}  # rank: why it left
+        self.deaths = {death.rank: death for death in plan.deaths}
+        self.prepare_deaths()
+
+    def make_channel(self, rank):
+        bells = None
+        if self.plan.notes and AVAILABLE:
+            n = self.plan.workers + 1
+            bells = Bells(self.memory, range(n), rank, n)
+        crowded = not self.plan.spins
+        return Channel(self.network.transport(rank), crowded=crowded, bells=bells)
+
+    def prepare_deaths(self):
+        for death in self.plan.deaths:
+            self.network.doom(death.rank, death.step, death.half, death.keep, death.told_after)
+            if death.at >= 0:
+                self.network.at(
+                    self.network.clock + death.at, partial(self.network.kill, death.rank)
+                )
+
+    def token(self, number, item):
+        return (1 << 63) + number * 16 + item
+
+    # What the network says
+
+    def look(self):
+        if self.current is not None:
+            self.current.look()
+
+    def late(self, reason):
+        raise AssertionError(f"{reason}: {self.describe()}")
+
+    def describe(self):
+        """Say who waits for what."""
+        if self.current is None:
+            return f"ranks left so far: {self.left}"
+        engine = self.current.engine
+        counts = {status.name: n for status, n in zip(Status, engine.counts(), strict=True) if n}
+        chains = {rank: engine.running_on(rank - 1) for rank in range(1, self.plan.workers + 1)}
+        return (
+            f"{counts}, main thinks that {chains} run, in truth {self.current.running}, lost "
+            f"{self.channel.lost}, away {self.channel.away}, {self.network.under_way} messages "
+            f"under way, {self.current.due} submissions due, left {self.left}"
+        )
+
+    def died(self, rank):
+        slot = slice(rank * BYTES, (rank + 1) * BYTES)
+        self.kept[rank] = slot, bytes(self.memory[slot])
+        for ledger in self.ledgers:
+            ledger.died(rank)
+
+    # What jobs say
+
+    def begin(self, number, rank, job):
+        if not self.network.step(rank):
+            raise DiedError
+        self.ledgers[number].begin(rank, job, self.network.clock)
+        self.network.touch()
+        self.n_run[rank] += 1
+        self.die_in_job(rank, 0)
+
+    def halfway(self, rank):
+        self.die_in_job(rank, 1)
+
+    def ended(self, number, rank, job):
+        self.ledgers[number].end(rank, job)
+        self.network.touch()
+        self.die_in_job(rank, 2)
+
+    def die_in_job(self, rank, during):
+        death = self.deaths.get(rank)
+        if death is not None and (death.job, death.during) == (self.n_run[rank], during):
+            self.network.kill(rank)
+            raise DiedError
+
+    # Ranks
+
+    def run(self):
+        """Run the plan to its end; return this."""
+        ranks = range(1, self.plan.workers + 1)
+        threads = [threading.Thread(target=self.work, args=(rank,), daemon=True) for rank in ranks]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(len(self.plan.pools)):
+                self.run_pool(number)
+            self.network.limit(self.network.clock + 10_000 * MS, PATIENCE_NS)
+            still_away = self.channel.await_returns(2.0)
+            assert not still_away or self.network.is_dead(0), f"ranks {still_away} do not come back"
+        except BaseException as error:
+            self.note_end(0, error)
+        self.current = None
+        self.network.leave(0)
+        for thread in threads:
+            thread.join(REAL_SECONDS)
+            assert not thread.is_alive(), "a rank is stuck, and not in the network"
+        if self.network.trouble is not None:
+            raise self.network.trouble
+        self.check_ends()
+        return self
+
+    def work(self, rank):
+        self.network.enter(rank)
+        try:
+            for number in range(len(self.plan.pools)):
+                self.serve(number, rank)
+            self.left[rank] = "done"
+        except BaseException as error:
+            self.note_end(rank, error)
+        finally:
+            if rank in self.kept:
+                slot, data = self.kept[rank]
+                self.memory[slot] = data
+            self.network.leave(rank)
+
+    def note_end(self, rank, error):
+        self.left[rank] = type(error).__name__
+        died = self.network.is_dead(rank) and isinstance(error, TransportError | DiedError)
+        bereft = isinstance(error, MainDiedError) and self.network.is_dead(0)
+        if not (died or bereft):
+            self.network.halt(error)
+
+    def serve(self, number, rank):
+        channel = self.channels[rank]
+        epoch = channel.open()
+        host = self.worker_host(self, number, rank)
+        host.loop = loop = WorkerLoop(channel, epoch, host)
+        if self.plan.pools[number].direct:
+            loop.serve_directly(None, Nesting())
+        if loop.run():
+            loop.leave(b"the run has ended")
+        channel.close(epoch)
+        channel.sweep()
+
+    def check_ends(self):
+        main_died = self.network.is_dead(0)
+        for rank, why in self.left.items():
+            fine = why == "done" or self.network.is_dead(rank)
+            assert fine or main_died, f"rank {rank} left: {why}"
+
+    # Pools, on the main rank
+
+    def run_pool(self, number):
+        spec = self.plan.pools[number]
+        engine = Engine()
+        engine.open_workers(self.plan.workers)
+        ledger = Ledger(self.plan, spec, engine)
+        ranks = range(1, self.plan.workers + 1)
+        ledger.dead.update(rank for rank in ranks if self.network.is_dead(rank))
+        self.ledgers.append(ledger)
+        self.current = ledger
+        epoch = self.channel.open()
+        host = self.main_host(self, ledger, spec)
+        self.hosts.append(host)
+        loop = MainLoop(engine, self.channel, epoch, host)
+        self.fill(number, ledger, host)
+        self.network.limit(self.bound(spec), PATIENCE_NS)
+        engine.start()
+        try:
+            loop.run()
+            aborted = host.stopped
+        except AllLostError:
+            aborted = True
+        self.finish(ledger, loop, aborted)
+        self.channel.close(epoch)
+        self.current = None
+        ledger.close(host.results)
+
+    def bound(self, spec):
+        work = sum(job.takes + 100 * self.plan.latency for job in spec.jobs)
+        return self.network.clock + 3 * work + 5_000 * MS
+
+    def fill(self, number, ledger, host):
+        """Submit what comes before the start, and let the rest happen in time."""
+        engine, spec, start = ledger.engine, ledger.spec, self.network.clock
+        items = [engine.cache_item(self.token(number, item)) for item in range(4)]
+        ledger.due = len(spec.jobs)
+
+        def submit(job):
+            if self.current is not ledger:
+                return
+            options = {"join": engine.join(job.deps)} if job.shared else {"deps": job.deps}
+            if job.items:
+                options["cache_set"] = engine.cache_set([items[item] for item in job.items])
+            engine.submit(**options)
+            ledger.due -= 1
+            ledger.note("submit", job.deps)
+            self.poke()
+
+        def cancel(job):
+            if self.current is ledger and job < len(engine):
+                if engine.cancel(job) is Status.QUEUED:
+                    ledger.cancelled[job] = self.network.clock
+                ledger.note("cancel", job)
+                self.poke()
+
+        def stop():
+            host.stopped = True
+            self.poke()
+
+        for job in spec.jobs:
+            if job.at:
+                self.network.at(start + job.at, partial(submit, job))
+            else:
+                submit(job)
+        for order in spec.cancels:
+            self.network.at(start + order.at, partial(cancel, order.job))
+        if spec.stops_at:
+            self.network.at(start + spec.stops_at, stop)
+
+    def poke(self):
+        self.channel.poke()
+        if self.plan.bells:
+            self.network.wake(0)
+
+    def finish(self, ledger, loop, aborted):
+        """What a pool does when its run is over."""
+        engine = ledger.engine
+        loop.stop(aborted)
+        if not aborted:
+            return
+        for rank in range(1, self.plan.workers + 1):
+            if engine.running_on(rank - 1) is not None and rank not in self.channel.lost:
+                self.channel.leave_behind(rank)
+        jobs = range(len(engine))
+        ledger.note("end", {job for job in jobs if engine.status(job) is Status.RUNNING})
+        engine.end()
+
+
+@contextmanager
+def on_one_core():
+    """Keep to one core: only one thread goes at a time, and to wake one on another core is slow."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[os.getpid() % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def simulate(plan, world=World):
+    """Run a plan; return the world, or raise AssertionError or what else is wrong."""
+    with on_one_core():
+        return world(plan).run()
