@@ -209,15 +209,16 @@ class MainRun:
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
         pool._limit.check()
-        if scheduling:
-            return False
-        if pool._engine.unfinished == 0:
-            return not pool._reporter.bulletin.waiting
-        if len(self._channel.lost) == pool._comm.get_size() - 1:
+        nobody = len(self._channel.lost) == pool._comm.get_size() - 1
+        if nobody and (scheduling or pool._engine.unfinished):
             raise exceptions.WorkerLostError(
                 f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs have "
                 "not ended"
             )
+        if scheduling:
+            return False
+        if pool._engine.unfinished == 0:
+            return not pool._reporter.bulletin.waiting
         if pool._engine.idle:
             raise exceptions.JobPoolError(deadlock_message(pool))
         return False
