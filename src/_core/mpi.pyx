@@ -20,7 +20,7 @@ from bsbpool._core.transport cimport (
     transport_t,
 )
 from bsbpool._core.vector cimport grow
-from bsbpool._core.wire cimport cursor_open, cursor_part_size, cursor_t
+from bsbpool._core.wire cimport cursor_check_parts, cursor_open, cursor_part_size, cursor_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -71,6 +71,7 @@ ctypedef struct travel_t:
     int64_t n_requests
     int64_t capacity
     bint opened  # incoming: the frame has arrived and its parts are asked for
+    int failure  # incoming: why it can never be handed out; 0 if it can
     travel_t *next
 
 ctypedef struct endpoint_t:
@@ -250,7 +251,7 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
     cdef uint32_t i
     cdef int code
     travel.opened = True
-    if cursor_open(&cursor, m.frame, m.frame_size) < 0:
+    if cursor_open(&cursor, m.frame, m.frame_size) < 0 or cursor_check_parts(&cursor) < 0:
         return TRANSPORT_MALFORMED
     if cursor.header.n_parts == 0:
         return 0
@@ -277,11 +278,13 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
 
 cdef int arrived(endpoint_t *e, travel_t *travel) noexcept nogil:
     """1 when the whole message is here, 0 when it is not."""
-    cdef int code = is_complete(travel)
+    cdef int code = travel.failure
+    if code == 0:
+        code = is_complete(travel)
     if code != 1 or travel.opened:
         return code
-    code = ask_for_parts(e, travel)
-    return code if code < 0 else is_complete(travel)
+    travel.failure = ask_for_parts(e, travel)
+    return travel.failure if travel.failure < 0 else is_complete(travel)
 
 
 cdef int earlier_of_peer(endpoint_t *e, travel_t *travel, bint *all_opened) noexcept nogil:
