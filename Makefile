@@ -47,13 +47,13 @@ demo: $(ENVS)/mpich/demo
 	HOME="$${HOME:-$(CURDIR)/build}" PATH="$(CURDIR)/$(ENVS)/mpich/bin:$$PATH" \
 	    mpiexec -n 3 python examples/network.py --output build/demo
 
-test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(ENVS)/sanitize/test
+test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
 
-sanitize: $(ENVS)/sanitize/test
+sanitize: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
 	$(ENVS)/sanitize/bin/python tests/run.py $(ENVS) --legs sanitized -- $(ARGS)
 
-fuzz: $(ENVS)/sanitize/test
+fuzz: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
 	PYTHONPATH=tests $(ENVS)/sanitize/bin/python tests/helpers/under.py asan -m fuzz $(ARGS)
 
 valgrind: $(ENVS)/mpich/test
@@ -134,13 +134,14 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 
 # The rooms with sanitizers, and with calls that say which lines the fuzzer's input reaches:
 # `coverage.so` takes them. Without MPI: its libraries have findings of their own.
-$(ENVS)/sanitize/test: build/sources tests/fuzz/coverage.c $(ENVS)/sanitize/made Makefile
-	$${CC:-gcc} -shared -fPIC -O2 -Wall -o $(@D)/coverage.so tests/fuzz/coverage.c
-	CMAKE_ARGS="-DBSBPOOL_SANITIZE=address,undefined -DBSBPOOL_MPI=none" \
-	CFLAGS="-fsanitize-coverage=trace-pc -fno-omit-frame-pointer" \
-	    $(@D)/bin/python $(PIP) install --force-reinstall --no-deps -C cmake.build-type=RelWithDebInfo .
-	$(@D)/bin/python $(PIP) install "$$(pwd)[test]"
+$(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
+	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
+	    -DBSBPOOL_C_OPTIONS=-fsanitize-coverage=trace-pc;-fno-omit-frame-pointer" \
+	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
+
+$(ENVS)/sanitize/coverage.so: tests/fuzz/coverage.c $(ENVS)/sanitize/made
+	$${CC:-gcc} -shared -fPIC -O2 -Wall -o $@ $<
 
 $(ENVS)/lint/lint: build/wheel/made $(ENVS)/lint/made Makefile
 	$(@D)/bin/python $(PIP) install $(LINTERS) rich "$(WHEEL)"

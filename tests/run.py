@@ -36,11 +36,12 @@ class Leg(NamedTuple):
     env: str
     ranks: int
     args: tuple[str, ...]
+    under: tuple[str, ...] = ()
 
     def command(self, python: Path) -> list[str]:
         """Return what to run."""
         mpi = (*launcher(self.ranks, python),) if self.ranks else ()
-        return [*mpi, str(python), *PYTEST, *self.args]
+        return [*mpi, str(python), *self.under, *PYTEST, *self.args]
 
 
 class Ending(NamedTuple):
@@ -54,6 +55,8 @@ class Ending(NamedTuple):
 def legs() -> dict[str, Leg]:
     """Return the legs by name."""
     fast = ("-m", "not slow")
+    # What the sanitizers watch for does not depend on chance as much as the rest does.
+    few = ("tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py", "--effort=0.2")
     # Again with the other MPI: tests that start mpiexec themselves.
     launching = (
         "tests/helpers",
@@ -63,9 +66,10 @@ def legs() -> dict[str, Leg]:
         "tests/api/test_services.py",
     )
     return {
-        "serial": Leg("mpich", 0, ("--ignore=tests/interop",)),
+        "serial": Leg("mpich", 0, ("--ignore=tests/interop", "--ignore=tests/fuzz")),
         "interop": Leg("mpich", 0, ("tests/interop",)),
         "launch-openmpi": Leg("openmpi", 0, (*fast, *launching)),
+        "sanitized": Leg("sanitize", 0, few, under=("tests/helpers/under.py", "asan")),
         "mpich-2": Leg("mpich", 2, ("--with-mpi",)),
         "mpich-3": Leg("mpich", 3, ("--with-mpi", *fast)),
         "mpich-4": Leg("mpich", 4, ("--with-mpi", *fast)),

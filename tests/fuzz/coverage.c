@@ -18,7 +18,7 @@ void __sanitizer_cov_trace_pc(void) {
 
 /* How often, in steps of powers of two: one bit each. */
 static uint8_t step_of(uint8_t count) {
-    return count < 4 ? (uint8_t)(1 << count >> 1) : (uint8_t)(1 << (34 - __builtin_clz(count)) / 2);
+    return (uint8_t)(1u << (31 - __builtin_clz(count)));
 }
 
 /* Count the places with a step that no input before had, and begin anew. */
