@@ -136,7 +136,7 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 # `coverage.so` takes them. Without MPI: its libraries have findings of their own.
 $(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
 	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
-	    -DBSBPOOL_C_OPTIONS=-fsanitize-coverage=trace-pc;-fno-omit-frame-pointer" \
+	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
 	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 

@@ -108,7 +108,9 @@ def main() -> int:
     """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600, help="for all targets together")
-    parser.add_argument("--target", choices=(*NAMES, PLANTED), action="append", help="all by default")
+    parser.add_argument(
+        "--target", choices=(*NAMES, PLANTED), action="append", help="all by default"
+    )
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
     parser.add_argument("--replay", type=Path, metavar="FILE", help="try a finding again")
     parser.add_argument(

@@ -36,7 +36,8 @@ class Coverage:
     def lend(self, module: str) -> None:
         """Let libFuzzer, inside an extension module, look at the counters."""
         fuzzer = ctypes.CDLL(sys.modules[module].__file__)
-        counts = ctypes.addressof((ctypes.c_ubyte * PLACES).in_dll(self._library, "coverage_counts"))
+        counters = (ctypes.c_ubyte * PLACES).in_dll(self._library, "coverage_counts")
+        counts = ctypes.addressof(counters)
         self._table = (ctypes.c_size_t * (2 * PLACES))(*range(2 * PLACES))  # places have no names
         for f, start, size in (
             (fuzzer.__sanitizer_cov_8bit_counters_init, counts, PLACES),

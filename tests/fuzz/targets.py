@@ -13,6 +13,7 @@ import pickle
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ TO_WORKER = [Kind.JOB, Kind.FUNCTION, Kind.NEEDED, Kind.RECALL, Kind.SKIP, Kind.
              Kind.FORGET, Kind.STOP, Kind.DONE, 0x7E, 0x7F]  # fmt: skip
 TO_MAIN = [Kind.DONE, Kind.DONE, Kind.DONE, Kind.RETURNED, Kind.LEAVE, Kind.JOB]
 EPOCHS = [1, 1, 1, 1, 1, 1, 1, 0, 2, 2**32 - 1]
+NEXT = b"the next, please"
 REFUSALS = (MalformedFrameError, TransportError)
 
 
@@ -137,18 +139,21 @@ def of_one(kind: int, id: int = 0, **fields: Any) -> Message:
 class FuzzedWorkerHost(WorkerHost):
     """Loads any function; looks at all that it is given."""
 
-    def __init__(self, direct: bool) -> None:
+    def __init__(self, direct: bool, arrivals: Iterator[Any]) -> None:
         super().__init__({})
         self.direct = direct
+        self.arrivals = arrivals
 
     def load(self, flags: int, payload: Any, buffers: list[Any]) -> Any:
         touch(payload, buffers)
+        if bytes(payload) == NEXT:
+            next(self.arrivals, None)
         return (give_back, flags % 2) if self.direct else give_back
 
     def run(self, job: int, function: Any, flags: int, payload: Any, buffers: list[Any]) -> Any:
         touch(payload, buffers)
         assert 0 <= flags < 128
-        return flags % 4, bytes(payload), [memoryview(buffer) for buffer in buffers]
+        return flags % 4, bytes(payload), []  # a reply with parts waits until main looks for it
 
     def pack(self, value: Any) -> Any:
         return b"a result", []
@@ -156,6 +161,18 @@ class FuzzedWorkerHost(WorkerHost):
     def failed(self, job: int, function: Any, error: BaseException) -> Any:
         assert isinstance(error, LeftToPickleError | TypeError), error
         return 0, b"an error", []
+
+
+def arrivals_of_worker(draw: Draw, network: PipeNetwork) -> Iterator[None]:
+    """Let hostile messages arrive at a worker, and behind each a call for the next.
+
+    That is a function, since those are neither skipped nor handed back.
+    """
+    for _ in range(8):
+        inject(network, 0, 1, draw.message(draw.one_of(EPOCHS), TO_WORKER, PAYLOADS))
+        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=2**32 - 1, payload=NEXT))
+        yield
+    inject(network, 0, 1, of_one(Kind.STOP))
 
 
 def touch(payload: Any, buffers: list[Any]) -> int:
@@ -174,13 +191,13 @@ def worker(data: bytes) -> None:
     direct = draw.byte() < 128
     network = PipeNetwork(2)
     channel = Channel(network.transport(1), crowded=True)
-    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerHost(direct))
+    arrivals = arrivals_of_worker(draw, network)
+    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerHost(direct, arrivals))
     if direct:
         loop.serve_directly("owner", Nesting())
-    inject(network, 0, 1, of_one(Kind.FUNCTION))
-    for _ in range(8):
-        inject(network, 0, 1, draw.message(draw.one_of(EPOCHS), TO_WORKER, PAYLOADS))
-    inject(network, 0, 1, of_one(Kind.STOP))
+    for number in range(4):
+        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=number))
+    next(arrivals)
     try:
         loop.run()
     except (*REFUSALS, KeyError):  # the latter for a function that was never sent
@@ -192,7 +209,7 @@ def worker(data: bytes) -> None:
 class FuzzedMainHost(MainHost):
     """Lets one more message arrive each turn; the run is over when there is none left."""
 
-    def __init__(self, engine: Engine, arrivals: Any) -> None:
+    def __init__(self, engine: Engine, arrivals: Iterator[Any]) -> None:
         super().__init__(engine, ["function"])
         self.arrivals = arrivals
         self.until = lambda: next(self.arrivals, None) is None or engine.unfinished == 0
@@ -211,7 +228,7 @@ class FuzzedMainHost(MainHost):
         return 0.0
 
 
-def arrivals_of(draw: Draw, network: PipeNetwork) -> Any:
+def arrivals_of_main(draw: Draw, network: PipeNetwork) -> Iterator[int]:
     """Let hostile messages arrive at main, one after the other."""
     for _ in range(12):
         source = 1 + draw.byte() % 2 if not draw.rarely() else 0
@@ -223,7 +240,7 @@ def serve(draw: Draw, engine: Engine, jobs: Intake | None, parcels: dict[int, An
     network = PipeNetwork(3)
     channel = Channel(network.transport(0), crowded=True)
     engine.open_workers(2)
-    host = FuzzedMainHost(engine, arrivals_of(draw, network))
+    host = FuzzedMainHost(engine, arrivals_of_main(draw, network))
     host.parcels = parcels
     loop = MainLoop(engine, channel, channel.open(), host, jobs)
     if jobs is not None:

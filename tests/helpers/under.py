@@ -28,6 +28,7 @@ def under_asan(env: dict[str, str]) -> list[str]:
     loaded = [_output(compiler, f"-print-file-name={name}") for name in names]
     coverage = Path(sys.prefix) / "coverage.so"
     loaded += [str(coverage)] if coverage.exists() else []
+    env["BSB_IGNORE_PARALLEL"] = "1"  # the environment is without MPI
     env["LD_PRELOAD"] = ":".join(loaded)
     # CPython keeps what it has to its end, so leaks are none. A huge allocation is an error here,
     # as it is elsewhere.
