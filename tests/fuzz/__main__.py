@@ -62,7 +62,7 @@ def try_target(name: str, seed: int, seconds: float, patience: float) -> None:
     faulthandler.enable()
     target = Tried(targets.TARGETS[name], KEPT / f"tried-{name}-{os.getppid()}", patience)
     if has_atheris():
-        explore_with_atheris(target, targets.seeds(name), seed, seconds)
+        explore_with_atheris(target, targets.seeds(name), seed, seconds, KEPT)
     else:
         print(f"{name}: {explore(target, targets.seeds(name), seed, seconds)}", flush=True)
 

@@ -7,11 +7,13 @@ Both are led by what the input reaches where the rooms were built to tell (see c
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import random
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from .draw import EDGES
 
@@ -35,13 +37,13 @@ class Coverage:
 
     def lend(self, module: str) -> None:
         """Let libFuzzer, inside an extension module, look at the counters."""
-        fuzzer = ctypes.CDLL(sys.modules[module].__file__)
+        fuzzer = ctypes.CDLL(importlib.import_module(module).__file__)
         counters = (ctypes.c_ubyte * PLACES).in_dll(self._library, "coverage_counts")
         counts = ctypes.addressof(counters)
         self._table = (ctypes.c_size_t * (2 * PLACES))(*range(2 * PLACES))  # places have no names
         for f, start, size in (
-            (fuzzer.__sanitizer_cov_8bit_counters_init, counts, PLACES),
-            (fuzzer.__sanitizer_cov_pcs_init, ctypes.addressof(self._table), 16 * PLACES),
+            (fuzzer["__sanitizer_cov_8bit_counters_init"], counts, PLACES),
+            (fuzzer["__sanitizer_cov_pcs_init"], ctypes.addressof(self._table), 16 * PLACES),
         ):
             f.argtypes = [ctypes.c_size_t] * 2
             f(start, start + size)
@@ -67,15 +69,17 @@ def explore(target: Target, seeds: list[bytes], seed: int, seconds: float) -> st
     return f"{n} inputs{led}"
 
 
-def explore_with_atheris(target: Target, seeds: list[bytes], seed: int, seconds: float) -> None:
+def explore_with_atheris(
+    target: Target, seeds: list[bytes], seed: int, seconds: float, folder: Path
+) -> None:
     """As `explore`, by libFuzzer, which ends the process."""
     import atheris
 
     for data in seeds:
         target(data)
     options = [f"-seed={seed % 2**32 or 1}", f"-max_total_time={seconds:.0f}", "-verbosity=0",
-               f"-max_len={LONGEST}", "-print_final_stats=1", "-artifact_prefix=/dev/null/",
-               "-timeout=0", "-rss_limit_mb=0"]  # fmt: skip
+               f"-max_len={LONGEST}", "-print_final_stats=1", f"-artifact_prefix={folder}/libfuzzer-",
+               "-timeout=0", "-rss_limit_mb=0", "-print_funcs=0"]  # fmt: skip
     atheris.Setup([sys.argv[0], *options], target, enable_python_coverage=False)
     coverage = Coverage()
     if coverage.there:
