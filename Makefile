@@ -58,7 +58,7 @@ fuzz: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
 
 valgrind: $(ENVS)/mpich/test
 	$(ENVS)/mpich/bin/python tests/helpers/under.py memcheck -m pytest --assert=plain \
-	    -p no:cacheprovider -p no:mpi tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
+	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \

@@ -78,8 +78,8 @@ def explore_with_atheris(
     for data in seeds:
         target(data)
     options = [f"-seed={seed % 2**32 or 1}", f"-max_total_time={seconds:.0f}", "-verbosity=0",
-               f"-max_len={LONGEST}", "-print_final_stats=1", f"-artifact_prefix={folder}/libfuzzer-",
-               "-timeout=0", "-rss_limit_mb=0", "-print_funcs=0"]  # fmt: skip
+               f"-max_len={LONGEST}", f"-artifact_prefix={folder}/libfuzzer-", "-timeout=0",
+               "-rss_limit_mb=0", "-print_funcs=0", "-print_final_stats=1"]  # fmt: skip
     atheris.Setup([sys.argv[0], *options], target, enable_python_coverage=False)
     coverage = Coverage()
     if coverage.there:
