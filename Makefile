@@ -1,7 +1,7 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
 # make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
-# make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60 --target plain"
+# make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60"
 # make valgrind  the tests of the core below memcheck; needs valgrind
 # make lint      ruff, cython-lint and mypy
 # make bench     every target measured, beside the peers: on a machine that does nothing else
@@ -37,7 +37,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test sanitize fuzz valgrind lint bench bench-check wheel clean FORCE
+.PHONY: help demo test sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -47,17 +47,23 @@ demo: $(ENVS)/mpich/demo
 	HOME="$${HOME:-$(CURDIR)/build}" PATH="$(CURDIR)/$(ENVS)/mpich/bin:$$PATH" \
 	    mpiexec -n 3 python examples/network.py --output build/demo
 
-test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
+test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(if $(LEGS),$(filter sanitized,$(LEGS)),sanitized)
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
 
-sanitize: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
+sanitized: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
+
+sanitize: sanitized
 	$(ENVS)/sanitize/bin/python tests/run.py $(ENVS) --legs sanitized -- $(ARGS)
 
-fuzz: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
+fuzz: sanitized
 	PYTHONPATH=tests $(ENVS)/sanitize/bin/python tests/helpers/under.py asan -m fuzz $(ARGS)
 
-valgrind: $(ENVS)/mpich/test
-	$(ENVS)/mpich/bin/python tests/helpers/under.py memcheck -m pytest --assert=plain \
+# The costly part is done after valgrind was looked for.
+valgrind:
+	@command -v valgrind >/dev/null || \
+	    { echo "This needs valgrind. Install it (Debian: apt install valgrind)." >&2; exit 1; }
+	$(MAKE) $(ENVS)/memcheck/test
+	$(ENVS)/memcheck/bin/python tests/helpers/under.py memcheck -m pytest --assert=plain \
 	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
@@ -138,6 +144,11 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 $(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
 	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
 	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
+	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
+	@touch $@
+
+$(ENVS)/memcheck/test: build/sources $(ENVS)/memcheck/made Makefile
+	CMAKE_ARGS=-DBSBPOOL_MPI=none \
 	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 

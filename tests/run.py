@@ -3,7 +3,7 @@
     python tests/run.py .envs                       all legs
     python tests/run.py .envs --legs mpich-3 -- -k cancel
 
-`.envs` holds the environments `mpich` and `openmpi` that the Makefile makes.
+`.envs` holds the environments `mpich`, `openmpi` and `sanitize` that the Makefile makes.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def main() -> int:
     """Run the legs that were asked for; return the exit code."""
     known = legs()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("envs", type=Path, help="the folder with both environments")
+    parser.add_argument("envs", type=Path, help="the folder with the environments")
     parser.add_argument("--legs", nargs="+", choices=known, default=[*known], metavar="LEG")
     own, more = sys.argv[1:], []
     if "--" in own:

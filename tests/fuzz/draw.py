@@ -86,13 +86,10 @@ class Draw:
             parts = parts[self.byte() % 3 :]
         return Message(HEADER.pack(*header) + body, parts)
 
-    def record(
-        self, kinds: Sequence[int], payloads: Sequence[bytes], parts: list[bytes]
-    ) -> bytes:
+    def record(self, kinds: Sequence[int], payloads: Sequence[bytes], parts: list[bytes]) -> bytes:
         """Take a record; what travels beside the frame is added to `parts`."""
         kind = self.byte() if self.rarely() else self.one_of(kinds)
-        flags, aux = self.one_of([1, 0, 9, 0x19, 0x18, 5, 2, 3, *range(16, 256, 7)]), 0
-        flags &= ~PAYLOAD_OUT
+        flags = self.one_of([1, 0, 9, 0x19, 0x18, 5, 2, 3, *range(16, 128, 7)])
         payload = self.one_of(payloads) if self.byte() < 200 else self.bytes(self.byte())
         mine = [self.bytes(self.byte() % 40) for _ in range(self.byte() // 64)]
         if self.byte() > 220:

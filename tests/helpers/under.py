@@ -28,7 +28,6 @@ def under_asan(env: dict[str, str]) -> list[str]:
     loaded = [_output(compiler, f"-print-file-name={name}") for name in names]
     coverage = Path(sys.prefix) / "coverage.so"
     loaded += [str(coverage)] if coverage.exists() else []
-    env["BSB_IGNORE_PARALLEL"] = "1"  # the environment is without MPI
     env["LD_PRELOAD"] = ":".join(loaded)
     # CPython keeps what it has to its end, so leaks are none. A huge allocation is an error here,
     # as it is elsewhere.
@@ -43,7 +42,7 @@ def under_memcheck(env: dict[str, str]) -> list[str]:
         raise SystemExit("This needs valgrind. Install it (Debian: apt install valgrind).")
     return [
         "valgrind", "--quiet", f"--error-exitcode={FOUND}", f"--suppressions={SUPPRESSIONS}",
-        "--num-callers=30", sys.executable,
+        "--num-callers=30", "--fair-sched=try", sys.executable,
     ]  # fmt: skip
 
 
@@ -57,7 +56,8 @@ def main() -> None:
     if len(sys.argv) < 3 or sys.argv[1] not in kinds:
         raise SystemExit(__doc__)
     # Python's own allocator would hide where a block of memory ends.
-    env = dict(os.environ) | {"PYTHONMALLOC": "malloc"}
+    # The environments are without MPI, whose libraries have findings of their own.
+    env = dict(os.environ) | {"PYTHONMALLOC": "malloc", "BSB_IGNORE_PARALLEL": "1"}
     command = kinds[sys.argv[1]](env) + sys.argv[2:]
     os.execvpe(command[0], command, env)
 
