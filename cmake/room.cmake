@@ -12,7 +12,7 @@ set(CYTHON_FLAGS
 # The C options of every room. Cython leaves helper functions behind that nobody calls.
 add_library(room_options INTERFACE)
 target_include_directories(room_options INTERFACE ${CMAKE_SOURCE_DIR}/src/_core)
-target_compile_options(room_options INTERFACE -Wall -Wno-unused-function)
+target_compile_options(room_options INTERFACE -Wall -Wno-unused-function ${BSBPOOL_C_OPTIONS})
 if(BSBPOOL_SANITIZE)
   target_compile_options(room_options INTERFACE -fsanitize=${BSBPOOL_SANITIZE})
   target_link_options(room_options INTERFACE -fsanitize=${BSBPOOL_SANITIZE})

@@ -3,7 +3,7 @@
     python tests/run.py .envs                       all legs
     python tests/run.py .envs --legs mpich-3 -- -k cancel
 
-`.envs` holds the environments `mpich` and `openmpi` that the Makefile makes.
+`.envs` holds the environments `mpich`, `openmpi` and `sanitize` that the Makefile makes.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class Leg(NamedTuple):
     env: str
     ranks: int
     args: tuple[str, ...]
+    under: tuple[str, ...] = ()
 
     def command(self, python: Path) -> list[str]:
         """Return what to run."""
         mpi = (*launcher(self.ranks, python),) if self.ranks else ()
-        return [*mpi, str(python), *PYTEST, *self.args]
+        return [*mpi, str(python), *self.under, *PYTEST, *self.args]
 
 
 class Ending(NamedTuple):
@@ -53,7 +54,10 @@ class Ending(NamedTuple):
 
 def legs() -> dict[str, Leg]:
     """Return the legs by name."""
-    fast = ("-m", "not slow")
+    fast = ("-m", "not slow and not many_ranks")
+    elsewhere = ("chaos", "fuzz", "interop")
+    # What the sanitizers watch for does not depend on chance as much as the rest does.
+    few = ("tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py", "--effort=0.2")
     # Again with the other MPI: tests that start mpiexec themselves.
     launching = (
         "tests/helpers",
@@ -66,13 +70,14 @@ def legs() -> dict[str, Leg]:
         "tests/soak",
     )
     return {
-        "serial": Leg("mpich", 0, ("--ignore=tests/interop", "--ignore=tests/chaos")),
+        "serial": Leg("mpich", 0, tuple(f"--ignore=tests/{name}" for name in elsewhere)),
         "interop": Leg("mpich", 0, ("tests/interop",)),
         "launch-openmpi": Leg("openmpi", 0, (*fast, *launching)),
-        "mpich-2": Leg("mpich", 2, ("--with-mpi",)),
+        "sanitized": Leg("sanitize", 0, few, under=("tests/helpers/under.py", "asan")),
+        "mpich-2": Leg("mpich", 2, ("--with-mpi", "-m", "not many_ranks")),
         "mpich-3": Leg("mpich", 3, ("--with-mpi", *fast)),
-        "mpich-4": Leg("mpich", 4, ("--with-mpi", *fast)),
-        "openmpi-2": Leg("openmpi", 2, ("--with-mpi",)),
+        "mpich-4": Leg("mpich", 4, ("--with-mpi", "-m", "not slow")),
+        "openmpi-2": Leg("openmpi", 2, ("--with-mpi", "-m", "not many_ranks")),
         "openmpi-3": Leg("openmpi", 3, ("--with-mpi", *fast)),
         "openmpi-4": Leg("openmpi", 4, ("--with-mpi", *fast)),
     }
@@ -123,7 +128,7 @@ def main() -> int:
     """Run the legs that were asked for; return the exit code."""
     known = legs()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("envs", type=Path, help="the folder with both environments")
+    parser.add_argument("envs", type=Path, help="the folder with the environments")
     parser.add_argument("--legs", nargs="+", choices=known, default=[*known], metavar="LEG")
     own, more = sys.argv[1:], []
     if "--" in own:

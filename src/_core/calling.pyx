@@ -25,8 +25,11 @@ cdef class Nesting:
 cdef object call(object f, object owner, tuple args, object kwargs):
     """Return ``f(owner, *args, **kwargs)``; `kwargs` is a dict or None."""
     cdef ref_t[FEW + 2] stack
-    cdef Py_ssize_t n = PyTuple_GET_SIZE(args)
+    cdef Py_ssize_t n
     cdef Py_ssize_t i
+    if args is None:  # which passes for a tuple in Cython, and comes from another rank
+        raise TypeError("a function's arguments are a tuple, not None")
+    n = PyTuple_GET_SIZE(args)
     if kwargs or n > FEW:
         return f(owner, *args, **(kwargs or {}))
     stack[1] = <PyObject *>owner

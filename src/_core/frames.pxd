@@ -29,4 +29,5 @@ cdef class FrameReader:
     cdef bint next(self) except -1
     cdef object payload(self)
     cdef list buffers(self)
+    cdef object numbers(self)
     cdef object take_part(self)

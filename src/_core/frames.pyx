@@ -3,8 +3,10 @@ from bsbpool._core.buffer cimport buffer_own
 from bsbpool._core.transport cimport message_free, message_new, message_t
 from bsbpool._core.wire cimport (
     PAYLOAD_OUT,
+    cursor_check_parts,
     cursor_next,
     cursor_open,
+    cursor_part_size,
     cursor_t,
     frame_append,
     frame_free,
@@ -156,6 +158,7 @@ cdef class FrameReader:
 
     cdef int open(self, message_t *message) except -1:
         """Begin to read a message, which the reader then owns."""
+        cdef uint32_t i
         if self.message != NULL:
             message_free(self.message)
         self.message = message
@@ -164,6 +167,9 @@ cdef class FrameReader:
             raise MalformedFrameError("not a frame of this version of bsbpool")
         if self.cursor.header.n_parts != message.n_parts:
             raise MalformedFrameError("a frame came without its parts")
+        for i in range(message.n_parts):
+            if cursor_part_size(&self.cursor, i) != message.parts[i].size:
+                raise MalformedFrameError("a part of a frame is not as long as announced")
         return 0
 
     cdef bint next(self) except -1:
@@ -188,6 +194,13 @@ cdef class FrameReader:
         """Return the record's out-of-band buffers; call `payload` before."""
         cdef int n = self.record.n_parts - (1 if self.record.flags & PAYLOAD_OUT else 0)
         return [self.take_part() for _ in range(n)]
+
+    cdef object numbers(self):
+        """Return the record's payload as a view of 64-bit numbers."""
+        view = memoryview(self.payload())
+        if view.nbytes % 8:
+            raise MalformedFrameError(f"{view.nbytes} bytes are no list of 64-bit numbers")
+        return view.cast("B").cast("Q")
 
     cdef object take_part(self):
         cdef void *data = self.message.parts[self.next_part].data
@@ -223,3 +236,16 @@ def read_frame(const uint8_t[::1] data):
             record.kind, record.id, record.aux, record.flags, record.extra, body,
             record.n_parts,
         ))
+
+
+def read_part_sizes(const uint8_t[::1] data):
+    """Return the sizes of the parts that a frame announces, as a transport believes them."""
+    cdef cursor_t cursor
+    cdef uint32_t i
+    if (
+        data.shape[0] == 0
+        or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0
+        or cursor_check_parts(&cursor) < 0
+    ):
+        raise MalformedFrameError("not a frame of this version of bsbpool")
+    return [cursor_part_size(&cursor, i) for i in range(cursor.header.n_parts)]

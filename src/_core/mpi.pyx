@@ -25,7 +25,7 @@ from bsbpool._core.transport cimport (
     transport_t,
 )
 from bsbpool._core.vector cimport grow
-from bsbpool._core.wire cimport cursor_open, cursor_part_size, cursor_t
+from bsbpool._core.wire cimport cursor_check_parts, cursor_open, cursor_part_size, cursor_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
@@ -141,6 +141,7 @@ ctypedef struct travel_t:
     int64_t capacity
     bint opened  # incoming: the frame has arrived and its parts are asked for
     bint broken  # its peer died before it was through
+    int failure  # incoming: why it can never be handed out; 0 if it can
     travel_t *next
 
 ctypedef struct peer_t:
@@ -422,7 +423,7 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
     cdef uint32_t i
     cdef int code
     travel.opened = True
-    if cursor_open(&cursor, m.frame, m.frame_size) < 0:
+    if cursor_open(&cursor, m.frame, m.frame_size) < 0 or cursor_check_parts(&cursor) < 0:
         return TRANSPORT_MALFORMED
     if cursor.header.n_parts == 0:
         return 0
@@ -449,14 +450,15 @@ cdef int ask_for_parts(endpoint_t *e, travel_t *travel) noexcept nogil:
 
 cdef int arrived(endpoint_t *e, travel_t *travel) noexcept nogil:
     """1 when the whole message is here, 0 when it is not."""
-    cdef int code = is_complete(e, travel)
+    cdef int code = travel.failure
+    if code == 0:
+        code = is_complete(e, travel)
     if travel.broken:
         return 0
     if code != 1 or travel.opened:
         return code
-    code = ask_for_parts(e, travel)
-    if code == 0:
-        code = is_complete(e, travel)
+    travel.failure = ask_for_parts(e, travel)
+    code = travel.failure if travel.failure < 0 else is_complete(e, travel)
     return 0 if travel.broken else code
 
 

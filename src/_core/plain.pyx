@@ -57,6 +57,7 @@ cdef enum:
     MOST_ITEMS = 32  # of a tuple
     MOST_DEPTH = 4
     STACK = 64
+    NEWEST_PROTOCOL = 5  # opcodes of later ones may mean something else
 
 cdef uint8_t PROTO = 0x80
 cdef object pickle_loads = pickle.loads
@@ -206,7 +207,7 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
     cdef uint16_t half
     cdef uint64_t bits
     cdef double real
-    if size < 3 or data[0] != PROTO or not PLAIN_LITTLE:
+    if size < 3 or data[0] != PROTO or data[1] > NEWEST_PROTOCOL or not PLAIN_LITTLE:
         return 0
     while at < end and stack.size < STACK:
         kind = at[0]
@@ -240,7 +241,7 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
             push(stack, True)
         elif kind == 0x89:
             push(stack, False)
-        elif (kind == 0x8C or kind == c'C') and end - at > 1 + at[0]:
+        elif (kind == 0x8C or kind == c'C') and end - at > 1 and end - at > 1 + at[0]:
             if kind == c'C':
                 push(stack, PyBytes_FromStringAndSize(<const char *>at + 1, at[0]))
             elif is_ascii(at + 1, at[0]):
@@ -298,6 +299,6 @@ def dumps(value):
     return PyBytes_FromStringAndSize(<char *>data, size) if size else None
 
 
-def loads(bytes data not None):
+def loads(const uint8_t[::1] data not None):
     """Return the value of a pickle."""
-    return plain_load(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return plain_load(&data[0] if data.shape[0] else NULL, data.shape[0])

@@ -16,7 +16,7 @@ from bsbpool._core.transport cimport (
     message_t,
     transport_t,
 )
-from bsbpool._core.wire cimport cursor_open, cursor_t
+from bsbpool._core.wire cimport cursor_check_parts, cursor_open, cursor_t
 from cpython.pythread cimport (
     WAIT_LOCK,
     PyThread_acquire_lock,
@@ -72,7 +72,7 @@ cdef message_t *copied(message_t *m) noexcept nogil:
         return NULL
     for i in range(m.n_parts):
         copy.parts[i].size = m.parts[i].size
-        copy.parts[i].data = malloc(m.parts[i].size + 1)
+        copy.parts[i].data = malloc(max(m.parts[i].size, <uint64_t>1))
         if copy.parts[i].data == NULL:
             message_free(copy)
             return NULL
@@ -123,7 +123,9 @@ cdef message_t *pipe_poll(transport_t *t, int *error) noexcept nogil:
 cdef message_t *checked(message_t *m, int *error) noexcept nogil:
     """Hand out whole frames only, as every transport does."""
     cdef cursor_t cursor
-    if m == NULL or cursor_open(&cursor, m.frame, m.frame_size) == 0:
+    if m == NULL:
+        return NULL
+    if cursor_open(&cursor, m.frame, m.frame_size) == 0 and cursor_check_parts(&cursor) == 0:
         return m
     error[0] = TRANSPORT_MALFORMED
     message_free(m)
@@ -271,8 +273,8 @@ cdef class PipeNetwork:
 
 
 cdef void *memory_of(bytes data) except NULL:
-    """Return a copy from malloc."""
-    cdef void *copy = malloc(<size_t>len(data) + 1)
+    """Return a copy from malloc, no larger than it must be: reads behind it shall be noticed."""
+    cdef void *copy = malloc(max(<size_t>len(data), <size_t>1))
     if copy == NULL:
         raise MemoryError()
     return memcpy(copy, <const char *>data, <size_t>len(data))

@@ -79,5 +79,6 @@ cdef int frame_append(frame_t *f, const record_t *record, const void *payload) n
 cdef int frame_part(frame_t *f, uint64_t size) noexcept nogil
 cdef int frame_seal(frame_t *f, uint32_t epoch) noexcept nogil
 cdef int cursor_open(cursor_t *c, const void *data, uint64_t size) noexcept nogil
+cdef int cursor_check_parts(cursor_t *c) noexcept nogil
 cdef uint64_t cursor_part_size(cursor_t *c, uint32_t part) noexcept nogil
 cdef int cursor_next(cursor_t *c, record_t *record, const uint8_t **payload) noexcept nogil

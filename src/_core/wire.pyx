@@ -18,6 +18,9 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+cdef enum:
+    MOST_PART_BITS = 46  # a frame with more bytes of parts than 64 TiB is none
+
 assert sizeof(header_t) == 24
 assert sizeof(record_t) == 32
 
@@ -97,6 +100,19 @@ cdef int cursor_open(cursor_t *c, const void *data, uint64_t size) noexcept nogi
     c.end = size - tail
     c.records_left = c.header.n_records
     c.parts_left = c.header.n_parts
+    return 0
+
+
+cdef int cursor_check_parts(cursor_t *c) noexcept nogil:
+    """Refuse sizes of parts that no memory can hold; before any is asked for."""
+    cdef uint64_t left = <uint64_t>1 << MOST_PART_BITS
+    cdef uint64_t size
+    cdef uint32_t i
+    for i in range(c.header.n_parts):
+        size = cursor_part_size(c, i)
+        if size > left:
+            return WIRE_MALFORMED
+        left -= size
     return 0
 
 

@@ -270,9 +270,9 @@ cdef class WorkerLoop(Watch):
             self.functions.pop(r.record.aux, None)
             self.last_number = -1
         elif r.record.kind == NEEDED:
-            self.host.needed(memoryview(r.payload()).cast("B").cast("Q"))
+            self.host.needed(r.numbers())
         elif r.record.kind == UNNEEDED:
-            self.host.unneeded(memoryview(r.payload()).cast("B").cast("Q"))
+            self.host.unneeded(r.numbers())
         if r.record.kind != JOB:
             self.now = self.channel.now()  # a function's import is no run time of the next job
         return True

@@ -1,10 +1,13 @@
 """A network that fails, and frames that no rank of ours would send."""
 
 import random
+import struct
 
 import pytest
 from alone import (
     DONE,
+    FUNCTION,
+    GO,
     JOB,
     OK,
     STOP,
@@ -15,10 +18,14 @@ from alone import (
     main_alone,
     worker_alone,
 )
-from bsbpool._core.channel import TransportError
+from bsbpool._core.calling import Nesting
+from bsbpool._core.channel import Channel, TransportError
 from bsbpool._core.frames import FrameWriter, MalformedFrameError
+from bsbpool._core.plain import dumps
 from bsbpool._core.sim import PipeNetwork
-from cluster import Cluster, Run
+from bsbpool._core.wire import RecordFlag, RecordKind
+from bsbpool._core.worker import WorkerLoop
+from cluster import Cluster, Run, WorkerHost
 
 
 def test_a_network_that_fails_ends_the_loops():
@@ -110,13 +117,69 @@ def test_a_worker_refuses_a_function_that_it_never_got():
     assert isinstance(worker.error, KeyError)
 
 
-@pytest.mark.parametrize("parts", [[], [b"one", b"too many"]])
+@pytest.mark.parametrize("kind", [RecordKind.NEEDED, RecordKind.UNNEEDED])
+def test_cache_items_that_are_no_numbers_are_refused(kind):
+    network, worker = worker_alone()
+    network.inject(0, 1, frame(1, (kind, 0, {"payload": bytes(15)})))
+    worker.start()
+    worker.join()
+    assert isinstance(worker.error, MalformedFrameError)
+    assert "15 bytes" in str(worker.error)
+
+
+@pytest.mark.parametrize("arguments", [None, 5, "text"])
+def test_plain_arguments_that_are_no_tuple_fail_the_job(arguments):
+    network = PipeNetwork(2)
+    host = Failures({"echo": refuse})
+    host.after = lambda: network.inject(0, 1, frame(1, GO))
+    channel = Channel(network.transport(1))
+    loop = WorkerLoop(channel, channel.open(), host)
+    loop.serve_directly("owner", Nesting())
+    plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.PLAIN})
+    network.inject(0, 1, frame(1, FUNCTION, plain))
+    assert loop.run() is False
+    [error] = host.failures
+    assert isinstance(error, TypeError)
+    assert "tuple" in str(error)
+
+
+def refuse(owner, *args):
+    raise AssertionError
+
+
+class Failures(WorkerHost):
+    """Keeps what jobs raised that were called without its help."""
+
+    def __init__(self, functions):
+        super().__init__(functions)
+        self.failures = []
+        self.after = lambda: None
+
+    def load(self, *function):
+        return super().load(*function), 0
+
+    def failed(self, job, function, error):
+        self.failures.append(error)
+        self.after()
+        return 0, b"", []
+
+
+@pytest.mark.parametrize("parts", [[], [b"one", b"too many"], [b"longer"], [b""]])
 def test_a_frame_without_its_parts_is_refused(parts):
     network, worker = worker_alone()
     network.inject(0, 1, frame(1, (JOB, 0, {"buffers": [memoryview(b"one")]})), parts)
     worker.start()
     worker.join()
     assert isinstance(worker.error, MalformedFrameError)
+
+
+@pytest.mark.parametrize("size", [2**46 + 1, 2**63, 2**64 - 1])
+def test_parts_that_no_memory_holds_are_an_error_before_any_is_asked_for(size):
+    network, run = main_alone()
+    data = frame(1, (DONE, 0, {"flags": OK, "buffers": [memoryview(b"one")]}))
+    network.inject(1, 0, data[:-8] + struct.pack("=Q", size), [b"one"])
+    with pytest.raises(TransportError):
+        run.execute()
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -160,7 +160,9 @@ class WorkersMachine(SerialMachine):
         self.pair.finish(self.oracle.chains[chosen(self.busy(), pick)][0], outcome)
 
 
-SETTINGS = settings(max_examples=120, stateful_step_count=50, deadline=None)
+SETTINGS = settings(
+    max_examples=settings().max_examples * 6 // 5, stateful_step_count=50, deadline=None
+)
 
 TestSerial = SerialMachine.TestCase
 TestSerial.settings = SETTINGS

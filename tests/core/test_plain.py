@@ -4,7 +4,9 @@ import pickle
 import random
 import struct
 import sys
+from array import array
 
+import numpy
 import pytest
 from bsbpool._core.plain import dumps, loads
 from hypothesis import example, given, settings
@@ -221,10 +223,27 @@ def test_more_than_there_is_room_for_is_read_all_the_same(n):
         loads(b"\x80\x04" + b"(" * n + b".")
 
 
-@pytest.mark.parametrize("wrong", [None, "abc", bytearray(b"N."), memoryview(b"N.")])
-def test_only_bytes_are_read(wrong):
-    with pytest.raises(TypeError):
+@pytest.mark.parametrize("wrong", [None, "abc", 5, array("i", [1]), memoryview(b"N.N.")[::2]])
+def test_only_contiguous_bytes_are_read(wrong):
+    with pytest.raises((TypeError, ValueError, BufferError)):
         loads(wrong)
+    assert loads(bytearray(b"\x80\x04K\x05.")) == 5
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x04", b"\x80\x04C", b"\x80\x04\x8c"])
+def test_nothing_behind_the_bytes_is_read(data):
+    """What stands behind them would make sense; where nothing does, sanitizers see it."""
+    whole = bytearray(data + b"\0.")
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        loads(memoryview(whole)[: len(data)])
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        loads(numpy.frombuffer(data, numpy.uint8).copy())
+
+
+def test_a_protocol_that_pickle_does_not_know_is_refused():
+    assert loads(b"\x80\x05K\x05.") == 5
+    with pytest.raises(ValueError, match="protocol"):
+        loads(b"\x80\x06K\x05.")
 
 
 # ------------------------------------------------------------------ references

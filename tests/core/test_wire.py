@@ -4,7 +4,12 @@ import random
 import struct
 
 import pytest
-from bsbpool._core.frames import FrameWriter, MalformedFrameError, read_frame
+from bsbpool._core.frames import (
+    FrameWriter,
+    MalformedFrameError,
+    read_frame,
+    read_part_sizes,
+)
 from bsbpool._core.wire import RecordKind
 from hypothesis import given
 from hypothesis import strategies as st
@@ -209,3 +214,23 @@ def test_what_does_not_add_up_is_refused(data):
 def test_an_empty_frame_is_a_frame():
     assert read_frame(header(0, 24)) == []
     assert FrameWriter().to_bytes() == header(0, 24)
+
+
+def listing(*sizes):
+    return header(0, HEADER.size + 8 * len(sizes), n_parts=len(sizes)) + struct.pack(
+        f"={len(sizes)}Q", *sizes
+    )
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (3, 0, 2**46 - 3), (2**40,) * 64])
+def test_sizes_of_parts_are_read(sizes):
+    assert read_part_sizes(listing(*sizes)) == [*sizes]
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2**46 + 1,), (1, 2**46), (2**63, 2**63), (8, 2**64 - 8), (2**64 - 1,) * 9]
+)
+def test_parts_that_no_memory_holds_are_refused(sizes):
+    """Also those whose sum would be small again."""
+    with pytest.raises(MalformedFrameError):
+        read_part_sizes(listing(*sizes))

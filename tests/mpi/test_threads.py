@@ -64,7 +64,7 @@ def test_eight_threads_queue_while_workers_run() -> None:
     queue_and_run(2_000)
 
 
-@pytest.mark.slow
+@pytest.mark.many_ranks
 @pytest.mark.limit(240)
 def test_eight_threads_queue_a_hundred_thousand_jobs_each() -> None:
     queue_and_run(100_000)

@@ -1,0 +1,323 @@
+"""What is fuzzed: each function decodes its bytes, or raises what it is documented to raise.
+
+Import this before anything else of bsbpool: payloads are pickles, and what a hostile pickle does
+is not the pool's to answer for. So none is loaded here but those that the room `plain` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pickle
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import oracle
+from .draw import HEADER, Draw, Message
+
+assert "bsbpool._core.plain" not in sys.modules, "it has got hold of pickle already"
+load_pickle = pickle.loads
+
+
+class LeftToPickleError(Exception):
+    """Some bytes are a pickle, or not, but nothing that the room `plain` reads."""
+
+
+def _leave(data: bytes) -> Any:
+    raise LeftToPickleError
+
+
+pickle.loads = _leave
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+
+from bsbpool._core import plain  # noqa: E402
+from bsbpool._core.calling import Nesting  # noqa: E402
+from bsbpool._core.channel import Channel, TransportError  # noqa: E402
+from bsbpool._core.engine import Engine  # noqa: E402
+from bsbpool._core.frames import (  # noqa: E402
+    FrameWriter,
+    MalformedFrameError,
+    read_frame,
+    read_part_sizes,
+)
+from bsbpool._core.handle import Handle  # noqa: E402
+from bsbpool._core.intake import Intake  # noqa: E402
+from bsbpool._core.invariants import check  # noqa: E402
+from bsbpool._core.loop import MainLoop  # noqa: E402
+from bsbpool._core.sim import PipeNetwork  # noqa: E402
+from bsbpool._core.status import Status  # noqa: E402
+from bsbpool._core.wire import RecordKind as Kind  # noqa: E402
+from bsbpool._core.worker import WorkerLoop  # noqa: E402
+from cluster import MainHost, WorkerHost  # noqa: E402
+
+pickle.loads = load_pickle
+
+PAYLOADS = [
+    b"",
+    b"echo",
+    *(plain.dumps(value) for value in [(), (1, 2), None, 5, ("text", b"bytes"), (1.5,) * 9]),
+    b"\x80\x04" + b"N" * 5 + b"\x8c",
+    b"\x80\x04" + b"(" * 5 + b"C",
+    bytes(32),
+    bytes(33),
+    b"x" * 255,
+]
+
+
+def exactly(data: bytes) -> np.ndarray:
+    """Return the bytes in memory that ends where they end, unlike that of bytes."""
+    return np.frombuffer(data, np.uint8).copy()
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values equal each other in types and bits."""
+    if type(a) is not type(b):
+        return False
+    if type(a) is tuple:
+        return len(a) == len(b) and all(map(same, a, b))
+    return struct.pack("d", a) == struct.pack("d", b) if type(a) is float else a == b
+
+
+def outcome(f: Any, refusal: type[Exception], data: Any) -> Any:
+    """Return what `f` makes of the bytes, None where it refuses them."""
+    try:
+        return f(data)
+    except refusal:
+        return None
+
+
+# ------------------------------------------------------------------ decoders alone
+
+
+def frames(data: bytes) -> None:
+    """Frames are read as the description says, or refused as it says."""
+    sized = data[:16] + struct.pack("=Q", len(data)) + data[24:]
+    for frame in (data, sized):
+        for f, slow in ((read_frame, oracle.records), (read_part_sizes, oracle.part_sizes)):
+            expected = outcome(slow, oracle.Refused, frame)
+            assert outcome(f, MalformedFrameError, exactly(frame)) == expected
+
+
+def plains(data: bytes) -> None:
+    """What is read without the pickler is what the pickler reads."""
+    for code in (data, b"\x80\x04" + data, b"\x80\x04" + data + b"."):
+        with contextlib.suppress(LeftToPickleError):
+            value = plain.loads(exactly(code))
+            assert same(value, load_pickle(code))
+            again = plain.dumps(value)
+            assert again is None or same(plain.loads(exactly(again)), value)
+
+
+# ------------------------------------------------------------------ loops
+
+TO_WORKER = [Kind.JOB, Kind.FUNCTION, Kind.NEEDED, Kind.RECALL, Kind.SKIP, Kind.UNNEEDED,
+             Kind.FORGET, Kind.STOP, Kind.DONE, 0x7E, 0x7F]  # fmt: skip
+TO_MAIN = [Kind.DONE, Kind.DONE, Kind.DONE, Kind.RETURNED, Kind.LEAVE, Kind.JOB]
+EPOCHS = [1, 1, 1, 1, 1, 1, 1, 0, 2, 2**32 - 1]
+NEXT = b"the next, please"
+REFUSALS = (MalformedFrameError, TransportError)
+
+
+def inject(network: PipeNetwork, source: int, target: int, message: Message) -> None:
+    network.inject(source, target, message.frame, message.parts)
+
+
+def of_one(kind: int, id: int = 0, **fields: Any) -> Message:
+    """Return a frame of one record, as our own ranks send it."""
+    writer = FrameWriter()
+    writer.add(kind, id, **fields)
+    return Message(writer.to_bytes(epoch=1), [])
+
+
+class FuzzedWorkerHost(WorkerHost):
+    """Loads any function; looks at all that it is given."""
+
+    def __init__(self, direct: bool, arrivals: Iterator[Any]) -> None:
+        super().__init__({})
+        self.direct = direct
+        self.arrivals = arrivals
+
+    def load(self, flags: int, payload: Any, buffers: list[Any]) -> Any:
+        touch(payload, buffers)
+        if bytes(payload) == NEXT:
+            next(self.arrivals, None)
+        return (give_back, flags % 2) if self.direct else give_back
+
+    def run(self, job: int, function: Any, flags: int, payload: Any, buffers: list[Any]) -> Any:
+        touch(payload, buffers)
+        assert 0 <= flags < 128
+        return flags % 4, bytes(payload), []  # a reply with parts waits until main looks for it
+
+    def pack(self, value: Any) -> Any:
+        return b"a result", []
+
+    def failed(self, job: int, function: Any, error: BaseException) -> Any:
+        assert isinstance(error, LeftToPickleError | TypeError), error
+        return 0, b"an error", []
+
+
+def arrivals_of_worker(draw: Draw, network: PipeNetwork) -> Iterator[None]:
+    """Let hostile messages arrive at a worker, and behind each a call for the next.
+
+    That is a function, since those are neither skipped nor handed back.
+    """
+    for _ in range(8):
+        inject(network, 0, 1, draw.message(draw.one_of(EPOCHS), TO_WORKER, PAYLOADS))
+        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=2**32 - 1, payload=NEXT))
+        yield
+    inject(network, 0, 1, of_one(Kind.STOP))
+
+
+def touch(payload: Any, buffers: list[Any]) -> int:
+    """Read every byte."""
+    return sum(bytes(payload)) + sum(sum(bytes(buffer)) for buffer in buffers)
+
+
+def give_back(owner: Any, *args: Any) -> Any:
+    assert type(args) is tuple
+    return args or None
+
+
+def worker(data: bytes) -> None:
+    """A worker serves until it is told to stop, or ends with an error."""
+    draw = Draw(data)
+    direct = draw.byte() < 128
+    network = PipeNetwork(2)
+    channel = Channel(network.transport(1), crowded=True)
+    arrivals = arrivals_of_worker(draw, network)
+    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerHost(direct, arrivals))
+    if direct:
+        loop.serve_directly("owner", Nesting())
+    for number in range(4):
+        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=number))
+    next(arrivals)
+    try:
+        loop.run()
+    except (*REFUSALS, KeyError):  # the latter for a function that was never sent
+        with contextlib.suppress(TransportError):
+            loop.leave(b"it failed")
+    channel.close(1)
+
+
+class FuzzedMainHost(MainHost):
+    """Lets one more message arrive each turn; the run is over when there is none left."""
+
+    def __init__(self, engine: Engine, arrivals: Iterator[Any]) -> None:
+        super().__init__(engine, ["function"])
+        self.arrivals = arrivals
+        self.until = lambda: next(self.arrivals, None) is None or engine.unfinished == 0
+
+    def store(self, job: int, flags: int, payload: Any, buffers: list[Any], seconds: float) -> None:
+        touch(payload, buffers)
+        super().store(job, flags, payload, buffers, seconds)
+
+    def number_of(self, f: Any) -> int:
+        return 0
+
+    def ended(self, job: int, seconds: float) -> None:
+        assert seconds >= 0
+
+    def deadline(self) -> float:
+        return 0.0
+
+
+def arrivals_of_main(draw: Draw, network: PipeNetwork) -> Iterator[int]:
+    """Let hostile messages arrive at main, one after the other."""
+    for _ in range(12):
+        source = 1 + draw.byte() % 2 if not draw.rarely() else 0
+        inject(network, source, 0, draw.message(draw.one_of(EPOCHS), TO_MAIN, PAYLOADS))
+        yield source
+
+
+def serve(draw: Draw, engine: Engine, jobs: Intake | None, parcels: dict[int, Any]) -> None:
+    network = PipeNetwork(3)
+    channel = Channel(network.transport(0), crowded=True)
+    engine.open_workers(2)
+    host = FuzzedMainHost(engine, arrivals_of_main(draw, network))
+    host.parcels = parcels
+    loop = MainLoop(engine, channel, channel.open(), host, jobs)
+    if jobs is not None:
+        loop.direct = draw.byte() < 200
+    engine.start()
+    try:
+        loop.run()
+    except (*REFUSALS, IndexError, LeftToPickleError):
+        pass
+    except RuntimeError as error:
+        if "it was not running" not in str(error):
+            raise
+    else:
+        check(engine)
+    loop.stop(True)
+    channel.close(1)
+
+
+def main(data: bytes) -> None:
+    """The main rank runs on, or ends with an error; its tables hold."""
+    draw = Draw(data)
+    engine = Engine()
+    n_jobs = 1 + draw.byte() % 8
+    for job in range(n_jobs):
+        engine.submit([job - 1] if job and draw.byte() % 4 == 1 else [], watched=draw.byte() > 127)
+    serve(draw, engine, None, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
+
+
+class Pool(Intake):
+    """What the core needs of a pool."""
+
+    def __init__(self, n_jobs: int) -> None:
+        self._open_intake(Status, Handle, False)
+        for n in range(n_jobs):
+            self.queue(give_back, (n,) if n % 2 else (n, [n]))
+
+
+def pool(data: bytes) -> None:
+    """As `main`, with results kept by the core and plain values read there."""
+    draw = Draw(data)
+    n_jobs = 1 + draw.byte() % 8
+    jobs = Pool(n_jobs)
+    serve(draw, jobs._engine, jobs, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
+
+
+def planted(data: bytes) -> None:
+    """Go wrong in the way that PLANTED says: for tests of the fuzzer itself."""
+    if data[:1] == b"\x07":
+        {
+            "error": lambda: 1 // 0,
+            "crash": lambda: ctypes.string_at(0),
+            "hang": lambda: time.sleep(600),
+        }[os.environ["PLANTED"]]()
+
+
+TARGETS = {f.__name__: f for f in (frames, plains, worker, main, pool, planted)}
+
+
+def seeds(name: str) -> list[bytes]:
+    """Return what a target's mutations begin with."""
+    if name == "plains":
+        return [data[2:] for data in PAYLOADS if data[:1] == b"\x80"] + [b"(K\x01(NNt\x86t"]
+    if name == "frames":
+        return [HEADER.pack(0x6270, 1, 0, 1, 0, 0, HEADER.size), *_sample_frames()]
+    return [bytes(64), bytes(range(256)), b"\xff" * 64]
+
+
+def _sample_frames() -> list[bytes]:
+    records = [
+        {"payload": b"hello"},
+        {"payload": bytes(40_000), "buffers": [memoryview(b"xyz")]},
+        {"buffers": [memoryview(b"")] * 3},
+    ]
+    samples = []
+    for n in range(1, len(records) + 1):
+        writer = FrameWriter()
+        for record in records[:n]:
+            writer.add(Kind.JOB, n, **record)
+        samples.append(writer.to_bytes(1))
+    return samples
