@@ -156,11 +156,12 @@ CORE = {
     "serial": {"calling", "dispatcher", "engine", "handle", "intake", "status"},
     "watch": {"pause"},
     "crash": set(),
+    "neighbours": set(),
     "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
     "inbox": {"frames", "transport", "wire"},
     "worker": {
-        "inbox", "calling", "channel", "crash", "frames", "pause", "plain", "transport", "watch",
-        "wire",
+        "inbox", "calling", "channel", "crash", "frames", "neighbours", "pause", "plain",
+        "transport", "watch", "wire",
     },
     "outbox": {
         "cache", "channel", "engine", "frames", "handle", "intake", "pause", "plain", "status",

@@ -164,8 +164,12 @@ cdef class Channel:
 
     def give_up(self, int rank):
         """Take it that a rank has died, though MPI does not say so."""
+        self.bereave(rank)
+
+    cdef void bereave(self, int peer) noexcept nogil:
+        """Take it that a rank has died."""
         pthread_mutex_lock(&self.mutex)
-        self.table.give_up(self.table, rank)
+        self.table.give_up(self.table, peer)
         pthread_mutex_unlock(&self.mutex)
 
     cdef int next_lost(self) except -2:

@@ -48,7 +48,7 @@ from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport plain_load
 from bsbpool._core.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
 from bsbpool._core.transport cimport message_free, message_t
-from bsbpool._core.wire cimport DONE, LEAVE, NO_RESULT, OUTCOME_BITS, PLAIN, RETURNED
+from bsbpool._core.wire cimport DONE, LEAVE, MISSING, NO_RESULT, OUTCOME_BITS, PLAIN, RETURNED
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
@@ -218,6 +218,10 @@ cdef class MainLoop:
                 dispatcher_return(&self.engine.d, worker, <int32_t>r.record.id)
                 self.engine.unlock()
                 self.engine.raise_fault()
+            elif r.record.kind == MISSING:
+                if not 0 < r.record.id <= self.engine.d.workers.n:
+                    raise MalformedFrameError(f"rank {r.record.id} is no worker of this pool")
+                self.channel.bereave(<int>r.record.id)
             elif r.record.kind == LEAVE:
                 self.host.left(worker + 1, r.payload())
         return 0

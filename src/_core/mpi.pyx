@@ -494,7 +494,10 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
             if code == 1 and n_earlier == 0:
                 m = link[0].message
                 unlink(link)
-                return m
+                if e.peers[m.peer].fate != LOST:
+                    return m
+                message_free(m)  # it was given up though it lives
+                continue
         link = &link[0].next
     if code < 0:
         error[0] = code

@@ -25,6 +25,7 @@ cpdef enum RecordKind:
     DONE = 8
     LEAVE = 9
     RETURNED = 11
+    MISSING = 12
 
 cpdef enum ReplyFlag:
     FAILED_REPLY = 0

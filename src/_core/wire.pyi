@@ -24,3 +24,4 @@ class RecordKind(IntEnum):
     LEAVE = 9
     RECALL = 10
     RETURNED = 11
+    MISSING = 12

@@ -17,8 +17,6 @@ The *host* knows what the bytes mean. Its methods:
     A function of that payload, as `run` wants it. It never raises.
 ``run(job, function, flags, payload, buffers) -> (ok, payload, buffers)``
     Run a job. Whatever the job raises is in what is returned.
-``check()``
-    Called now and then while there is nothing to do, in a loop that knows its rank.
 ``name_of(function) -> bytes``
     How to call what `load` made, in a loop that knows its rank.
 ``lost(rank)``
@@ -40,6 +38,7 @@ from bsbpool._core.channel cimport Channel
 from bsbpool._core.crash cimport crash_arm, crash_disarm, crash_name
 from bsbpool._core.frames cimport FrameReader, FrameWriter
 from bsbpool._core.inbox cimport HANDED_BACK, TAKEN_BACK, Inbox, waiting_next, waiting_t
+from bsbpool._core.neighbours cimport Neighbours
 from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport PLAIN_MOST, plain_dump, plain_load
 from bsbpool._core.transport cimport TRANSPORT_NO_MEMORY, message_t
@@ -51,6 +50,7 @@ from bsbpool._core.wire cimport (
     FUNCTION,
     JOB,
     LEAVE,
+    MISSING,
     NEEDED,
     NO_RESULT,
     OK_REPLY,
@@ -75,7 +75,7 @@ cdef enum:
     OLD_REPLY_NS = 200_000
     MOST_REPLIES = 64
     LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
-    CHECK_NS = 500_000_000  # how often the host is asked to check while nothing happens
+    CHECK_NS = 500_000_000  # how often the neighbours are looked after
 
 
 cdef class Known:
@@ -101,6 +101,8 @@ cdef class WorkerLoop(Watch):
     rank : int, optional
         The number of this process. Given, it says on stderr in which job it was should a
         fault kill it.
+    neighbours : Neighbours, optional
+        Whose death main is told of.
     """
 
     cdef Channel channel
@@ -120,10 +122,14 @@ cdef class WorkerLoop(Watch):
     cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
     cdef int rank
+    cdef Neighbours neighbours
     cdef int64_t checked
     cdef uint64_t *begun  # where others see which job this rank began last
 
-    def __init__(self, Channel channel not None, uint32_t epoch, host, int rank=-1):
+    def __init__(
+        self, Channel channel not None, uint32_t epoch, host, int rank=-1,
+        Neighbours neighbours=None,
+    ):
         self.channel = channel
         self.epoch = epoch
         self.host = host
@@ -135,6 +141,7 @@ cdef class WorkerLoop(Watch):
         self.replies = FrameWriter()
         self.stopped = -1
         self.rank = rank
+        self.neighbours = neighbours
         self.checked = 0
         self.begun = channel.begun_place()
 
@@ -252,8 +259,23 @@ cdef class WorkerLoop(Watch):
 
     cdef void attend(self) noexcept nogil:
         """In the watch's thread: a job has been running for long."""
-        if not self.send_replies() or not self.collect(True):
+        if not self.look_around() or not self.send_replies() or not self.collect(True):
             self.channel.error = TRANSPORT_NO_MEMORY
+
+    cdef bint look_around(self) noexcept nogil:
+        """Now and then see whether neighbours have died; False when memory is out."""
+        cdef int64_t now = self.channel.now()
+        cdef int rank
+        if self.neighbours is None or now - self.checked < CHECK_NS:
+            return True
+        self.checked = now
+        rank = self.neighbours.next_dead()
+        while rank >= 0:
+            self.channel.bereave(rank)
+            if rank != MAIN and self.replies.put_plain(MISSING, rank, 0, 0, 0, NULL, 0) < 0:
+                return False
+            rank = self.neighbours.next_dead()
+        return True
 
     cdef bint step(self) except -1:
         """Do what the next record says; False when there is none."""
@@ -443,9 +465,8 @@ cdef class WorkerLoop(Watch):
         if not room:
             raise MemoryError()
         self.now = self.channel.now()
-        if m == NULL and self.rank >= 0 and self.now - self.checked > CHECK_NS:
-            self.checked = self.now
-            self.host.check()
+        if not self.look_around():
+            raise MemoryError()
         PyErr_CheckSignals()
         return 0
 

@@ -45,10 +45,13 @@ class Plan:
         self.n_jobs = int(min(1_500, max(60, 0.8 * self.n_ranks / (mean + 1e-4) / self.n_pools)))
         deaths = self.n_ranks - 1 - (rng.random() < 0.9)  # now and then nobody is left
         inside = rng.randrange(deaths // 2 + 1)
+        # The launcher itself ends the program when several ranks end with an exit code.
+        ways = [*INSIDE, *(way for way in INSIDE[1:] for _ in range(inside))]
+        rng.shuffle(ways)
         self.kills = [Kill(rng.random() * 0.4, rng.random()) for _ in range(deaths - inside)]
         self.ends = {
-            (rng.randrange(self.n_pools), rng.randrange(self.n_jobs)): rng.choice(INSIDE)
-            for _ in range(inside)
+            (rng.randrange(self.n_pools), rng.randrange(self.n_jobs)): ways[n]
+            for n in range(inside)
         }
         for _ in range(rng.choice([0, 0, 3])):
             self.ends.setdefault(

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
+from chaos.plan import EXIT
 from helpers.launch import TESTS, environment, launcher, start, stop
 
 LIMIT = 40.0
@@ -267,3 +268,20 @@ def test_when_main_dies_the_workers_leave() -> None:
     finally:
         stop(process)
     assert text.count("rank 0, which schedules the jobs, has died") == 2, text
+
+
+@survives(4, 1, EXIT)
+def test_who_is_beside_a_dead_rank_tells_main() -> None:
+    """As though main were on another node: MPI does not tell of a rank that ends itself."""
+    with create_job_pool(quiet=True) as pool:
+        pool.add_listener(handled)
+        if pool.is_main():
+            pool._run._channel.processes.newly_dead = lambda: []
+            doomed = pool.submit(lambda owner: os._exit(EXIT))
+            jobs = [pool.submit(give, n, 0.2) for n in range(20)]
+        began = time.monotonic()
+        pool.execute()
+        if pool.is_main():
+            assert statuses(doomed) == ["aborted"]
+            assert set(statuses(*jobs)) == {"success"}
+            assert time.monotonic() - began < 5

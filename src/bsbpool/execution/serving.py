@@ -44,7 +44,8 @@ class WorkerRun:
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank = pool._comm.get_rank()
-        self._loop = WorkerLoop(channel, self._epoch, self, self._rank)
+        neighbours = channel.processes.neighbours
+        self._loop = WorkerLoop(channel, self._epoch, self, self._rank, neighbours)
         self._served = False
 
     # As a pool's run
@@ -136,11 +137,6 @@ class WorkerRun:
         except Exception as error:
             error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
             raise
-
-    def check(self) -> None:
-        """Look whether main has died, should it be on this node; MPI may not tell."""
-        for rank in self._channel.processes.newly_dead():
-            self._channel.give_up(rank)
 
     def name_of(self, function: tuple[Any, int]) -> bytes:
         """Return how a function is called."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import exceptions
+from bsbpool._core.neighbours import Neighbours
 
 _keyval: int | None = None
 _channels: set[Any] = set()
@@ -136,11 +137,17 @@ class Processes:
     ----------
     pids : dict of int to int
         Their numbers by rank.
+
+    Attributes
+    ----------
+    neighbours : Neighbours
+        For the worker's loop, which looks after them, too: main may be on another node.
     """
 
     def __init__(self, pids: dict[int, int]) -> None:
         # In another PID namespace (a container) a number says nothing.
         self._pids = {rank: pid for rank, pid in pids.items() if _lives(pid)}
+        self.neighbours = Neighbours(self._pids)
 
     def newly_dead(self) -> list[int]:
         """Return the ranks of this node whose processes went away since the last call."""
@@ -187,12 +194,18 @@ def _see_off() -> None:
     """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
     for channel in list(_channels):
         channel.drain(LAST_SECONDS)
-        if channel.lost and not channel.transport.tells_deaths:
+        if channel.lost and not _goes_on(channel):
             _abort(f"rank {min(channel.lost)} has died")
         if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
     if any(channel.lost for channel in _channels):
         mpi_module().finalize(LAST_SECONDS)  # mpi4py would wait for ever, where MPI does
+
+
+def _goes_on(channel: Any) -> bool:
+    """Whether MPI outlives the death of a rank; Open MPI does not tell of each that it outlives."""
+    enabled = os.environ.get("OMPI_MCA_mpi_ft_enable", "0") not in ("0", "false")
+    return enabled or channel.transport.tells_deaths
 
 
 def _abort(reason: str) -> None:
