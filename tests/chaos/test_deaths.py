@@ -238,12 +238,30 @@ def test_an_idle_rank_that_dies_costs_nothing() -> None:
             assert statuses(first, *after) == ["success"] * 51
 
 
-@survives(3, 3, 1)
+def run_script(script: str) -> tuple[int, str]:
+    """Run a script on 3 ranks; return the exit code and what was printed."""
+    command, *rest = launcher(3)
+    process = start(
+        [command, "--with-ft", "ulfm", *rest, sys.executable, "-c", script], None, environment()
+    )
+    try:
+        text, _ = process.communicate(timeout=LIMIT)
+    finally:
+        stop(process)
+    return process.returncode, text
+
+
 def test_unhandled_the_program_ends_with_the_error() -> None:
-    with create_job_pool(quiet=True) as pool:
-        if pool.is_main():
-            pool.submit(die)
-        pool.execute()
+    code, text = run_script(
+        "import os, signal\n"
+        "from bsbpool import create_job_pool\n"
+        "with create_job_pool(quiet=True) as pool:\n"
+        "    if pool.is_main():\n"
+        "        pool.submit(lambda owner: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "    pool.execute()\n"
+    )
+    assert code == 1
+    assert "WorkerLostError: rank" in text
 
 
 def test_when_main_dies_the_workers_leave() -> None:
@@ -259,14 +277,7 @@ def test_when_main_dies_the_workers_leave() -> None:
         "    except WorkerLostError as error:\n"
         "        os.write(1, f'{error}\\n'.encode())\n"
     )
-    command, *rest = launcher(3)
-    process = start(
-        [command, "--with-ft", "ulfm", *rest, sys.executable, "-c", script], None, environment()
-    )
-    try:
-        text, _ = process.communicate(timeout=LIMIT)
-    finally:
-        stop(process)
+    _, text = run_script(script)
     assert text.count("rank 0, which schedules the jobs, has died") == 2, text
 
 
