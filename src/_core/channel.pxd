@@ -44,6 +44,7 @@ cdef class Channel:
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
     cdef message_t *look(self, uint32_t epoch) noexcept nogil
     cdef int pending(self) noexcept nogil
+    cdef void skim(self) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
     cdef message_t *rest(self, uint32_t epoch, int64_t until_ns) noexcept nogil
     cdef int64_t bedtime(self, int64_t until_ns) noexcept nogil

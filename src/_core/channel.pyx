@@ -123,7 +123,7 @@ cdef class Channel:
         pthread_mutex_unlock(&self.mutex)
         if not self.occupied:
             # A pool that is never executed has no loop that would do this.
-            self.poll(0)
+            self.skim()
             self.reap()
 
     def drain(self, double seconds):
@@ -131,7 +131,7 @@ cdef class Channel:
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while self.pending() and self.now() < end:
             with nogil:
-                self.poll(0)
+                self.skim()
                 self.nap()
             self.reap()
         pause_reset(&self.pause)
@@ -139,7 +139,7 @@ cdef class Channel:
 
     def sweep(self):
         """Drop what has arrived for epochs that have ended."""
-        self.poll(0)  # no epoch is 0: what is still wanted is kept for its epoch
+        self.skim()
         self.check()
 
     # Who is there
@@ -153,7 +153,7 @@ cdef class Channel:
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while True:
-            self.poll(0)
+            self.skim()
             while self.next_returned() >= 0 or self.next_lost() >= 0:
                 pass
             if not self.away or self.now() > end:
@@ -280,6 +280,12 @@ cdef class Channel:
         m = self.look(epoch)
         pthread_mutex_unlock(&self.mutex)
         return m
+
+    cdef void skim(self) noexcept nogil:
+        """Take in what has arrived, and keep only what an epoch still wants; none is 0."""
+        cdef message_t *m = self.poll(0)
+        if m != NULL:
+            message_free(m)
 
     cdef message_t *look(self, uint32_t epoch) noexcept nogil:
         cdef message_t *m = NULL

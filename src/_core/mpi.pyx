@@ -46,7 +46,6 @@ cdef extern from "mpi.h" nogil:
     MPI_Datatype MPI_BYTE
     MPI_Request MPI_REQUEST_NULL
     MPI_Errhandler MPI_ERRORS_RETURN
-    MPI_Status *MPI_STATUS_IGNORE
     int MPI_ANY_SOURCE, MPI_SUCCESS
     MPI_Comm MPI_Comm_f2c(MPI_Fint)
     int MPI_Comm_dup(MPI_Comm, MPI_Comm *)
@@ -137,8 +136,10 @@ cdef enum fate_t:
 ctypedef struct travel_t:
     message_t *message
     MPI_Request *requests
+    bint incoming
     int64_t n_requests
     int64_t capacity
+    uint64_t received  # incoming: bytes of what is complete
     bint opened  # incoming: the frame has arrived and its parts are asked for
     bint broken  # its peer died before it was through
     int failure  # incoming: why it can never be handed out; 0 if it can
@@ -229,10 +230,12 @@ cdef int transfer(
 
 cdef int is_complete(endpoint_t *e, travel_t *travel) noexcept nogil:
     """Test what is left of a message: 1 when nothing is, 0 when something is."""
+    cdef MPI_Status status
     cdef int flag = 0
+    cdef int size = 0
     cdef int code
     while travel.n_requests:
-        code = MPI_Test(&travel.requests[travel.n_requests - 1], &flag, MPI_STATUS_IGNORE)
+        code = MPI_Test(&travel.requests[travel.n_requests - 1], &flag, &status)
         if tells_of_death(code):
             begin_to_lose(e, travel.message.peer)
             travel.broken = True
@@ -240,6 +243,9 @@ cdef int is_complete(endpoint_t *e, travel_t *travel) noexcept nogil:
             return failed(code)
         elif not flag:
             return 0
+        elif travel.incoming:
+            MPI_Get_count(&status, MPI_BYTE, &size)
+            travel.received += <uint64_t>size
         travel.n_requests -= 1
     return 1
 
@@ -401,6 +407,7 @@ cdef int accept(endpoint_t *e) noexcept nogil:
     m.frame_size = <uint64_t>size
     if m.frame == NULL:
         return TRANSPORT_NO_MEMORY
+    travel.incoming = True
     append(&e.incoming, travel)
     code = transfer(e, travel, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
     return excused(e, travel, code) if code < 0 else 1
@@ -462,6 +469,17 @@ cdef int arrived(endpoint_t *e, travel_t *travel) noexcept nogil:
     return 0 if travel.broken else code
 
 
+cdef int whole(travel_t *travel) noexcept nogil:
+    """1 when all parts came as long as they were announced, else an error."""
+    cdef uint64_t size = travel.message.frame_size
+    cdef uint32_t i
+    for i in range(travel.message.n_parts):
+        size += travel.message.parts[i].size
+    if size != travel.received:
+        travel.failure = TRANSPORT_MALFORMED
+    return 1 if travel.failure == 0 else travel.failure
+
+
 cdef int earlier_of_peer(endpoint_t *e, travel_t *travel, bint *all_opened) noexcept nogil:
     """Count the older messages of the same peer; are all of their parts asked for?"""
     cdef travel_t *older = e.incoming
@@ -491,6 +509,8 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
         n_earlier = earlier_of_peer(e, link[0], &all_opened)
         if all_opened:
             code = arrived(e, link[0])
+            if code == 1:
+                code = whole(link[0])
             if code == 1 and n_earlier == 0:
                 m = link[0].message
                 unlink(link)

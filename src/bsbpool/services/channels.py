@@ -204,7 +204,7 @@ def _see_off() -> None:
 
 def _goes_on(channel: Any) -> bool:
     """Whether MPI outlives the death of a rank; Open MPI does not tell of each that it outlives."""
-    enabled = os.environ.get("OMPI_MCA_mpi_ft_enable", "0") not in ("0", "false")
+    enabled = os.environ.get("OMPI_MCA_mpi_ft_enable", "0") not in ("0", "false")  # noqa: SIM112
     return enabled or channel.transport.tells_deaths
 
 
