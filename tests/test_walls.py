@@ -173,7 +173,8 @@ CORE = {
     },
     "mpi": {"transport", "vector", "wire"},
     "sim": {"transport", "vector", "wire"},
-    "virtual": {"sim", "transport"},
+    "baton": set(),
+    "virtual": {"baton", "sim", "transport"},
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 
