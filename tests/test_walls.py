@@ -173,7 +173,8 @@ CORE = {
     },
     "mpi": {"transport", "vector", "wire"},
     "sim": {"transport", "vector", "wire"},
-    "virtual": {"sim", "transport"},
+    "baton": set(),
+    "virtual": {"baton", "sim", "transport"},
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 
@@ -187,7 +188,7 @@ def source_of(room):
 
 def imports_of_room(room):
     """What a room imports, for C or for Python, but not its own .pxd file."""
-    found = re.findall(r"^ *from (\S+) c?import (\w+)", source_of(room), re.MULTILINE)
+    found = re.findall(r"^ *from (\S+) c?import \(?\s*(\w+)", source_of(room), re.MULTILINE)
     names = {f"{home}.{name}" if home == "bsbpool._core" else home for home, name in found}
     names |= set(re.findall(r"^ *c?import (\S+)", source_of(room), re.MULTILINE))
     return names - {f"bsbpool._core.{room}"}

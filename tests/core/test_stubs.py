@@ -82,9 +82,11 @@ def compare_constructors(room, stub):
     source = (ROOMS / f"{room}.pyx").read_text()
     for kind in re.split(r"^cdef class ", source, flags=re.MULTILINE)[1:]:
         name = re.match(r"\w+", kind).group()
-        made = re.search(r"^    def __c?init__\(self, ([^)]*)\)", kind, re.MULTILINE)
-        if made and "*" not in made.group(1):
-            parameters = [parameter_of_source(text) for text in made.group(1).split(",")]
+        # Not one with a star: it only hands on what another takes.
+        made = re.search(r"^    def __c?init__\(\s*self, ([^*)]*)\)", kind, re.MULTILINE)
+        if made:
+            texts = made.group(1).strip().removesuffix(",").split(",")
+            parameters = [parameter_of_source(text) for text in texts]
             assert stub[name]["__init__"][1:] == parameters, name
 
 

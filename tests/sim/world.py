@@ -8,18 +8,14 @@ from functools import partial
 from bsbpool._core.bells import AVAILABLE, BYTES, Bells
 from bsbpool._core.calling import Nesting
 from bsbpool._core.channel import Channel, TransportError
-from bsbpool._core.engine import Engine
-from bsbpool._core.loop import MainLoop
 from bsbpool._core.status import Status
 from bsbpool._core.virtual import VirtualNetwork
 from bsbpool._core.worker import WorkerLoop
 
-from sim.hosts import AllLostError, DiedError, MainDiedError, MainHost, WorkerHost
-from sim.ledger import Ledger
+from sim.hosts import DiedError, MainDiedError, MainHost, WorkerHost
 from sim.plan import MS
+from sim.pools import PATIENCE_NS, PoolRun
 
-PATIENCE_NS = 400 * MS
-"""For how long nothing may happen."""
 REAL_SECONDS = 20
 
 
@@ -146,6 +142,15 @@ class World:
         self.check_ends()
         return self
 
+    def run_pool(self, number):
+        pool = PoolRun(self, number)
+        self.ledgers.append(pool.ledger)
+        self.hosts.append(pool.host)
+        self.current = pool.ledger
+        pool.run()
+        self.current = None
+        pool.ledger.close(pool.host.results)
+
     def work(self, rank):
         self.network.enter(rank)
         try:
@@ -184,94 +189,6 @@ class World:
         for rank, why in self.left.items():
             fine = why == "done" or self.network.is_dead(rank)
             assert fine or main_died, f"rank {rank} left: {why}"
-
-    # Pools, on the main rank
-
-    def run_pool(self, number):
-        spec = self.plan.pools[number]
-        engine = Engine()
-        engine.open_workers(self.plan.workers)
-        ledger = Ledger(self.plan, spec, engine)
-        ranks = range(1, self.plan.workers + 1)
-        ledger.dead.update(rank for rank in ranks if self.network.is_dead(rank))
-        self.ledgers.append(ledger)
-        self.current = ledger
-        epoch = self.channel.open()
-        host = self.main_host(self, ledger, spec)
-        self.hosts.append(host)
-        loop = MainLoop(engine, self.channel, epoch, host)
-        self.fill(number, ledger, host)
-        self.network.limit(self.bound(spec), PATIENCE_NS)
-        engine.start()
-        try:
-            loop.run()
-            aborted = host.stopped
-        except AllLostError:
-            aborted = True
-        self.finish(ledger, loop, aborted)
-        self.channel.close(epoch)
-        self.current = None
-        ledger.close(host.results)
-
-    def bound(self, spec):
-        work = sum(job.takes + 100 * self.plan.latency for job in spec.jobs)
-        return self.network.clock + 3 * work + 5_000 * MS
-
-    def fill(self, number, ledger, host):
-        """Submit what comes before the start, and let the rest happen in time."""
-        engine, spec, start = ledger.engine, ledger.spec, self.network.clock
-        items = [engine.cache_item(self.token(number, item)) for item in range(4)]
-        ledger.due = len(spec.jobs)
-
-        def submit(job):
-            if self.current is not ledger:
-                return
-            options = {"join": engine.join(job.deps)} if job.shared else {"deps": job.deps}
-            if job.items:
-                options["cache_set"] = engine.cache_set([items[item] for item in job.items])
-            engine.submit(**options)
-            ledger.due -= 1
-            ledger.note("submit", job.deps)
-            self.poke()
-
-        def cancel(job):
-            if self.current is ledger and job < len(engine):
-                if engine.cancel(job) is Status.QUEUED:
-                    ledger.cancelled[job] = self.network.clock
-                ledger.note("cancel", job)
-                self.poke()
-
-        def stop():
-            host.stopped = True
-            self.poke()
-
-        for job in spec.jobs:
-            if job.at:
-                self.network.at(start + job.at, partial(submit, job))
-            else:
-                submit(job)
-        for order in spec.cancels:
-            self.network.at(start + order.at, partial(cancel, order.job))
-        if spec.stops_at:
-            self.network.at(start + spec.stops_at, stop)
-
-    def poke(self):
-        self.channel.poke()
-        if self.plan.bells:
-            self.network.wake(0)
-
-    def finish(self, ledger, loop, aborted):
-        """What a pool does when its run is over."""
-        engine = ledger.engine
-        loop.stop(aborted)
-        if not aborted:
-            return
-        for rank in range(1, self.plan.workers + 1):
-            if engine.running_on(rank - 1) is not None and rank not in self.channel.lost:
-                self.channel.leave_behind(rank)
-        jobs = range(len(engine))
-        ledger.note("end", {job for job in jobs if engine.status(job) is Status.RUNNING})
-        engine.end()
 
 
 @contextmanager
