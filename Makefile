@@ -158,12 +158,12 @@ $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
 $(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
 	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
 	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
-	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
+	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 
 $(ENVS)/memcheck/test: build/sources $(ENVS)/memcheck/made Makefile
 	CMAKE_ARGS=-DBSBPOOL_MPI=none \
-	    $(@D)/bin/python $(PIP) install -C cmake.build-type=RelWithDebInfo ".[test]"
+	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 
 $(ENVS)/sanitize/coverage.so: tests/fuzz/coverage.c $(ENVS)/sanitize/made

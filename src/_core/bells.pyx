@@ -146,12 +146,12 @@ cdef class Bells:
         return &bell(self, self.own).signal
 
     cdef int64_t begun_by(self, int rank, uint32_t epoch) noexcept nogil:
-        """The job of an epoch that a rank began last; -1: none, or nobody can see."""
+        """The job of an epoch that a rank began last; -2: none, -1: nobody can see."""
         cdef uint64_t begun
         if not 0 <= rank < self.n_ranks or self.slots[rank] < 0:
             return -1
         begun = bell(self, self.slots[rank]).begun
-        return <int64_t>(begun & <uint64_t>0xFFFFFFFF) - 1 if begun >> 32 == epoch else -1
+        return <int64_t>(begun & <uint64_t>0xFFFFFFFF) - 1 if begun >> 32 == epoch else -2
 
     cdef void ring(self, int rank) noexcept nogil:
         if self.slots[rank] >= 0:

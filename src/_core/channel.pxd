@@ -10,7 +10,7 @@ cdef extern from "<pthread.h>" nogil:
 
 cdef class Channel:
     cdef readonly Transport transport
-    cdef public object processes  # who knows which ranks live, if anybody does
+    cdef public object neighbours  # the processes of ranks beside this one, where they are known
     cdef pthread_mutex_t mutex  # for what is below: two threads may have pools here
     cdef transport_t *table
     cdef readonly Bells bells  # None: nobody can wake another

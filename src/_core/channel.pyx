@@ -18,7 +18,7 @@ from bsbpool._core.pause cimport (
 )
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
-from bsbpool._core.wire cimport LEAVE, cursor_next, cursor_open, cursor_t, header_t, record_t
+from bsbpool._core.wire cimport LEAVE, MISSING, cursor_next, cursor_open, cursor_t, header_t, record_t
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -134,6 +134,7 @@ cdef class Channel:
                 self.skim()
                 self.nap()
             self.reap()
+            self.next_lost()  # what was on its way to it will not leave
         pause_reset(&self.pause)
         return self.pending() == 0
 
@@ -144,10 +145,10 @@ cdef class Channel:
 
     # Who is there
 
-    def leave_behind(self, int rank):
-        """Note that a rank is inside a job of the newest epoch, whose run has ended."""
+    def leave_behind(self, int rank, uint32_t epoch):
+        """Note that a rank is inside a job of an epoch whose run has ended."""
         self.away.add(rank)
-        self.behind[rank] = self.next_epoch - 1
+        self.behind[rank] = max(epoch, self.behind.get(rank, 0))
 
     def await_returns(self, double seconds):
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
@@ -200,12 +201,14 @@ cdef class Channel:
         return -1
 
     cdef void drop(self, message_t *m) noexcept nogil:
-        """Free a message of an epoch that has ended; it may tell that its sender has left."""
+        """Free a message of an epoch that has ended; it may tell that a rank has left or died."""
         cdef cursor_t cursor
         cdef record_t record
         cdef const uint8_t *payload
         if cursor_open(&cursor, m.frame, m.frame_size) == 0:
             while cursor_next(&cursor, &record, &payload) == 1:
+                if record.kind == MISSING and 0 < record.id <= 0x7FFFFFFF:
+                    self.table.give_up(self.table, <int>record.id)
                 if record.kind == LEAVE and ints_push(&self.returned, m.peer) == 0:
                     if ints_push(&self.returned, <int32_t>epoch_of(m)) < 0:
                         self.returned.size -= 1
@@ -220,7 +223,7 @@ cdef class Channel:
         return &self.signal if self.bells is None else self.bells.signal_place()
 
     cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil:
-        """The job of the epoch that a rank began last; -1 when that cannot be seen."""
+        """The job of the epoch that a rank began last; -2: none, -1: nobody can see."""
         return -1 if self.bells is None else self.bells.begun_by(peer, epoch)
 
     # Waiting

@@ -26,6 +26,7 @@ cdef extern from *:
     static volatile uint32_t *crash_place;
     static const char *volatile crash_function;
     static int crash_rank = -1;
+    static pid_t crash_process;
     static void *crash_stack;
 
     static char *crash_text(char *to, char *end, const char *text) {
@@ -58,14 +59,18 @@ cdef extern from *:
         *at++ = '\\n';
         if (write(2, line, (size_t)(at - line)) < 0) return;
     }
-    static void crash_handle(int signal) {
+    static void crash_handle(int signal, siginfo_t *info, void *context) {
         int i;
+        (void)context;
         for (i = 0; i < CRASH_SIGNALS; i++)
             if (crash_signals[i] == signal) {
-                crash_speak(signal, crash_names[i]);
+                if (getpid() == crash_process)  /* a fork of it dies for itself */
+                    crash_speak(signal, crash_names[i]);
                 sigaction(signal, &crash_before[i], NULL);
             }
-        raise(signal);  /* comes when this returns: it is blocked until then */
+        /* The instruction of a fault is tried again, and tells who was there before where it
+           happened. A signal that was sent has to be sent again; it is blocked until then. */
+        if (info->si_code <= 0) raise(signal);
     }
     /* A stack that has overflown leaves no room for a handler. */
     static void crash_make_stack(void) {
@@ -78,20 +83,22 @@ cdef extern from *:
         own.ss_size = CRASH_STACK;
         sigaltstack(&own, NULL);
     }
-    static void crash_install(int rank, const uint64_t *begun, uint32_t *place) {
+    static int crash_install(int rank, const uint64_t *begun, uint32_t *place) {
         struct sigaction action;
         int i;
-        if (crash_rank >= 0) return;
+        if (crash_rank >= 0) return 0;
+        crash_process = getpid();
         crash_rank = rank;
         crash_begun = begun;
         crash_place = place;
         crash_function = NULL;
         crash_make_stack();
         memset(&action, 0, sizeof action);
-        action.sa_handler = crash_handle;
-        action.sa_flags = SA_ONSTACK;
+        action.sa_sigaction = crash_handle;
+        action.sa_flags = SA_ONSTACK | SA_SIGINFO;
         for (i = 0; i < CRASH_SIGNALS; i++)
             sigaction(crash_signals[i], &action, &crash_before[i]);
+        return 1;
     }
     /* Whatever was installed meanwhile stays. */
     static void crash_remove(void) {
@@ -99,25 +106,25 @@ cdef extern from *:
         int i;
         if (crash_rank < 0) return;
         for (i = 0; i < CRASH_SIGNALS; i++)
-            if (!sigaction(crash_signals[i], NULL, &now) && now.sa_handler == crash_handle)
+            if (!sigaction(crash_signals[i], NULL, &now) && now.sa_sigaction == crash_handle)
                 sigaction(crash_signals[i], &crash_before[i], NULL);
         crash_rank = -1;
         crash_function = NULL;
     }
     static void crash_set_function(const char *function) { crash_function = function; }
     """
-    void crash_install(int, const uint64_t *, uint32_t *) nogil
+    bint crash_install(int, const uint64_t *, uint32_t *) nogil
     void crash_remove() nogil
     void crash_set_function(const char *) nogil
 
 
-cdef void crash_arm(int rank, const uint64_t *begun, uint32_t *signal) noexcept nogil:
-    """Speak when this process dies of a fault, until `crash_disarm`.
+cdef bint crash_arm(int rank, const uint64_t *begun, uint32_t *signal) noexcept nogil:
+    """Speak when this process dies of a fault, until `crash_disarm`; False if another does.
 
     `begun` is where the number + 1 of the job stands that was begun last, in the lower half;
     at `signal` the number of the signal is left.
     """
-    crash_install(rank, begun, signal)
+    return crash_install(rank, begun, signal)
 
 
 cdef void crash_name(const char *function) noexcept nogil:

@@ -79,6 +79,12 @@ cdef int dispatcher_done(
     dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns
 ) noexcept nogil
 cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil
+cdef enum:
+    # In the place of the job that a worker began last.
+    BEGUN_UNKNOWN = -1
+    BEGUN_NOTHING = -2
+
+cdef int32_t dispatcher_begun(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil
 cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil
 cdef void dispatcher_hold(dispatcher_t *d, int32_t worker, bint held) noexcept nogil
 cdef int dispatcher_unsend(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil

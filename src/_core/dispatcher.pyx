@@ -313,12 +313,19 @@ cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcep
     return 0
 
 
-cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
-    """A worker is gone: what it had begun is ABORTED, the rest of its jobs goes to others.
+cdef int32_t dispatcher_begun(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
+    """Return the last job in a worker's line that it had begun, or -1.
 
-    Its jobs up to `begun` had begun, if that is one of them; of the first one it is assumed,
-    since nobody can tell that it had not.
+    `begun` is the job that it began last, in this line or before it. When that is not known
+    it is the first one: nobody can tell that it had not begun that.
     """
+    if begun == BEGUN_UNKNOWN:
+        return d.workers.slots[worker].first
+    return begun if job_before(d, worker, begun) != NOT_THERE else -1
+
+
+cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
+    """A worker is gone: what it had begun is ABORTED, the rest of its jobs goes to others."""
     cdef worker_t *slot
     cdef int32_t last
     cdef int32_t job
@@ -326,12 +333,15 @@ cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcep
         return fail(d, FAULT_OUT_OF_ORDER)
     slot = &d.workers.slots[worker]
     dispatcher_hold(d, worker, True)
-    last = slot.first if job_before(d, worker, begun) == NOT_THERE else begun
-    while slot.in_flight and d.jobs[last].next != -1:
-        job = d.jobs[last].next
+    last = dispatcher_begun(d, worker, begun)
+    job = slot.first if last == -1 else d.jobs[last].next
+    while job != -1:
         unlink_job(d, worker, last, job)
-        if not status_is_terminal(d.jobs[job].status):
+        if d.jobs[job].status == RUNNING and set_status(d, job, QUEUED) < 0:
+            return d.fault
+        if d.jobs[job].status == QUEUED:
             ready_push(&d.ready, job)
+        job = slot.first if last == -1 else d.jobs[last].next
     while slot.in_flight:
         if leave_worker(d, worker, -1, slot.first, ABORTED) < 0:
             return d.fault

@@ -19,6 +19,7 @@ from bsbpool._core.dispatcher cimport (
     change_t,
     dispatcher_assign,
     dispatcher_begin,
+    dispatcher_begun,
     dispatcher_cancel,
     dispatcher_done,
     dispatcher_end,
@@ -271,7 +272,13 @@ cdef class Engine:
     def lose(self, int32_t worker, int32_t begun=-1):
         """A worker is gone: end what it had begun, let others have the rest of its jobs.
 
-        It had begun its jobs up to `begun`, and the first one anyway.
+        Parameters
+        ----------
+        worker : int
+            Its number.
+        begun : int
+            The job that it began last; -1 when nobody knows: then the first one of its line
+            counts as begun; -2 when it began none.
         """
         self.lock()
         dispatcher_lose(&self.d, worker, begun)
@@ -310,19 +317,19 @@ cdef class Engine:
         job = self.d.workers.slots[worker].first
         return None if job < 0 else job
 
-    def begun_on(self, int32_t worker, int64_t begun=-1):
-        """Return the jobs that a worker has begun: the first of its jobs, and up to `begun`."""
+    def begun_on(self, int32_t worker, int32_t begun=-1):
+        """Return the jobs of a worker's line that it has begun, as `lose` would see it."""
         cdef int32_t job
+        cdef int32_t last
         if not 0 <= worker < self.d.workers.n:
             raise IndexError(f"no worker {worker}")
         jobs = []
-        job = self.d.workers.slots[worker].first
-        while job >= 0:
+        last = dispatcher_begun(&self.d, worker, begun)
+        job = self.d.workers.slots[worker].first if last != -1 else -1
+        while job != -1:
             jobs.append(job)
-            if job == begun:
-                return jobs
-            job = self.d.jobs[job].next
-        return jobs[:1]
+            job = self.d.jobs[job].next if job != last else -1
+        return jobs
 
     @property
     def n_away(self):

@@ -102,8 +102,6 @@ cdef class MainLoop:
         self.arrived = NULL
         self.news = True
         self.turned = self.next_recall = 0
-        for rank in channel.lost | channel.away:
-            engine.hold(rank - 1)
 
     def __dealloc__(self):
         if self.arrived != NULL:
@@ -121,8 +119,11 @@ cdef class MainLoop:
         """Run until the host's `turn` says that it is over."""
         cdef int slack
         cdef int busy
+        cdef int worker
         self.channel.occupy()
         slack = pause_slack(1)
+        for worker in range(self.engine.d.workers.n):  # pools before this one have lost some
+            self.engine.hold(worker, worker + 1 in self.channel.lost | self.channel.away)
         try:
             while True:
                 busy = self.receive()

@@ -338,7 +338,7 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     for i in range(m.n_parts):
         if code == 0:
             code = transfer(e, travel, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True)
-    if tells_of_death(-code):
+    if is_death(code):
         begin_to_lose(e, m.peer)
         return 0
     return code
@@ -413,9 +413,14 @@ cdef int accept(endpoint_t *e) noexcept nogil:
     return excused(e, travel, code) if code < 0 else 1
 
 
+cdef bint is_death(int code) noexcept nogil:
+    """Whether an error that `failed` made negative is one of MPI's that tell of a death."""
+    return TRANSPORT_NO_MEMORY < code < 0 and tells_of_death(-code)
+
+
 cdef int excused(endpoint_t *e, travel_t *travel, int code) noexcept nogil:
     """What is wrong with a transfer, except that its peer died: then it is only broken."""
-    if not tells_of_death(-code):
+    if not is_death(code):
         return code
     begin_to_lose(e, travel.message.peer)
     travel.broken = True

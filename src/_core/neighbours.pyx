@@ -1,10 +1,12 @@
 """The processes of other ranks on this node, and which of them are gone.
 
 Not every MPI tells of every death: Open MPI 5.0 does not when a process ends itself with an exit
-code. Main may be on another node, so the ranks beside the dead one look, and tell it.
+code. Main may be on another node, so the ranks beside the dead one look as well, and tell it.
 """
 from libc.errno cimport ESRCH, errno
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 
 cdef extern from "<signal.h>" nogil:
     int kill(int, int)
@@ -16,31 +18,52 @@ cdef class Neighbours:
     Parameters
     ----------
     pids : mapping of int to int
-        The number of each rank's process.
+        The number of each rank's process, without the own one.
     """
 
     def __init__(self, pids):
         cdef int i
         if self.pids != NULL:
             raise RuntimeError("neighbours are met once")
-        self.ranks = <int *>malloc((len(pids) + 1) * sizeof(int))
-        self.pids = <int *>malloc((len(pids) + 1) * sizeof(int))
-        if self.ranks == NULL or self.pids == NULL:
+        # In another PID namespace (a container) a number says nothing.
+        there = {rank: pid for rank, pid in pids.items() if not is_gone(pid)}
+        self.n = len(there)
+        self.ranks = <int *>malloc((self.n + 1) * sizeof(int))
+        self.pids = <int *>malloc((self.n + 1) * sizeof(int))
+        self.told = <uint8_t *>calloc(self.n + 1, 1)
+        if self.ranks == NULL or self.pids == NULL or self.told == NULL:
             raise MemoryError()
-        for i, (rank, pid) in enumerate(pids.items()):
+        for i, (rank, pid) in enumerate(there.items()):
             self.ranks[i] = rank
             self.pids[i] = pid
-        self.n = len(pids)
 
     def __dealloc__(self):
         free(self.ranks)
         free(self.pids)
+        free(self.told)
+
+    def newly_dead(self):
+        """Return the ranks whose processes went away since the last call."""
+        cdef int rank = self.next_dead()
+        found = []
+        while rank >= 0:
+            found.append(rank)
+            rank = self.next_dead()
+        return found
+
+    cdef void forget(self) noexcept nogil:
+        """Tell of all deaths once more."""
+        memset(self.told, 0, <size_t>self.n)
 
     cdef int next_dead(self) noexcept nogil:
         """Return a rank whose process is gone, each once; -1 when there is none."""
         cdef int i
         for i in range(self.n):
-            if self.pids[i] and kill(self.pids[i], 0) != 0 and errno == ESRCH:
-                self.pids[i] = 0
+            if not self.told[i] and is_gone(self.pids[i]):
+                self.told[i] = True
                 return self.ranks[i]
         return -1
+
+
+cdef bint is_gone(int pid) noexcept nogil:
+    return kill(pid, 0) != 0 and errno == ESRCH

@@ -27,7 +27,9 @@ cdef inline uint64_t status_table() noexcept nogil:
         <uint64_t>(TO_QUEUED | TO_CANCELLED) << (8 * PENDING)
         # QUEUED -> FAILED: its arguments could not be sent, so it never ran.
         | <uint64_t>(TO_RUNNING | TO_FAILED | TO_CANCELLED) << (8 * QUEUED)
-        | <uint64_t>(TO_SUCCESS | TO_FAILED | TO_CANCELLED | TO_ABORTED) << (8 * RUNNING)
+        # RUNNING -> QUEUED: it was the next of a worker that died before it began.
+        | <uint64_t>(TO_QUEUED | TO_SUCCESS | TO_FAILED | TO_CANCELLED | TO_ABORTED)
+        << (8 * RUNNING)
     )
 
 

@@ -122,6 +122,7 @@ cdef class WorkerLoop(Watch):
     cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
     cdef int rank
+    cdef bint armed
     cdef Neighbours neighbours
     cdef int64_t checked
     cdef uint64_t *begun  # where others see which job this rank began last
@@ -156,10 +157,12 @@ cdef class WorkerLoop(Watch):
         cdef int slack
         self.channel.occupy()
         slack = pause_slack(1)
+        if self.neighbours is not None:
+            self.neighbours.forget()  # main may not have heard of those in an earlier run
         if self.channel.table.threads:
             self.start_watch()
         if self.rank >= 0:
-            crash_arm(self.rank, self.begun, self.channel.signal_place())
+            self.armed = crash_arm(self.rank, self.begun, self.channel.signal_place())
         try:
             while self.stopped < 0:
                 if self.inbox.empty():
@@ -170,8 +173,9 @@ cdef class WorkerLoop(Watch):
                         self.wait()
             return bool(self.stopped)
         finally:
-            if self.rank >= 0:
+            if self.armed:
                 crash_disarm()
+                self.armed = False
             self.stop_watch()
             self.channel.vacate()
             pause_slack(<unsigned long>slack)
@@ -314,7 +318,7 @@ cdef class WorkerLoop(Watch):
 
     cdef Known function(self, uint32_t number):
         if number != self.last_number:
-            if self.rank >= 0:
+            if self.armed:
                 crash_name((<Known>self.functions[number]).name)
             self.last = self.functions[number]
             self.last_number = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -28,13 +29,17 @@ def heeding_sigterm() -> Iterator[None]:
     ):
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    own = os.getpid()
+
+    def terminate(number: int, frame: Any) -> None:
+        if os.getpid() != own:  # a fork, which is to end as it would have
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        raise Terminated(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is _terminate:
+        if signal.getsignal(signal.SIGTERM) is terminate:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    raise Terminated(128 + number)

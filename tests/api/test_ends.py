@@ -145,3 +145,27 @@ def test_a_handler_of_the_users_own_is_kept() -> None:
         env=environment(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_a_child_of_a_job_dies_for_itself() -> None:
+    """It is a fork of its rank, but not that rank."""
+    script = (
+        "import ctypes, multiprocessing, time\n"
+        "from bsbpool import create_job_pool\n"
+        "fork = multiprocessing.get_context('fork')\n"
+        "def job(owner, how):\n"
+        "    child = fork.Process(target=ctypes.string_at if how else time.sleep, args=(30 - how,))\n"
+        "    child.start()\n"
+        "    if not how:\n"
+        "        child.terminate()\n"
+        "    child.join()\n"
+        "    return child.exitcode\n"
+        "with create_job_pool(quiet=True) as pool:\n"
+        "    jobs = [pool.submit(job, how) for how in (0, 30)] if pool.is_main() else []\n"
+        "    pool.execute()\n"
+        "    if jobs:\n"
+        "        print([job.result for job in jobs], pool._run._channel.bells.signal_of(1))\n"
+    )
+    done = mpirun(2, "-c", script, timeout=LIMIT)
+    assert "[-15, -11] 0" in done.stdout, done.stdout
+    assert "dies of" not in done.stdout

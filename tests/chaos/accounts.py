@@ -43,9 +43,9 @@ class Accounts:
         """Return how many jobs ended how."""
         return Counter(job["status"] for pool in self.pools for job in pool["jobs"])
 
-    def noticed(self) -> list[float]:
-        """Return when main told of the deaths that it noticed."""
-        return [when for pool in self.pools for when in pool["noticed"]]
+    def noticed(self) -> list[tuple[int, float]]:
+        """Return the ranks of whose deaths inside a job main told, and when."""
+        return [(rank, when) for pool in self.pools for rank, when in pool["noticed"]]
 
     def mistakes(self, dead: set[int]) -> list[str]:
         """Return what does not add up, given the ranks that died."""
@@ -78,6 +78,8 @@ class Accounts:
             yield "ran though what it depends on had not succeeded"
         if status == "aborted" and job["rank"] not in dead and not pool["over"]:
             yield f"is said to have died with rank {job['rank']}, which lives"
+        if status == "aborted" and not begun and not pool["over"]:
+            yield "had not begun"
         if status == "cancelled" and begun:
             yield "began"
         if status == "cancelled" and met and not pool["over"]:

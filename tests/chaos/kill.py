@@ -130,10 +130,8 @@ class Run:
             "".join(self.lines),
         )  # fmt: skip
 
-    def slowest(self, noticed: list[float]) -> float:
-        """Return how long after the last death before it each notice came, at most."""
+    def slowest(self, noticed: list[tuple[int, float]]) -> float:
+        """Return how long after the death of its rank a notice came, at most."""
         return max(
-            (min((when - death for death in self.times.values() if death <= when), default=0.0)
-             for when in noticed),
-            default=0.0,
-        )  # fmt: skip
+            (when - self.times[rank] for rank, when in noticed if rank in self.times), default=0.0
+        )

@@ -54,6 +54,4 @@ class Plan:
             for n in range(inside)
         }
         for _ in range(rng.choice([0, 0, 3])):
-            self.ends.setdefault(
-                (rng.randrange(self.n_pools), rng.randrange(self.n_jobs)), "raise"
-            )
+            self.ends.setdefault((rng.randrange(self.n_pools), rng.randrange(self.n_jobs)), "raise")

@@ -70,11 +70,11 @@ DEATHS = {
 def run_pool(owner: Owner, plan: Plan, index: int) -> dict[str, Any] | None:
     """Run one pool; on main return what is believed of its jobs."""
     rng = random.Random(f"{plan.seed}-{index}")
-    noticed: list[float] = []
+    noticed: list[tuple[int, float]] = []
 
     def listener(progress: Any) -> bool:
         if getattr(progress, "status", None) is JobStatus.ABORTED:
-            noticed.append(time.time())
+            noticed.append((progress.job.error.rank, time.time()))
         return getattr(progress, "status", None) in (JobStatus.ABORTED, JobStatus.FAILED)
 
     with create_job_pool(owner, quiet=True) as pool:

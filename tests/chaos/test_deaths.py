@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bsbpool._core.neighbours import Neighbours
 
 from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
 from chaos.plan import EXIT
@@ -181,9 +182,7 @@ def test_two_die_at_once_with_large_results_on_their_way() -> None:
         pool.execute()
         if pool.is_main():
             assert statuses(*doomed) == ["aborted"] * 2
-            assert all(
-                (job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS
-            )
+            assert all((job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS)
             assert {job.status for job in arrays} <= {JobStatus.SUCCESS, JobStatus.ABORTED}
             assert statuses(*arrays).count("aborted") <= 2
 
@@ -238,6 +237,33 @@ def test_an_idle_rank_that_dies_costs_nothing() -> None:
             assert statuses(first, *after) == ["success"] * 51
 
 
+@survives(3, 1)
+def test_a_pool_made_before_the_death_goes_on_without_the_dead() -> None:
+    first, second = (JobPool(n, None) for n in range(2))
+    with first:
+        first.add_listener(handled)
+        first.submit(die)
+        first.execute()
+    with second:
+        jobs = [second.submit(give, n) for n in range(20)] if second.is_main() else []
+        second.execute()
+        assert [job.result for job in jobs] == list(range(len(jobs)))
+
+
+@survives(3, 1)
+def test_a_death_between_pools_costs_no_job() -> None:
+    """What was sent to a rank before its death was known has not begun there."""
+    with create_job_pool(quiet=True) as pool:
+        jobs = [pool.submit(give, n) for n in range(20)] if pool.is_main() else []
+        pool.execute()
+    if services.MPI.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with create_job_pool(quiet=True) as pool:
+        jobs = [pool.submit(give, n, 0.01) for n in range(20)] if pool.is_main() else []
+        pool.execute()
+        assert set(statuses(*jobs)) <= {"success"}
+
+
 def run_script(script: str) -> tuple[int, str]:
     """Run a script on 3 ranks; return the exit code and what was printed."""
     command, *rest = launcher(3)
@@ -287,7 +313,7 @@ def test_who_is_beside_a_dead_rank_tells_main() -> None:
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():
-            pool._run._channel.processes.newly_dead = lambda: []
+            pool._run._channel.neighbours = Neighbours({})
             doomed = pool.submit(lambda owner: os._exit(EXIT))
             jobs = [pool.submit(give, n, 0.2) for n in range(20)]
         began = time.monotonic()

@@ -137,13 +137,18 @@ class Oracle:
         self.chains[worker].remove(number)
 
     def begun(self, worker, last):
-        """What a worker had begun if `last` was the last of it: its first job in any case."""
+        """What a worker had begun if `last` was the last of it; -1: its first job, one assumes."""
         chain = self.chains[worker]
-        return chain[: chain.index(last) + 1] if last in chain else chain[:1]
+        if last == -1:
+            return chain[:1]
+        return chain[: chain.index(last) + 1] if last in chain else []
 
     def lose(self, worker, last):
         begun = self.begun(worker, last)
         self.held.add(worker)
+        for number in self.chains[worker][len(begun) :]:
+            if self.jobs[number].status is Status.RUNNING:
+                self.change(number, Status.QUEUED)
         self.chains[worker] = list(begun)
         for number in begun:
             self.leave(worker, number, Status.ABORTED)

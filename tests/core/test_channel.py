@@ -163,7 +163,7 @@ def left_behind():
     """Make a run that goes on without rank 1, which is inside a job of the run before."""
     network, before = main_alone()
     before.stop(aborted=True)
-    before.channel.leave_behind(1)
+    before.channel.leave_behind(1, before.epoch)
     run = Run(before.ranks)
     run.host.until = lambda: True
     return network, run
@@ -194,7 +194,7 @@ def test_a_rank_that_came_back_and_died_gets_no_jobs():
 def test_a_rank_that_was_left_behind_twice_is_not_back_when_it_left_the_first_run():
     network, run = left_behind()
     run.stop(aborted=True)
-    run.channel.leave_behind(1)
+    run.channel.leave_behind(1, run.epoch)
     network.inject(1, 0, leave(1))
     third = Run(run.ranks)
     third.host.until = lambda: True

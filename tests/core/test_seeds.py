@@ -82,7 +82,7 @@ class History:
         if self.random.random() < 0.5:
             self.pair.hold(worker, self.random.random() < 0.3)
         else:
-            self.pair.lose(worker, self.random.choice([-1, *self.oracle.chains[worker]]))
+            self.pair.lose(worker, self.random.choice([-1, -2, *self.oracle.chains[worker]]))
 
     def run_one_here(self):
         number = self.pair.take()

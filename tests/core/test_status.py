@@ -20,7 +20,9 @@ def test_terminal_statuses_have_no_successor():
 
 
 def test_statuses_only_go_forward_so_every_job_ends():
-    assert all(new > old for old, news in LEGAL.items() for new in news)
+    """But for a job whose worker died before it began; there are only so many workers."""
+    back = [(old, new) for old, news in LEGAL.items() for new in news if new <= old]
+    assert back == [(Status.RUNNING, Status.QUEUED)]
 
 
 def test_every_status_is_reached_from_pending():

@@ -9,7 +9,14 @@ import time
 
 import pytest
 
-from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
+from bsbpool import (
+    JobPool,
+    JobPoolError,
+    JobPoolTimeoutError,
+    JobStatus,
+    WorkflowError,
+    create_job_pool,
+)
 
 from .support import MAIN, WORLD, give, pool_works, work
 
@@ -118,3 +125,37 @@ def resident() -> int:
     """Return the bytes of memory that this process holds."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def abandon(pool: JobPool, seconds: float) -> None:
+    """Execute a pool that ends while a rank is inside its job."""
+    if MAIN:
+        pool.submit(work, seconds)
+    with pytest.raises(JobPoolTimeoutError if MAIN else WorkflowError):
+        pool.execute(timeout=0.1 if MAIN else None)
+
+
+def check_that_it_runs(pool: JobPool) -> None:
+    jobs = [pool.submit(give, n) for n in range(20)] if MAIN else []
+    pool.execute()
+    assert [job.result for job in jobs] == list(range(len(jobs)))
+
+
+def test_a_pool_inside_one_that_was_abandoned() -> None:
+    """Who was left behind says that it is back while the outer pool is still open."""
+    with create_job_pool(quiet=True) as outer:
+        abandon(outer, 0.5)
+        if MAIN:
+            time.sleep(0.6)
+        with create_job_pool(quiet=True) as inner:
+            check_that_it_runs(inner)
+
+
+def test_pools_made_before_one_was_abandoned() -> None:
+    first, second, third = (JobPool(n, None) for n in range(3))
+    with first:
+        abandon(first, 0.3)
+    for pool in (second, third):  # the second hears that the rank is back
+        with pool:
+            check_that_it_runs(pool)
+    pool_works()

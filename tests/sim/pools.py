@@ -26,12 +26,12 @@ class PoolRun:
         self.ranks = range(1, world.plan.workers + 1)
         self.engine = Engine()
         self.engine.open_workers(world.plan.workers)
-        self.ledger = Ledger(world.plan, self.spec, self.engine)
+        self.ledger = Ledger(world.plan, self.spec, self.engine, world.memory)
         self.ledger.dead.update(rank for rank in self.ranks if self.network.is_dead(rank))
         self.host = world.main_host(world, self.ledger, self.spec)
 
     def run(self):
-        epoch = self.channel.open()
+        self.epoch = epoch = self.channel.open()
         loop = MainLoop(self.engine, self.channel, epoch, self.host)
         self.fill()
         self.network.limit(self.bound(), PATIENCE_NS)
@@ -56,7 +56,7 @@ class PoolRun:
         engine = self.engine
         for rank in self.ranks:
             if engine.running_on(rank - 1) is not None and rank not in self.channel.lost:
-                self.channel.leave_behind(rank)
+                self.channel.leave_behind(rank, self.epoch)
         running = {job for job in range(len(engine)) if engine.status(job) is Status.RUNNING}
         self.ledger.note("end", running)
         engine.end()

@@ -71,6 +71,8 @@ class MainRun:
             if isinstance(error, Terminated):
                 self._tell_deaths()
             self._stop(aborted=True)
+            # Now, not with the pool: who was left behind may come back for a pool inside of it.
+            self._channel.close(self._epoch)
             pool._engine.end()
             pool._close_early()
             raise
@@ -81,12 +83,13 @@ class MainRun:
     def _check_ranks(self) -> None:
         """Look whether ranks of this node have died; MPI may not tell."""
         self._checked = time.monotonic()
-        for rank in self._channel.processes.newly_dead():
+        for rank in self._channel.neighbours.newly_dead():
             self._channel.give_up(rank)
 
     def _tell_deaths(self) -> None:
         """Name the jobs of ranks that have died: that may be why the launcher ends all ranks."""
-        for rank in self._channel.processes.newly_dead():
+        for rank in self._channel.neighbours.newly_dead():
+            self._channel.give_up(rank)
             self.lost(rank, self._pool._engine.begun_on(rank - 1))
         for failure in self._pool._reporter.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
@@ -118,7 +121,7 @@ class MainRun:
             for rank in range(1, self._pool._comm.get_size()):
                 busy = self._pool._engine.running_on(rank - 1) is not None
                 if busy and rank not in self._channel.lost | self._gone:
-                    self._channel.leave_behind(rank)
+                    self._channel.leave_behind(rank, self._epoch)
 
     # As the loop's host
 

@@ -44,8 +44,7 @@ class WorkerRun:
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank = pool._comm.get_rank()
-        neighbours = channel.processes.neighbours
-        self._loop = WorkerLoop(channel, self._epoch, self, self._rank, neighbours)
+        self._loop = WorkerLoop(channel, self._epoch, self, self._rank, channel.neighbours)
         self._served = False
 
     # As a pool's run

@@ -33,7 +33,7 @@ def channel_of(comm: Any) -> Any:
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
         channel = Channel(transport, node.crowded, node.bells)
-        channel.processes = node.processes
+        channel.neighbours = node.neighbours
         comm.Set_attr(_key(), channel)
         _channels.add(channel)
     return channel
@@ -82,8 +82,8 @@ class Node:
     ----------
     crowded : bool
         Whether the ranks here outnumber the cores that they may use.
-    processes : Processes
-        The processes of the ranks here.
+    neighbours : Neighbours
+        The processes of the other ranks here.
     bells : Bells or None
         What wakes the ranks here; None where there is nothing to make them of.
     """
@@ -96,7 +96,8 @@ class Node:
             found = node.allgather((comm.Get_rank(), os.getpid(), _cores()))
             cores = set().union(*(cores for _, _, cores in found))
             self.crowded = node.Get_size() > len(cores)
-            self.processes = Processes({rank: pid for rank, pid, _ in found})
+            pids = {rank: pid for rank, pid, _ in found if rank != comm.Get_rank()}
+            self.neighbours = Neighbours(pids)
             self.bells = self._hang_bells(comm, node, [rank for rank, _, _ in found])
         finally:
             node.Free()
@@ -126,43 +127,6 @@ def _shared_memory(node: Any, size: int) -> Any:
     if node.Get_rank() == 0 and path is not None:
         os.unlink(path)
     return memory if everybody else None
-
-
-class Processes:
-    """The processes of the ranks on this node, to see which of them still live.
-
-    An MPI without fault tolerance does not say that a rank died.
-
-    Parameters
-    ----------
-    pids : dict of int to int
-        Their numbers by rank.
-
-    Attributes
-    ----------
-    neighbours : Neighbours
-        For the worker's loop, which looks after them, too: main may be on another node.
-    """
-
-    def __init__(self, pids: dict[int, int]) -> None:
-        # In another PID namespace (a container) a number says nothing.
-        self._pids = {rank: pid for rank, pid in pids.items() if _lives(pid)}
-        self.neighbours = Neighbours(self._pids)
-
-    def newly_dead(self) -> list[int]:
-        """Return the ranks of this node whose processes went away since the last call."""
-        ranks = [rank for rank, pid in self._pids.items() if not _lives(pid)]
-        for rank in ranks:
-            del self._pids[rank]
-        return ranks
-
-
-def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def _cores() -> set[int]:
