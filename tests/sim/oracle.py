@@ -23,9 +23,10 @@ class Jobs:
     def __init__(self):
         self.statuses = []
         self.deps = []
+        self.ended = False
 
     def submit(self, deps):
-        self.statuses.append(None)
+        self.statuses.append(Status.CANCELLED if self.ended else None)
         self.deps.append(deps)
         self.settle()
 
@@ -44,6 +45,7 @@ class Jobs:
             self.end_one(job, Status.ABORTED)
 
     def end(self, running):
+        self.ended = True
         for job, status in enumerate(self.statuses):
             if status is None:
                 self.statuses[job] = Status.ABORTED if job in running else Status.CANCELLED
