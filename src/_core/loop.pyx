@@ -156,6 +156,10 @@ cdef class MainLoop:
         self.news = False
         return self.host.turn()
 
+    def begin_with(self, uint32_t function):
+        """Have each worker load this function before it learns any other."""
+        self.out.prelude = function
+
     def stop(self, bint aborted):
         """Tell all workers that the run is over."""
         self.out.stop(aborted)

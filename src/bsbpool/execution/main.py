@@ -209,16 +209,14 @@ class MainRun:
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
         pool._limit.check()
-        if scheduling:
-            return False
         if pool._engine.unfinished == 0:
-            return not pool._reporter.bulletin.waiting
+            return not scheduling and not pool._reporter.bulletin.waiting
         if len(self._channel.lost) == pool._comm.get_size() - 1:
             raise exceptions.WorkerLostError(
                 f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs have "
                 "not ended"
             )
-        if pool._engine.idle:
+        if pool._engine.idle and not scheduling:
             raise exceptions.JobPoolError(deadlock_message(pool))
         return False
 
