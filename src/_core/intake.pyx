@@ -207,10 +207,21 @@ cdef class Intake:
         self.enter(job, deps, cache_set, True)
 
     def _drop_job(self, Handle job not None):
-        """Let go of all that a job of `_queue_for` was made of; it has ended."""
+        """Let go of all that a job of `_queue_for` was made of, for it has ended.
+
+        Returns
+        -------
+        outcome : object
+            What it returned, perhaps a `Kept`; None for one that did not succeed.
+        succeeded : bool
+            Whether it did.
+        """
+        cdef bint succeeded = self._engine.d.jobs[job.number].status == SUCCESS
+        outcome = job._outcome if succeeded else None
         self._job_queue[job.number] = GONE
         forget(job)
         job.f = job.arguments = job.keywords = job.context = None
+        return outcome, succeeded
 
     def _enter(self, Handle job not None, deps, int32_t cache_set, bint watched):
         """Take a job that somebody made; its changes are recorded if `watched`."""

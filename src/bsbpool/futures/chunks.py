@@ -17,7 +17,7 @@ MOST_FUNCTIONS = 64
 
 
 class Here:
-    """This process.
+    """What holds for this process.
 
     Attributes
     ----------

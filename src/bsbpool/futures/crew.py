@@ -65,6 +65,12 @@ class Crew(abc.ABC):
         self.close()
         self.join()
 
+    def submit(
+        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """Take a call about which nothing else is said."""
+        self.queue(Call(future, f, args, kwargs))
+
     def queue(self, call: Call, inner: bool = False) -> None:
         """Take a call.
 

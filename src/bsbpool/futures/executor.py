@@ -45,7 +45,7 @@ class Calls(Executor):
         crew = self._get_crew()
         future = PoolFuture(crew)
         if not self._said:
-            crew.queue(Call(future, fn, args, kwargs))
+            crew.submit(future, fn, args, kwargs)
             return future
         said = dict(self._said)
         call = Call(future, fn, args, kwargs, said.pop("deps", ()), said.pop("cache_items", None))

@@ -10,7 +10,6 @@ from bsbpool._core.calling import NO_OWNER
 from bsbpool.futures.future import PoolFuture
 from bsbpool.job import FunctionJob, Job, SubmissionContext
 from bsbpool.pool import JobPool
-from bsbpool.status import JobStatus
 
 if TYPE_CHECKING:
     from bsbpool.futures.ranks import RanksCrew
@@ -91,12 +90,8 @@ class ExecutorPool(JobPool):
         """Whether more calls may come."""
         return self.kept_open
 
-    def outcome_of(self, job: Any) -> tuple[BaseException | None, Any]:
-        """Return what a job raised or returned, once it has ended."""
-        if job.status is JobStatus.SUCCESS:
-            try:
-                return None, job._hand_over()
-            except Exception as error:
-                return error, None
+    def error_of(self, job: Any) -> Any:
+        """Return why a job that has ended did not succeed."""
+        error = job.error  # it is not found any more when the failure is forgotten
         self._reporter.failures.pop(job, None)
-        return job.error, None
+        return error

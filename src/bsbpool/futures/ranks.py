@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool._core.handle import Kept
 from bsbpool.exceptions import JobCancelledError
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.crew import Call, Crew, Failed, settle
@@ -20,6 +21,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import PREPARE
+from bsbpool.serialization import loads
 from bsbpool.status import JobStatus
 
 JOBS_A_POOL = 1_000_000
@@ -92,6 +94,9 @@ class RanksCrew(Crew):
                 self.broken = self.broken or error
                 follows = False
             finally:
+                with self._lock:
+                    pool.kept_open = False
+                    self._closed = self._closed or not follows
                 pool.__exit__(None, None, None)
         self._settle_rest()
 
@@ -157,19 +162,37 @@ class RanksCrew(Crew):
         """Give the outcome of a job to who waits for it, and forget the job; in the thread."""
         future: PoolFuture = job._context
         pool = job._pool
-        error, value = pool.outcome_of(job)
+        outcome, succeeded = pool._drop_job(job)
+        if succeeded:
+            if isinstance(outcome, Kept):
+                self._unpack(future, outcome)
+            else:
+                future.settle(None, outcome)
+        else:
+            self._deliver_failure(future, job, pool.error_of(job))
+        future._job = None
+
+    def _unpack(self, future: PoolFuture, outcome: Kept) -> None:
+        try:
+            value = loads(*outcome.parts(False))
+        except Exception as error:
+            error.add_note("The result of the call cannot be unpickled on this rank.")
+            future.settle(error)
+        else:
+            future.settle(None, value)
+
+    def _deliver_failure(self, future: PoolFuture, job: Any, error: BaseException) -> None:
+        engine = job._pool._engine
         if isinstance(error, InitializerError) and self.preparation is not None:
             self.broken = self.broken or error
             self.abandoned = True
             self._cut_off.append(future)
-        elif job._error is None and error is not None and pool._engine.is_cut_off(job._id):
+        elif job._error is None and engine.is_cut_off(job._id):
             self._end_cut_off(future, job, error)
-        elif job.status is not JobStatus.CANCELLED or pool._engine.is_broken(job._id):
-            future.settle(error, value)
+        elif job.status is not JobStatus.CANCELLED or engine.is_broken(job._id):
+            future.settle(error)
         else:
             future.be_cancelled()
-        future._job = None
-        pool._drop_job(job)
 
     def _end_cut_off(self, future: PoolFuture, job: Any, error: BaseException) -> None:
         if job.status is JobStatus.ABORTED and self.broken is None and self.abandoned:
@@ -178,6 +201,17 @@ class RanksCrew(Crew):
             self._cut_off.append(future)
 
     # From any thread
+
+    def submit(
+        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """Take a call about which nothing else is said."""
+        with self._lock:
+            pool = self._pool
+            if pool.kept_open and not self._closed and len(pool._job_queue) < self._limit:
+                pool._queue_for(future, f, args, kwargs)
+                return
+        self.queue(Call(future, f, args, kwargs))
 
     def _take(self, call: Call) -> Failed:
         if self._draining:
