@@ -149,12 +149,13 @@ cdef class Channel:
     cdef int next_returned(self) except -2:
         """Return a rank that was away and has come back, or -1."""
         cdef int peer
-        if self.returned.size == 0:
-            return -1
-        self.returned.size -= 1
-        peer = self.returned.data[self.returned.size]
-        self.away.discard(peer)
-        return peer
+        while self.returned.size:
+            self.returned.size -= 1
+            peer = self.returned.data[self.returned.size]
+            if peer in self.away:  # others say so as well, when a run has ended early
+                self.away.discard(peer)
+                return peer
+        return -1
 
     cdef void drop(self, message_t *m) noexcept nogil:
         """Free a message of an epoch that has ended; it may tell that its sender has left."""

@@ -43,4 +43,4 @@ cdef class Outbox:
     cdef int lose(self, int worker) except -1
     cdef int flush(self, int worker) except -1
     cdef int flush_all(self) except -1
-    cdef int stop(self, bint aborted) except -1
+    cdef int stop(self, bint aborted, int64_t word) except -1

@@ -248,13 +248,13 @@ cdef class Outbox:
             raise MemoryError()
         return 0
 
-    cdef int stop(self, bint aborted) except -1:
-        """Tell all workers that the run is over."""
+    cdef int stop(self, bint aborted, int64_t word) except -1:
+        """Tell all workers that the run is over, and a word that only their host understands."""
         cdef int worker
         cdef FrameWriter writer
         for worker in range(len(self.writers)):
             writer = FrameWriter()  # what was not sent yet is not sent any more
-            writer.put(STOP, 0, 0, aborted, 0, None, ())
+            writer.put(STOP, word, 0, aborted, 0, None, ())
             try:
                 self.channel.post(writer.seal(worker + 1, self.epoch))
             except TransportError:

@@ -67,10 +67,12 @@ class WorkerRun:
         self._pool.change_status(PoolStatus.CLOSING)
         if aborted:
             self._tell_main("the run has ended")  # main may think that it is inside a job
-            self._end_early()
+        self._conclude(aborted)
 
-    def _end_early(self) -> None:
-        """Say that the run did not come to its own end."""
+    def _conclude(self, aborted: bool) -> None:
+        """Say so when the run did not come to its own end."""
+        if not aborted:
+            return
         raise exceptions.WorkflowError(
             "Unhandled exceptions during parallel execution.",
             [exceptions.JobPoolError("See main node logs for details.")],

@@ -24,7 +24,7 @@ def count(name: str, value: Any) -> int | None:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name}: {value!r} is no number of things; {remedy}")
     if value < 1:
-        raise ValueError(f"{name}: {value!r} is too few; {remedy}")
+        raise ValueError(f"{name} must be greater than 0, not {value!r}; {remedy}")
     return int(value)
 
 

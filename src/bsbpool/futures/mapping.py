@@ -228,14 +228,13 @@ class Stream:
         (results, error, _, _) = future.result(self._seconds())
         values = loads(*results)
         del results, future
-        if self._plan.buffersize is None:
-            yield from values
-        else:
-            values.reverse()
-            while values:
+        values.reverse()  # so that nothing is kept of what was taken
+        lazy = not self._eager
+        while values:
+            if lazy:
                 self._untaken -= 1
                 self.feed()
-                yield values.pop()
+            yield values.pop()
         if error is not None:
             raise load_error(*error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bsbpool import execution
@@ -57,6 +58,8 @@ class ExecutorPool(JobPool):
     ----------
     service : MPIService
         The ranks that take part.
+    run : callable
+        Makes the run of the pool on this rank, of it and its channel.
     crew : RanksCrew, optional
         Whose calls these are, on the rank that submits.
     shift : Shift, optional
@@ -66,8 +69,13 @@ class ExecutorPool(JobPool):
     _kind: ClassVar[type[Job]] = FutureJob
 
     def __init__(
-        self, service: Any, crew: RanksCrew | None = None, shift: Shift | None = None
+        self,
+        service: Any,
+        run: Callable[[ExecutorPool, Any], execution.Run],
+        crew: RanksCrew | None = None,
+        shift: Shift | None = None,
     ) -> None:
+        self._make_run = run
         self.kept_open = crew is not None
         self.crew = crew
         self.shift = shift
@@ -76,14 +84,7 @@ class ExecutorPool(JobPool):
     def _prepare(self) -> execution.Run:
         from bsbpool.services.channels import channel_of
 
-        channel = channel_of(self._comm.get_communicator())
-        if self.crew is not None:
-            from bsbpool.futures.ranks import ExecutorRun
-
-            return ExecutorRun(self, channel)
-        from bsbpool.futures.serving import ServingRun
-
-        return ServingRun(self, channel)
+        return self._make_run(self, channel_of(self._comm.get_communicator()))
 
     @property
     def scheduling(self) -> bool:

@@ -20,7 +20,7 @@ from bsbpool.futures.errors import InitializerError
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
-from bsbpool.futures.serving import PREPARE
+from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
 from bsbpool.serialization import loads
 from bsbpool.status import JobStatus
 
@@ -77,7 +77,7 @@ class RanksCrew(Crew):
     # The thread
 
     def _new_pool(self) -> ExecutorPool:
-        pool = ExecutorPool(self._service, crew=self)
+        pool = ExecutorPool(self._service, ExecutorRun, crew=self)
         pool.__enter__()
         return pool
 
@@ -323,5 +323,23 @@ class ExecutorRun(MainRun):
             self._hold_spare()  # one came back from a long job of an earlier run
         return super().turn()
 
-    def _stop(self, aborted: bool) -> None:
-        super()._stop(aborted or self._crew.is_last())
+    def _word(self) -> int:
+        return OVER if self._crew.is_last() else FOLLOWED
+
+
+class Dismissal(MainRun):
+    """The run of a pool that only tells the other ranks that the program is over."""
+
+    code = 0
+
+    def _word(self) -> int:
+        return DISMISSED + self.code
+
+
+def dismiss(service: Any, code: int) -> Any:
+    """Let the other ranks end with an exit code; return the channel."""
+    with ExecutorPool(service, Dismissal) as pool:
+        run: Any = pool._run
+        run.code = code & 0xFF
+        run._stop(aborted=False)
+    return run._channel

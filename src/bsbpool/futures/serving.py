@@ -14,27 +14,39 @@ PREPARE = 2
 """The mode of what is no function but the executor's initializer; see `execution.functions`."""
 
 
+FOLLOWED, OVER, DISMISSED = 0, 1, 2
+"""What the rank that submits says at the end of a pool: that another one follows, that the executor
+has ended, or (with the exit code added) that the program has."""
+
+
 class Shift:
     """What a rank knows from the first pool of an executor to the last.
 
     Attributes
     ----------
-    over : bool
-        Whether there will be no further pool.
+    word : int
+        What was said at the end of the last pool.
     """
 
     def __init__(self) -> None:
         self.prepared = Prepared()
-        self.over = False
+        self.word = FOLLOWED
 
 
-def serve(service: Any) -> None:
-    """Run calls for rank 0 until its executor ends."""
+def serve(service: Any) -> int | None:
+    """Run calls for rank 0 until its executor ends.
+
+    Returns
+    -------
+    int or None
+        The exit code, when the program is over.
+    """
     shift = Shift()
     chunks.here.rank = service.get_rank()
-    while not shift.over:
-        with ExecutorPool(service, shift=shift) as pool:
+    while shift.word == FOLLOWED:
+        with ExecutorPool(service, ServingRun, shift=shift) as pool:
             pool.execute()
+    return None if shift.word == OVER else shift.word - DISMISSED
 
 
 class ServingRun(WorkerRun):
@@ -45,8 +57,8 @@ class ServingRun(WorkerRun):
         assert pool.shift is not None
         self._shift = pool.shift
 
-    def _end_early(self) -> None:
-        self._shift.over = True
+    def _conclude(self, aborted: bool) -> None:
+        self._shift.word = OVER if aborted else self._loop.word
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, or prepare for all of them."""
