@@ -285,9 +285,7 @@ class JobPool(Intake, PrivateNames):
 
     _put = put
 
-    def schedule(
-        self, nodes: Iterable[Any], scheduler: Callable[[Any], Any] | None = None
-    ) -> None:
+    def schedule(self, nodes: Iterable[Any], scheduler: Callable[[Any], Any] | None = None) -> None:
         """Let nodes queue their jobs, in a thread of its own; returns at once.
 
         A node that raises, and the nodes that depend on it by `depends_on`, are

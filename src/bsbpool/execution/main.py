@@ -241,5 +241,3 @@ def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
         error = exceptions.RemoteError(f"{job} failed, and so did bringing its error here")
         error.__cause__ = broken
         return error
-
-

@@ -104,6 +104,11 @@ class Crew(abc.ABC):
         error.__cause__ = self.broken
         return error
 
+    @property
+    def closed(self) -> bool:
+        """Whether no more calls are taken."""
+        return self._closed
+
     def open_stream(self, stream: Any) -> None:
         """Stay open until this stream has queued all that it has."""
         with self._lock:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bsbpool.futures.crew import Crew
+from bsbpool.futures.hub import Hub, waiting
 from bsbpool.running import running
 
 
@@ -31,7 +32,12 @@ def gather(of: Description, collective: bool) -> Crew | None:
     collective : bool
         Whether all ranks came here.
     """
-    if of.service.get_size() == 1 or running.inside_job:
+    if running.inside_job:
+        return _started(_thread(of))  # a job is on one rank alone
+    if of.anywhere and (waiting.hub is not None or of.service.get_size() == 1):
+        hub = waiting.hub_for(of.max_workers)
+        return _started(_thread(of)) if hub is None else _of_hub(of, hub)
+    if of.service.get_size() == 1:
         return _started(_thread(of))
     if not collective:
         raise RuntimeError(
@@ -63,6 +69,13 @@ def _ranks(of: Description, service: Any) -> Crew:
     from bsbpool.futures.ranks import RanksCrew
 
     return RanksCrew(service, of.max_workers, of.initializer, of.initargs)
+
+
+def _of_hub(of: Description, hub: Hub) -> Crew:
+    hub.make_room()
+    crew = _ranks(of, hub.service)
+    hub.occupy(crew)
+    return _started(crew)
 
 
 def _started(crew: Crew) -> Crew:
