@@ -33,6 +33,14 @@ def settle(failed: Failed) -> None:
         future.settle(error)
 
 
+_thread = threading.local()
+
+
+def is_of_a_crew() -> bool:
+    """Whether the current thread is one in which a crew lives."""
+    return getattr(_thread, "is_of_a_crew", False)
+
+
 class Crew(abc.ABC):
     """Takes calls from any thread, and has a thread of its own that sees to them.
 
@@ -55,6 +63,7 @@ class Crew(abc.ABC):
         self._thread.start()
 
     def _live(self) -> None:
+        _thread.is_of_a_crew = True
         try:
             self._work()
         finally:

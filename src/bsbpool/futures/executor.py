@@ -11,10 +11,21 @@ from typing import Any
 
 from bsbpool import execution
 from bsbpool.futures import checks, crews
-from bsbpool.futures.crew import Call, Crew
+from bsbpool.futures.crew import Call, Crew, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
+
+
+_entered: list[PoolExecutor] = []
+
+
+def entered() -> PoolExecutor | None:
+    """Return the executor whose ``with`` block this rank is in as the root, the latest of them.
+
+    None for a thread that runs calls of one: what such a call waits for must be run elsewhere.
+    """
+    return _entered[-1] if _entered and not is_of_a_crew() else None
 
 
 class Calls(Executor):
@@ -246,7 +257,7 @@ class PoolExecutor(Calls):
             raise RuntimeError("this executor has been entered; leave it before you enter again")
         if self._crew is not None and not self._shut:  # calls came before the `with`
             self._entered = ExitStack()
-            return self
+            return self._show()
         self._entered = stack = ExitStack()
         try:
             stack.enter_context(heeding_sigterm())
@@ -256,7 +267,14 @@ class PoolExecutor(Calls):
             stack.close()
             self._entered = None
             raise
-        return self if self._crew is not None else None
+        return self._show() if self._crew is not None else None
+
+    def _show(self) -> PoolExecutor:
+        """Let `entered` find this executor until its block ends."""
+        assert self._entered is not None
+        _entered.append(self)
+        self._entered.callback(_entered.remove, self)
+        return self
 
     def __exit__(
         self,
