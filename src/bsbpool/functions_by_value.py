@@ -120,7 +120,7 @@ def _by_value(obj: Any) -> bytes:
             if part is obj and isinstance(obj, types.FunctionType):
                 return _over_module(obj, self._dynamic_function_reduce(obj))
             if part is obj:  # a class, as of no module
-                return cloudpickle.Pickler.reducer_override(self, obj)
+                return _made_quietly(cloudpickle.Pickler.reducer_override(self, obj))
             return super().reducer_override(part)
 
     if not isinstance(obj, types.FunctionType) and not _main_travels:
@@ -129,6 +129,38 @@ def _by_value(obj: Any) -> bytes:
     file = io.BytesIO()
     ByValue(file, protocol=5).dump(obj)
     return file.getvalue()
+
+
+class _Quiet:
+    """Comes before bases that would look at a subclass while it is still empty."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not getattr(cls, "_bsbpool_is_empty", False):
+            super().__init_subclass__(**kwargs)
+
+
+def _made_quietly(reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Turn cloudpickle's recipe of a class into one that works when its bases object."""
+    make, *rest = reduced
+    if make is not cloudpickle.cloudpickle._make_skeleton_class:
+        return reduced
+    return (_make_class, *rest)
+
+
+def _make_class(
+    kind: type, name: str, bases: tuple[type, ...], names: dict[str, Any], *rest: Any
+) -> Any:
+    make = cloudpickle.cloudpickle._make_skeleton_class
+    try:
+        return make(kind, name, bases, names, *rest)
+    except Exception:
+        # They have seen it where it was defined, and what they did to it comes along.
+        names = {**names, "_bsbpool_is_empty": True}
+        made = make(kind, name, (_Quiet, *bases), names, *rest)
+        del made._bsbpool_is_empty
+        return made
 
 
 def _find_in_main(name: str, value: bytes | None) -> Any:

@@ -67,7 +67,12 @@ def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
 
 
 def dumps_function(function: Any) -> Parcel:
-    """Pickle a function or class that jobs call.
+    """Pickle a function or class that jobs call."""
+    return dumps(travelling(function))
+
+
+def travelling(function: Any) -> Any:
+    """Return what to pickle for a function or class; it unpickles as that.
 
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
@@ -76,8 +81,8 @@ def dumps_function(function: Any) -> Parcel:
         from bsbpool.functions_by_value import OfMain, is_importable
 
         if is_importable(function):
-            return dumps(OfMain(function))
-    return dumps(function)
+            return OfMain(function)
+    return function
 
 
 def _collector(buffers: list[memoryview]) -> Any:
