@@ -93,11 +93,13 @@ def _execute(arguments: list[str]) -> None:
         sys.argv[0] = module.__file__ or rest[0]
     elif kind == "-c":
         sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
-        code, module = compile(rest[0], "<string>", "exec", dont_inherit=True), types.ModuleType("__main__")
+        code = compile(rest[0], "<string>", "exec", dont_inherit=True)
+        module = types.ModuleType("__main__")
     else:
         sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.abspath(kind))
         with open(kind, "rb") as file:
-            code, module = compile(file.read(), kind, "exec", dont_inherit=True), types.ModuleType("__main__")
+            code = compile(file.read(), kind, "exec", dont_inherit=True)
+        module = types.ModuleType("__main__")
         module.__file__ = kind
     # For good: calls that still wait when the program ends are pickled by the names in it.
     sys.modules["__main__"] = module

@@ -16,7 +16,6 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
 
-
 _entered: list[PoolExecutor] = []
 
 
