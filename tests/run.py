@@ -57,7 +57,9 @@ def legs() -> dict[str, Leg]:
     # Again with the other MPI: tests that start mpiexec themselves.
     launching = (
         "tests/helpers",
+        "tests/interop/test_joblib.py",
         "tests/interop/test_network.py",
+        "tests/interop/test_scinexus.py",
         "tests/api/test_across_ranks.py",
         "tests/api/test_defects.py",
         "tests/api/test_ends.py",

@@ -66,9 +66,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
     [1, 2]
     """
 
-    def __init__(
-        self, comm: Any = None, root: int = 0, *, max_workers: int | None = None
-    ) -> None:
+    def __init__(self, comm: Any = None, root: int = 0, *, max_workers: int | None = None) -> None:
         self._arguments = (comm, root, max_workers)
         self._make()  # checks them
         self._service = execution.service_for(None, comm)
