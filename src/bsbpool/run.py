@@ -132,7 +132,8 @@ def _print_error(error: BaseException) -> None:
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename == __file__:
         step = step.tb_next
-    sys.excepthook(type(error), error, step or error.__traceback__)
+    error.__traceback__ = step or error.__traceback__
+    sys.excepthook(type(error), error, error.__traceback__)
 
 
 if __name__ == "__main__":
