@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import traceback
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -76,9 +75,9 @@ def _run(arguments: list[str]) -> int:
             _execute(arguments)
     except SystemExit as end:
         return _code_of(end)
-    except KeyboardInterrupt:
-        traceback.print_exc()
-        return 130
+    except KeyboardInterrupt as interrupt:
+        _print_error(interrupt)
+        return 130  # as a shell says of SIGINT
     except BaseException as error:
         _print_error(error)
         return 1
