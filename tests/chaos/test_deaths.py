@@ -32,7 +32,8 @@ def survives(n: int, deaths: int, code: int = 0) -> Callable[[Callable[[], Any]]
         @functools.wraps(body)
         def launch() -> None:
             command, *rest = launcher(n)
-            program = [sys.executable, "-m", "api.on_ranks", __name__, body.__name__, str(LIMIT)]
+            program = [sys.executable, "-m", "api.on_ranks", body.__module__]
+            program += [body.__name__, str(LIMIT)]
             process = start(
                 [command, "--with-ft", "ulfm", *rest, *program], cwd=TESTS, env=environment()
             )

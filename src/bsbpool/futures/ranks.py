@@ -189,7 +189,7 @@ class RanksCrew(Crew):
                 self._limit = 0  # so that the next call hears of it
                 self.abandoned = True
             self._cut_off.append(future)
-        elif job._error is None and engine.is_cut_off(job._id):
+        elif engine.is_cut_off(job._id):
             self._end_cut_off(future, job, error)
         elif job.status is not JobStatus.CANCELLED or engine.is_broken(job._id):
             future.settle(error)
