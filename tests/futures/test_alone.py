@@ -11,9 +11,9 @@ import time
 import weakref
 
 import pytest
-from helpers.executors import CHECKS, LONG, square
 
 from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor
+from helpers.executors import CHECKS, LONG, square
 
 STATE = []
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+
 from helpers.launch import environment, is_openmpi, launcher, mpirun
 
 LIMIT = 60.0
@@ -130,7 +133,9 @@ def test_it_runs_without_any_launcher(program) -> None:
 def test_all_ranks_end_with_its_exit_code(program, ranks, end, code, said) -> None:
     done = mpirun(ranks, "-m", "bsbpool.run", program, end, timeout=LIMIT)
     # MPICH's mpiexec takes a code above 128 for that of a signal; Python ends by SIGINT itself.
-    assert done.returncode in (code, code & 0x7F) or (done.returncode, code) == (-2, 130), done.stdout
+    assert done.returncode in (code, code & 0x7F) or (done.returncode, code) == (-2, 130), (
+        done.stdout
+    )
     assert said in done.stdout
     assert "bsbpool/run.py" not in done.stdout  # the traceback is the program's alone
 
@@ -206,9 +211,7 @@ def test_local_workers_can_be_started(tmp_path) -> None:
     program = tmp_path / "program.py"
     program.write_text(SPAWNING)
     command = [*launcher(1), sys.executable, str(program)]
-    done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, timeout=LIMIT
-    )
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 3, done.stdout + done.stderr
     assert done.stdout == "2 2 False\n" * 2
 
@@ -224,3 +227,31 @@ def test_local_workers_need_no_launcher_where_mpi_brings_its_own(tmp_path) -> No
         assert "could not start them" in done.stdout and "1 1 True" in done.stdout
     else:
         assert done.stdout == "2 2 False\n" * 2
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "futures.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_the_examples_of_the_page_run(ranks) -> None:
+    assert len(EXAMPLES) == 2
+    outputs = []
+    for example in EXAMPLES:
+        done = mpirun(ranks, "-c", example, timeout=LIMIT)
+        assert done.returncode == 0, done.stdout
+        outputs.append(done.stdout.splitlines())
+    assert outputs == [["[0, 10, 20, 30]", "[0, 100, 200, 300]"], ["9"]]
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_an_mpi_for_one_thread_is_refused() -> None:
+    code = (
+        "import mpi4py; mpi4py.rc.thread_level = 'funneled'\n"
+        "from bsbpool.futures import PoolExecutor\n"
+        "try:\n    PoolExecutor().__enter__()\n"
+        "except RuntimeError as error:\n    print(error)"
+    )
+    done = mpirun(2, "-c", code, timeout=LIMIT)
+    assert done.stdout.count("thread_level") == 2, done.stdout

@@ -50,9 +50,10 @@ def cpython_tests(tmp_path_factory) -> str:
     package = fetched(["apt-get", "download", name], folder, "*.deb", "CPython's tests")
     subprocess.run(["dpkg-deb", "-x", package, folder / "all"], check=True, timeout=60)
     (found,) = (folder / "all").rglob("test_concurrent_futures.py")
-    alone = folder / "path"
+    alone = folder / "path"  # not the folder of all their tests, which would hide the interpreter's
     alone.mkdir()
-    return str(shutil.copy(found, alone).parent)
+    shutil.copy(found, alone)
+    return str(alone)
 
 
 @pytest.mark.limit(300)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from helpers.executors import CHECKS, LONG, nap, picky, square
 from mpi4py import MPI
 
 from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor, ranks
+from helpers.executors import CHECKS, LONG, nap, picky, square
 
 from .support import MAIN, WORLD, pool_works
 
