@@ -18,7 +18,7 @@ def cores() -> int:
 
 def are_decided() -> bool:
     """Whether who started this process has said how many threads they may use."""
-    return "OMP_NUM_THREADS" in os.environ  # which all of them obey
+    return bool(os.environ.get("OMP_NUM_THREADS"))  # which all of them obey
 
 
 class _Libraries:
