@@ -254,6 +254,9 @@ class Batch:
         self._share = share
         self._n_threads = n_threads
 
+    def __repr__(self) -> str:
+        return f"<{len(self._calls)} calls of joblib>"
+
     def __call__(self) -> Any:
         """Make the calls; return a list of what they returned."""
         n = self._n_threads
