@@ -19,7 +19,7 @@ PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
 # ------------------------------------------------------------------ the Python package
 
 LAYERS = [
-    ["cli"],
+    ["cli", "run"],
     ["integrations", "futures"],
     # Doors: the names under which people, and bsb, find what is below.
     ["api", "services.pool", "services._pool_listeners"],
