@@ -255,3 +255,33 @@ def test_an_mpi_for_one_thread_is_refused() -> None:
     )
     done = mpirun(2, "-c", code, timeout=LIMIT)
     assert done.stdout.count("thread_level") == 2, done.stdout
+
+
+ASLEEP = """
+import os, signal, sys, threading, time
+from bsbpool.futures import PoolExecutor
+
+with PoolExecutor() as executor:
+    if executor is not None:
+        future = executor.submit(time.sleep, 1)
+        while not future.running():
+            time.sleep(0.01)
+        threading.Timer(0.1, os.kill, (os.getpid(), getattr(signal, sys.argv[1]))).start()
+        try:
+            future.result()
+        except BaseException as error:
+            print(type(error).__name__)
+            raise
+if executor is not None:
+    raise AssertionError("nobody was told")
+"""
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize(
+    ("signal", "error"), [("SIGINT", "KeyboardInterrupt"), ("SIGTERM", "Terminated")]
+)
+def test_signals_end_the_block(signal, error) -> None:
+    done = mpirun(3, "-c", ASLEEP, signal, timeout=LIMIT)
+    assert done.returncode != 0
+    assert error in done.stdout and "AssertionError" not in done.stdout, done.stdout
