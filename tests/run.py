@@ -61,13 +61,16 @@ def legs() -> dict[str, Leg]:
     # Again with the other MPI: tests that start mpiexec themselves.
     launching = (
         "tests/helpers",
+        "tests/interop/test_joblib.py",
         "tests/interop/test_network.py",
+        "tests/interop/test_scinexus.py",
         "tests/api/test_across_ranks.py",
         "tests/api/test_defects.py",
         "tests/api/test_ends.py",
         "tests/api/test_services.py",
         "tests/chaos",
         "tests/soak",
+        "tests/futures/test_run.py",
     )
     return {
         "serial": Leg("mpich", 0, tuple(f"--ignore=tests/{name}" for name in elsewhere)),

@@ -19,8 +19,9 @@ PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
 # ------------------------------------------------------------------ the Python package
 
 LAYERS = [
-    ["cli"],
-    ["integrations", "futures"],
+    ["cli", "run"],
+    ["integrations"],
+    ["futures"],
     # Doors: the names under which people, and bsb, find what is below.
     ["api", "services.pool", "services._pool_listeners"],
     ["listeners"],
@@ -241,7 +242,9 @@ def test_only_the_mpi_rooms_have_symbols_of_mpi(path):
 LOOK = """
 import sys, threading
 {statement}
-heavy = {{"mpi4py", "mpilock", "numpy", "bsb", "cloudpickle", "rich", "asyncio"}}
+heavy = {{
+    "mpi4py", "mpilock", "numpy", "bsb", "cloudpickle", "rich", "asyncio", "joblib", "scinexus"
+}}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 assert threading.active_count() == 1, threading.enumerate()
 """
@@ -254,6 +257,7 @@ assert threading.active_count() == 1, threading.enumerate()
         "import bsbpool; dir(bsbpool), bsbpool.__all__, bsbpool.__version__",
         "from bsbpool import JobPool, create_job_pool, pool_cache, register_service",
         "import bsbpool.services, bsbpool.listeners.terminal, bsbpool.cli",
+        "import bsbpool.futures, bsbpool.integrations",
     ],
 )
 def test_importing_starts_nothing(statement):

@@ -194,8 +194,9 @@ cdef class Channel:
             peer = self.returned.data[self.returned.size]
             epoch = self.returned.data[self.returned.size + 1]
             pthread_mutex_unlock(&self.mutex)
-            # It may have died since, or have left an earlier run than the one it is inside of.
-            if peer not in self.lost and epoch >= self.behind.get(peer, 0):
+            # Others say so as well, when a run ends early; and it may have died since, or have
+            # left an earlier run than the one it is inside of.
+            if peer in self.away and epoch >= self.behind.get(peer, 0):
                 self.away.discard(peer)
                 return peer
         return -1

@@ -193,12 +193,14 @@ cdef class Engine:
         self.raise_fault()
         return live
 
-    def cancel(self, int64_t job):
-        """Cancel a job and return the status it had before."""
+    def cancel(self, int64_t job, bint running=True):
+        """Cancel a job and return the status it had before; one that runs only if `running`."""
         cdef int old
         self.known(job)
         self.lock()
-        old = dispatcher_cancel(&self.d, <int32_t>job)
+        old = self.d.jobs[job].status
+        if running or old != RUNNING:
+            old = dispatcher_cancel(&self.d, <int32_t>job)
         self.unlock()
         self.raise_fault()
         return self.statuses[old]

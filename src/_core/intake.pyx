@@ -22,6 +22,7 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object)
 
 cdef tuple NO_ARGUMENTS = ()
+cdef Handle GONE = Handle()  # stands in the list for jobs that were dropped
 
 
 cdef class Intake:
@@ -190,6 +191,37 @@ cdef class Intake:
             self.enter(job, deps, -1, False)
             jobs.append(job)
         return jobs
+
+    def _queue_for(
+        self, waiter, f, tuple args not None, kwargs, deps=None, int32_t cache_set=-1
+    ):
+        """Queue a call for which somebody waits.
+
+        The waiter is the job's context, gets the job as its `_job` before that can end, and the
+        job's end is told as that of a job with callbacks.
+        """
+        cdef Handle job = self.new_job(f, args, kwargs or None, waiter)
+        waiter._job = job
+        if not self.accepts:
+            self._refuse()
+        self.enter(job, deps, cache_set, True)
+
+    def _drop_job(self, Handle job not None):
+        """Let go of all that a job of `_queue_for` was made of, for it has ended.
+
+        Returns
+        -------
+        outcome : object
+            What it returned, perhaps a `Kept`; None for one that did not succeed.
+        succeeded : bool
+            Whether it did.
+        """
+        cdef bint succeeded = self._engine.d.jobs[job.number].status == SUCCESS
+        outcome = job._outcome if succeeded else None
+        self._job_queue[job.number] = GONE
+        forget(job)
+        job.f = job.arguments = job.keywords = job.context = None
+        return outcome, succeeded
 
     def _enter(self, Handle job not None, deps, int32_t cache_set, bint watched):
         """Take a job that somebody made; its changes are recorded if `watched`."""

@@ -157,9 +157,13 @@ cdef class MainLoop:
         self.news = False
         return self.host.turn()
 
-    def stop(self, bint aborted):
-        """Tell all workers that the run is over."""
-        self.out.stop(aborted)
+    def begin_with(self, uint32_t function):
+        """Have each worker load this function before it learns any other."""
+        self.out.prelude = function
+
+    def stop(self, bint aborted, int64_t word=0):
+        """Tell all workers that the run is over; the word is for their host."""
+        self.out.stop(aborted, word)
 
     # Coming in
 

@@ -21,6 +21,7 @@ cdef class Outbox:
     cdef bint failed
     cdef object last_f  # the function that was called last, and its number
     cdef int64_t last_function
+    cdef int64_t prelude  # what each worker gets before any function; -1: nothing
     cdef peer_t *peers
     cdef list writers
     cdef list known_functions
@@ -34,6 +35,7 @@ cdef class Outbox:
     cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1
     cdef int call_number(self, object f) except -1
     cdef int know(self, int worker, uint32_t function) except -1
+    cdef int teach(self, int worker, uint32_t function) except -1
     cdef int drop_evicted(self) except -1
     cdef int forget(self, uint32_t function) except -1
     cdef int tell_cache(self, int worker) except -1
@@ -42,4 +44,4 @@ cdef class Outbox:
     cdef int lose(self, int worker) except -1
     cdef int flush(self, int worker) except -1
     cdef int flush_all(self) except -1
-    cdef int stop(self, bint aborted) except -1
+    cdef int stop(self, bint aborted, int64_t word) except -1

@@ -70,7 +70,7 @@ cdef class Outbox:
         self.jobs = jobs
         self.direct = jobs is not None
         self.last_f = None
-        self.last_function = -1
+        self.last_function = self.prelude = -1
         self.writers = [FrameWriter() for _ in range(n)]
         self.known_functions = [set() for _ in range(n)]
         self.touched = set()
@@ -162,11 +162,18 @@ cdef class Outbox:
         if self.peers[worker].function == function:
             return 0
         known = <set>self.known_functions[worker]
+        if self.prelude >= 0 and self.prelude not in known:
+            self.teach(worker, <uint32_t>self.prelude)
         if function not in known:
-            flags, payload, buffers = self.host.function(function)
-            self.writer(worker).put(FUNCTION, 0, function, flags, 0, payload, buffers)
-            known.add(function)
+            self.teach(worker, function)
         self.peers[worker].function = function
+        return 0
+
+    cdef int teach(self, int worker, uint32_t function) except -1:
+        """Send a function to a worker that does not know it."""
+        flags, payload, buffers = self.host.function(function)
+        self.writer(worker).put(FUNCTION, 0, function, flags, 0, payload, buffers)
+        (<set>self.known_functions[worker]).add(function)
         return 0
 
     cdef int drop_evicted(self) except -1:
@@ -249,13 +256,13 @@ cdef class Outbox:
             raise MemoryError()
         return 0
 
-    cdef int stop(self, bint aborted) except -1:
-        """Tell all workers that the run is over."""
+    cdef int stop(self, bint aborted, int64_t word) except -1:
+        """Tell all workers that the run is over, and a word that only their host understands."""
         cdef int worker
         cdef FrameWriter writer
         for worker in range(len(self.writers)):
             writer = FrameWriter()  # what was not sent yet is not sent any more
-            writer.put(STOP, 0, 0, aborted, 0, None, ())
+            writer.put(STOP, word, 0, aborted, 0, None, ())
             try:
                 self.channel.post(writer.seal(worker + 1, self.epoch))
             except TransportError:

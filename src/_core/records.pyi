@@ -14,7 +14,12 @@ class JobRecord(Record):
 
 class Logbook:
     def __init__(
-        self, pool: Intake, statuses: Sequence[Any], added: type, added_reason: Any, update: type,
+        self,
+        pool: Intake,
+        statuses: Sequence[Any],
+        added: type,
+        added_reason: Any,
+        update: type,
         update_reason: Any,
     ) -> None: ...
     def report_to(self, host: Any, lock: Any, bulletin: Any, ended: list[Any]) -> None: ...

@@ -20,6 +20,8 @@ class Known: ...
 
 class WorkerLoop(Watch):
     direct: bool
+    @property
+    def word(self) -> int: ...
     def __init__(
         self, channel: Channel, epoch: int, host: _Host, rank: int = -1,
         neighbours: Neighbours | None = None,

@@ -121,6 +121,7 @@ cdef class WorkerLoop(Watch):
     cdef int64_t looked
     cdef int64_t now  # when the last job ended, or what followed it
     cdef int stopped
+    cdef readonly int64_t word  # what main said when it stopped this loop
     cdef int rank
     cdef bint armed
     cdef Neighbours neighbours
@@ -228,6 +229,7 @@ cdef class WorkerLoop(Watch):
         while cursor_next(&cursor, &record, &payload) == 1:
             if record.kind == STOP:
                 self.stopped = record.flags & 1
+                self.word = record.id
             elif record.kind == SKIP:
                 self.inbox.take_back(record.id)
             elif record.kind == RECALL and not self.hand_back(busy):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
@@ -324,6 +325,8 @@ class FunctionJob(Job):
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
         """Call the function."""
         f, f_args = args
+        if job_owner is NO_OWNER:
+            return f(*f_args, **kwargs)
         return f(job_owner, *f_args, **kwargs)
 
 

@@ -79,6 +79,7 @@ class JobPool(Intake, PrivateNames):
     _pool_owners: ClassVar[dict[int, Any]] = {}
     _tmp_folders: ClassVar[dict[int, tempfile.TemporaryDirectory[str]]] = {}
     _given_ids: ClassVar[set[int]] = set()
+    _kind: ClassVar[type[Job]] = FunctionJob
 
     def __init__(
         self,
@@ -100,14 +101,17 @@ class JobPool(Intake, PrivateNames):
         self._status: PoolStatus | None = None
         self._lock = threading.RLock()
         own = type(self).put is not JobPool.put or type(self)._put is not JobPool._put
-        self._open_intake(JOB_STATUSES, FunctionJob, own)
+        self._open_intake(JOB_STATUSES, self._kind, own)
         self._submissions = Submissions()
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
         self._schedulers = Schedulers(self)
         self._limit = TimeLimit(self)
         self._state = _OUTSIDE
-        self._run = execution.prepare(self)
+        self._run = self._prepare()
+
+    def _prepare(self) -> execution.Run:
+        return execution.prepare(self)
 
     @classmethod
     def _take_id(cls, id: int) -> int:
@@ -281,9 +285,7 @@ class JobPool(Intake, PrivateNames):
 
     _put = put
 
-    def schedule(
-        self, nodes: Iterable[Any], scheduler: Callable[[Any], Any] | None = None
-    ) -> None:
+    def schedule(self, nodes: Iterable[Any], scheduler: Callable[[Any], Any] | None = None) -> None:
         """Let nodes queue their jobs, in a thread of its own; returns at once.
 
         A node that raises, and the nodes that depend on it by `depends_on`, are

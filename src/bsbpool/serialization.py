@@ -21,6 +21,8 @@ OUT_OF_BAND = 32 * 1024
 MOST_BUFFERS = 1_000
 """Further buffers of one object stay in the pickle."""
 
+_main_travels = False
+
 Parcel = tuple[bytes, list[memoryview]]
 
 
@@ -41,10 +43,22 @@ def dumps(obj: Any) -> Parcel:
     """
     buffers: list[memoryview] = []
     try:
-        return pickle.dumps(obj, 5, buffer_callback=_collector(buffers)), buffers
+        payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
     except (pickle.PicklingError, AttributeError, TypeError):
         # Something has no name to travel by. Costs a second try, but only then.
         return _dumps_by_value(obj)
+    if _main_travels and b"__main__" in payload:
+        return _dumps_by_value(obj)  # that name means something else there
+    return payload, buffers
+
+
+def let_main_travel() -> None:
+    """From here on bring along what the main script defines: only this rank runs it."""
+    from bsbpool import functions_by_value
+
+    global _main_travels
+    _main_travels = True
+    functions_by_value.let_main_travel()
 
 
 def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
@@ -53,17 +67,22 @@ def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
 
 
 def dumps_function(function: Any) -> Parcel:
-    """Pickle a function or class that jobs call.
+    """Pickle a function or class that jobs call."""
+    return dumps(travelling(function))
+
+
+def travelling(function: Any) -> Any:
+    """Return what to pickle for a function or class; it unpickles as that.
 
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
     """
-    if getattr(function, "__module__", None) == "__main__":
+    if getattr(function, "__module__", None) == "__main__" and not _main_travels:
         from bsbpool.functions_by_value import OfMain, is_importable
 
         if is_importable(function):
-            return dumps(OfMain(function))
-    return dumps(function)
+            return OfMain(function)
+    return function
 
 
 def _collector(buffers: list[memoryview]) -> Any:

@@ -27,9 +27,7 @@ class JobStatus(Enum):
 JOB_STATUSES = tuple(JobStatus)
 """By the numbers that the core uses."""
 
-FINISHED = frozenset(
-    {JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED}
-)
+FINISHED = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED})
 
 
 class PoolStatus(Enum):

@@ -34,7 +34,7 @@ def survives(n: int, deaths: int, code: int = 0) -> Callable[[Callable[[], Any]]
         @functools.wraps(body)
         def launch() -> None:
             command, *rest = launcher(n)
-            where = (__name__, body.__name__, str(LIMIT - 5))
+            where = (body.__module__, body.__name__, str(LIMIT - 5))
             program = [sys.executable, "-m", "api.on_ranks", *where]
             process = start(
                 [command, "--with-ft", "ulfm", *rest, *program], cwd=TESTS, env=environment()

@@ -24,7 +24,10 @@ class _Store:
         self.hits = self.misses = 0
 
     def get(
-        self, subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+        self,
+        subject: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
         register: Callable[[Callable[[], None]], None],
     ) -> Any:
         key = functools._make_key(args, kwargs, typed=False)

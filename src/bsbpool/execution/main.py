@@ -116,12 +116,16 @@ class MainRun:
         if self._stopped:
             return
         self._stopped = True
-        self._loop.stop(aborted)
+        self._loop.stop(aborted, self._word())
         if aborted:
             for rank in range(1, self._pool._comm.get_size()):
                 busy = self._pool._engine.running_on(rank - 1) is not None
                 if busy and rank not in self._channel.lost | self._gone:
                     self._channel.leave_behind(rank, self._epoch)
+
+    def _word(self) -> int:
+        """Return what the other ranks are told when the run is over."""
+        return 0
 
     # As the loop's host
 
@@ -212,17 +216,14 @@ class MainRun:
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
         pool._limit.check()
-        nobody = len(self._channel.lost) == pool._comm.get_size() - 1
-        if nobody and (scheduling or pool._engine.unfinished):
+        if pool._engine.unfinished == 0:
+            return not scheduling and not pool._reporter.bulletin.waiting
+        if len(self._channel.lost) == pool._comm.get_size() - 1:
             raise exceptions.WorkerLostError(
                 f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs have "
                 "not ended"
             )
-        if scheduling:
-            return False
-        if pool._engine.unfinished == 0:
-            return not pool._reporter.bulletin.waiting
-        if pool._engine.idle:
+        if pool._engine.idle and not scheduling:
             raise exceptions.JobPoolError(deadlock_message(pool))
         return False
 
@@ -243,5 +244,3 @@ def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
         error = exceptions.RemoteError(f"{job} failed, and so did bringing its error here")
         error.__cause__ = broken
         return error
-
-

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.channel import TransportError
 from bsbpool._core.wire import RecordFlag, ReplyFlag
 from bsbpool._core.worker import WorkerLoop
@@ -66,10 +67,16 @@ class WorkerRun:
         self._pool.change_status(PoolStatus.CLOSING)
         if aborted:
             self._tell_main("the run has ended")  # main may think that it is inside a job
-            raise exceptions.WorkflowError(
-                "Unhandled exceptions during parallel execution.",
-                [exceptions.JobPoolError("See main node logs for details.")],
-            )
+        self._conclude(aborted)
+
+    def _conclude(self, aborted: bool) -> None:
+        """Say so when the run did not come to its own end."""
+        if not aborted:
+            return
+        raise exceptions.WorkflowError(
+            "Unhandled exceptions during parallel execution.",
+            [exceptions.JobPoolError("See main node logs for details.")],
+        )
 
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
@@ -113,6 +120,8 @@ class WorkerRun:
             args, kwargs = (loads(payload), {}) if flags & ONLY_ARGS else loads(payload, buffers)
             if mode == EXECUTE:
                 value = running.call_surrounded(f.execute, self._pool.owner, args, kwargs)
+            elif self._pool.owner is NO_OWNER:
+                value = running.call_surrounded(f, *args, **kwargs)
             else:
                 value = running.call_surrounded(f, self._pool.owner, *args, **kwargs)
             if value is None:

@@ -125,9 +125,7 @@ class MockedWindowController:
 
 
 @contextmanager
-def _single_write(
-    access: bool, handle: AbstractContextManager[Any] | None
-) -> Iterator[Any]:
+def _single_write(access: bool, handle: AbstractContextManager[Any] | None) -> Iterator[Any]:
     if handle is not None:
         with handle if access else _NoHandle() as opened:
             yield opened

@@ -1,0 +1,193 @@
+"""Who runs the calls of an executor, while it is open: other ranks, or a thread here."""
+
+from __future__ import annotations
+
+import abc
+import atexit
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bsbpool.futures.errors import BrokenPoolError, InitializerError
+from bsbpool.futures.future import PoolFuture
+
+
+class Call(NamedTuple):
+    """A call that somebody submitted."""
+
+    future: PoolFuture
+    f: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    deps: tuple[PoolFuture, ...] = ()
+    cache_items: Any = None
+
+
+SECONDS_TO_BEGIN = 0.5
+"""The most that a cancelling shutdown waits for calls to begin; as a rule it is a millisecond."""
+
+Failed = list[tuple[PoolFuture, BaseException]]
+"""Calls that cannot run, and why."""
+
+
+def settle(failed: Failed) -> None:
+    """Tell those who wait for calls that cannot run."""
+    for future, error in failed:
+        future.settle(error)
+
+
+_thread = threading.local()
+
+
+def is_of_a_crew() -> bool:
+    """Whether the current thread is one in which a crew lives."""
+    return getattr(_thread, "is_of_a_crew", False)
+
+
+class Crew(abc.ABC):
+    """Takes calls from any thread, and has a thread of its own that sees to them.
+
+    The thread is a daemon, since the interpreter waits for others before it tells anybody
+    that it ends; it is joined at exit.
+    """
+
+    n_workers = 1
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._closed = False
+        self._streams: set[Any] = set()
+        self.broken: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name="bsbpool-executor", daemon=True)
+
+    def start(self) -> None:
+        """Let calls run."""
+        atexit.register(self._at_exit)
+        self._thread.start()
+
+    def _live(self) -> None:
+        _thread.is_of_a_crew = True
+        try:
+            self._work()
+        finally:
+            self._closed = True
+            atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        self.close()
+        self.join()
+
+    def submit(
+        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """Take a call about which nothing else is said."""
+        self.queue(Call(future, f, args, kwargs))
+
+    def queue(self, call: Call, inner: bool = False) -> None:
+        """Take a call.
+
+        Parameters
+        ----------
+        call : Call
+            What to run.
+        inner : bool
+            Whether it belongs to a stream, which may go on when no more calls are taken.
+
+        Raises
+        ------
+        BrokenExecutor, RuntimeError
+            When no calls are taken any more.
+        """
+        with self._lock:
+            if self.broken is not None:
+                raise self.error()
+            if self._closed and not inner:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            failed = self._take(call)
+        settle(failed)  # without the lock, for which callbacks may make others wait
+
+    def error(self) -> BaseException:
+        """Return what to raise once the crew is broken."""
+        assert self.broken is not None
+        if isinstance(self.broken, InitializerError):
+            error: BaseException = InitializerError(*self.broken.args)
+        else:
+            error = BrokenPoolError(f"the executor runs nothing more: {self.broken}")
+        error.__cause__ = self.broken
+        return error
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more calls are taken."""
+        return self._closed
+
+    def open_stream(self, stream: Any) -> None:
+        """Stay open until this stream has queued all that it has."""
+        with self._lock:
+            if self.broken is not None:
+                raise self.error()
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._streams.add(stream)
+
+    def end_stream(self, stream: Any) -> None:
+        """Do not wait for this stream any more."""
+        with self._lock:
+            self._streams.discard(stream)
+            self._consider_ending()
+
+    def close(self, cancel: bool = False) -> None:
+        """Take no more calls; end when all have run."""
+        with self._lock:
+            self._closed = True
+            streams = list(self._streams)
+            self._consider_ending()
+        if cancel:
+            self._let_begin()
+            for stream in streams:
+                stream.close()
+            self._cancel_waiting()
+
+    def _let_begin(self) -> None:
+        """Wait a little for the first calls to begin, for which workers are free."""
+        end = time.monotonic() + SECONDS_TO_BEGIN
+        while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
+            time.sleep(0.001)
+
+    def join(self) -> None:
+        """Wait until all has ended."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    @abc.abstractmethod
+    def _work(self) -> None:
+        """See to the calls until all have ended and no more are taken; in the thread."""
+
+    @abc.abstractmethod
+    def _take(self, call: Call) -> Failed:
+        """Take a call; with the lock. Return which calls cannot run, and why."""
+
+    @abc.abstractmethod
+    def _consider_ending(self) -> None:
+        """End, once `_closed` and without `_streams`; with the lock."""
+
+    @abc.abstractmethod
+    def _is_busy(self) -> bool:
+        """Whether a call runs, or none waits."""
+
+    @abc.abstractmethod
+    def _cancel_waiting(self) -> None:
+        """Cancel the futures of all calls that have not begun."""
+
+    @abc.abstractmethod
+    def take_back(self, future: PoolFuture) -> bool:
+        """See to it that a call does not run; False when it has begun."""
+
+    @abc.abstractmethod
+    def is_running(self, future: PoolFuture) -> bool:
+        """Whether a call has begun."""
+
+    @abc.abstractmethod
+    def abandon(self) -> None:
+        """End now: wait for nothing that runs."""

@@ -1,0 +1,96 @@
+"""Which crew an executor gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bsbpool.futures.crew import Crew
+from bsbpool.futures.hub import Hub, waiting
+from bsbpool.running import running
+
+
+class Description(NamedTuple):
+    """What an executor was made of."""
+
+    service: Any
+    root: int
+    max_workers: int | None
+    initializer: Callable[..., Any] | None
+    initargs: tuple[Any, ...]
+    anywhere: bool
+    """Whether no communicator was given."""
+
+
+def gather(of: Description, collective: bool) -> Crew | None:
+    """Return a crew that has started; on a rank that works, work and then return None.
+
+    Parameters
+    ----------
+    of : Description
+        The executor.
+    collective : bool
+        Whether all ranks came here.
+    """
+    if running.inside_job:
+        return _started(_thread(of))  # a job is on one rank alone
+    if of.anywhere and (waiting.hub is not None or of.service.get_size() == 1):
+        hub = waiting.hub_for(of.max_workers)
+        return _started(_thread(of)) if hub is None else _of_hub(of, hub)
+    if of.service.get_size() == 1:
+        return _started(_thread(of))
+    if not collective:
+        raise RuntimeError(
+            "the executor has several ranks, so all of them must enter it: use it in "
+            "`with PoolExecutor() as executor:`, or start the program with "
+            "`mpiexec -n N python -m bsbpool.run script.py`"
+        )
+    _check_threads()
+    from bsbpool.futures.groups import with_root_first
+    from bsbpool.services.mpi import MPIService
+
+    service = of.service
+    if of.root:
+        service = MPIService(with_root_first(service.get_communicator(), of.root))
+    if service.get_rank() == 0:
+        return _started(_ranks(of, service))
+    from bsbpool.futures.serving import serve
+
+    serve(service)
+    return None
+
+
+def _check_threads() -> None:
+    """Refuse an MPI that may only be used by the main thread; on all ranks alike."""
+    from mpi4py import MPI
+
+    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise RuntimeError(
+            "MPI was initialised for one thread, but an executor uses it from another; leave it to "
+            'mpi4py to initialise MPI, or set mpi4py.rc.thread_level = "multiple"'
+        )
+
+
+def _thread(of: Description) -> Crew:
+    from bsbpool.futures.thread import ThreadCrew
+
+    return ThreadCrew(of.initializer, of.initargs)
+
+
+def _ranks(of: Description, service: Any) -> Crew:
+    from bsbpool.futures.ranks import RanksCrew
+
+    return RanksCrew(service, of.max_workers, of.initializer, of.initargs)
+
+
+def _of_hub(of: Description, hub: Hub) -> Crew:
+    _check_threads()
+    hub.make_room()
+    crew = _ranks(of, hub.service)
+    hub.occupy(crew)
+    return _started(crew)
+
+
+def _started(crew: Crew) -> Crew:
+    crew.start()
+    return crew

@@ -1,0 +1,159 @@
+"""Workers that wait for whatever executor this process opens: those of a program's whole run.
+
+Under ``python -m bsbpool.run`` these are the other ranks, else local processes that were spawned.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import types
+import warnings
+from typing import Any
+
+from bsbpool.futures.crew import Crew
+
+STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
+"""Variables by one of which a process knows that a launcher of MPI started it."""
+SECONDS_OF_GRACE = 1.0
+"""How long a rank inside a call may take to notice that the program has ended."""
+
+
+class Hub:
+    """Ranks that serve one executor after the other.
+
+    Parameters
+    ----------
+    service : MPIService
+        This rank, which is rank 0, and those.
+    """
+
+    def __init__(self, service: Any) -> None:
+        self.service = service
+        self._crew: Crew | None = None
+
+    def make_room(self) -> None:
+        """Wait for the executor before.
+
+        Raises
+        ------
+        RuntimeError
+            When it has not been shut down.
+        """
+        if self._crew is not None and not self._crew.closed:
+            raise RuntimeError(
+                "another executor has the workers; shut it down, or leave its `with` block, first"
+            )
+        if self._crew is not None:
+            self._crew.join()
+
+    def occupy(self, crew: Crew) -> None:
+        """Note who has the workers now."""
+        self._crew = crew
+
+    def close(self, code: int = 0) -> None:
+        """End all ranks, with an exit code; wait only for a program that went well."""
+        from bsbpool.futures.ranks import dismiss
+
+        if self._crew is not None:
+            if code:
+                self._crew.abandon()
+            self._crew.close()
+            self._crew.join()
+        channel = dismiss(self.service, code)
+        channel.drain(SECONDS_OF_GRACE)
+        if channel.away and channel.await_returns(SECONDS_OF_GRACE):
+            sys.stdout.flush()
+            self.service.get_communicator().Abort(code or 1)
+
+
+class Waiting:
+    """Who waits for executors of this process: nobody, at first.
+
+    Attributes
+    ----------
+    hub : Hub or None
+        The ranks of ``python -m bsbpool.run``.
+    spawned : dict of int to Hub or None
+        Local processes, by their number; None where they could not be started.
+    """
+
+    def __init__(self) -> None:
+        self.hub: Hub | None = None
+        self.spawned: dict[int, Hub | None] = {}
+
+    def hub_for(self, n_workers: int | None) -> Hub | None:
+        """Return the hub for an executor of no communicator; None when a thread must do."""
+        if self.hub is not None:
+            return self.hub
+        if n_workers is None or n_workers < 2:
+            return None
+        if n_workers not in self.spawned:
+            self.spawned[n_workers] = _spawn(n_workers)
+        return self.spawned[n_workers]
+
+
+waiting = Waiting()
+
+
+def _spawn(n: int) -> Hub | None:
+    """Start local processes, where MPI can."""
+    reason = _why_not() or ""
+    if not reason:
+        try:
+            return _spawned(n)
+        except Exception as error:  # mpi4py's; which kind is the MPI's choice
+            reason = f"MPI could not start them ({str(error).splitlines()[0]})"
+    warnings.warn(
+        f"max_workers: {n} workers cannot be started from here, since {reason}. One thread runs "
+        "the calls. For more workers start the program with "
+        f"`mpiexec -n {n + 1} python -m bsbpool.run script.py`.",
+        RuntimeWarning,
+        stacklevel=6,
+    )
+    return None
+
+
+def _why_not() -> str | None:
+    """Say why processes cannot be spawned; asking MPI may never return."""
+    if any(name in os.environ for name in STARTED_BY):
+        return None
+    # A process that no launcher started needs one: MPICH's looks for it on PATH, and waits for
+    # ever where there is none.
+    if shutil.which("mpiexec") is None:
+        return "there is no mpiexec on PATH"
+    try:
+        import mpi4py  # noqa: F401
+    except ImportError:
+        return "mpi4py is not installed"
+    return None
+
+
+def _spawned(n: int) -> Hub:
+    import atexit
+
+    from mpi4py import MPI
+
+    from bsbpool.serialization import let_main_travel
+    from bsbpool.services.channels import channel_of
+    from bsbpool.services.mpi import MPIService
+
+    between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
+    comm = between.Merge(high=False)
+    hub = Hub(MPIService(comm))
+    channel_of(comm)
+    let_main_travel()
+    atexit.register(hub.close)
+    return hub
+
+
+def serve_always(service: Any) -> int:
+    """Serve executors of rank 0 until its program is over; return the exit code."""
+    from bsbpool.futures.serving import serve
+
+    # What the program defines gets a place of its own here, with nothing of ours in it.
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    while (code := serve(service)) is None:
+        pass
+    return code

@@ -1,0 +1,85 @@
+"""The pools behind an executor: kept open for calls to come, and dropping what has ended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bsbpool import execution
+from bsbpool._core.calling import NO_OWNER
+from bsbpool.futures.future import PoolFuture
+from bsbpool.job import FunctionJob, Job, SubmissionContext
+from bsbpool.pool import JobPool
+
+if TYPE_CHECKING:
+    from bsbpool.futures.ranks import RanksCrew
+    from bsbpool.futures.serving import Shift
+
+_ids = itertools.count(1 << 40)
+"""Far from those that people give to their pools."""
+
+
+class FutureJob(FunctionJob):
+    """A job for whose end a future waits, which is kept where others keep their context."""
+
+    __slots__ = ()
+
+    @property
+    def _submit_ctx(self) -> SubmissionContext:
+        future = self._context
+        said = dict(future.said or {}) if isinstance(future, PoolFuture) else {}
+        return SubmissionContext(said.pop("submitter", self._function), **said)
+
+
+class ExecutorPool(JobPool):
+    """A pool of an executor, on the rank that submits or on one that works.
+
+    Jobs of it get no owner. A run of it goes on while it is kept open. A run that comes to its own
+    end is followed by one of another pool, so that the tables of a pool do not grow for ever; one
+    that is ended early was the last.
+
+    Parameters
+    ----------
+    service : MPIService
+        The ranks that take part.
+    run : callable
+        Makes the run of the pool on this rank, of it and its channel.
+    crew : RanksCrew, optional
+        Whose calls these are, on the rank that submits.
+    shift : Shift, optional
+        What a rank that works needs to know.
+    """
+
+    _kind: ClassVar[type[Job]] = FutureJob
+
+    def __init__(
+        self,
+        service: Any,
+        run: Callable[[ExecutorPool, Any], execution.Run],
+        crew: RanksCrew | None = None,
+        shift: Shift | None = None,
+    ) -> None:
+        self._make_run = run
+        self.kept_open = crew is not None
+        self.crew = crew
+        self.shift = shift
+        super().__init__(next(_ids), NO_OWNER, comm=service)
+        if crew is not None:
+            self._on_end = crew.deliver
+
+    def _prepare(self) -> execution.Run:
+        from bsbpool.services.channels import channel_of
+
+        return self._make_run(self, channel_of(self._comm.get_communicator()))
+
+    @property
+    def scheduling(self) -> bool:
+        """Whether more calls may come."""
+        return self.kept_open
+
+    def error_of(self, job: Any) -> Any:
+        """Return why a job that has ended did not succeed."""
+        error = job.error  # it is not found any more when the failure is forgotten
+        self._reporter.failures.pop(job, None)
+        return error

@@ -1,0 +1,70 @@
+"""What a worker does before its first call: the executor's initializer."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from bsbpool.futures.errors import InitializerError
+from bsbpool.interrupts import Terminated
+from bsbpool.serialization import Parcel, dumps, dumps_function, loads
+
+_numbers = itertools.count()
+
+
+class Preparation:
+    """An initializer with its arguments, as it travels.
+
+    Parameters
+    ----------
+    initializer : callable
+        What to call.
+    initargs : tuple
+        With what.
+    """
+
+    def __init__(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
+        self.key = (os.getpid(), next(_numbers))
+        payload, buffers = dumps_function(initializer)
+        self.function = payload, [pickle.PickleBuffer(buffer) for buffer in buffers]
+        self.initargs = initargs
+
+    def run(self) -> None:
+        """Call the initializer."""
+        loads(*self.function)(*self.initargs)
+
+
+class Prepared:
+    """What this process has prepared for.
+
+    Attributes
+    ----------
+    error : InitializerError or None
+        Why no call can run here.
+    """
+
+    def __init__(self) -> None:
+        self._key: Any = None
+        self.error: InitializerError | None = None
+
+    def by(self, payload: Any, buffers: Any = ()) -> None:
+        """Run a preparation, which travelled, unless that was done."""
+        try:
+            preparation: Preparation = loads(payload, buffers)
+            if preparation.key == self._key:
+                return
+            self._key = preparation.key
+            preparation.run()
+        except BaseException as error:
+            if isinstance(error, Terminated):
+                raise
+            self.error = InitializerError(f"the initializer raised {type(error).__name__}: {error}")
+            self.error.__cause__ = error
+
+
+def packed(initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> Parcel | None:
+    """Pickle an initializer; None when there is none."""
+    return None if initializer is None else dumps(Preparation(initializer, initargs))

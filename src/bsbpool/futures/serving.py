@@ -1,0 +1,78 @@
+"""A rank that works for an executor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.serving import WorkerRun
+from bsbpool.futures import chunks
+from bsbpool.futures.pools import ExecutorPool
+from bsbpool.futures.preparing import Prepared
+
+PREPARE = 2
+"""The mode of what is no function but the executor's initializer; see `execution.functions`."""
+
+
+FOLLOWED, OVER, DISMISSED = 0, 1, 2
+"""What the rank that submits says at the end of a pool: that another one follows, that the executor
+has ended, or (with the exit code added) that the program has."""
+
+
+class Shift:
+    """What a rank knows from the first pool of an executor to the last.
+
+    Attributes
+    ----------
+    word : int
+        What was said at the end of the last pool.
+    """
+
+    def __init__(self) -> None:
+        self.prepared = Prepared()
+        self.word = FOLLOWED
+
+
+def serve(service: Any) -> int | None:
+    """Run calls for rank 0 until its executor ends.
+
+    Returns
+    -------
+    int or None
+        The exit code, when the program is over.
+    """
+    shift = Shift()
+    chunks.here.rank = service.get_rank()
+    while shift.word == FOLLOWED:
+        with ExecutorPool(service, ServingRun, shift=shift) as pool:
+            pool.execute()
+    return None if shift.word == OVER else shift.word - DISMISSED
+
+
+class ServingRun(WorkerRun):
+    """The run of a pool of an executor, on a rank that works."""
+
+    def __init__(self, pool: ExecutorPool, channel: Any) -> None:
+        super().__init__(pool, channel)
+        assert pool.shift is not None
+        self._shift = pool.shift
+
+    def _conclude(self, aborted: bool) -> None:
+        self._shift.word = OVER if aborted else self._loop.word
+
+    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
+        """Unpickle a function, or prepare for all of them."""
+        if mode != PREPARE:
+            return super().load(mode, payload, buffers)
+        self._shift.prepared.by(payload, buffers)
+        if self._shift.prepared.error is not None:
+            self._loop.direct = False  # so that `run` is asked
+        return None, EXECUTE
+
+    def run(
+        self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
+    ) -> tuple[int, bytes | None, list[memoryview]]:
+        """Run a call, unless the initializer failed."""
+        if self._shift.prepared.error is not None:
+            return self.failed(number, function, self._shift.prepared.error)
+        return super().run(number, function, flags, payload, buffers)

@@ -1,0 +1,132 @@
+"""A crew of one process: a thread that runs one call after the other.
+
+What goes in and comes out is pickled, as it is on the way to another rank: a program that
+works with one process works with many.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any
+
+from bsbpool.exceptions import JobCancelledError
+from bsbpool.futures.crew import Call, Crew, Failed
+from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.preparing import Prepared, packed
+from bsbpool.serialization import dump_error, dumps, load_error, loads
+
+
+class ThreadCrew(Crew):
+    """Runs calls in a thread.
+
+    Parameters
+    ----------
+    initializer : callable, optional
+        Called in the thread before the first call.
+    initargs : tuple
+        Its arguments.
+    """
+
+    def __init__(
+        self, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__()
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
+        self._initializer, self._initargs = initializer, initargs
+        self._waiting: set[PoolFuture] = set()
+        self._begun: PoolFuture | None = None
+        self._ending = False
+
+    def _work(self) -> None:
+        self._prepare()
+        while (call := self._calls.get()) is not None:
+            self._run(call)
+            del call  # it may hold a lot while nothing else comes
+
+    def _prepare(self) -> None:
+        prepared = Prepared()
+        try:
+            parcel = packed(self._initializer, self._initargs)
+            if parcel is not None:
+                prepared.by(*parcel)
+        except Exception as error:
+            self.broken = error
+        if prepared.error is not None:
+            self.broken = prepared.error
+
+    def _run(self, call: Call) -> None:
+        with self._lock:
+            if call.future not in self._waiting:
+                return  # it was taken back
+            self._waiting.discard(call.future)
+            self._begun = call.future
+        error, value = self._outcome(call)
+        with self._lock:
+            self._begun = None
+        call.future.settle(error, value)
+
+    def _outcome(self, call: Call) -> tuple[BaseException | None, Any]:
+        if self.broken is not None:
+            return self.error(), None
+        if any(dep.cancelled() or dep.exception() for dep in call.deps):
+            return JobCancelledError("Job killed for dependency failure"), None
+        try:
+            payload, buffers = dumps((call.f, call.args, call.kwargs))
+        except Exception as error:
+            error.add_note("The function or the arguments of the call cannot be pickled.")
+            return error, None
+        try:
+            f, args, kwargs = loads(payload, _apart(buffers))
+            payload, buffers = dumps(f(*args, **kwargs))
+        except BaseException as error:
+            payload, buffers = dump_error(error, 0, _name(call.f))
+            return load_error(payload, _apart(buffers)), None
+        try:
+            return None, loads(payload, _apart(buffers))
+        except Exception as error:
+            return error, None
+
+    def _take(self, call: Call) -> Failed:
+        self._waiting.add(call.future)
+        self._calls.put(call)
+        return []
+
+    def _consider_ending(self) -> None:
+        if self._closed and not self._streams and not self._ending:
+            self._ending = True
+            self._calls.put(None)
+
+    def _is_busy(self) -> bool:
+        return self._begun is not None or not self._waiting
+
+    def _cancel_waiting(self) -> None:
+        with self._lock:
+            futures = list(self._waiting)
+        for future in futures:
+            future.cancel()
+
+    def take_back(self, future: PoolFuture) -> bool:
+        """See to it that a call does not run; False when it has begun."""
+        with self._lock:
+            if future not in self._waiting:
+                return False
+            self._waiting.discard(future)
+            return True
+
+    def is_running(self, future: PoolFuture) -> bool:
+        """Whether a call has begun."""
+        return self._begun is future
+
+    def abandon(self) -> None:
+        """End once the call that runs has ended."""
+        self.close(cancel=True)
+
+
+def _apart(buffers: list[memoryview]) -> list[bytearray]:
+    """Copy buffers, as they arrive on another rank."""
+    return [bytearray(buffer) for buffer in buffers]
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__qualname__", None) or repr(f)

@@ -1,0 +1,143 @@
+"""Run a program on rank 0, with the other ranks as workers of its executors.
+
+    mpiexec -n 4 python -m bsbpool.run script.py [arguments]
+    mpiexec -n 4 python -m bsbpool.run -m module [arguments]
+    mpiexec -n 4 python -m bsbpool.run -c code [arguments]
+
+`bsbpool.futures.PoolExecutor()` in the program finds the workers. When the program ends, all
+ranks end with its exit code.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from bsbpool import services
+from bsbpool.futures import hub
+from bsbpool.interrupts import heeding_sigterm
+from bsbpool.serialization import let_main_travel
+
+USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a program, or serve one; return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments == ["--serve"]:
+        return _serve_parent()
+    if not arguments or arguments[0] in ("-h", "--help") or arguments in (["-m"], ["-c"]):
+        print(__doc__ if arguments[:1] in (["-h"], ["--help"]) else USAGE)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    service = services.MPI
+    if service.get_size() == 1:
+        return _run(arguments)
+    if service.get_rank() > 0:
+        return hub.serve_always(service)
+    return _run_with(service, arguments)
+
+
+def _serve_parent() -> int:
+    """Serve the process that spawned this one."""
+    from mpi4py import MPI
+
+    from bsbpool.services.channels import channel_of
+    from bsbpool.services.mpi import MPIService
+
+    comm = MPI.Comm.Get_parent().Merge(high=True)
+    channel_of(comm)
+    return hub.serve_always(MPIService(comm))
+
+
+def _run_with(service: Any, arguments: list[str]) -> int:
+    from bsbpool.services.channels import channel_of
+
+    channel_of(service.get_communicator())  # all ranks make it, the others when they serve
+    let_main_travel()
+    hub.waiting.hub = hub.Hub(service)
+    code = 1
+    try:
+        code = _run(arguments)
+    finally:
+        sys.stdout.flush()
+        hub.waiting.hub.close(code)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the program; return its exit code, having said why when it is an error."""
+    try:
+        with heeding_sigterm():
+            _execute(arguments)
+    except SystemExit as end:
+        return _code_of(end)
+    except KeyboardInterrupt as interrupt:
+        _print_error(interrupt)
+        return 130  # as a shell says of SIGINT
+    except BaseException as error:
+        _print_error(error)
+        return 1
+    return 0
+
+
+def _execute(arguments: list[str]) -> None:
+    kind, *rest = arguments
+    if kind == "-m":
+        sys.argv, sys.path[0] = rest, os.getcwd()
+        code, module = _module(rest[0])
+        sys.argv[0] = module.__file__ or rest[0]
+    elif kind == "-c":
+        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        code = compile(rest[0], "<string>", "exec", dont_inherit=True)
+        module = types.ModuleType("__main__")
+    else:
+        sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.abspath(kind))
+        with open(kind, "rb") as file:
+            code = compile(file.read(), kind, "exec", dont_inherit=True)
+        module = types.ModuleType("__main__")
+        module.__file__ = kind
+    # For good: calls that still wait when the program ends are pickled by the names in it.
+    sys.modules["__main__"] = module
+    exec(code, module.__dict__)
+
+
+def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
+    """Return the code of a module, or of the main module of a package, and where it may run."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        name += ".__main__"
+        spec = importlib.util.find_spec(name)
+    code = getattr(spec and spec.loader, "get_code", lambda name: None)(name)
+    if spec is None or code is None:
+        raise SystemExit(f"bsbpool.run: there is no code of a module named {name}")
+    module = types.ModuleType("__main__")
+    module.__spec__, module.__package__, module.__file__ = spec, spec.parent, spec.origin
+    return code, module
+
+
+def _code_of(end: SystemExit) -> int:
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def _print_error(error: BaseException) -> None:
+    """Print as the interpreter would, without the lines of this module."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename == __file__:
+        step = step.tb_next
+    error.__traceback__ = step or error.__traceback__
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+if __name__ == "__main__":
+    from bsbpool.run import main as _main  # not this module's second copy
+
+    sys.exit(_main())

@@ -1,0 +1,91 @@
+"""scinexus maps its functions and runs its apps on the pool."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .plays import WAYS, scenes_of
+
+pytestmark = pytest.mark.interop
+
+SQUARES = [n * n for n in range(50)]
+
+
+@pytest.fixture(params=WAYS, ids=[f"{way}-{ranks}" for way, ranks in WAYS], scope="module")
+def seen(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {**scenes_of("apps", *request.param), "ranks": request.param[1]}
+
+
+def test_maps(seen: dict[str, Any]) -> None:
+    assert seen["maps"] == {
+        "imap": SQUARES,
+        "chunks": SQUARES,
+        "numpy": SQUARES[:5],
+        "none": [],
+        "as_completed": SQUARES,
+        "map": [{"n": 1, "scaled": 2}, {"n": 2, "scaled": 4}],
+        "lambda": [1, 2, 3],
+    }
+
+
+def test_apps_fill_a_data_store(seen: dict[str, Any]) -> None:
+    same, (done, not_completed) = seen["stores"]
+    assert same, "not what a serial run stores"
+    found = {name: json.loads(text) for name, text in done}
+    assert len(found) == 11
+    assert found["m9.json"]["scaled"] == 27
+    assert found["m9.json"]["total"] == sum(SQUARES[:9])
+    assert not_completed == ["m7.json"]
+
+
+def test_streams(seen: dict[str, Any]) -> None:
+    """Without end, two at a time, and with the first result before the last item is done."""
+    assert seen["streams"] == [SQUARES[:5], [[n, n] for n in SQUARES[:5]], 1]
+
+
+def test_order(seen: dict[str, Any]) -> None:
+    first, ordered = seen["order"]
+    assert ordered == list(range(20))
+    assert first == 0 if seen["ranks"] == 1 else first != 0
+
+
+def test_errors_come_in_their_place(seen: dict[str, Any]) -> None:
+    assert seen["errors"] == [[0, 1, 2], ["LookupError", "three"]]
+
+
+def test_who_is_who(seen: dict[str, Any]) -> None:
+    alone = seen["ranks"] == 1
+    assert seen["asks"] == {
+        "size": 1 if alone else 2,
+        "rank": 0,
+        "master": True,
+        "here": alone,
+        "ranks": [0] if alone else [1, 2],
+    }
+
+
+def test_arguments_are_checked(seen: dict[str, Any]) -> None:
+    told, results, quiet, warned = seen["checks"]
+    assert results == [4, 9, 16]
+    for label, errors in told.items():
+        few = label.endswith(("=0", "=-1")) or label == "if_serial"
+        for kind, text in errors:
+            assert kind == ("ValueError" if few else "TypeError"), label
+            assert text.startswith(label.partition("=")[0])
+    assert quiet == 0
+    assert [kind for kind, _ in warned] == ["UserWarning"] * 2
+    size = 1 if seen["ranks"] == 1 else 2
+    assert all(f"there are {size} workers, not {size + 1}" in text for _, text in warned)
+
+
+def test_serial(seen: dict[str, Any]) -> None:
+    error, results, warned = seen["serial"]
+    assert results == [4, 9]
+    if seen["ranks"] == 1:
+        assert error[0] == "RuntimeError"
+        assert [kind for kind, _ in warned] == ["UserWarning"]
+    else:
+        assert (error, warned) == (None, [])
