@@ -244,7 +244,7 @@ def test_the_gist_of_a_trouble():
 def test_targets_are_complete():
     for quick in (False, True):
         found = all_targets(quick)
-        assert len(found) == 14
+        assert len(found) == 17
         for target in found.values():
             names = [check.name for check in target.checks]
             assert len(set(names)) == len(names) > 0
