@@ -1,0 +1,70 @@
+"""Programs for other pools do the same here, with nothing changed but what they import."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from .launch import SCRIPTS, Ended, python
+
+pytestmark = pytest.mark.interop
+
+RANKS = (1, 3)
+SECONDS = 60.0
+
+
+@cache
+def told(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> tuple[str, ...]:
+    """What a program prints, in any order: ranks print at one time."""
+    started_by = ("-m", runner) if runner else ()
+    arguments: tuple[Any, ...] = (*started_by, SCRIPTS / f"{script}.py", whose, *more)
+    ended: Ended = python(*arguments, ranks=0 if ranks == 1 else ranks, seconds=SECONDS).ok()
+    return tuple(sorted(ended.output.splitlines()))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_comm_executor(ranks: int) -> None:
+    theirs = told("theirs", "moving_comm", ranks)
+    assert len(theirs) > 40
+    assert told("ours", "moving_comm", ranks) == theirs
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_pool_executor(ranks: int) -> None:
+    """mpi4py's own has no worker beside a single process, so there it is given one."""
+    theirs = told("theirs", "moving_main", max(ranks, 2), runner="mpi4py.futures")
+    assert len(theirs) == 9
+    ours = told("ours", "moving_main", ranks, runner="bsbpool.run")
+    if ranks > 1:
+        assert ours == theirs
+    else:  # the worker is a thread, with the surroundings of the program
+        around = [line for line in ours if line.startswith("around")]
+        assert [line for line in ours if line not in around] == [
+            line for line in theirs if not line.startswith("around")
+        ]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_mpipool(ranks: int) -> None:
+    """The original refuses to be alone, so one process here is compared with two there.
+
+    It also goes on for ever with an endless map, of which only some results are wanted.
+    """
+    theirs = told("theirs", "moving_mpipool", max(ranks, 2))
+    assert len(theirs) > 20
+    expected = sorted([*theirs, "endless [0, 1, 2, 3, 4]"])
+    if ranks == 1:  # without the lines of a worker
+        for line in ("a worker", "all ranks", "open False"):
+            expected.remove(line)
+    assert list(told("ours", "moving_mpipool", ranks, "endless")) == expected
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "dill"])
+@pytest.mark.parametrize("ranks", RANKS)
+def test_schwimmbad(ranks: int, serializer: str) -> None:
+    """The original refuses to be alone, so one process here is compared with two there."""
+    theirs = told("theirs", "moving_schwimmbad", max(ranks, 2), serializer)
+    assert len(theirs) > 7
+    assert told("ours", "moving_schwimmbad", ranks, serializer) == theirs
