@@ -57,6 +57,8 @@ def legs() -> dict[str, Leg]:
     # Again with the other MPI: tests that start mpiexec themselves.
     launching = (
         "tests/helpers",
+        "tests/interop/test_examples.py",
+        "tests/interop/test_moving.py",
         "tests/interop/test_network.py",
         "tests/api/test_across_ranks.py",
         "tests/api/test_defects.py",

@@ -18,10 +18,13 @@ SECONDS = 60.0
 @cache
 def told(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> tuple[str, ...]:
     """What a program prints, in any order: ranks print at one time."""
+    return tuple(sorted(run(whose, script, ranks, *more, runner=runner).ok().output.splitlines()))
+
+
+def run(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> Ended:
     started_by = ("-m", runner) if runner else ()
     arguments: tuple[Any, ...] = (*started_by, SCRIPTS / f"{script}.py", whose, *more)
-    ended: Ended = python(*arguments, ranks=0 if ranks == 1 else ranks, seconds=SECONDS).ok()
-    return tuple(sorted(ended.output.splitlines()))
+    return python(*arguments, ranks=0 if ranks == 1 else ranks, seconds=SECONDS)
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -65,6 +68,9 @@ def test_mpipool(ranks: int) -> None:
 @pytest.mark.parametrize("ranks", RANKS)
 def test_schwimmbad(ranks: int, serializer: str) -> None:
     """The original refuses to be alone, so one process here is compared with two there."""
-    theirs = told("theirs", "moving_schwimmbad", max(ranks, 2), serializer)
-    assert len(theirs) > 7
-    assert told("ours", "moving_schwimmbad", ranks, serializer) == theirs
+    original = run("theirs", "moving_schwimmbad", max(ranks, 2), serializer)
+    # At exit it sends to ranks that have left, for which MPICH kills it as often as not.
+    theirs, end, _ = original.output.partition("end\n")
+    assert end, original.story
+    ours = run("ours", "moving_schwimmbad", ranks, serializer).ok()
+    assert ours.output == theirs + end
