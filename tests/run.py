@@ -65,6 +65,7 @@ def legs() -> dict[str, Leg]:
         "tests/api/test_ends.py",
         "tests/api/test_services.py",
         "tests/chaos",
+        "tests/futures/test_run.py",
     )
     return {
         "serial": Leg("mpich", 0, ("--ignore=tests/interop", "--ignore=tests/chaos")),

@@ -15,6 +15,8 @@ def targets(quick: bool) -> list[Target]:
         _serial(quick),
         _listener(quick),
         _crowded(quick),
+        *(_submit(quick, ranks) for ranks in (2, 3)),
+        _map(quick),
     ]
 
 
@@ -137,5 +139,47 @@ def _crowded(quick) -> Target:
         tuple(
             at_least(name, f"rate over that of 2 ranks, {mpi}", 0.5, share(mpi))
             for name, mpi in (("mpich", "MPICH"), ("openmpi", "Open MPI"))
+        ),
+    )
+
+
+def _submit(quick, ranks) -> Target:
+    own, theirs = (5_000, 200) if quick else (200_000, 10_000)
+    return Target(
+        f"submit {ranks}",
+        f"no-op calls, each submitted to an executor, results checked; {ranks} ranks",
+        {
+            "own": case("executors", ranks, jobs=own),
+            "futures": case("executors", ranks, jobs=theirs, mpi4py=True),
+        },
+        (
+            at_least(
+                "futures",
+                "rate over mpi4py.futures'",
+                40,
+                lambda r: rate(r["own"]) / rate(r["futures"]),
+            ),
+        ),
+    )
+
+
+def _map(quick) -> Target:
+    items = 20_000 if quick else 2_000_000
+    sizes = (1_000, 10_000) if quick else (300, 1_000, 3_000, 10_000)
+    theirs = {
+        f"futures {size}": case("executors", 2, jobs=items, map=True, mpi4py=True, chunksize=size)
+        for size in sizes
+    }
+    return Target(
+        "map",
+        "no-op calls by map, which chooses chunks by itself; 2 ranks",
+        {"own": case("executors", 2, jobs=items, map=True), **theirs},
+        (
+            at_least(
+                "futures",
+                "rate over that of mpi4py.futures at its best chunksize",
+                1,
+                lambda r: rate(r["own"]) / max(rate(r[name]) for name in theirs),
+            ),
         ),
     )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import traceback
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -76,9 +75,9 @@ def _run(arguments: list[str]) -> int:
             _execute(arguments)
     except SystemExit as end:
         return _code_of(end)
-    except KeyboardInterrupt:
-        traceback.print_exc()
-        return 130
+    except KeyboardInterrupt as interrupt:
+        _print_error(interrupt)
+        return 130  # as a shell says of SIGINT
     except BaseException as error:
         _print_error(error)
         return 1
@@ -132,7 +131,8 @@ def _print_error(error: BaseException) -> None:
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename == __file__:
         step = step.tb_next
-    sys.excepthook(type(error), error, step or error.__traceback__)
+    error.__traceback__ = step or error.__traceback__
+    sys.excepthook(type(error), error, error.__traceback__)
 
 
 if __name__ == "__main__":

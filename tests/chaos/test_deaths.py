@@ -32,7 +32,8 @@ def survives(n: int, deaths: int, code: int = 0) -> Callable[[Callable[[], Any]]
         @functools.wraps(body)
         def launch() -> None:
             command, *rest = launcher(n)
-            program = [sys.executable, "-m", "api.on_ranks", __name__, body.__name__, str(LIMIT)]
+            program = [sys.executable, "-m", "api.on_ranks", body.__module__]
+            program += [body.__name__, str(LIMIT)]
             process = start(
                 [command, "--with-ft", "ulfm", *rest, *program], cwd=TESTS, env=environment()
             )
@@ -180,9 +181,7 @@ def test_two_die_at_once_with_large_results_on_their_way() -> None:
         pool.execute()
         if pool.is_main():
             assert statuses(*doomed) == ["aborted"] * 2
-            assert all(
-                (job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS
-            )
+            assert all((job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS)
             assert {job.status for job in arrays} <= {JobStatus.SUCCESS, JobStatus.ABORTED}
             assert statuses(*arrays).count("aborted") <= 2
 

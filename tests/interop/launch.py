@@ -66,7 +66,7 @@ def run(
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            env=environment(**_paths(), SECONDS_LEFT=str(seconds), **variables),
+            env=environment(**(_paths() | {"SECONDS_LEFT": str(seconds)} | variables)),
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,

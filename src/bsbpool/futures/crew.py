@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import atexit
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -22,6 +23,8 @@ class Call(NamedTuple):
     deps: tuple[PoolFuture, ...] = ()
     cache_items: Any = None
 
+
+SECONDS_TO_BEGIN = 0.05
 
 Failed = list[tuple[PoolFuture, BaseException]]
 """Calls that cannot run, and why."""
@@ -131,9 +134,16 @@ class Crew(abc.ABC):
             streams = list(self._streams)
             self._consider_ending()
         if cancel:
+            self._let_begin()
             for stream in streams:
                 stream.close()
             self._cancel_waiting()
+
+    def _let_begin(self) -> None:
+        """Wait a little for the first calls to begin, for which workers are free."""
+        end = time.monotonic() + SECONDS_TO_BEGIN
+        while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
+            time.sleep(SECONDS_TO_BEGIN / 50)
 
     def join(self) -> None:
         """Wait until all has ended."""
@@ -151,6 +161,10 @@ class Crew(abc.ABC):
     @abc.abstractmethod
     def _consider_ending(self) -> None:
         """End, once `_closed` and without `_streams`; with the lock."""
+
+    @abc.abstractmethod
+    def _is_busy(self) -> bool:
+        """Whether a call runs, or none waits."""
 
     @abc.abstractmethod
     def _cancel_waiting(self) -> None:

@@ -45,6 +45,7 @@ def gather(of: Description, collective: bool) -> Crew | None:
             "`with PoolExecutor() as executor:`, or start the program with "
             "`mpiexec -n N python -m bsbpool.run script.py`"
         )
+    _check_threads()
     from bsbpool.futures.groups import with_root_first
     from bsbpool.services.mpi import MPIService
 
@@ -57,6 +58,17 @@ def gather(of: Description, collective: bool) -> Crew | None:
 
     serve(service)
     return None
+
+
+def _check_threads() -> None:
+    """Refuse an MPI that may only be used by the main thread; on all ranks alike."""
+    from mpi4py import MPI
+
+    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise RuntimeError(
+            "MPI was initialised for one thread, but an executor uses it from another; leave it to "
+            'mpi4py to initialise MPI, or set mpi4py.rc.thread_level = "multiple"'
+        )
 
 
 def _thread(of: Description) -> Crew:
@@ -72,6 +84,7 @@ def _ranks(of: Description, service: Any) -> Crew:
 
 
 def _of_hub(of: Description, hub: Hub) -> Crew:
+    _check_threads()
     hub.make_room()
     crew = _ranks(of, hub.service)
     hub.occupy(crew)

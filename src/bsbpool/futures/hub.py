@@ -75,13 +75,13 @@ class Waiting:
     ----------
     hub : Hub or None
         The ranks of ``python -m bsbpool.run``.
-    spawned : dict of int to Hub
-        Local processes, by their number.
+    spawned : dict of int to Hub or None
+        Local processes, by their number; None where they could not be started.
     """
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
-        self.spawned: dict[int, Hub] = {}
+        self.spawned: dict[int, Hub | None] = {}
 
     def hub_for(self, n_workers: int | None) -> Hub | None:
         """Return the hub for an executor of no communicator; None when a thread must do."""
@@ -90,10 +90,7 @@ class Waiting:
         if n_workers is None or n_workers < 2:
             return None
         if n_workers not in self.spawned:
-            hub = _spawn(n_workers)
-            if hub is None:
-                return None
-            self.spawned[n_workers] = hub
+            self.spawned[n_workers] = _spawn(n_workers)
         return self.spawned[n_workers]
 
 

@@ -22,7 +22,7 @@ from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
 from bsbpool.serialization import loads
-from bsbpool.status import JobStatus
+from bsbpool.status import JOB_STATUSES, JobStatus
 
 JOBS_A_POOL = 1_000_000
 SECONDS_OF_DRAINING = 0.05
@@ -69,7 +69,7 @@ class RanksCrew(Crew):
         self._waiting: deque[Call] = deque()  # for the next pool
         self._draining = False
         self._drained_until = 0.0
-        self._limit = JOBS_A_POOL
+        self._limit = 0 if self.broken else JOBS_A_POOL
         self._cut_off: list[PoolFuture] = []
         self.abandoned = False
         self._pool = self._new_pool()
@@ -184,10 +184,12 @@ class RanksCrew(Crew):
     def _deliver_failure(self, future: PoolFuture, job: Any, error: BaseException) -> None:
         engine = job._pool._engine
         if isinstance(error, InitializerError) and self.preparation is not None:
-            self.broken = self.broken or error
-            self.abandoned = True
+            with self._lock:
+                self.broken = self.broken or error
+                self._limit = 0  # so that the next call hears of it
+                self.abandoned = True
             self._cut_off.append(future)
-        elif job._error is None and engine.is_cut_off(job._id):
+        elif engine.is_cut_off(job._id):
             self._end_cut_off(future, job, error)
         elif job.status is not JobStatus.CANCELLED or engine.is_broken(job._id):
             future.settle(error)
@@ -244,6 +246,11 @@ class RanksCrew(Crew):
         if self._closed and not self._streams and not self._draining:
             self._pool.kept_open = False
             self._pool._run.wake()
+
+    def _is_busy(self) -> bool:
+        engine = self._pool._engine
+        running: int = engine.counts()[JOB_STATUSES.index(JobStatus.RUNNING)]
+        return running > 0 or engine.unfinished == 0
 
     def _cancel_waiting(self) -> None:
         with self._lock:

@@ -97,6 +97,9 @@ class ThreadCrew(Crew):
             self._ending = True
             self._calls.put(None)
 
+    def _is_busy(self) -> bool:
+        return self._begun is not None or not self._waiting
+
     def _cancel_waiting(self) -> None:
         with self._lock:
             futures = list(self._waiting)

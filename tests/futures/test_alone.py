@@ -1,0 +1,170 @@
+"""Executors in a single process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor
+from helpers.executors import CHECKS, LONG, square
+
+STATE = []
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_inside_a_with_block(check) -> None:
+    with PoolExecutor() as executor:
+        assert executor is not None
+        check(executor)
+
+
+WITHIN = [check for check in CHECKS if "entering" not in check.__name__]
+
+
+@pytest.mark.parametrize("check", WITHIN, ids=lambda check: check.__name__)
+def test_without_one(check) -> None:
+    executor = PoolExecutor()
+    check(executor)
+    executor.shutdown()
+
+
+def test_calls_run_in_a_thread_of_their_own() -> None:
+    with PoolExecutor() as executor:
+        assert executor.num_workers == 1
+        names = executor.map(lambda n: threading.current_thread().name, range(3))
+        assert set(names) == {"bsbpool-executor"}
+        future = executor.submit(time.sleep, 0.2)
+        assert not future.done()
+
+
+def test_entered_many_times() -> None:
+    executor = PoolExecutor(initializer=STATE.append, initargs=(1,))
+    for n in range(5):
+        with executor as entered:
+            assert entered is executor
+            assert executor.submit(square, n).result(LONG) == n * n
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executor.submit(square, 3)
+
+
+def remember(value: int) -> None:
+    STATE.append(value)
+
+
+def test_the_initializer_runs_once_for_each_entering() -> None:
+    STATE.clear()
+    executor = PoolExecutor(initializer=remember, initargs=(5,))
+    for n in range(1, 3):
+        with executor:
+            for _ in range(3):
+                assert executor.submit(len, STATE).result(LONG) <= n
+            assert [5] * n == STATE
+
+
+def test_an_initializer_that_raises_breaks_the_executor() -> None:
+    with PoolExecutor(initializer=square, initargs=("x",)) as executor:
+        with pytest.raises(BrokenExecutor) as caught:  # by `submit` or by the future
+            executor.submit(square, 3).result(LONG)
+        assert isinstance(caught.value, InitializerError)
+        with pytest.raises(BrokenExecutor):
+            executor.submit(square, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "named"),
+    [
+        ({"comm": 3}, TypeError, "comm"),
+        ({"root": 1}, ValueError, "root"),
+        ({"root": -1}, ValueError, "root"),
+        ({"root": "0"}, TypeError, "root"),
+        ({"max_workers": 0}, ValueError, "max_workers must be greater than 0"),
+        ({"max_workers": 1.5}, TypeError, "max_workers"),
+        ({"max_workers": True}, TypeError, "max_workers"),
+        ({"initializer": 3}, TypeError, "initializer"),
+        ({"initializer": len, "initargs": 3}, TypeError, "initargs"),
+        ({"speed": 3}, TypeError, "speed"),
+    ],
+)
+def test_bad_arguments_are_refused(options, kind, named) -> None:
+    with pytest.raises(kind, match=named):
+        PoolExecutor(**options)
+
+
+def test_an_error_inside_the_block_is_passed_on() -> None:
+    with pytest.raises(ZeroDivisionError), PoolExecutor() as executor:
+        assert executor is not None
+        future = executor.submit(square, 3)
+        raise ZeroDivisionError
+    assert future.result(LONG) == 9
+
+
+def test_an_executor_that_is_dropped_ends_its_thread() -> None:
+    before = set(threading.enumerate())
+    executor = PoolExecutor()
+    executor.submit(square, 3).result(LONG)
+    (thread,) = set(threading.enumerate()) - before
+    gone = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert gone() is None
+    thread.join(LONG)
+    assert not thread.is_alive()
+
+
+def test_what_was_taken_is_not_kept() -> None:
+    with PoolExecutor() as executor:
+        for made in executor.map(_Made, range(10)):
+            gone = weakref.ref(made)
+            del made
+            gc.collect()
+            assert gone() is None
+
+
+class _Made:
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+
+EXIT = """
+import time
+from bsbpool.futures import PoolExecutor
+def say(text):
+    time.sleep(0.5)
+    print(text, flush=True)
+executor = PoolExecutor()
+executor.submit(say, "done")
+{}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "executor.shutdown(wait=False)", "del executor"])
+def test_the_interpreter_waits_for_calls(end) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EXIT.format(end)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_more_workers_where_none_can_be_started(monkeypatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("PMI", "OMPI_", "MPI_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.warns(RuntimeWarning, match="no mpiexec on PATH"):
+        executor = PoolExecutor(max_workers=3)
+        assert executor.submit(square, 3).result(LONG) == 9
+    executor.shutdown()
+
+
+def test_waiting_costs_nothing() -> None:
+    with PoolExecutor() as executor:
+        executor.submit(square, 3).result(LONG)
+        began = time.process_time()
+        time.sleep(1)
+        assert time.process_time() - began < 0.02

@@ -1,0 +1,257 @@
+"""`python -m bsbpool.run`: one program, the other ranks as its workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.launch import environment, is_openmpi, launcher, mpirun
+
+LIMIT = 60.0
+
+PROGRAM = '''
+"""A program with what travels badly: state, classes and functions that know each other."""
+import sys
+import threading
+import time
+
+from bsbpool.futures import PoolExecutor
+
+STATE = None
+STEP = 3
+
+
+class Point:
+    made = 0
+
+    def __init__(self, x):
+        self.x = x
+
+    def up(self):
+        return Point(self.x + STEP)
+
+
+REGISTRY = {"point": Point}
+
+
+def from_registry(x):
+    return REGISTRY["point"](x)
+
+
+def begin(value):
+    global STATE
+    STATE = value
+
+
+def even(n):
+    return n == 0 or odd(n - 1)
+
+
+def odd(n):
+    return n > 0 and even(n - 1)
+
+
+def read(x):
+    return STATE, x
+
+
+def read_by_another(x):
+    return read(x)
+
+
+def main():
+    global STEP
+    with PoolExecutor(initializer=begin, initargs=(7,)) as executor:
+        print("workers", executor.num_workers)
+        assert list(executor.map(read_by_another, range(3))) == [(7, 0), (7, 1), (7, 2)]
+        assert executor.submit(even, 10).result() and not executor.submit(odd, 10).result()
+        for make in (Point(1).up, lambda: Point(4), lambda: from_registry(4)):
+            made = executor.submit(make).result()
+            assert type(made) is Point and made.x == 4
+    STEP = 10
+    executor = PoolExecutor()
+    assert executor.submit(read, 1).result() == (7, 1)  # what a worker keeps it keeps
+    assert executor.submit(Point(1).up).result().x == 11
+    try:
+        PoolExecutor().submit(read, 1)
+    except RuntimeError as error:
+        assert "shut it down" in str(error)
+    else:
+        assert executor.num_workers == 1
+    executor.submit(time.sleep, 0.2).add_done_callback(lambda future: print("waited for"))
+    print("arguments", sys.argv[1:], __name__)
+    exec(sys.argv[1])
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_program_finds_its_workers(program, ranks) -> None:
+    done = mpirun(ranks, "-m", "bsbpool.run", program, "pass", "x", timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    assert f"workers {max(ranks - 1, 1)}" in done.stdout
+    assert "arguments ['pass', 'x'] __main__" in done.stdout
+    assert "waited for" in done.stdout
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_it_runs_without_any_launcher(program) -> None:
+    done = mpirun(1, program, "pass", timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    assert "workers 1" in done.stdout and "waited for" in done.stdout
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("sys.exit(5)", 5, "workers"),
+        ("sys.exit('a reason')", 1, "a reason"),
+        ("1 / 0", 1, "ZeroDivisionError: division by zero"),
+        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt"),
+        ("executor.submit(time.sleep, 0.3); sys.exit(6)", 6, "workers"),
+    ],
+)
+def test_all_ranks_end_with_its_exit_code(program, ranks, end, code, said) -> None:
+    done = mpirun(ranks, "-m", "bsbpool.run", program, end, timeout=LIMIT)
+    # MPICH's mpiexec takes a code above 128 for that of a signal; Python ends by SIGINT itself.
+    assert done.returncode in (code, code & 0x7F) or (done.returncode, code) == (-2, 130), (
+        done.stdout
+    )
+    assert said in done.stdout
+    assert "bsbpool/run.py" not in done.stdout  # the traceback is the program's alone
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_a_long_call_does_not_keep_the_program() -> None:
+    code = (
+        "import sys, time\n"
+        "from bsbpool.futures import PoolExecutor\n"
+        "executor = PoolExecutor()\n"
+        "future = executor.submit(time.sleep, 50)\n"
+        "while not future.running(): time.sleep(0.01)\n"
+        "sys.exit(9)"
+    )
+    began = time.monotonic()
+    done = mpirun(2, "-m", "bsbpool.run", "-c", code, timeout=LIMIT)
+    assert done.returncode == 9, done.stdout
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_a_module_runs_as_well(tmp_path) -> None:
+    package = tmp_path / "some_program"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.py").write_text("def twice(x):\n    return 2 * x\n")
+    (package / "__main__.py").write_text(
+        "from bsbpool.futures import PoolExecutor\n"
+        "from .other import twice\n"
+        "def main():\n"
+        "    with PoolExecutor() as executor:\n"
+        "        print(list(executor.map(twice, range(3))), __package__)\n"
+        "main()\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = mpirun(
+        2, "-m", "bsbpool.run", "-m", "some_program",
+        timeout=LIMIT, cwd=tmp_path, env={"PYTHONPATH": path},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[0, 2, 4] some_program\n")
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_without_a_program_it_says_how_to() -> None:
+    done = mpirun(1, "-m", "bsbpool.run", timeout=LIMIT)
+    assert done.returncode == 2 and "usage" in done.stdout
+    assert mpirun(1, "-m", "bsbpool.run", "--help", timeout=LIMIT).returncode == 0
+
+
+SPAWNING = """
+import os, sys, time
+from bsbpool.futures import PoolExecutor
+
+class Box:
+    def __init__(self, content):
+        self.content = content
+
+def where(n):
+    time.sleep(0.01)
+    return Box(os.getpid())
+
+if __name__ == "__main__":
+    for _ in range(2):
+        with PoolExecutor(max_workers=2) as executor:
+            found = {box.content for box in executor.map(where, range(40), chunksize=1)}
+            print(executor.num_workers, len(found), os.getpid() in found)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_local_workers_can_be_started(tmp_path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SPAWNING)
+    command = [*launcher(1), sys.executable, str(program)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stdout == "2 2 False\n" * 2
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_local_workers_need_no_launcher_where_mpi_brings_its_own(tmp_path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SPAWNING)
+    done = mpirun(1, program, timeout=LIMIT)
+    assert done.returncode == 3, done.stdout
+    if is_openmpi(launcher(1)[0]) and os.geteuid() == 0:
+        # Its daemon refuses to run for root, so there is a thread, and a word about it.
+        assert "could not start them" in done.stdout and "1 1 True" in done.stdout
+    else:
+        assert done.stdout == "2 2 False\n" * 2
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "futures.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_the_examples_of_the_page_run(ranks) -> None:
+    assert len(EXAMPLES) == 2
+    outputs = []
+    for example in EXAMPLES:
+        done = mpirun(ranks, "-c", example, timeout=LIMIT)
+        assert done.returncode == 0, done.stdout
+        outputs.append(done.stdout.splitlines())
+    assert outputs == [["[0, 10, 20, 30]", "[0, 100, 200, 300]"], ["9"]]
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_an_mpi_for_one_thread_is_refused() -> None:
+    code = (
+        "import mpi4py; mpi4py.rc.thread_level = 'funneled'\n"
+        "from bsbpool.futures import PoolExecutor\n"
+        "try:\n    PoolExecutor().__enter__()\n"
+        "except RuntimeError as error:\n    print(error)"
+    )
+    done = mpirun(2, "-c", code, timeout=LIMIT)
+    assert done.stdout.count("thread_level") == 2, done.stdout
