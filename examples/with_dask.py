@@ -8,6 +8,7 @@ may be the better choice.
 """
 
 import numpy as np
+
 from bsbpool.futures import PoolExecutor
 
 

@@ -8,6 +8,7 @@ needs beside the walker's position is global here: it is there on all ranks and 
 """
 
 import numpy as np
+
 from bsbpool.futures import PoolExecutor
 
 X = np.linspace(0, 10, 20)

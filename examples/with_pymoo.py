@@ -7,8 +7,9 @@ travels with the candidates, but not the runner, which has the executor.
 """
 
 import numpy as np
-from bsbpool.futures import PoolExecutor
 from pymoo.core.problem import ElementwiseProblem
+
+from bsbpool.futures import PoolExecutor
 
 
 class Beam(ElementwiseProblem):

@@ -7,6 +7,7 @@ generation is one `map`, so a generation should have several candidates for each
 """
 
 import numpy as np
+
 from bsbpool.futures import PoolExecutor
 
 

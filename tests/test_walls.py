@@ -19,8 +19,9 @@ PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
 # ------------------------------------------------------------------ the Python package
 
 LAYERS = [
-    ["cli"],
-    ["integrations", "futures"],
+    ["cli", "run"],
+    ["integrations"],
+    ["futures"],
     # Doors: the names under which people, and bsb, find what is below.
     ["api", "services.pool", "services._pool_listeners"],
     ["listeners"],
@@ -250,6 +251,7 @@ assert threading.active_count() == 1, threading.enumerate()
         "import bsbpool; dir(bsbpool), bsbpool.__all__, bsbpool.__version__",
         "from bsbpool import JobPool, create_job_pool, pool_cache, register_service",
         "import bsbpool.services, bsbpool.listeners.terminal, bsbpool.cli",
+        "from bsbpool.integrations import mpi4py_futures, mpipool, schwimmbad",
     ],
 )
 def test_importing_starts_nothing(statement):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,15 +118,14 @@ class Batch:
         self._raise()
 
     def _each(self, futures: list[Future[Any]]) -> Iterator[Future[Any]]:
-        n = 0
-        while True:
+        for n in itertools.count():
             with self._changed:
-                self._changed.wait_for(lambda: len(futures) > n or self.finished)
+                while len(futures) <= n and not self.finished:
+                    self._changed.wait()
                 if len(futures) <= n:
                     return
                 future = futures[n]
             yield future
-            n += 1
 
     def wait(self, timeout: float | None = None, return_when: str = "ALL_COMPLETED") -> Any:
         """Wait for the calls that are on their way; as `concurrent.futures.wait`.
