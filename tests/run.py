@@ -63,6 +63,7 @@ def legs() -> dict[str, Leg]:
         "tests/api/test_across_ranks.py",
         "tests/api/test_defects.py",
         "tests/api/test_ends.py",
+        "tests/api/test_other_pools.py",
         "tests/api/test_services.py",
         "tests/chaos",
         "tests/futures/test_run.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,25 @@ def test_pool_executor(ranks: int) -> None:
         assert [line for line in ours if line not in around] == [
             line for line in theirs if not line.startswith("around")
         ]
+
+
+def test_comm_executor_where_workers_wait(tmp_path: Path) -> None:
+    """The program may be started by the runner as well, as by mpi4py's."""
+    packages = {
+        "mpi4py.futures": "mpi4py.futures",
+        "bsbpool.run": "bsbpool.integrations.mpi4py_futures",
+    }
+    for runner, package in packages.items():
+        script = tmp_path / "script.py"
+        script.write_text(f"""
+from mpi4py import MPI
+from {package} import MPICommExecutor
+if __name__ == "__main__":
+    with MPICommExecutor(MPI.COMM_WORLD, root=1) as executor:
+        print(executor.num_workers, list(executor.map(abs, range(-3, 3))))
+""")
+        ended = python("-m", runner, script, ranks=3, seconds=SECONDS).ok()
+        assert ended.output == "2 [3, 2, 1, 0, 1, 2]\n"
 
 
 @pytest.mark.parametrize("ranks", RANKS)

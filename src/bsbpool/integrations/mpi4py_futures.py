@@ -183,7 +183,7 @@ class _CommExecutor(MPIPoolExecutor):
         from mpi4py import MPI
 
         if comm.Get_size() == 1:
-            _workers = MPI.COMM_SELF  # a thread works, while the program goes on
+            _workers = MPI.COMM_SELF  # a thread works, until the program leaves the block
             yield
             return
         works = comm.Get_rank() != self._root
@@ -248,8 +248,12 @@ class MPICommExecutor:
         traceback: TracebackType | None,
     ) -> bool:
         """End; what a worker ran into in code that is the root's is forgotten, as by mpi4py."""
+        global _workers
         self._entered = False
-        self._executor.__exit__(kind, error, traceback)
+        try:
+            self._executor.__exit__(kind, error, traceback)
+        finally:
+            _workers = None
         return self._works
 
 
