@@ -14,6 +14,7 @@ cdef class Intake:
     cdef bint puts
     cdef object kind
     cdef public object _store
+    cdef public object _on_end  # called with each watched job that has ended, in place of callbacks
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)
     cdef int enter(self, Handle job, object deps, int32_t cache_set, bint watched) except -1

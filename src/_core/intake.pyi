@@ -8,6 +8,7 @@ from bsbpool._core.engine import Engine
 class Intake:
     _job_queue: list[Any]
     _store: Any
+    _on_end: Any
     @property
     def _engine(self) -> Engine: ...
     @property

@@ -124,6 +124,9 @@ cdef class Logbook:
             status_is_terminal(change.new)
             and self.pool._engine.d.jobs[change.job].flags & WATCHED
         ):
+            if self.pool._on_end is not None:
+                ended.append((self.pool._on_end, job))
+                return 0
             ended.extend([(callback, job) for callback in job._callbacks])
             job._callbacks = ()
         return 0

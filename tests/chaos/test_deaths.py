@@ -181,7 +181,9 @@ def test_two_die_at_once_with_large_results_on_their_way() -> None:
         pool.execute()
         if pool.is_main():
             assert statuses(*doomed) == ["aborted"] * 2
-            assert all((job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS)
+            assert all(
+                (job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS
+            )
             assert {job.status for job in arrays} <= {JobStatus.SUCCESS, JobStatus.ABORTED}
             assert statuses(*arrays).count("aborted") <= 2
 

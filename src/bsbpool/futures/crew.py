@@ -24,7 +24,8 @@ class Call(NamedTuple):
     cache_items: Any = None
 
 
-SECONDS_TO_BEGIN = 0.05
+SECONDS_TO_BEGIN = 0.5
+"""The most that a cancelling shutdown waits for calls to begin; as a rule it is a millisecond."""
 
 Failed = list[tuple[PoolFuture, BaseException]]
 """Calls that cannot run, and why."""
@@ -143,7 +144,7 @@ class Crew(abc.ABC):
         """Wait a little for the first calls to begin, for which workers are free."""
         end = time.monotonic() + SECONDS_TO_BEGIN
         while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
-            time.sleep(SECONDS_TO_BEGIN / 50)
+            time.sleep(0.001)
 
     def join(self) -> None:
         """Wait until all has ended."""

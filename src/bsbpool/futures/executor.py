@@ -21,6 +21,7 @@ class Calls(Executor):
     """What takes calls: an executor, or a view of one with options."""
 
     _said: dict[str, Any]
+    _crew: Crew | None = None
 
     def _get_crew(self) -> Crew:
         raise NotImplementedError
@@ -42,7 +43,7 @@ class Calls(Executor):
         ...     executor.submit(pow, 2, 5).result()
         32
         """
-        crew = self._get_crew()
+        crew = self._crew or self._get_crew()
         future = PoolFuture(crew)
         if not self._said:
             crew.submit(future, fn, args, kwargs)
@@ -53,7 +54,7 @@ class Calls(Executor):
         crew.queue(call)
         return future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., Any],
         /,
@@ -235,7 +236,7 @@ class PoolExecutor(Calls):
         self._service = execution.service_for(None, comm)
         checks.rank(self._root, self._service.get_size())
         self._entered: ExitStack | None = None
-        self._crew: Crew | None = None
+        self._crew = None
         self._shut = False
 
     # ------------------------------------------------------------ life cycle

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ class PoolFuture(Future[Any]):
         "_awaited", "_condition", "_crew", "_done_callbacks", "_exception", "_job", "_result",
         "_state", "_waiters", "n_items", "said",
     )  # fmt: skip
+
+    said: dict[str, Any] | None  # what the submitter said about the call
+    n_items: int  # how many items of a map it stands for
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
@@ -86,7 +90,7 @@ class PoolFuture(Future[Any]):
 
     def settle(self, error: BaseException | None, value: Any = None) -> None:
         """End with an error or a value; a callback that raises harms nobody else."""
-        if self._ends_unnoticed(error, value):
+        if self.ends_unnoticed(error, value):
             return
         try:
             if error is None:
@@ -98,7 +102,7 @@ class PoolFuture(Future[Any]):
         except BaseException:  # the standard library logs an Exception by itself
             _log.exception("a callback of %r raised", self)
 
-    def _ends_unnoticed(self, error: BaseException | None, value: Any) -> bool:
+    def ends_unnoticed(self, error: BaseException | None, value: Any) -> bool:
         """End while nobody can be waiting; False when somebody may be."""
         with _making:
             if self._awaited:
@@ -114,7 +118,7 @@ class PoolFuture(Future[Any]):
         return self._state == PENDING and self._crew.is_running(self)
 
 
-_ABSENT = {
+_ABSENT: dict[str, Callable[[], Any]] = {
     "_condition": threading.Condition,
     "_waiters": list,
     "_done_callbacks": list,

@@ -26,25 +26,10 @@ class FutureJob(FunctionJob):
     __slots__ = ()
 
     @property
-    def _callbacks(self) -> Any:
-        return _DELIVERING
-
-    @_callbacks.setter
-    def _callbacks(self, value: Any) -> None:
-        pass  # there is always that one, and no room for others
-
-    @property
     def _submit_ctx(self) -> SubmissionContext:
         future = self._context
         said = dict(future.said or {}) if isinstance(future, PoolFuture) else {}
         return SubmissionContext(said.pop("submitter", self._function), **said)
-
-
-def _deliver(job: Any) -> None:
-    job._pool.crew.deliver(job)
-
-
-_DELIVERING = (_deliver,)
 
 
 class ExecutorPool(JobPool):
@@ -80,6 +65,8 @@ class ExecutorPool(JobPool):
         self.crew = crew
         self.shift = shift
         super().__init__(next(_ids), NO_OWNER, comm=service)
+        if crew is not None:
+            self._on_end = crew.deliver
 
     def _prepare(self) -> execution.Run:
         from bsbpool.services.channels import channel_of

@@ -166,7 +166,7 @@ class RanksCrew(Crew):
         if succeeded:
             if isinstance(outcome, Kept):
                 self._unpack(future, outcome)
-            else:
+            elif not future.ends_unnoticed(None, outcome):
                 future.settle(None, outcome)
         else:
             self._deliver_failure(future, job, pool.error_of(job))
