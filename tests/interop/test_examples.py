@@ -68,6 +68,7 @@ def test_adaptive_has_learned() -> None:
     assert expected("adaptive").expected == pytest.approx(exact, rel=TOLERANCE["adaptive"])
 
 
+@pytest.mark.slow  # with the other MPI, all together will do
 @pytest.mark.parametrize("name", SERIALLY)
 def test_example(name: str) -> None:
     ended = python(EXAMPLES / f"with_{name}.py", ranks=3, seconds=SECONDS).ok()
