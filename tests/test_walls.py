@@ -258,6 +258,7 @@ assert threading.active_count() == 1, threading.enumerate()
         "from bsbpool import JobPool, create_job_pool, pool_cache, register_service",
         "import bsbpool.services, bsbpool.listeners.terminal, bsbpool.cli",
         "import bsbpool.futures, bsbpool.integrations",
+        "from bsbpool.integrations import mpi4py_futures, mpipool, schwimmbad",
     ],
 )
 def test_importing_starts_nothing(statement):
