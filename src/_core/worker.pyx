@@ -342,7 +342,9 @@ cdef class WorkerLoop(Watch):
                 return 0
             if self.inbox.skipped == r.record.id:
                 return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
-        self.begun[0] = <uint64_t>self.epoch << 32 | <uint64_t>(r.record.id + 1)
+        self.begun[0] = (
+            <uint64_t>self.epoch << 32 | ((<uint64_t>r.record.id + 1) & <uint64_t>0xFFFFFFFF)
+        )
         if self.direct and known.f is not None and r.record.flags & PLAIN:
             took = self.call_plain(known)
         else:

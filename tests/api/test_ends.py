@@ -156,6 +156,8 @@ def test_a_handler_of_the_users_own_is_kept() -> None:
 
 def test_a_child_of_a_job_dies_for_itself() -> None:
     """It is a fork of its rank, but not that rank."""
+    # In a fork, Open MPI's own handler of faults does not come to its end.
+    ways, codes = ((0,), [-15]) if is_openmpi(launcher(2)[0]) else ((0, 30), [-15, -11])
     script = (
         "import ctypes, multiprocessing, time\n"
         "from bsbpool import create_job_pool\n"
@@ -169,11 +171,11 @@ def test_a_child_of_a_job_dies_for_itself() -> None:
         "    child.join()\n"
         "    return child.exitcode\n"
         "with create_job_pool(quiet=True) as pool:\n"
-        "    jobs = [pool.submit(job, how) for how in (0, 30)] if pool.is_main() else []\n"
+        f"    jobs = [pool.submit(job, how) for how in {ways}] if pool.is_main() else []\n"
         "    pool.execute()\n"
         "    if jobs:\n"
         "        print([job.result for job in jobs], pool._run._channel.bells.signal_of(1))\n"
     )
     done = mpirun(2, "-c", script, timeout=LIMIT)
-    assert "[-15, -11] 0" in done.stdout, done.stdout
+    assert f"{codes} 0" in done.stdout, done.stdout
     assert "dies of" not in done.stdout
