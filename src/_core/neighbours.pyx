@@ -66,6 +66,10 @@ cdef class Neighbours:
         free(self.pids)
         free(self.told)
 
+    def dead(self):
+        """Return the ranks whose processes are gone."""
+        return [self.ranks[i] for i in range(self.n) if neighbour_is_gone(self.pids[i])]
+
     def newly_dead(self):
         """Return the ranks whose processes went away since the last call."""
         cdef int rank = self.next_dead()
