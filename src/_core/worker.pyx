@@ -171,6 +171,7 @@ cdef class WorkerLoop(Watch):
                     self.flush()
                     if self.inbox.first == NULL and self.stopped < 0:  # flush receives, too
                         self.wait()
+            self.read_rest()
             return bool(self.stopped)
         finally:
             if self.armed:
@@ -280,6 +281,14 @@ cdef class WorkerLoop(Watch):
                 return False
             rank = self.neighbours.next_dead()
         return True
+
+    cdef int read_rest(self) except -1:
+        """Hear what came before the end about items that no job needs any more."""
+        cdef FrameReader r = self.reader
+        while self.inbox.next():
+            if r.record.kind == UNNEEDED:
+                self.host.unneeded(r.numbers())
+        return 0
 
     cdef bint step(self) except -1:
         """Do what the next record says; False when there is none."""
