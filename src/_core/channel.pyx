@@ -18,7 +18,15 @@ from bsbpool._core.pause cimport (
 )
 from bsbpool._core.transport cimport Transport, message_free, message_t
 from bsbpool._core.vector cimport ints_free, ints_push
-from bsbpool._core.wire cimport LEAVE, MISSING, cursor_next, cursor_open, cursor_t, header_t, record_t
+from bsbpool._core.wire cimport (
+    LEAVE,
+    MISSING,
+    cursor_next,
+    cursor_open,
+    cursor_t,
+    header_t,
+    record_t,
+)
 from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy

@@ -172,6 +172,7 @@ cdef class WorkerLoop(Watch):
                     self.flush()
                     if self.inbox.first == NULL and self.stopped < 0:  # flush receives, too
                         self.wait()
+            self.read_rest()
             return bool(self.stopped)
         finally:
             if self.armed:
@@ -283,6 +284,14 @@ cdef class WorkerLoop(Watch):
             rank = self.neighbours.next_dead()
         return True
 
+    cdef int read_rest(self) except -1:
+        """Hear what came before the end about items that no job needs any more."""
+        cdef FrameReader r = self.reader
+        while self.inbox.next():
+            if r.record.kind == UNNEEDED:
+                self.host.unneeded(r.numbers())
+        return 0
+
     cdef bint step(self) except -1:
         """Do what the next record says; False when there is none."""
         cdef FrameReader r = self.reader
@@ -344,7 +353,9 @@ cdef class WorkerLoop(Watch):
                 return 0
             if self.inbox.skipped == r.record.id:
                 return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
-        self.begun[0] = <uint64_t>self.epoch << 32 | <uint64_t>(r.record.id + 1)
+        self.begun[0] = (
+            <uint64_t>self.epoch << 32 | ((<uint64_t>r.record.id + 1) & <uint64_t>0xFFFFFFFF)
+        )
         if self.direct and known.f is not None and r.record.flags & PLAIN:
             took = self.call_plain(known)
         else:

@@ -79,8 +79,11 @@ def main(module: str, name: str, seconds: str) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         if "mpi4py.MPI" in sys.modules:
-            time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
-            sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(1)
+            world = sys.modules["mpi4py.MPI"].COMM_WORLD
+            # mpiexec may drop what it has not passed on yet; and that of Open MPI now and then
+            # hangs for ever when a rank has died and several others abort in the same moment.
+            time.sleep(0.5 * (1 + world.rank))
+            world.Abort(1)
         os._exit(1)
     print(ENDED, flush=True)
 

@@ -88,9 +88,10 @@ class MainRun:
 
     def _tell_deaths(self) -> None:
         """Name the jobs of ranks that have died: that may be why the launcher ends all ranks."""
-        for rank in self._channel.neighbours.newly_dead():
-            self._channel.give_up(rank)
-            self.lost(rank, self._pool._engine.begun_on(rank - 1))
+        for rank in self._channel.neighbours.dead():
+            if rank not in self._channel.lost:
+                self._channel.give_up(rank)
+                self.lost(rank, self._pool._engine.begun_on(rank - 1))
         for failure in self._pool._reporter.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
                 _log.error("%s", failure.__cause__)

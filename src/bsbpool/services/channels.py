@@ -7,6 +7,7 @@ import mmap
 import os
 import sys
 import tempfile
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -175,6 +176,8 @@ def _goes_on(channel: Any) -> bool:
 def _abort(reason: str) -> None:
     from mpi4py import MPI
 
-    sys.stdout.flush()
+    with suppress(OSError, ValueError):  # closed
+        sys.stdout.flush()
     print(f"bsbpool: {reason}; the program ends all the same.", file=sys.stderr, flush=True)
+    time.sleep(0.3)  # a launcher drops what it has not passed on yet
     MPI.COMM_WORLD.Abort(1)
