@@ -122,8 +122,9 @@ cdef class MainLoop:
         cdef int worker
         self.channel.occupy()
         slack = pause_slack(1)
-        for worker in range(self.engine.d.workers.n):  # pools before this one have lost some
-            self.engine.hold(worker, worker + 1 in self.channel.lost | self.channel.away)
+        missing = self.channel.lost | self.channel.away  # by pools before this one
+        for worker in range(self.engine.d.workers.n):
+            self.engine.hold(worker, worker + 1 in missing)
         try:
             while True:
                 busy = self.receive()
