@@ -29,7 +29,7 @@ MPI4PY := mpi4py>=4.1
 # Without mpilock all ranks would write into one HDF5 file at the same time.
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
-           joblib scikit-learn scinexus
+           ipykernel joblib nbclient scikit-learn scinexus
 # Whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed ipyparallel matplotlib
