@@ -20,6 +20,7 @@ from typing import Any
 from bsbpool import services
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
+from bsbpool.running import running
 from bsbpool.serialization import let_main_travel
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
@@ -59,6 +60,7 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     channel_of(service.get_communicator())  # all ranks make it, the others when they serve
     let_main_travel()
     hub.waiting.hub = hub.Hub(service)
+    running.apart = True
     code = 1
     try:
         code = _run(arguments)

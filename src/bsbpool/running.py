@@ -16,6 +16,9 @@ class Running(Nesting):
     ----------
     inside_job : int
         How many jobs are being run, one inside the other.
+    apart : bool
+        Whether the other ranks do not run this program but serve its executors, so that nobody
+        would answer what is collective.
     preparations : list of callable
         Called before a pool executes.
     surroundings : list of callable
@@ -23,6 +26,7 @@ class Running(Nesting):
     """
 
     def __init__(self) -> None:
+        self.apart = False
         self.preparations: list[Callable[[], Any]] = []
         self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
 

@@ -1,14 +1,28 @@
-"""Every example in a docstring does what it says."""
+"""The examples in docstrings do what they say, and the programs on the pages run."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
 import bsbpool
+from helpers.launch import mpirun
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", "docs/futures.md", "docs/migrating.md"]
+PROGRAMS = {
+    f"{page}:{number}": program
+    for page in PAGES
+    for number, program in enumerate(
+        re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+    )
+    if "print(" in program
+}
 
 MODULES = sorted(
     found.name
@@ -30,3 +44,15 @@ def test_examples_of(name):
 def test_there_are_examples_of(name):
     found = doctest.DocTestFinder(recurse=False).find(getattr(bsbpool, name), name)
     assert any(test.examples for test in found)
+
+
+@pytest.mark.parametrize("where", PROGRAMS)
+def test_program_of(where, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAMS[where])
+    alone = mpirun(1, script, cwd=tmp_path)
+    assert alone.returncode == 0 and alone.stdout, alone.stdout
+    on_all = "create_job_pool" in script.read_text()
+    ranks = mpirun(3, *([] if on_all else ["-m", "bsbpool.run"]), script, cwd=tmp_path)
+    assert ranks.returncode == 0, ranks.stdout
+    assert alone.stdout.splitlines()[-1] in ranks.stdout.splitlines()

@@ -157,6 +157,30 @@ def test_a_long_call_does_not_keep_the_program() -> None:
 
 
 @pytest.mark.limit(LIMIT + 30)
+def test_nobody_waits_for_ranks_that_serve() -> None:
+    code = (
+        "from mpi4py import MPI\n"
+        "from bsbpool import create_job_pool, services\n"
+        "from bsbpool.futures import PoolExecutor\n"
+        "services.MPI.barrier()\n"
+        "assert services.MPI.allgather(5) == [5]\n"
+        "def refused(make):\n"
+        "    try: make()\n"
+        "    except RuntimeError as error: return 'under bsbpool.run' in str(error)\n"
+        "assert refused(create_job_pool)\n"
+        "part = MPI.COMM_WORLD.Create_group(MPI.COMM_WORLD.group.Incl([0]))\n"
+        "assert PoolExecutor(part).submit(pow, 2, 3).result() == 8\n"
+        "assert refused(PoolExecutor(root=1).__enter__)\n"
+        "with PoolExecutor(MPI.COMM_WORLD) as executor:\n"
+        "    assert executor.num_workers == 2\n"
+        "    assert list(executor.map(pow, [2, 3], [2, 2])) == [4, 9]\n"
+        "print('all said')\n"
+    )
+    done = mpirun(3, "-m", "bsbpool.run", "-c", code, timeout=LIMIT)
+    assert done.returncode == 0 and "all said" in done.stdout, done.stdout
+
+
+@pytest.mark.limit(LIMIT + 30)
 def test_a_module_runs_as_well(tmp_path) -> None:
     package = tmp_path / "some_program"
     package.mkdir()

@@ -60,6 +60,12 @@ def prepare(pool: JobPool) -> Run:
     # A job is on one rank alone: a pool that it opens cannot count on the others.
     if pool._comm.get_size() == 1 or running.inside_job:
         return SerialRun(pool)
+    if running.apart:
+        raise RuntimeError(
+            "a job pool of several ranks needs all of them, but under bsbpool.run the others serve "
+            "executors: use bsbpool.futures.PoolExecutor, or start the program with "
+            "`mpiexec -n N python script.py`"
+        )
     from bsbpool.services.channels import channel_of
 
     channel = channel_of(pool._comm.get_communicator())

@@ -34,7 +34,7 @@ def gather(of: Description, collective: bool) -> Crew | None:
     """
     if running.inside_job:
         return _started(_thread(of))  # a job is on one rank alone
-    if of.anywhere and (waiting.hub is not None or of.service.get_size() == 1):
+    if _takes_who_waits(of):
         hub = waiting.hub_for(of.max_workers)
         return _started(_thread(of)) if hub is None else _of_hub(of, hub)
     if of.service.get_size() == 1:
@@ -58,6 +58,27 @@ def gather(of: Description, collective: bool) -> Crew | None:
 
     serve(service)
     return None
+
+
+def _takes_who_waits(of: Description) -> bool:
+    """Whether an executor is for workers that wait for this process, should there be any."""
+    if of.service.get_size() == 1:
+        return of.anywhere
+    if running.apart and not (of.root == 0 and (of.anywhere or _is_of_the_hub(of.service))):
+        raise RuntimeError(
+            "comm, root: under bsbpool.run all other ranks serve executors of rank 0; leave them "
+            "out, or start the program with `mpiexec -n N python script.py`"
+        )
+    return running.apart
+
+
+def _is_of_the_hub(service: Any) -> bool:
+    from mpi4py import MPI
+
+    assert waiting.hub is not None
+    alike = (MPI.IDENT, MPI.CONGRUENT)
+    hubs = waiting.hub.service.get_communicator()
+    return MPI.Comm.Compare(service.get_communicator(), hubs) in alike
 
 
 def _check_threads() -> None:

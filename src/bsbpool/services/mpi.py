@@ -17,7 +17,8 @@ class MPIService:
     """A communicator with the few calls that a workflow needs.
 
     Without mpi4py it is the communicator of a single process. Inside a job, which one
-    rank runs alone, its collective calls answer as for a single process as well.
+    rank runs alone, and in a program of ``python -m bsbpool.run``, its collective calls answer
+    as for a single process as well.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class MPIService:
     @property
     def _has_others(self) -> bool:
         # A job is on one rank alone: nobody would answer there, for ever.
-        return bool(self._comm) and not running.inside_job
+        return bool(self._comm) and not running.inside_job and not running.apart
 
     def get_rank(self) -> int:
         """Return the number of this process, from 0."""
