@@ -393,8 +393,8 @@ cdef class Channel:
 
     cdef int refuse(self) except -1:
         raise RuntimeError(
-            "another pool of this communicator is executing (in another thread, or around "
-            "this one); execute one after the other, or give each a communicator of its own"
+            "another pool of this communicator is executing, or an executor is open (in another "
+            "thread, or around this one); use one after the other, or give each a communicator of its own"
         )
 
     cdef void vacate(self) noexcept:

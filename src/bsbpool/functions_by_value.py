@@ -9,6 +9,7 @@ Only globals of the main script that the other rank has not defined come along.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import pickle
@@ -92,7 +93,7 @@ class _Bounded(io.BytesIO):
 
 def _make(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:
     names = importlib.import_module(module).__dict__
-    for name, parcel in missing.items():
+    for name, parcel in ({} if _main_travels else missing).items():
         # Jobs may have given it another value, which it keeps until main gives it a new one.
         if name not in names or _arrived.get(name, parcel) != parcel:
             _give(names, name, parcel)
@@ -119,16 +120,26 @@ def _by_value(obj: Any) -> bytes:
         def reducer_override(self, part: Any) -> Any:
             if part is obj and isinstance(obj, types.FunctionType):
                 return _over_module(obj, self._dynamic_function_reduce(obj))
+            if part is obj and isinstance(obj, _Cached):
+                return _cache_again, (obj.__wrapped__, obj.cache_parameters())
             if part is obj:  # a class, as of no module
                 return _made_quietly(cloudpickle.Pickler.reducer_override(self, obj))
             return super().reducer_override(part)
 
-    if not isinstance(obj, types.FunctionType) and not _main_travels:
+    if not isinstance(obj, (types.FunctionType, _Cached)) and not _main_travels:
         value: bytes = cloudpickle.dumps(obj)
         return value
     file = io.BytesIO()
     ByValue(file, protocol=5).dump(obj)
     return file.getvalue()
+
+
+_Cached: Any = type(functools.lru_cache(lambda: None))
+
+
+def _cache_again(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a function with a cache, an empty one."""
+    return functools.lru_cache(**parameters)(function)
 
 
 class _Quiet:
@@ -213,7 +224,7 @@ def _is_under_way(obj: Any) -> bool:
 
 def _travelling(obj: Any) -> Any:
     """Return how an importable object is pickled when the other rank has not run the script."""
-    if not isinstance(obj, (types.FunctionType, type)) or obj.__module__ != "__main__":
+    if not isinstance(obj, (types.FunctionType, type, _Cached)) or obj.__module__ != "__main__":
         return NotImplemented
     owner, _, rest = obj.__qualname__.partition(".")
     if rest:
@@ -239,6 +250,8 @@ def _find_inside(found: Any, path: str) -> Any:
 
 
 def _arrive_in_main(name: str, value: bytes) -> Any:
+    if _main_travels:  # a thread of the script's own process
+        return _main(name)
     names = sys.modules["__main__"].__dict__
     if _arrived.get(name) != value or name not in names:
         names[name] = pickle.loads(value)

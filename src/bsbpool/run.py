@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 import types
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
 from bsbpool.serialization import let_main_travel
+from bsbpool.services.channels import flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
 
@@ -38,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if service.get_size() == 1:
         return _run(arguments)
     if service.get_rank() > 0:
+        sys.path[0] = _folder_of(arguments)
         return hub.serve_always(service)
     return _run_with(service, arguments)
 
@@ -50,6 +53,7 @@ def _serve_parent() -> int:
     from bsbpool.services.mpi import MPIService
 
     comm = MPI.Comm.Get_parent().Merge(high=True)
+    sys.path[:] = comm.bcast(None)
     channel_of(comm)
     return hub.serve_always(MPIService(comm))
 
@@ -64,10 +68,19 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     code = 1
     try:
         code = _run(arguments)
+        if not code:
+            _join_threads()
     finally:
-        sys.stdout.flush()
+        flush_stdout()
         hub.waiting.hub.close(code)
     return code
+
+
+def _join_threads() -> None:
+    """Wait for those that the interpreter waits for; they may need the workers."""
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.current_thread():
+            thread.join()
 
 
 def _run(arguments: list[str]) -> int:
@@ -88,16 +101,17 @@ def _run(arguments: list[str]) -> int:
 
 def _execute(arguments: list[str]) -> None:
     kind, *rest = arguments
+    sys.path[0] = _folder_of(arguments)
     if kind == "-m":
-        sys.argv, sys.path[0] = rest, os.getcwd()
+        sys.argv = rest
         code, module = _module(rest[0])
         sys.argv[0] = module.__file__ or rest[0]
     elif kind == "-c":
-        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        sys.argv = ["-c", *rest[1:]]
         code = compile(rest[0], "<string>", "exec", dont_inherit=True)
         module = types.ModuleType("__main__")
     else:
-        sys.argv, sys.path[0] = arguments, os.path.dirname(os.path.abspath(kind))
+        sys.argv = arguments
         with open(kind, "rb") as file:
             code = compile(file.read(), kind, "exec", dont_inherit=True)
         module = types.ModuleType("__main__")
@@ -105,6 +119,13 @@ def _execute(arguments: list[str]) -> None:
     # For good: calls that still wait when the program ends are pickled by the names in it.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
+
+
+def _folder_of(arguments: list[str]) -> str:
+    """Return where a program finds the modules beside it."""
+    if arguments[0] == "-m":
+        return os.getcwd()
+    return "" if arguments[0] == "-c" else os.path.dirname(os.path.abspath(arguments[0]))
 
 
 def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:

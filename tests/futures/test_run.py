@@ -17,10 +17,12 @@ LIMIT = 60.0
 
 PROGRAM = '''
 """A program with what travels badly: state, classes and functions that know each other."""
+import functools
 import sys
 import threading
 import time
 
+from beside import triple
 from bsbpool.futures import PoolExecutor
 
 STATE = None
@@ -61,6 +63,15 @@ def read(x):
     return STATE, x
 
 
+@functools.lru_cache(maxsize=4)
+def cached(x):
+    return triple(x)
+
+
+def ask_cached(x):
+    return cached(x), cached.cache_info().hits
+
+
 def read_by_another(x):
     return read(x)
 
@@ -71,6 +82,10 @@ def main():
         print("workers", executor.num_workers)
         assert list(executor.map(read_by_another, range(3))) == [(7, 0), (7, 1), (7, 2)]
         assert executor.submit(even, 10).result() and not executor.submit(odd, 10).result()
+        assert executor.submit(cached, 2).result() == executor.submit(triple, 2).result() == 6
+        assert [executor.submit(ask_cached, 5).result()[0] for _ in range(3)] == [15] * 3
+        # Workers have a cache of their own; a thread has that of the script.
+        assert cached.cache_info().misses == (0 if executor._service.get_size() > 1 else 2)
         for make in (Point(1).up, lambda: Point(4), lambda: from_registry(4)):
             made = executor.submit(make).result()
             assert type(made) is Point and made.x == 4
@@ -96,6 +111,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def program(tmp_path):
+    (tmp_path / "beside.py").write_text("def triple(x): return 3 * x")
     path = tmp_path / "program.py"
     path.write_text(PROGRAM)
     return path
@@ -154,6 +170,46 @@ def test_a_long_call_does_not_keep_the_program() -> None:
     done = mpirun(2, "-m", "bsbpool.run", "-c", code, timeout=LIMIT)
     assert done.returncode == 9, done.stdout
     assert time.monotonic() - began < 30
+
+
+CLOSE = "import sys; sys.stdout.close()"
+NONE = "import sys; sys.stdout = None"
+LATE = """
+def begin():
+    threading.main_thread().join(0.3)
+    assert PoolExecutor().submit(abs, -2).result() == 2
+    print("served", file=sys.stderr)
+threading.Thread(target=begin).start()
+"""
+TOO_LATE = """
+def begin():
+    try: PoolExecutor().submit(abs, -2)
+    except RuntimeError as error: print(error, file=sys.stderr)
+import atexit; atexit.register(begin)
+"""
+
+
+@pytest.mark.limit(LIMIT + 30)
+@pytest.mark.parametrize("end", [CLOSE, NONE, LATE, TOO_LATE], ids=["close", "none", "late", "too"])
+def test_whatever_the_program_leaves_all_ranks_end(program, end) -> None:
+    done = mpirun(3, "-m", "bsbpool.run", program, end, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    said = {LATE: "served", TOO_LATE: "the program is over"}.get(end, "")
+    assert said in done.stdout
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_the_scripts_own_functions_stay_in_its_process(program) -> None:
+    end = (
+        "from mpi4py import MPI\n"
+        "before = Point, cached\n"
+        "with PoolExecutor(MPI.COMM_SELF) as alone:\n"
+        "    assert type(alone.submit(Point(1).up).result()) is Point\n"
+        "    assert alone.submit(ask_cached, 7).result()[0] == 21\n"
+        "assert (Point, cached) == before and cached.cache_info().misses == 1"
+    )
+    done = mpirun(2, "-m", "bsbpool.run", program, end, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.limit(LIMIT + 30)

@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
+from bsbpool.services.channels import flush_stdout
 
 STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
 """Variables by one of which a process knows that a launcher of MPI started it."""
@@ -32,6 +33,7 @@ class Hub:
     def __init__(self, service: Any) -> None:
         self.service = service
         self._crew: Crew | None = None
+        self._over = False
 
     def make_room(self) -> None:
         """Wait for the executor before.
@@ -39,8 +41,10 @@ class Hub:
         Raises
         ------
         RuntimeError
-            When it has not been shut down.
+            When it has not been shut down, or the workers have gone.
         """
+        if self._over:
+            raise RuntimeError("the program is over, and its workers with it")
         if self._crew is not None and not self._crew.closed:
             raise RuntimeError(
                 "another executor has the workers; shut it down, or leave its `with` block, first"
@@ -56,6 +60,7 @@ class Hub:
         """End all ranks, with an exit code; wait only for a program that went well."""
         from bsbpool.futures.ranks import dismiss
 
+        self._over = True
         if self._crew is not None:
             if code:
                 self._crew.abandon()
@@ -64,7 +69,7 @@ class Hub:
         channel = dismiss(self.service, code)
         channel.drain(SECONDS_OF_GRACE)
         if channel.away and channel.await_returns(SECONDS_OF_GRACE):
-            sys.stdout.flush()
+            flush_stdout()
             self.service.get_communicator().Abort(code or 1)
 
 
@@ -141,6 +146,7 @@ def _spawned(n: int) -> Hub:
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
     comm = between.Merge(high=False)
+    comm.bcast(sys.path)
     hub = Hub(MPIService(comm))
     channel_of(comm)
     let_main_travel()

@@ -173,11 +173,16 @@ def _goes_on(channel: Any) -> bool:
     return enabled or channel.transport.tells_deaths
 
 
+def flush_stdout() -> None:
+    """Let go of what was printed, before a launcher ends the process."""
+    with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+        sys.stdout.flush()
+
+
 def _abort(reason: str) -> None:
     from mpi4py import MPI
 
-    with suppress(OSError, ValueError):  # closed
-        sys.stdout.flush()
+    flush_stdout()
     print(f"bsbpool: {reason}; the program ends all the same.", file=sys.stderr, flush=True)
     time.sleep(0.3)  # a launcher drops what it has not passed on yet
     MPI.COMM_WORLD.Abort(1)
