@@ -172,7 +172,10 @@ CORE = {
         "channel", "dispatcher", "engine", "frames", "handle", "intake", "outbox", "pause", "plain",
         "status", "transport", "wire",
     },
-    "mpi": {"transport", "vector", "wire"},
+    "libmpi": set(),
+    "peers": {"libmpi"},
+    "travel": {"libmpi", "peers", "transport", "vector", "wire"},
+    "mpi": {"libmpi", "peers", "transport", "travel"},
     "sim": {"transport", "vector", "wire"},
     "baton": set(),
     "virtual": {"baton", "sim", "transport"},
@@ -220,8 +223,12 @@ def test_what_decides_needs_no_interpreter(room):
     assert [s for s in signatures if not s.rstrip(":\n").endswith("noexcept nogil")] == []
 
 
-def test_only_the_mpi_room_includes_mpi():
-    assert [room for room in CORE if "mpi.h" in source_of(room)] == ["mpi"]
+def test_only_one_room_includes_mpi():
+    assert [room for room in CORE if "mpi.h" in source_of(room)] == ["libmpi"]
+
+
+def test_only_the_transport_over_mpi_knows_that_room():
+    assert {room for room in CORE if "libmpi" in CORE[room]} == {"peers", "travel", "mpi"}
 
 
 BUILT = sorted(Path(bsbpool._core.__path__[0]).glob("*.so"))
