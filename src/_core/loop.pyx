@@ -122,7 +122,7 @@ cdef class MainLoop:
         cdef int worker
         self.channel.occupy()
         slack = pause_slack(1)
-        missing = self.channel.lost | self.channel.away  # by pools before this one
+        missing = self.channel.roster.lost | self.channel.roster.away  # by pools before this one
         for worker in range(self.engine.d.workers.n):
             self.engine.hold(worker, worker + 1 in missing)
         try:
@@ -192,10 +192,10 @@ cdef class MainLoop:
         while peer >= 0:
             self.lose(peer)
             peer = self.channel.next_lost()
-        peer = self.channel.next_returned()
+        peer = self.channel.roster.next_returned()
         while peer >= 0:
             self.engine.hold(peer - 1, False)
-            peer = self.channel.next_returned()
+            peer = self.channel.roster.next_returned()
         return 0
 
     cdef int lose(self, int peer) except -1:
