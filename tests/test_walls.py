@@ -136,7 +136,8 @@ CORE = {
     "cache": {"vector"},
     "workers": {"vector"},
     "dispatcher": {"vector", "status", *TABLES},
-    "engine": {"vector", "status", "dispatcher", *TABLES},
+    "lines": {"dispatcher", "ready", "status", "workers"},
+    "engine": {"vector", "status", "dispatcher", "lines", *TABLES},
     "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
     "waits": {"vector", "status", "dispatcher", "engine", *TABLES},
     "tables": {"vector", *TABLES},
@@ -171,8 +172,8 @@ CORE = {
         "wire",
     },
     "loop": {
-        "channel", "dispatcher", "engine", "frames", "handle", "intake", "outbox", "pause", "plain",
-        "status", "transport", "wire",
+        "channel", "dispatcher", "engine", "frames", "handle", "intake", "lines", "outbox", "pause",
+        "plain", "status", "transport", "wire",
     },
     "libmpi": set(),
     "peers": {"libmpi"},
@@ -184,7 +185,7 @@ CORE = {
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 
-DECIDING = ("status", "graph", "ready", "cache", "workers", "dispatcher")
+DECIDING = ("status", "graph", "ready", "cache", "workers", "dispatcher", "lines")
 """Rooms without input, output or clock: all that they know of C is memory and numbers."""
 
 

@@ -32,17 +32,12 @@ also has:
     A job has ended; only while not `direct`.
 """
 from bsbpool._core.channel cimport Channel
-from bsbpool._core.dispatcher cimport (
-    SEND,
-    action_t,
-    dispatcher_done,
-    dispatcher_return,
-    dispatcher_t,
-)
+from bsbpool._core.dispatcher cimport SEND, action_t, dispatcher_t
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.handle cimport Handle, Packed
 from bsbpool._core.intake cimport Intake
+from bsbpool._core.lines cimport lines_done, lines_return
 from bsbpool._core.outbox cimport Outbox
 from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport plain_load
@@ -221,7 +216,7 @@ cdef class MainLoop:
             elif r.record.kind == RETURNED:
                 self.engine.known(r.record.id)
                 self.engine.lock()
-                dispatcher_return(&self.engine.d, worker, <int32_t>r.record.id)
+                lines_return(&self.engine.d, worker, <int32_t>r.record.id)
                 self.engine.unlock()
                 self.engine.raise_fault()
             elif r.record.kind == MISSING:
@@ -252,7 +247,7 @@ cdef class MainLoop:
             self.host.ended(r.record.id, r.record.extra * 1e-9)
         self.engine.lock()
         # Large arguments count as long jobs, so that few of them wait at a worker.
-        code = dispatcher_done(
+        code = lines_done(
             &self.engine.d, worker, <int32_t>r.record.id, outcome,
             <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
         )
