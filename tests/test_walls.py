@@ -136,7 +136,8 @@ CORE = {
     "cache": {"vector"},
     "workers": {"vector"},
     "dispatcher": {"vector", "status", *TABLES},
-    "engine": {"vector", "status", "dispatcher", *TABLES},
+    "lines": {"dispatcher", "ready", "status", "workers"},
+    "engine": {"vector", "status", "dispatcher", "lines", *TABLES},
     "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
     "waits": {"vector", "status", "dispatcher", "engine", *TABLES},
     "tables": {"vector", *TABLES},
@@ -145,7 +146,9 @@ CORE = {
     "buffer": {"transport"},
     "frames": {"buffer", "transport", "vector", "wire"},
     "bells": set(),
-    "channel": {"bells", "pause", "transport", "vector", "wire"},
+    "epochs": {"transport", "vector", "wire"},
+    "roster": {"vector"},
+    "channel": {"bells", "epochs", "pause", "roster", "transport", "wire"},
     "plain": set(),
     "calling": set(),
     "handle": set(),
@@ -169,17 +172,20 @@ CORE = {
         "wire",
     },
     "loop": {
-        "channel", "dispatcher", "engine", "frames", "handle", "intake", "outbox", "pause", "plain",
-        "status", "transport", "wire",
+        "channel", "dispatcher", "engine", "frames", "handle", "intake", "lines", "outbox", "pause",
+        "plain", "status", "transport", "wire",
     },
-    "mpi": {"transport", "vector", "wire"},
+    "libmpi": set(),
+    "peers": {"libmpi"},
+    "travel": {"libmpi", "peers", "transport", "vector", "wire"},
+    "mpi": {"libmpi", "peers", "transport", "travel"},
     "sim": {"transport", "vector", "wire"},
     "baton": set(),
     "virtual": {"baton", "sim", "transport"},
 }  # fmt: skip
 """What each room may import, for C or for Python."""
 
-DECIDING = ("status", "graph", "ready", "cache", "workers", "dispatcher")
+DECIDING = ("status", "graph", "ready", "cache", "workers", "dispatcher", "lines")
 """Rooms without input, output or clock: all that they know of C is memory and numbers."""
 
 
@@ -220,8 +226,12 @@ def test_what_decides_needs_no_interpreter(room):
     assert [s for s in signatures if not s.rstrip(":\n").endswith("noexcept nogil")] == []
 
 
-def test_only_the_mpi_room_includes_mpi():
-    assert [room for room in CORE if "mpi.h" in source_of(room)] == ["mpi"]
+def test_only_one_room_includes_mpi():
+    assert [room for room in CORE if "mpi.h" in source_of(room)] == ["libmpi"]
+
+
+def test_only_the_transport_over_mpi_knows_that_room():
+    assert {room for room in CORE if "libmpi" in CORE[room]} == {"peers", "travel", "mpi"}
 
 
 BUILT = sorted(Path(bsbpool._core.__path__[0]).glob("*.so"))

@@ -1,7 +1,8 @@
 from bsbpool._core.bells cimport Bells
+from bsbpool._core.epochs cimport epochs_t
 from bsbpool._core.pause cimport pause_t
+from bsbpool._core.roster cimport Roster
 from bsbpool._core.transport cimport Transport, message_t, transport_t
-from bsbpool._core.vector cimport ints_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "<pthread.h>" nogil:
@@ -14,18 +15,13 @@ cdef class Channel:
     cdef pthread_mutex_t mutex  # for what is below: two threads may have pools here
     cdef transport_t *table
     cdef readonly Bells bells  # None: nobody can wake another
-    cdef message_t *stash
-    cdef ints_t open_epochs
-    cdef uint32_t next_epoch
+    cdef epochs_t epochs
     cdef pause_t pause
     cdef int error
     cdef volatile bint poked
     cdef bint occupied
     cdef unsigned long occupant  # the thread
-    cdef readonly set lost
-    cdef readonly set away
-    cdef dict behind  # rank that is away: the epoch of its job
-    cdef ints_t returned  # ranks that have come back, each with the epoch that they left
+    cdef Roster roster
     cdef uint64_t begun  # where there are no bells
     cdef uint32_t signal
 
@@ -37,12 +33,12 @@ cdef class Channel:
     cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil
     cdef void bereave(self, int peer) noexcept nogil
     cdef int next_lost(self) except -2
-    cdef int next_returned(self) except -2
     cdef void drop(self, message_t *message) noexcept nogil
 
     cdef void nudge(self) noexcept nogil
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil
     cdef message_t *look(self, uint32_t epoch) noexcept nogil
+    cdef void put_by(self, message_t *m) noexcept nogil
     cdef int pending(self) noexcept nogil
     cdef void skim(self) noexcept nogil
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil
@@ -53,7 +49,5 @@ cdef class Channel:
     cdef int refuse(self) except -1
     cdef void vacate(self) noexcept
     cdef int check(self) except -1
-    cdef bint is_closed(self, uint32_t epoch) noexcept nogil
-    cdef message_t *unstash(self, uint32_t epoch) noexcept nogil
     cdef int post(self, message_t *message) except -1
     cdef int reap(self) except -1

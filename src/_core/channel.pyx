@@ -1,14 +1,18 @@
-"""One transport, many pools: messages sorted by the run that they belong to.
+"""One transport, many pools, and perhaps two threads: taking turns at it, and waiting for it.
 
-Each pool on a communicator has an *epoch*, counted alike on all ranks. A frame
-of an epoch that ended here is dropped (say the late reply of a job that main
-did not wait for); one of an epoch that is not read yet is kept for it (main is
-one pool ahead of a busy worker).
-
-The channel also knows which ranks are lost for good, and which are away: inside a job of a
-run that did not wait for them. Both outlast pools.
+`epochs` sorts the messages by pool; `roster` remembers who cannot be counted on.
 """
 from bsbpool._core.bells cimport Bells
+from bsbpool._core.epochs cimport (
+    epoch_of,
+    epochs_close,
+    epochs_free,
+    epochs_init,
+    epochs_open,
+    is_closed,
+    stash,
+    unstash,
+)
 from bsbpool._core.pause cimport (
     LOOKS,
     now_ns,
@@ -16,20 +20,18 @@ from bsbpool._core.pause cimport (
     pause_reset,
     pause_sleep,
 )
+from bsbpool._core.roster cimport Roster
 from bsbpool._core.transport cimport Transport, message_free, message_t
-from bsbpool._core.vector cimport ints_free, ints_push
 from bsbpool._core.wire cimport (
     LEAVE,
     MISSING,
     cursor_next,
     cursor_open,
     cursor_t,
-    header_t,
     record_t,
 )
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
@@ -76,22 +78,13 @@ cdef class Channel:
         self.bells = bells
         self.table = &transport.table
         pthread_mutex_init(&self.mutex, NULL)
-        self.stash = NULL
-        self.next_epoch = 1
-        self.lost = set()
-        self.away = set()
-        self.behind = {}
+        epochs_init(&self.epochs)
+        self.roster = Roster()
         self.pause.spins = 0 if crowded else SPINS
         pause_reset(&self.pause)
 
     def __dealloc__(self):
-        cdef message_t *m
-        while self.stash != NULL:
-            m = self.stash
-            self.stash = m.next
-            message_free(m)
-        ints_free(&self.open_epochs)
-        ints_free(&self.returned)
+        epochs_free(&self.epochs)
         pthread_mutex_destroy(&self.mutex)
 
     def open(self):
@@ -104,10 +97,9 @@ cdef class Channel:
         """
         if self.occupied and self.occupant != PyThread_get_thread_ident():
             self.refuse()
-        cdef uint32_t epoch = self.next_epoch
+        cdef uint32_t epoch = self.epochs.next
         pthread_mutex_lock(&self.mutex)
-        cdef int code = ints_push(&self.open_epochs, <int32_t>epoch)
-        self.next_epoch += code == 0
+        cdef int code = epochs_open(&self.epochs)
         pthread_mutex_unlock(&self.mutex)
         if code < 0:
             raise MemoryError()
@@ -115,16 +107,11 @@ cdef class Channel:
 
     def close(self, uint32_t epoch):
         """End an epoch: what arrived or arrives for it is dropped."""
-        cdef int64_t i
         cdef message_t *m
         pthread_mutex_lock(&self.mutex)
-        for i in range(self.open_epochs.size):
-            if <uint32_t>self.open_epochs.data[i] == epoch:
-                self.open_epochs.size -= 1
-                self.open_epochs.data[i] = self.open_epochs.data[self.open_epochs.size]
-                break
+        epochs_close(&self.epochs, epoch)
         while True:
-            m = self.unstash(epoch)
+            m = unstash(&self.epochs, epoch)
             if m == NULL:
                 break
             self.drop(m)
@@ -153,21 +140,28 @@ cdef class Channel:
 
     # Who is there
 
+    @property
+    def lost(self):
+        return self.roster.lost
+
+    @property
+    def away(self):
+        return self.roster.away
+
     def leave_behind(self, int rank, uint32_t epoch):
         """Note that a rank is inside a job of an epoch whose run has ended."""
-        self.away.add(rank)
-        self.behind[rank] = max(epoch, self.behind.get(rank, 0))
+        self.roster.leave_behind(rank, epoch)
 
     def await_returns(self, double seconds):
         """Wait for the ranks that are away, at most `seconds`; return who still is."""
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while True:
             self.skim()
-            while self.next_returned() >= 0 or self.next_lost() >= 0:
+            while self.roster.next_returned() >= 0 or self.next_lost() >= 0:
                 pass
-            if not self.away or self.now() > end:
+            if not self.roster.away or self.now() > end:
                 pause_reset(&self.pause)
-                return sorted(self.away)
+                return sorted(self.roster.away)
             with nogil:
                 self.nap()
 
@@ -188,26 +182,8 @@ cdef class Channel:
         peer = self.table.lost(self.table)
         pthread_mutex_unlock(&self.mutex)
         if peer >= 0:
-            self.lost.add(peer)
-            self.away.discard(peer)
+            self.roster.note_loss(peer)
         return peer
-
-    cdef int next_returned(self) except -2:
-        """Return a rank that was away and has come back, or -1."""
-        cdef int peer
-        cdef int epoch
-        while self.returned.size:
-            pthread_mutex_lock(&self.mutex)
-            self.returned.size -= 2
-            peer = self.returned.data[self.returned.size]
-            epoch = self.returned.data[self.returned.size + 1]
-            pthread_mutex_unlock(&self.mutex)
-            # Others say so as well, when a run ends early; and it may have died since, or have
-            # left an earlier run than the one it is inside of.
-            if peer in self.away and epoch >= self.behind.get(peer, 0):
-                self.away.discard(peer)
-                return peer
-        return -1
 
     cdef void drop(self, message_t *m) noexcept nogil:
         """Free a message of an epoch that has ended; it may tell that a rank has left or died."""
@@ -218,9 +194,8 @@ cdef class Channel:
             while cursor_next(&cursor, &record, &payload) == 1:
                 if record.kind == MISSING and 0 < record.id <= 0x7FFFFFFF:
                     self.table.give_up(self.table, <int>record.id)
-                if record.kind == LEAVE and ints_push(&self.returned, m.peer) == 0:
-                    if ints_push(&self.returned, <int32_t>epoch_of(m)) < 0:
-                        self.returned.size -= 1
+                if record.kind == LEAVE:
+                    self.roster.note_return(m.peer, epoch_of(m))
         message_free(m)
 
     cdef uint64_t *begun_place(self) noexcept nogil:
@@ -264,27 +239,6 @@ cdef class Channel:
         if self.bells is not None:
             self.bells.ring_own()
 
-    cdef bint is_closed(self, uint32_t epoch) noexcept nogil:
-        cdef int64_t i
-        if epoch >= self.next_epoch:
-            return False
-        for i in range(self.open_epochs.size):
-            if <uint32_t>self.open_epochs.data[i] == epoch:
-                return False
-        return True
-
-    cdef message_t *unstash(self, uint32_t epoch) noexcept nogil:
-        cdef message_t **link = &self.stash
-        cdef message_t *m
-        while link[0] != NULL:
-            m = link[0]
-            if epoch_of(m) == epoch:
-                link[0] = m.next
-                m.next = NULL
-                return m
-            link = &m.next
-        return NULL
-
     cdef message_t *poll(self, uint32_t epoch) noexcept nogil:
         """Return the next message of the epoch, NULL when none has arrived."""
         cdef message_t *m
@@ -301,22 +255,22 @@ cdef class Channel:
 
     cdef message_t *look(self, uint32_t epoch) noexcept nogil:
         cdef message_t *m = NULL
-        cdef message_t **link
-        if self.stash != NULL:
-            m = self.unstash(epoch)
+        if self.epochs.stash != NULL:
+            m = unstash(&self.epochs, epoch)
             if m != NULL:
                 return m
         while True:
             m = self.table.poll(self.table, &self.error)
             if m == NULL or epoch_of(m) == epoch:
                 return m
-            if self.is_closed(epoch_of(m)):
-                self.drop(m)
-                continue
-            link = &self.stash
-            while link[0] != NULL:
-                link = &link[0].next
-            link[0] = m
+            self.put_by(m)
+
+    cdef void put_by(self, message_t *m) noexcept nogil:
+        """Keep a message that another pool will read; drop it when none will."""
+        if is_closed(&self.epochs, epoch_of(m)):
+            self.drop(m)
+        else:
+            stash(&self.epochs, m)
 
     cdef message_t *wait(self, uint32_t epoch, int64_t until_ns) noexcept nogil:
         """Wait for a message until the time `until_ns`, or until somebody pokes."""
@@ -423,9 +377,3 @@ cdef class Channel:
             if m.pinned != NULL:
                 Py_DECREF(<object>m.pinned)
             message_free(m)
-
-
-cdef uint32_t epoch_of(message_t *m) noexcept nogil:
-    cdef header_t header
-    memcpy(&header, m.frame, sizeof(header_t))
-    return header.epoch

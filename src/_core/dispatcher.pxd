@@ -1,8 +1,8 @@
 from bsbpool._core.cache cimport cache_t
 from bsbpool._core.graph cimport graph_t
 from bsbpool._core.ready cimport ready_t
-from bsbpool._core.status cimport N_STATUSES
-from bsbpool._core.vector cimport ints_t
+from bsbpool._core.status cimport N_STATUSES, status_is_legal, status_is_terminal
+from bsbpool._core.vector cimport grow, ints_t
 from bsbpool._core.workers cimport workers_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -74,20 +74,44 @@ cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) no
 cdef int dispatcher_start(dispatcher_t *d) noexcept nogil
 cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil
 cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil
-cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil
-cdef int dispatcher_done(
-    dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns
-) noexcept nogil
-cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil
-cdef enum:
-    # In the place of the job that a worker began last.
-    BEGUN_UNKNOWN = -1
-    BEGUN_NOTHING = -2
-
-cdef int32_t dispatcher_begun(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil
-cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil
-cdef void dispatcher_hold(dispatcher_t *d, int32_t worker, bint held) noexcept nogil
-cdef int dispatcher_unsend(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil
 cdef int dispatcher_finish(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil
 cdef int dispatcher_cancel(dispatcher_t *d, int32_t job) noexcept nogil
 cdef int dispatcher_end(dispatcher_t *d) noexcept nogil
+
+# How the tables change, here and in `lines`.
+
+cdef inline int fail(dispatcher_t *d, int fault) noexcept nogil:
+    if d.fault == 0:
+        d.fault = fault
+    return fault
+
+cdef inline int record(dispatcher_t *d, change_t change) noexcept nogil:
+    if grow(<void **>&d.changes, &d.change_capacity, d.n_changes + 1, sizeof(change_t)) < 0:
+        return fail(d, FAULT_NO_MEMORY)
+    d.changes[d.n_changes] = change
+    d.n_changes += 1
+    return 0
+
+cdef inline int act(dispatcher_t *d, int32_t kind, int32_t worker, int32_t job) noexcept nogil:
+    if grow(<void **>&d.actions, &d.action_capacity, d.n_actions + 1, sizeof(action_t)) < 0:
+        return fail(d, FAULT_NO_MEMORY)
+    d.actions[d.n_actions] = action_t(kind, worker, job)
+    d.n_actions += 1
+    return 0
+
+cdef inline int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept nogil:
+    """Change a status by the table's rules; count it and record it if watched."""
+    cdef job_t *entry = &d.jobs[job]
+    cdef uint8_t old = entry.status
+    if not status_is_legal(old, new):
+        if d.fault == 0:
+            d.illegal = change_t(job, old, new)
+        return fail(d, FAULT_ILLEGAL)
+    entry.status = new
+    d.counts[old] -= 1
+    d.counts[new] += 1
+    if status_is_terminal(new):
+        d.unfinished -= 1
+    if d.watch_all or entry.flags & WATCHED:
+        return record(d, change_t(job, old, new))
+    return 0

@@ -1,10 +1,11 @@
 """Events in, actions out: the one room that sees all the tables.
 
-An event is a call (`dispatcher_submit`, `dispatcher_done`, ...); what has to be
-done about it is left in two arrays: `actions` for the loop (send this job to
-that worker) and `changes` for whoever watches jobs. There is no I/O, no clock
-and no callback here, so the same code runs under MPI, in one process and in a
-simulation. The cost of an event is that of the jobs it concerns, never of all.
+An event is a call (`dispatcher_submit`, `dispatcher_cancel`, ...; `lines`, on top
+of this room, has those of workers); what has to be done about it is left in two
+arrays: `actions` for the loop (send this job to that worker) and `changes` for
+whoever watches jobs. There is no I/O, no clock and no callback here, so the same
+code runs under MPI, in one process and in a simulation. The cost of an event is
+that of the jobs it concerns, never of all.
 
 Nothing here locks: whoever shares the struct between threads guards it (see
 `engine`).
@@ -45,27 +46,15 @@ from bsbpool._core.status cimport (
     QUEUED,
     RUNNING,
     SUCCESS,
-    status_is_legal,
     status_is_terminal,
 )
 from bsbpool._core.vector cimport grow, ints_free, ints_push
-from bsbpool._core.workers cimport (
-    NO_WORKER,
-    worker_t,
-    workers_free,
-    workers_init,
-    workers_list,
-    workers_measure,
-    workers_next,
-)
+from bsbpool._core.workers cimport NO_WORKER, workers_free, workers_init
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
 assert sizeof(job_t) <= 16
-
-cdef enum:
-    NOT_THERE = -2
 
 
 # ------------------------------------------------------------------ life cycle
@@ -88,48 +77,6 @@ cdef void dispatcher_free(dispatcher_t *d) noexcept nogil:
     free(d.actions)
     ints_free(&d.cascade)
     dispatcher_init(d)
-
-
-cdef int fail(dispatcher_t *d, int fault) noexcept nogil:
-    if d.fault == 0:
-        d.fault = fault
-    return fault
-
-
-# ------------------------------------------------------------------ statuses
-
-cdef inline int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept nogil:
-    """Change a status by the table's rules; count it and record it if watched."""
-    cdef job_t *entry = &d.jobs[job]
-    cdef uint8_t old = entry.status
-    if not status_is_legal(old, new):
-        if d.fault == 0:
-            d.illegal = change_t(job, old, new)
-        return fail(d, FAULT_ILLEGAL)
-    entry.status = new
-    d.counts[old] -= 1
-    d.counts[new] += 1
-    if status_is_terminal(new):
-        d.unfinished -= 1
-    if d.watch_all or entry.flags & WATCHED:
-        return record(d, change_t(job, old, new))
-    return 0
-
-
-cdef int record(dispatcher_t *d, change_t change) noexcept nogil:
-    if grow(<void **>&d.changes, &d.change_capacity, d.n_changes + 1, sizeof(change_t)) < 0:
-        return fail(d, FAULT_NO_MEMORY)
-    d.changes[d.n_changes] = change
-    d.n_changes += 1
-    return 0
-
-
-cdef int act(dispatcher_t *d, int32_t kind, int32_t worker, int32_t job) noexcept nogil:
-    if grow(<void **>&d.actions, &d.action_capacity, d.n_actions + 1, sizeof(action_t)) < 0:
-        return fail(d, FAULT_NO_MEMORY)
-    d.actions[d.n_actions] = action_t(kind, worker, job)
-    d.n_actions += 1
-    return 0
 
 
 # ------------------------------------------------------------------ submission
@@ -237,166 +184,6 @@ cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
         return FAULT_ILLEGAL
     ready_remove(&d.ready, job)
     return set_status(d, job, RUNNING)
-
-
-cdef int dispatcher_assign(dispatcher_t *d) noexcept nogil:
-    """Give ready jobs to workers with credit, as SEND actions in order."""
-    cdef int32_t worker
-    cdef int64_t share
-    cdef int64_t candidates
-    while d.ready.count and not d.ended:
-        candidates = d.workers.idle.size + d.workers.spare.size
-        worker = workers_next(&d.workers)
-        if worker == NO_WORKER:
-            return 0
-        share = (d.ready.count + candidates - 1) // candidates  # one more would leave some idle
-        if share > d.workers.slots[worker].credit - d.workers.slots[worker].in_flight:
-            share = d.workers.slots[worker].credit - d.workers.slots[worker].in_flight
-        while share and d.ready.count:
-            if send_ahead(d, worker, ready_pop(&d.ready)) < 0:
-                return d.fault
-            share -= 1
-        workers_list(&d.workers, worker)
-    return 0
-
-
-cdef int send_ahead(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
-    cdef worker_t *slot = &d.workers.slots[worker]
-    d.jobs[job].worker = worker
-    d.jobs[job].next = -1
-    if slot.in_flight:
-        d.jobs[slot.last].next = job
-    else:
-        slot.first = job
-    slot.last = job
-    slot.in_flight += 1
-    d.workers.in_flight += 1
-    if act(d, SEND, worker, job) < 0:
-        return d.fault
-    # A worker runs its jobs in the order sent: the first of them is the one
-    # that runs, so nobody has to report the start of a job.
-    return set_status(d, job, RUNNING) if slot.first == job else 0
-
-
-cdef int dispatcher_done(
-    dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns
-) noexcept nogil:
-    """A worker reports the end of the job that it ran (or skipped as cancelled)."""
-    cdef worker_t *slot
-    if not 0 <= worker < d.workers.n:
-        return fail(d, FAULT_OUT_OF_ORDER)
-    slot = &d.workers.slots[worker]
-    if slot.in_flight == 0 or slot.first != job or not status_is_terminal(outcome):
-        return fail(d, FAULT_OUT_OF_ORDER)
-    if outcome != CANCELLED:
-        workers_measure(&d.workers, worker, run_ns)
-    return leave_worker(d, worker, -1, job, outcome)
-
-
-cdef int dispatcher_unsend(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
-    """A job with a SEND action could not be sent after all; it ends with `outcome`."""
-    cdef int32_t worker = d.jobs[job].worker
-    cdef int32_t before = job_before(d, worker, job)
-    if before == NOT_THERE:
-        return fail(d, FAULT_OUT_OF_ORDER)
-    return leave_worker(d, worker, before, job, outcome)
-
-
-cdef int dispatcher_return(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
-    """A worker hands back a job that it has not started; another may run it."""
-    cdef int32_t before = job_before(d, worker, job)
-    if before < 0:  # nobody can hand back what runs
-        return fail(d, FAULT_OUT_OF_ORDER)
-    unlink_job(d, worker, before, job)
-    if not status_is_terminal(d.jobs[job].status):
-        ready_push(&d.ready, job)
-    return 0
-
-
-cdef int32_t dispatcher_begun(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
-    """Return the last job in a worker's line that it had begun, or -1.
-
-    `begun` is the job that it began last, in this line or before it. When that is not known
-    it is the first one: nobody can tell that it had not begun that.
-    """
-    if begun == BEGUN_UNKNOWN:
-        return d.workers.slots[worker].first
-    return begun if job_before(d, worker, begun) != NOT_THERE else -1
-
-
-cdef int dispatcher_lose(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
-    """A worker is gone: what it had begun is ABORTED, the rest of its jobs goes to others."""
-    cdef worker_t *slot
-    cdef int32_t last
-    cdef int32_t job
-    if not 0 <= worker < d.workers.n:
-        return fail(d, FAULT_OUT_OF_ORDER)
-    slot = &d.workers.slots[worker]
-    dispatcher_hold(d, worker, True)
-    last = dispatcher_begun(d, worker, begun)
-    job = slot.first if last == -1 else d.jobs[last].next
-    while job != -1:
-        unlink_job(d, worker, last, job)
-        if d.jobs[job].status == RUNNING and set_status(d, job, QUEUED) < 0:
-            return d.fault
-        if d.jobs[job].status == QUEUED:
-            ready_push(&d.ready, job)
-        job = slot.first if last == -1 else d.jobs[last].next
-    while slot.in_flight:
-        if leave_worker(d, worker, -1, slot.first, ABORTED) < 0:
-            return d.fault
-    return 0
-
-
-cdef void dispatcher_hold(dispatcher_t *d, int32_t worker, bint held) noexcept nogil:
-    """Give a worker no jobs from here on, or give it some again."""
-    d.workers.n_away += held - (not d.workers.slots[worker].alive)
-    d.workers.slots[worker].alive = not held
-    workers_list(&d.workers, worker)
-
-
-cdef int32_t job_before(dispatcher_t *d, int32_t worker, int32_t job) noexcept nogil:
-    """Return what a worker runs before `job`: -1 when that is its first, or NOT_THERE."""
-    cdef int32_t before = -1
-    cdef int32_t here
-    if not 0 <= worker < d.workers.n:
-        return NOT_THERE
-    here = d.workers.slots[worker].first
-    while here != job and here != -1:
-        before = here
-        here = d.jobs[here].next
-    return NOT_THERE if here == -1 else before
-
-
-cdef void unlink_job(
-    dispatcher_t *d, int32_t worker, int32_t before, int32_t job
-) noexcept nogil:
-    cdef worker_t *slot = &d.workers.slots[worker]
-    cdef int32_t following = d.jobs[job].next
-    if before == -1:
-        slot.first = following
-    else:
-        d.jobs[before].next = following
-    if slot.last == job:
-        slot.last = before
-    slot.in_flight -= 1
-    d.workers.in_flight -= 1
-    d.jobs[job].worker = NO_WORKER
-    d.jobs[job].next = -1
-    workers_list(&d.workers, worker)
-
-
-cdef int leave_worker(
-    dispatcher_t *d, int32_t worker, int32_t before, int32_t job, uint8_t outcome
-) noexcept nogil:
-    """Unlink `job`, which stands behind `before`, and end it unless it was cancelled."""
-    cdef int32_t following = d.jobs[job].next
-    unlink_job(d, worker, before, job)
-    if not status_is_terminal(d.jobs[job].status) and dispatcher_finish(d, job, outcome) < 0:
-        return d.fault
-    if before == -1 and following != -1 and d.jobs[following].status == QUEUED:
-        return set_status(d, following, RUNNING)
-    return 0
 
 
 # ------------------------------------------------------------------ endings

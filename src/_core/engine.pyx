@@ -17,23 +17,25 @@ from bsbpool._core.dispatcher cimport (
     WATCHED,
     action_t,
     change_t,
-    dispatcher_assign,
     dispatcher_begin,
-    dispatcher_begun,
     dispatcher_cancel,
-    dispatcher_done,
     dispatcher_end,
     dispatcher_finish,
     dispatcher_free,
     dispatcher_init,
-    dispatcher_hold,
     dispatcher_join,
-    dispatcher_lose,
-    dispatcher_return,
     dispatcher_start,
     dispatcher_submit,
     dispatcher_take,
-    dispatcher_unsend,
+)
+from bsbpool._core.lines cimport (
+    lines_assign,
+    lines_begun,
+    lines_done,
+    lines_hold,
+    lines_lose,
+    lines_return,
+    lines_unsend,
 )
 from bsbpool._core.status cimport N_STATUSES, RUNNING, status_is_terminal
 from bsbpool._core.vector cimport ints_free, ints_push, ints_t
@@ -228,7 +230,7 @@ cdef class Engine:
         """Assign jobs; hand over the array of actions, which the caller frees."""
         cdef int64_t n
         self.lock()
-        dispatcher_assign(&self.d)
+        lines_assign(&self.d)
         n = self.d.n_actions
         actions[0] = self.d.actions
         self.d.actions = NULL
@@ -259,7 +261,7 @@ cdef class Engine:
         cdef uint8_t end = ending(outcome)
         self.known(job)
         self.lock()
-        dispatcher_done(&self.d, worker, <int32_t>job, end, run_ns)
+        lines_done(&self.d, worker, <int32_t>job, end, run_ns)
         self.unlock()
         self.raise_fault()
 
@@ -267,7 +269,7 @@ cdef class Engine:
         """A worker hands back a job that it has not started."""
         self.known(job)
         self.lock()
-        dispatcher_return(&self.d, worker, <int32_t>job)
+        lines_return(&self.d, worker, <int32_t>job)
         self.unlock()
         self.raise_fault()
 
@@ -283,7 +285,7 @@ cdef class Engine:
             counts as begun; -2 when it began none.
         """
         self.lock()
-        dispatcher_lose(&self.d, worker, begun)
+        lines_lose(&self.d, worker, begun)
         self.unlock()
         self.raise_fault()
 
@@ -292,7 +294,7 @@ cdef class Engine:
         if not 0 <= worker < self.d.workers.n:
             raise IndexError(f"no worker {worker}")
         self.lock()
-        dispatcher_hold(&self.d, worker, held)
+        lines_hold(&self.d, worker, held)
         self.unlock()
 
     def unsend(self, int64_t job, outcome):
@@ -300,7 +302,7 @@ cdef class Engine:
         cdef uint8_t end = ending(outcome)
         self.known(job)
         self.lock()
-        dispatcher_unsend(&self.d, <int32_t>job, end)
+        lines_unsend(&self.d, <int32_t>job, end)
         self.unlock()
         self.raise_fault()
 
@@ -326,7 +328,7 @@ cdef class Engine:
         if not 0 <= worker < self.d.workers.n:
             raise IndexError(f"no worker {worker}")
         jobs = []
-        last = dispatcher_begun(&self.d, worker, begun)
+        last = lines_begun(&self.d, worker, begun)
         job = self.d.workers.slots[worker].first if last != -1 else -1
         while job != -1:
             jobs.append(job)

@@ -32,17 +32,12 @@ also has:
     A job has ended; only while not `direct`.
 """
 from bsbpool._core.channel cimport Channel
-from bsbpool._core.dispatcher cimport (
-    SEND,
-    action_t,
-    dispatcher_done,
-    dispatcher_return,
-    dispatcher_t,
-)
+from bsbpool._core.dispatcher cimport SEND, action_t, dispatcher_t
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameReader
 from bsbpool._core.handle cimport Handle, Packed
 from bsbpool._core.intake cimport Intake
+from bsbpool._core.lines cimport lines_done, lines_return
 from bsbpool._core.outbox cimport Outbox
 from bsbpool._core.pause cimport SIGNALS_NS, pause_slack
 from bsbpool._core.plain cimport plain_load
@@ -122,7 +117,7 @@ cdef class MainLoop:
         cdef int worker
         self.channel.occupy()
         slack = pause_slack(1)
-        missing = self.channel.lost | self.channel.away  # by pools before this one
+        missing = self.channel.roster.lost | self.channel.roster.away  # by pools before this one
         for worker in range(self.engine.d.workers.n):
             self.engine.hold(worker, worker + 1 in missing)
         try:
@@ -192,10 +187,10 @@ cdef class MainLoop:
         while peer >= 0:
             self.lose(peer)
             peer = self.channel.next_lost()
-        peer = self.channel.next_returned()
+        peer = self.channel.roster.next_returned()
         while peer >= 0:
             self.engine.hold(peer - 1, False)
-            peer = self.channel.next_returned()
+            peer = self.channel.roster.next_returned()
         return 0
 
     cdef int lose(self, int peer) except -1:
@@ -221,7 +216,7 @@ cdef class MainLoop:
             elif r.record.kind == RETURNED:
                 self.engine.known(r.record.id)
                 self.engine.lock()
-                dispatcher_return(&self.engine.d, worker, <int32_t>r.record.id)
+                lines_return(&self.engine.d, worker, <int32_t>r.record.id)
                 self.engine.unlock()
                 self.engine.raise_fault()
             elif r.record.kind == MISSING:
@@ -252,7 +247,7 @@ cdef class MainLoop:
             self.host.ended(r.record.id, r.record.extra * 1e-9)
         self.engine.lock()
         # Large arguments count as long jobs, so that few of them wait at a worker.
-        code = dispatcher_done(
+        code = lines_done(
             &self.engine.d, worker, <int32_t>r.record.id, outcome,
             <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
         )
