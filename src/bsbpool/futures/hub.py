@@ -41,6 +41,8 @@ class Hub:
         RuntimeError
             When it has not been shut down.
         """
+        if self._crew is not None and self._crew.spare:
+            self._crew.close()
         if self._crew is not None and not self._crew.closed:
             raise RuntimeError(
                 "another executor has the workers; shut it down, or leave its `with` block, first"
