@@ -163,7 +163,8 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
             size, buffersize = max(executor.num_workers, 1), None
             if not isinstance(s, Sized):
                 buffersize = max(ITEMS_A_WORKER, 2 * (chunksize or 1)) * size
-            inside = _Inside(f, executor._root, size)
+            ranks = max(executor._service.get_size(), 1 + size)  # spawned ones are none of it
+            inside = _Inside(f, (executor._root, size, ranks))
             yield from executor.map(
                 inside, s, chunksize=chunksize, buffersize=buffersize, unordered=unordered
             )
@@ -213,7 +214,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What reaches a worker finds no workers there.
-        return _of_worker, (self._arguments[1], self.get_size())
+        return _of_worker, (self._arguments[1], self.get_size(), self._service.get_size())
 
 
 class _OfWorker(BsbPoolBackend):
@@ -225,45 +226,47 @@ class _OfWorker(BsbPoolBackend):
         The rank that submitted the call.
     size : int
         How many workers that rank has.
+    ranks : int
+        How many ranks take part.
     """
 
-    def __init__(self, root: int, size: int) -> None:
+    def __init__(self, root: int, size: int, ranks: int) -> None:
         super().__init__()
-        self._root, self._size = root, size
+        self._root, self._size, self._ranks = root, size, ranks
 
     def get_rank(self) -> int:
         """Return the number that this rank has among those of the rank that submitted."""
         if not running.inside_job:
             return super().get_rank()
-        return here.rank - (here.rank <= self._root)  # those who serve count from the root
+        return (here.rank + self._root) % self._ranks  # those who serve count from the root
 
     def get_size(self) -> int:
         """Return how many workers the rank that submitted has."""
         return self._size
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _of_worker, (self._root, self._size)
+        return _of_worker, (self._root, self._size, self._ranks)
 
 
 @functools.cache
-def _of_worker(root: int, size: int) -> _OfWorker:
-    return _OfWorker(root, size)
+def _of_worker(root: int, size: int, ranks: int) -> _OfWorker:
+    return _OfWorker(root, size, ranks)
 
 
 class _Inside:
     """Calls a function on a worker, where scinexus then has a backend for what that calls."""
 
-    def __init__(self, f: Callable[[Any], Any], root: int, size: int) -> None:
-        self._f, self._root, self._size = f, root, size
+    def __init__(self, f: Callable[[Any], Any], of_whom: tuple[int, int, int]) -> None:
+        self._f, self._of_whom = f, of_whom
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Inside, (travelling(self._f), self._root, self._size)
+        return _Inside, (travelling(self._f), self._of_whom)
 
     def __call__(self, item: Any) -> Any:
         if not running.inside_job:  # a thread of the process that submits, which has chosen
             return self._f(item)
         before = parallel.get_parallel_backend()
-        parallel.set_parallel_backend(_of_worker(self._root, self._size))
+        parallel.set_parallel_backend(_of_worker(*self._of_whom))
         try:
             return self._f(item)
         finally:

@@ -11,20 +11,22 @@ from scinexus import parallel, set_parallel_backend
 from bsbpool.futures import PoolExecutor
 from bsbpool.integrations.scinexus import BsbPoolBackend
 
+WORLD = MPI.COMM_WORLD
+
 
 def asked(_: int) -> list[Any]:
     backend = parallel.get_parallel_backend()
-    return [backend.get_rank(), backend.is_master_process(), backend.get_size()]
+    return [WORLD.Get_rank(), backend.get_rank(), backend.is_master_process(), backend.get_size()]
 
 
 def seen_by(backend: BsbPoolBackend) -> Any:
     set_parallel_backend(backend)
-    told = [backend.get_rank(), backend.is_master_process(), backend.get_size()]
+    told = [WORLD.Get_rank(), backend.get_rank(), backend.is_master_process(), backend.get_size()]
     return told, sorted(backend.imap(asked, range(40), chunksize=1))
 
 
-last = MPI.COMM_WORLD.Get_size() - 1
-with BsbPoolBackend(root=last) as main:
+second = min(1, WORLD.Get_size() - 1)
+with BsbPoolBackend(root=second) as main:
     if main is not None:
 
         def root() -> Any:
@@ -43,7 +45,7 @@ with BsbPoolBackend(max_workers=2) as main:
 
         show(workers)
 
-with PoolExecutor(root=last) as executor:
+with PoolExecutor(root=second) as executor:
     if executor is not None:
 
         def another() -> Any:
