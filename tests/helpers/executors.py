@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import queue
 import sys
 import threading
 import time
@@ -326,6 +327,38 @@ def an_abandoned_map_is_cancelled(executor: PoolExecutor) -> None:
     executor.map(nap, [0.01] * 10_000, chunksize=1)  # never begun
     assert executor.submit(square, 2).result(LONG) == 4
     assert time.monotonic() - began < 20
+
+
+@check
+def leaving_does_not_wait_for_who_reads_a_map(executor: PoolExecutor) -> None:
+    items = iter(range(100_000))
+    results = executor.map(square, items, buffersize=5)
+    assert next(results) == 0
+    executor.shutdown()
+    assert next(items) < 10  # nothing was read for it
+    got: list[int] = []
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        iter_into(got, results)
+    assert got == [n * n for n in range(1, len(got) + 1)]  # what had been sent
+
+
+@check
+def callbacks_cannot_wait_for_calls(executor: PoolExecutor) -> None:
+    errors: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def wait_for_another(_: Any) -> None:
+        other = executor.submit(square, 2)
+        for ask in (other.result, other.exception):
+            try:
+                ask()
+            except RuntimeError as error:
+                errors.put(error)
+        other.add_done_callback(lambda done: errors.put(done.exception()))
+
+    executor.submit(nap, 0.1).add_done_callback(wait_for_another)
+    for _ in range(2):
+        assert "add_done_callback" in str(errors.get(timeout=LONG))
+    assert errors.get(timeout=LONG) is None
 
 
 @check

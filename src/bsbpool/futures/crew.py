@@ -86,15 +86,15 @@ class Crew(abc.ABC):
         """Take a call about which nothing else is said."""
         self.queue(Call(future, f, args, kwargs))
 
-    def queue(self, call: Call, inner: bool = False) -> None:
+    def queue(self, call: Call, stream: Any = None) -> None:
         """Take a call.
 
         Parameters
         ----------
         call : Call
             What to run.
-        inner : bool
-            Whether it belongs to a stream, which may go on when no more calls are taken.
+        stream : Stream, optional
+            What it belongs to, and what may go on when no more calls are taken.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Crew(abc.ABC):
         with self._lock:
             if self.broken is not None:
                 raise self.error()
-            if self._closed and not inner:
+            if self._closed and stream not in self._streams:
                 raise RuntimeError("cannot schedule new futures after shutdown")
             failed = self._take(call)
         settle(failed)  # without the lock, for which callbacks may make others wait
@@ -144,6 +144,8 @@ class Crew(abc.ABC):
         with self._lock:
             self._closed = True
             streams = list(self._streams)
+            # The others go on only while somebody reads them, who may be waiting for this end.
+            self._streams = {stream for stream in streams if stream.eager}
             self._consider_ending()
         if cancel:
             self._let_begin()
@@ -161,9 +163,13 @@ class Crew(abc.ABC):
         """Whether who needs its workers, once it is closed, has to wait for calls that run."""
         return False
 
+    def is_here(self) -> bool:
+        """Whether the current thread is the one that sees to the calls."""
+        return threading.current_thread() is self._thread
+
     def join(self) -> None:
         """Wait until all has ended."""
-        if threading.current_thread() is not self._thread:
+        if not self.is_here():
             self._thread.join()
 
     @abc.abstractmethod

@@ -308,9 +308,9 @@ class PoolExecutor(Calls):
         )
 
     def _get_crew(self) -> Crew:
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
         if self._crew is None:
-            if self._shut:
-                raise RuntimeError("cannot schedule new futures after shutdown")
             self._crew = crews.gather(self._description(), collective=False)
             assert self._crew is not None
             # Without a `with`, its end is that of the executor itself.
@@ -337,10 +337,9 @@ class PoolExecutor(Calls):
 
     @property
     def num_workers(self) -> int:
-        """How many ranks run calls; 0 after the end."""
-        if self._shut:
-            return 0
-        return self._get_crew().n_workers
+        """How many ranks run calls; 0 after the end, and when the executor is broken."""
+        crew = None if self._shut else self._get_crew()
+        return 0 if crew is None or crew.broken is not None else crew.n_workers
 
     @property
     def _max_workers(self) -> int:

@@ -63,7 +63,20 @@ class PoolFuture(Future[Any]):
         """Return what the call returned, or raise what it raised."""
         if self._state == FINISHED and self._exception is None:
             return self._result
+        self._check_waiting(timeout)
         return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return what the call raised, None when it raised nothing."""
+        self._check_waiting(timeout)
+        return super().exception(timeout)
+
+    def _check_waiting(self, timeout: float | None) -> None:
+        if timeout is None and self._crew.is_here() and not self.done():
+            raise RuntimeError(
+                "this would wait for ever: the thread that waits, inside a call or a callback, is "
+                "the one that runs the executor; use add_done_callback"
+            )
 
     def done(self) -> bool:
         """Return whether the call has ended, or was cancelled."""

@@ -98,14 +98,19 @@ class Stream:
         Items; tuples of arguments if the plan says `star`.
     plan : Plan
         How.
+
+    Attributes
+    ----------
+    eager : bool
+        Whether it goes on by itself, and not only while results are taken.
     """
 
     def __init__(self, crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> None:
         self._crew, self._plan = crew, plan
         self._lock = threading.RLock()  # held while items are read, which may take long
         self._counting = threading.Lock()
-        self._eager = plan.buffersize is None
-        read = list(items) if self._eager else items
+        self.eager = plan.buffersize is None
+        read = list(items) if self.eager else items
         self._left = len(read) if isinstance(read, list) else None
         self._items: Iterator[Any] = iter(read)
         self._end = None if plan.timeout is None else time.monotonic() + plan.timeout
@@ -177,8 +182,9 @@ class Stream:
         self._follow(future)
         args = (self._function, payload, list(map(pickle.PickleBuffer, buffers)), self._plan.star)
         try:
-            self._crew.queue(Call(future, run_chunk, args, {}), inner=True)
+            self._crew.queue(Call(future, run_chunk, args, {}), stream=self)
         except Exception as error:
+            self._over = True
             future.settle(error)
 
     def _follow(self, future: PoolFuture) -> PoolFuture:
@@ -196,7 +202,7 @@ class Stream:
             self._sizes.saw(future.n_items, seconds + SECONDS_A_BYTE * size)
         if self._plan.unordered:
             self._done.put(future)
-        if self._eager:
+        if self.eager:
             self.feed()
 
     # In
@@ -229,7 +235,7 @@ class Stream:
         values = loads(*results)
         del results, future
         values.reverse()  # so that nothing is kept of what was taken
-        lazy = not self._eager
+        lazy = not self.eager
         while values:
             if lazy:
                 self._untaken -= 1
