@@ -202,7 +202,7 @@ class _CommExecutor(MPIPoolExecutor):
     def _works(self, comm: Any) -> bool:
         """Whether this rank gets calls: those that follow the root do, counted round."""
         ranks: int = comm.Get_size()
-        place = (comm.Get_rank() - self._root) % ranks
+        place: int = (comm.Get_rank() - self._root) % ranks
         return 0 < place <= (self._wanted or ranks)
 
 
