@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError, Future, wait
 
 import pytest
 
+from bsbpool.futures.hub import waiting
 from bsbpool.integrations.mpi4py_futures import (
     MPICommExecutor,
     MPIPoolExecutor,
@@ -124,6 +125,31 @@ def test_an_error_of_the_root_lets_workers_go():
         assert executor is None
 
 
+@pytest.mark.parametrize("wrong", [{"root": 7}, {"comm": 3}])
+def test_arguments_are_checked_where_workers_wait(wrong, monkeypatch):
+    """There the communicator and the root are not needed."""
+    monkeypatch.setattr(waiting, "hub", object())
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+        MPICommExecutor(**wrong)
+
+
+def _size_or_none(_):
+    try:
+        return get_comm_workers().Get_size()
+    except RuntimeError:
+        return None
+
+
+@on_ranks(4)
+def test_workers_that_get_calls_speak_among_themselves():
+    for root, n in itertools.product((0, 2), (1, 2, 3, 9)):
+        with MPICommExecutor(root=root, max_workers=n) as executor:
+            if executor is not None:
+                assert executor.num_workers == min(n, 3)
+                sizes = executor.map(_size_or_none, range(50), chunksize=1)
+                assert set(sizes) == {min(n, 3)}
+
+
 def _rank():
     from mpi4py import MPI
 
@@ -214,8 +240,37 @@ def test_a_worker_without_guard():
         with pytest.warns(UserWarning, match="workers_exit"):
             assert inside.is_worker() and not inside.is_main()
         inside.submit(abs, -1)
-    with pytest.raises(PoolGuardError):
-        pool.submit(abs, -1)
+    for late in (pool.submit, pool.submit_batch, pool.map):
+        with pytest.raises(PoolGuardError):
+            late(abs, [-1])
+
+
+@on_ranks(3)
+def test_a_worker_without_guard_of_a_pool():
+    from bsbpool.integrations.mpipool import PoolGuardError
+
+    pool = MPIPool()
+    if pool.is_main():
+        return pool.close()
+    for name in ("map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered"):
+        with pytest.raises(PoolGuardError):
+            getattr(pool, name)(max, [[-1]])
+
+
+@pytest.mark.parametrize("end", [MPIExecutor.shutdown, lambda pool: pool.__exit__(*[None] * 3)])
+def test_the_end_waits_for_batches(end):
+    pool = MPIExecutor()
+    batches = [pool.submit_batch(abs, range(n)) for n in (0, 1, 50)]
+    end(pool)
+    assert [batch.result() for batch in batches] == [[], [0], [*range(50)]]
+
+
+def test_an_error_in_the_block_does_not_wait_for_batches():
+    with pytest.raises(LookupError), MPIExecutor() as pool:
+        batch = pool.submit_batch(abs, itertools.count())
+        raise LookupError
+    with pytest.raises(RuntimeError, match="shutdown"):
+        batch.result()
 
 
 @on_ranks(3)

@@ -37,6 +37,12 @@ def test_ways_of_naming_it(seen: dict[str, Any], scene: str) -> None:
     assert len(seen[scene]) >= 4
 
 
+def test_an_executor_that_was_shut_down(seen: dict[str, Any]) -> None:
+    assert len(seen["shut"]) == 4
+    for kind, text in seen["shut"]:
+        assert kind == "RuntimeError" and "shut down" in text
+
+
 def test_generators(seen: dict[str, Any]) -> None:
     both, unordered = seen["generators"]
     assert both == [[n, n] for n in SQUARES]
@@ -105,9 +111,33 @@ def test_fewer_jobs_than_workers() -> None:
     assert seen["jobs"]["at once"] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("ranks", [1, 3])
-def test_without_an_executor(ranks: int) -> None:
+@pytest.fixture(params=[1, 3], scope="module")
+def borrowed(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {**scenes_of("borrowed", "run", request.param), "alone": request.param == 1}
+
+
+def test_without_an_executor(borrowed: dict[str, Any]) -> None:
     """It is borrowed while needed, under bsbpool.run and in a single process."""
-    seen = scenes_of("borrowed", "run", ranks)
-    assert seen["both"] == [SQUARES[:4]] * 2
-    assert seen["afterwards"] == SQUARES[:4]
+    assert borrowed["both"] == [SQUARES[:4]] * 2
+    assert borrowed["afterwards"] == SQUARES[:4]
+
+
+def test_nothing_stays_borrowed(borrowed: dict[str, Any]) -> None:
+    """Whatever became of a `Parallel`, the program may open an executor of its own."""
+    kinds, after = borrowed["failures"]
+    one_by_one = [["TypeError", SQUARES[:4]], [None, SQUARES[:4]]]  # joblib looks no further
+    both = [["TypeError", SQUARES[:4]], ["ValueError", SQUARES[:4]]]
+    assert kinds == (one_by_one if borrowed["alone"] else both)
+    assert after == SQUARES[:4]
+
+
+def test_nobody_waits_for_a_call_that_was_given_up(borrowed: dict[str, Any]) -> None:
+    """But an executor of the program's own does: it wants all workers."""
+    *squares, before, after = borrowed["given_up"]
+    assert squares == [SQUARES[:4]] * 3
+    assert not before
+    assert after or borrowed["alone"]  # where joblib gives up no call
+
+
+def test_threads_borrow_and_give_back(borrowed: dict[str, Any]) -> None:
+    assert borrowed["threads"] == 9

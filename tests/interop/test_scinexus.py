@@ -28,6 +28,7 @@ def test_maps(seen: dict[str, Any]) -> None:
         "as_completed": SQUARES,
         "map": [{"n": 1, "scaled": 2}, {"n": 2, "scaled": 4}],
         "lambda": [1, 2, 3],
+        "backend": [[0, 1, 4]],
     }
 
 
@@ -89,3 +90,25 @@ def test_serial(seen: dict[str, Any]) -> None:
         assert [kind for kind, _ in warned] == ["UserWarning"]
     else:
         assert (error, warned) == (None, [])
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("scene", ["root", "another"])
+def test_workers_of_any_root_are_told_apart(ranks: int, scene: str) -> None:
+    here, there = scenes_of("roots", "with", ranks)[scene]
+    if ranks == 1:  # a thread of the process that submits
+        assert here == [0, 0, True, 1] and there == [here] * 40
+        return
+    assert here == [1, 1, True, 2]
+    workers = [[0, 0, False, 2], [2, 2, False, 2]]
+    assert all(told in workers for told in there)
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_size_is_that_of_the_executor(ranks: int) -> None:
+    n_workers, here, there, error = scenes_of("roots", "with", ranks)["workers"]
+    assert here == [0, 0, True, n_workers]
+    if n_workers > 1:  # spawned ones have a world of their own
+        assert all(told in ([1, False, 2], [2, False, 2]) for _, *told in there)
+    assert error == (None if n_workers > 1 else "RuntimeError")
+    assert n_workers == 2 or ranks == 1

@@ -53,6 +53,8 @@ class Crew(abc.ABC):
     """
 
     n_workers = 1
+    spare = False
+    """Whether who needs its workers may close it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -156,6 +158,10 @@ class Crew(abc.ABC):
         end = time.monotonic() + SECONDS_TO_BEGIN
         while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
             time.sleep(0.001)
+
+    def is_lingering(self) -> bool:
+        """Whether who needs its workers, once it is closed, has to wait for calls that run."""
+        return False
 
     def is_here(self) -> bool:
         """Whether the current thread is the one that sees to the calls."""

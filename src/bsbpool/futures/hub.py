@@ -45,6 +45,8 @@ class Hub:
         """
         if self._over:
             raise RuntimeError("the program is over, and its workers with it")
+        if self._crew is not None and self._crew.spare:
+            self._crew.close()
         if self._crew is not None and not self._crew.closed:
             raise RuntimeError(
                 "another executor has the workers; shut it down, or leave its `with` block, first"

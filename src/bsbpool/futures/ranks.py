@@ -247,6 +247,10 @@ class RanksCrew(Crew):
             self._pool.kept_open = False
             self._pool._run.wake()
 
+    def is_lingering(self) -> bool:
+        """Whether some calls have not ended."""
+        return bool(self._waiting) or self._pool._engine.unfinished > 0
+
     def _is_busy(self) -> bool:
         engine = self._pool._engine
         running: int = engine.counts()[JOB_STATUSES.index(JobStatus.RUNNING)]

@@ -141,6 +141,11 @@ class Batch:
         left = None if end is None else max(0.0, end - time.monotonic())
         return wait_for(futures, left, return_when)
 
+    def wait_until_read(self) -> None:
+        """Wait until the last call has been submitted."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._submitted)
+
     def result(self) -> list[Any]:
         """Return all results in the order of the items."""
         with self._changed:

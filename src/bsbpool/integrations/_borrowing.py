@@ -2,7 +2,9 @@
 
 Inside the ``with`` block of an executor it is that one. Elsewhere one is opened for the first who
 borrows, and closed when the last has given it back: a program under ``python -m bsbpool.run`` has
-its workers to itself in between.
+its workers to itself in between. While a call goes on for which nobody waits any more, it stays
+open for who borrows next, who would otherwise wait for that call; an executor of the program's
+own closes it.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class Lender:
 
     def __init__(self, make: Callable[[], PoolExecutor] = PoolExecutor) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        # The garbage collector may give a loan back, from wherever a thread is.
+        self._lock = threading.RLock()
         self._executor: PoolExecutor | None = None
         self._borrowers = 0
 
@@ -41,18 +44,29 @@ class Lender:
     def lend(self) -> Loan:
         """Return a loan of the executor that is not anybody's."""
         with self._lock:
-            if self._executor is None:
-                self._executor = self._make().bootup()
-            self._borrowers += 1
-            return Loan(self._executor, self)
+            self._borrowers += 1  # first, so that it is not closed meanwhile
+            try:
+                return Loan(self._open(), self)
+            except BaseException:
+                self._borrowers -= 1
+                raise
+
+    def _open(self) -> PoolExecutor:
+        if self._executor is None or self._executor._get_crew().closed:
+            self._executor = self._make().bootup()
+        self._executor._get_crew().spare = False
+        return self._executor
 
     def _take_back(self) -> None:
-        with self._lock:
+        with self._lock:  # until it is shut down, so that nobody opens another before
             self._borrowers -= 1
             if self._borrowers or self._executor is None:
                 return
-            executor, self._executor = self._executor, None
-        executor.shutdown(wait=False)  # calls that nobody waits for may be long
+            crew = self._executor._get_crew()
+            crew.spare = crew.is_lingering()
+            if not crew.spare:
+                self._executor.shutdown(wait=False)
+                self._executor = None
 
 
 class Loan:

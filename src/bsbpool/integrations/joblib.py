@@ -102,6 +102,8 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._executor = executor
         self._is_pattern = True
+        self._loan: Loan | None = None
+        self._line: Line | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
         """Return how many workers a `Parallel` of so many jobs has."""
@@ -115,6 +117,8 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def _n_workers(self) -> int:
         if (executor := self._executor or entered()) is not None:
+            if executor.num_workers == 0:
+                raise RuntimeError("the executor has been shut down; it runs nothing more")
             return executor.num_workers
         others: int = services.MPI.get_size() - 1
         return max(others, 1)
@@ -134,10 +138,16 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
             own._is_pattern = False
             raise FallbackToBackend(own)
         self.parallel = parallel
-        self._loan = lender.borrow() if self._executor is None else Loan(self._executor, None)
-        self._line = Line(self._loan.executor, n_jobs)
+        self._n_jobs = n_jobs
+        self._line = None
         self._share = max(_threads.cores() // n_jobs, 1)
         return n_jobs
+
+    def _begin(self) -> Line:
+        """Borrow workers, now that joblib sees to it that they are given back."""
+        self._loan = lender.borrow() if self._executor is None else Loan(self._executor, None)
+        self._line = Line(self._loan.executor, self._n_jobs)
+        return self._line
 
     def submit(self, func: Any, callback: Callable[[Any], Any] | None = None) -> Any:
         """Have a batch run; call back with its future when it has ended."""
@@ -145,7 +155,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         functions = {id(f): travelling(f) for f, _, _ in func.items}
         func.items = [(functions[id(f)], args, kwargs) for f, args, kwargs in func.items]
         batch = Batch(func, self._share, self.inner_max_num_threads)
-        return self._line.submit(batch, callback)
+        return (self._line or self._begin()).submit(batch, callback)
 
     apply_async = submit
     """The name before joblib 1.5."""
@@ -156,11 +166,12 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """Cancel the batches that have not begun."""
-        self._line.cancel()
+        if self._line is not None:
+            self._line.cancel()
 
     def terminate(self) -> None:
         """Let go of the workers."""
-        if not self._is_pattern:
+        if self._loan is not None:
             self._loan.give_back()
         self.reset_batch_stats()
 

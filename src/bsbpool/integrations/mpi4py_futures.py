@@ -186,7 +186,7 @@ class _CommExecutor(MPIPoolExecutor):
             _workers = MPI.COMM_SELF  # a thread works, until the program leaves the block
             yield
             return
-        works = comm.Get_rank() != self._root
+        works = self._works(comm)
         workers = comm.Split(0 if works else MPI.UNDEFINED, comm.Get_rank())
         if not works:
             yield
@@ -198,6 +198,12 @@ class _CommExecutor(MPIPoolExecutor):
             _workers = None
             with suppress(MPI.Exception):  # where one of them died
                 workers.Free()
+
+    def _works(self, comm: Any) -> bool:
+        """Whether this rank gets calls: those that follow the root do, counted round."""
+        ranks: int = comm.Get_size()
+        place: int = (comm.Get_rank() - self._root) % ranks
+        return 0 < place <= (self._wanted or ranks)
 
 
 class MPICommExecutor:
@@ -221,9 +227,9 @@ class MPICommExecutor:
     """
 
     def __init__(self, comm: Any = None, root: int = 0, **kwargs: Any) -> None:
+        self._executor = _CommExecutor(comm, root, **kwargs)  # which checks the arguments
         if waiting.hub is not None:  # the other ranks wait already, for any executor
-            comm, root = None, 0
-        self._executor = _CommExecutor(comm, root, **kwargs)
+            self._executor = _CommExecutor(None, 0, **kwargs)
         self._entered = False
         self._works = False
 

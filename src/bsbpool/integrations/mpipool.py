@@ -22,8 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from bsbpool.futures import PoolExecutor
+from bsbpool.futures.crew import is_of_a_crew
 from bsbpool.integrations._batches import Batch, MapResult, Result
 
 __all__ = [
@@ -86,6 +88,7 @@ class MPIExecutor(Executor):
         self._size = 0
         self._lock = threading.Lock()
         self._unfinished = 0
+        self._batches: WeakSet[Batch] = WeakSet()  # calls on their way keep theirs alive
         self._ranks = PoolExecutor(comm, main)
         self._main = self._ranks.__enter__() is not None
         if self._main:
@@ -99,33 +102,51 @@ class MPIExecutor(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Have ``fn(*args, **kwargs)`` called on a worker; return the future."""
-        if not self._main:
-            raise PoolGuardError("a worker has nothing to submit; call `workers_exit` before")
-        future = self._ranks.submit(fn, *args, **kwargs)
+        future = self._guarded().submit(fn, *args, **kwargs)
         with self._lock:
             self._unfinished += 1
         future.add_done_callback(self._ended)
         return future
+
+    def _guarded(self) -> PoolExecutor:
+        """Return what runs calls of the main rank; workers have none."""
+        if not self._main:
+            raise PoolGuardError(f"a worker has nothing to submit; {_REMEDY}")
+        return self._ranks
 
     def _ended(self, future: Future[Any]) -> None:
         with self._lock:
             self._unfinished -= 1
 
     def submit_batch(self, fn: Callable[..., Any], *iterables: Iterable[Any]) -> Batch:
-        """Submit a call for each item, reading as many ahead as there are workers."""
-        return Batch(self.submit, self._size, fn, zip(*iterables, strict=False))
+        """Submit a call for each item, reading as many ahead as there are workers.
+
+        The end of the ``with`` block waits until all items are read and all calls have ended.
+        """
+        self._guarded()
+        batch = Batch(self.submit, self._size, fn, zip(*iterables, strict=False))
+        self._batches.add(batch)
+        return batch
 
     def map(self, fn: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:  # type: ignore[override]
         """Yield results in the order of the items, which are read while results are taken."""
-        yield from self._ranks.map(fn, *iterables, buffersize=READ_AHEAD * self._size)
+        return self._guarded().map(fn, *iterables, buffersize=READ_AHEAD * max(self._size, 1))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the pool; the workers go on with their own program, or exit."""
+        if wait and not cancel_futures:
+            self._read_batches()
         self._open = False
         if self._main:
             self._ranks.shutdown(wait, cancel_futures=cancel_futures)
         if wait:
             self._leave()
+
+    def _read_batches(self) -> None:
+        """Wait until nothing is left to submit."""
+        if not is_of_a_crew():  # the thread that reads them
+            for batch in list(self._batches):
+                batch.wait_until_read()
 
     def _leave(self, *raised: Any) -> None:
         self._open = False
@@ -173,6 +194,12 @@ class MPIExecutor(Executor):
         """End the pool."""
         if kind is not None and issubclass(kind, WorkerExitSuiteSignal) and not self._main:
             return True
+        try:
+            if error is None:
+                self._read_batches()
+        except BaseException:  # while it waited; the workers are not to wait as well
+            self._leave(*sys.exc_info())
+            raise
         self._leave(kind, error, traceback)
         return None
 
@@ -243,7 +270,7 @@ class MPIPool:
 
     def map(self, fn: Callable[..., Any], iterable: Iterable[Any]) -> list[Any]:
         """Return what a function returns for each item."""
-        return list(self._executor._ranks.map(fn, iterable))
+        return list(self._executor._guarded().map(fn, iterable))
 
     def map_async(self, fn: Callable[..., Any], iterable: Iterable[Any]) -> MapResult:
         """Have a function called with each item."""
@@ -251,7 +278,7 @@ class MPIPool:
 
     def starmap(self, fn: Callable[..., Any], iterables: Iterable[Iterable[Any]]) -> list[Any]:
         """Return what a function returns for each tuple of arguments."""
-        return list(self._executor._ranks.starmap(fn, iterables))
+        return list(self._executor._guarded().starmap(fn, iterables))
 
     def starmap_async(
         self, fn: Callable[..., Any], iterables: Iterable[Iterable[Any]]
@@ -265,8 +292,9 @@ class MPIPool:
 
     def imap_unordered(self, fn: Callable[..., Any], iterable: Iterable[Any]) -> Iterator[Any]:
         """Yield results as they come."""
-        ahead = READ_AHEAD * self._executor.size
-        return self._executor._ranks.map(fn, iterable, buffersize=ahead, unordered=True)
+        ahead = READ_AHEAD * max(self._executor.size, 1)
+        ranks = self._executor._guarded()
+        return ranks.map(fn, iterable, buffersize=ahead, unordered=True)
 
     def close(self) -> None:
         """End the pool, when all calls have ended."""

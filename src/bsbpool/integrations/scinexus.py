@@ -32,7 +32,9 @@ except ModuleNotFoundError as error:
 
 from bsbpool import execution
 from bsbpool.futures import PoolExecutor
+from bsbpool.futures.chunks import here
 from bsbpool.futures.crew import is_of_a_crew
+from bsbpool.futures.executor import entered
 from bsbpool.integrations._borrowing import Lender, Loan, lender
 from bsbpool.running import running
 from bsbpool.serialization import travelling
@@ -157,12 +159,14 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
     def _results(
         self, f: Callable[[Any], Any], s: Iterable[Any], chunksize: int | None, unordered: bool
     ) -> Generator[Any]:
-        buffersize = None
-        if not isinstance(s, Sized):
-            buffersize = max(ITEMS_A_WORKER, 2 * (chunksize or 1)) * self.get_size()
         with self._borrow() as executor:
+            size, buffersize = max(executor.num_workers, 1), None
+            if not isinstance(s, Sized):
+                buffersize = max(ITEMS_A_WORKER, 2 * (chunksize or 1)) * size
+            ranks = max(executor._service.get_size(), 1 + size)  # spawned ones are none of it
+            inside = _Inside(f, (executor._root, size, ranks))
             yield from executor.map(
-                _Inside(f), s, chunksize=chunksize, buffersize=buffersize, unordered=unordered
+                inside, s, chunksize=chunksize, buffersize=buffersize, unordered=unordered
             )
 
     def _check(
@@ -188,7 +192,9 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
 
     def is_master_process(self) -> bool:
         """Whether this is the rank that submits."""
-        return self.get_rank() == self._arguments[1]
+        if running.inside_job:
+            return False
+        return self._at_hand() is not None or self.get_rank() == self._arguments[1]
 
     def get_rank(self) -> int:
         """Return the number of this rank."""
@@ -197,33 +203,74 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
 
     def get_size(self) -> int:
         """Return how many workers there are, at least 1."""
+        if (executor := self._at_hand()) is not None:  # it may have spawned them
+            return max(executor.num_workers, 1)
         others: int = self._service.get_size() - 1
         return max(min(others, self._arguments[2] or others), 1)
+
+    def _at_hand(self) -> PoolExecutor | None:
+        """Return the executor in whose block this is."""
+        return self._main or entered()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What reaches a worker finds no workers there.
+        return _of_worker, (self._arguments[1], self.get_size(), self._service.get_size())
+
+
+class _OfWorker(BsbPoolBackend):
+    """The backend inside of calls; what it maps, the worker calls itself.
+
+    Parameters
+    ----------
+    root : int
+        The rank that submitted the call.
+    size : int
+        How many workers that rank has.
+    ranks : int
+        How many ranks take part.
+    """
+
+    def __init__(self, root: int, size: int, ranks: int) -> None:
+        super().__init__()
+        self._root, self._size, self._ranks = root, size, ranks
+
+    def get_rank(self) -> int:
+        """Return the number that this rank has among those of the rank that submitted."""
+        if not running.inside_job:
+            return super().get_rank()
+        return (here.rank + self._root) % self._ranks  # those who serve count from the root
+
+    def get_size(self) -> int:
+        """Return how many workers the rank that submitted has."""
+        return self._size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _of_worker, (self._root, self._size, self._ranks)
+
+
+@functools.cache
+def _of_worker(root: int, size: int, ranks: int) -> _OfWorker:
+    return _OfWorker(root, size, ranks)
 
 
 class _Inside:
     """Calls a function on a worker, where scinexus then has a backend for what that calls."""
 
-    def __init__(self, f: Callable[[Any], Any]) -> None:
-        self._f = f
+    def __init__(self, f: Callable[[Any], Any], of_whom: tuple[int, int, int]) -> None:
+        self._f, self._of_whom = f, of_whom
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Inside, (travelling(self._f),)
+        return _Inside, (travelling(self._f), self._of_whom)
 
     def __call__(self, item: Any) -> Any:
         if not running.inside_job:  # a thread of the process that submits, which has chosen
             return self._f(item)
         before = parallel.get_parallel_backend()
-        parallel.set_parallel_backend(_of_worker())
+        parallel.set_parallel_backend(_of_worker(*self._of_whom))
         try:
             return self._f(item)
         finally:
             parallel.set_parallel_backend(before)
-
-
-@functools.cache
-def _of_worker() -> BsbPoolBackend:
-    return BsbPoolBackend()
 
 
 def _count(name: str, value: Any) -> int | None:

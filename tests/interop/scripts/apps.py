@@ -99,6 +99,7 @@ def maps() -> Any:
         "as_completed": sorted(parallel.as_completed(square, range(50))),
         "map": parallel.map(Scale(by=2), [{"n": 1}, {"n": 2}]),
         "lambda": list(backend.imap(lambda x: x + 1, range(3))),
+        "backend": list(backend.imap(lambda x: list(backend.imap(square, range(x))), [3])),
     }
 
 
@@ -107,7 +108,10 @@ def streams() -> Any:
     first = [next(endless) for _ in range(5)]
     endless.close()
     two = zip(backend.imap(square, range(5)), backend.imap(square, range(5)), strict=True)
-    return first, list(two), next(backend.imap(late, iter([1, 0])))
+    slow = backend.imap(late, iter([1, 0]))
+    quick = next(slow)
+    list(slow)  # a worker that is still at it would be missing in the next scene
+    return first, list(two), quick
 
 
 def order() -> Any:

@@ -180,3 +180,14 @@ with PoolExecutor() as executor:
                 return Parallel()(delayed(square)(n) for n in range(4))
 
         show(own)
+        executor.shutdown()
+
+        def shut() -> Any:
+            told = []
+            for n_jobs in (None, 2):
+                for more in ({}, {"executor": executor}):
+                    with parallel_config("bsbpool", n_jobs=n_jobs, **more):
+                        told.append(error_of(Parallel(), [delayed(square)(1)]))
+            return told
+
+        show(shut)
