@@ -148,7 +148,7 @@ CORE = {
     "bells": set(),
     "epochs": {"transport", "vector", "wire"},
     "roster": {"vector"},
-    "channel": {"bells", "epochs", "pause", "roster", "transport", "wire"},
+    "channel": {"bells", "epochs", "frames", "pause", "roster", "transport", "wire"},
     "plain": set(),
     "calling": set(),
     "handle": set(),

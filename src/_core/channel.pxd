@@ -32,6 +32,7 @@ cdef class Channel:
     cdef uint32_t *signal_place(self) noexcept nogil
     cdef int64_t begun_by(self, int peer, uint32_t epoch) noexcept nogil
     cdef void bereave(self, int peer) noexcept nogil
+    cdef int heed_farewells(self) except -1
     cdef int next_lost(self) except -2
     cdef void drop(self, message_t *message) noexcept nogil
 

@@ -4,6 +4,7 @@
 """
 from bsbpool._core.bells cimport Bells
 from bsbpool._core.epochs cimport (
+    FAREWELL,
     epoch_of,
     epochs_close,
     epochs_free,
@@ -13,6 +14,7 @@ from bsbpool._core.epochs cimport (
     stash,
     unstash,
 )
+from bsbpool._core.frames cimport FrameWriter
 from bsbpool._core.pause cimport (
     LOOKS,
     now_ns,
@@ -71,6 +73,8 @@ cdef class Channel:
         Ranks that have died.
     away : set of int
         Ranks that are inside a job whose run has ended.
+    departed : set of int
+        Those of the lost that end by themselves.
     """
 
     def __cinit__(self, Transport transport not None, bint crowded=False, Bells bells=None):
@@ -148,6 +152,10 @@ cdef class Channel:
     def away(self):
         return self.roster.away
 
+    @property
+    def departed(self):
+        return self.roster.departed
+
     def leave_behind(self, int rank, uint32_t epoch):
         """Note that a rank is inside a job of an epoch whose run has ended."""
         self.roster.leave_behind(rank, epoch)
@@ -174,6 +182,51 @@ cdef class Channel:
         pthread_mutex_lock(&self.mutex)
         self.table.give_up(self.table, peer)
         pthread_mutex_unlock(&self.mutex)
+
+    def bid_farewell(self, peers):
+        """Tell ranks that nothing follows; with one that executes a pool this rank counts as lost."""
+        cdef message_t *m
+        for peer in peers:
+            m = FrameWriter().seal_plain(peer, FAREWELL)
+            if m == NULL:
+                raise MemoryError()
+            self.send(m)
+
+    def await_farewells(self, peers, double seconds):
+        """Take in all that these ranks have sent, waiting so long; return whether that was all.
+
+        What is left unread when a communicator is freed meets the next one of the same number.
+        """
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
+        cdef message_t *m
+        missing = set(peers)
+        while missing and self.now() < end:
+            m = self.poll(FAREWELL)
+            if m != NULL:
+                missing.discard(m.peer)
+                message_free(m)
+                continue
+            self.reap()
+            self.next_lost()
+            missing -= self.roster.lost
+            with nogil:
+                self.nap()
+        pause_reset(&self.pause)
+        return not missing
+
+    cdef int heed_farewells(self) except -1:
+        """Take it that ranks that have said farewell are lost: they were expected here."""
+        cdef message_t *m
+        while self.epochs.stash != NULL:
+            pthread_mutex_lock(&self.mutex)
+            m = unstash(&self.epochs, FAREWELL)
+            pthread_mutex_unlock(&self.mutex)
+            if m == NULL:
+                return 0
+            self.bereave(m.peer)
+            self.roster.departed.add(m.peer)
+            message_free(m)
+        return 0
 
     cdef int next_lost(self) except -2:
         """Return a rank that has died since the last call, or -1."""

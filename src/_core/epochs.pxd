@@ -9,6 +9,9 @@ from bsbpool._core.wire cimport header_t
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy
 
+cdef enum:
+    FAREWELL = 0x7FFFFFFF  # the epoch of the last message of a rank
+
 ctypedef struct epochs_t:
     ints_t open
     uint32_t next  # the first is 1: 0 is nobody's

@@ -183,7 +183,9 @@ cdef class MainLoop:
 
     cdef int call_roll(self) except -1:
         """Notice who is gone, and who is back."""
-        cdef int peer = self.channel.next_lost()
+        cdef int peer
+        self.channel.heed_farewells()
+        peer = self.channel.next_lost()
         while peer >= 0:
             self.lose(peer)
             peer = self.channel.next_lost()

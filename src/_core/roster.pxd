@@ -8,6 +8,7 @@ cdef extern from "<pthread.h>" nogil:
 cdef class Roster:
     cdef readonly set lost
     cdef readonly set away
+    cdef readonly set departed
     cdef dict behind  # rank that is away: the epoch of its job
     cdef pthread_mutex_t mutex  # for `returned`: who tells of it may not have the GIL
     cdef ints_t returned  # ranks that have come back, each with the epoch that they left

@@ -22,12 +22,15 @@ cdef class Roster:
         Ranks that have died.
     away : set of int
         Ranks that are inside a job whose run has ended.
+    departed : set of int
+        Those of the lost that have said farewell: their processes end, or have.
     """
 
     def __cinit__(self):
         pthread_mutex_init(&self.mutex, NULL)
         self.lost = set()
         self.away = set()
+        self.departed = set()
         self.behind = {}
 
     def __dealloc__(self):

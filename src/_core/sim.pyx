@@ -165,7 +165,8 @@ cdef bint has_sent(endpoint_t *e, int peer) noexcept nogil:
 
 cdef void pipe_give_up(transport_t *t, int peer) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    e.pipes.endpoints[peer].dead = True
+    if 0 <= peer < e.pipes.n:  # anything may come out of a frame
+        e.pipes.endpoints[peer].dead = True
 
 
 cdef bint pipe_moving(transport_t *t) noexcept nogil:

@@ -203,6 +203,8 @@ cdef class WorkerLoop(Watch):
         self.now = self.looked = self.channel.now()
         self.channel.check()
         self.channel.reap()
+        if self.stopped < 0:
+            self.channel.heed_farewells()
         peer = self.channel.next_lost()
         while peer >= 0:
             if peer == MAIN:

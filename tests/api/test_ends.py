@@ -186,3 +186,33 @@ def test_a_child_of_a_job_dies_for_itself() -> None:
     done = mpirun(2, "-c", script, timeout=LIMIT)
     assert f"{codes} 0" in done.stdout, done.stdout
     assert "dies of" not in done.stdout
+
+
+PARTING = """
+import sys
+from bsbpool import create_job_pool, services
+def run():
+    with create_job_pool(quiet=True) as pool:
+        jobs = [pool.submit(lambda owner: 5) for _ in range(10)] if pool.is_main() else []
+        pool.execute()
+        assert all(job.result == 5 for job in jobs)
+run()
+if services.MPI.get_rank() == int(sys.argv[1]):
+    raise InterruptedError("it ends before the others")
+run()
+print("through", services.MPI.get_rank(), flush=True)
+"""
+
+
+@pytest.mark.limit(2 * LIMIT + 30)
+@pytest.mark.parametrize(("n", "who"), [(2, 0), (2, 1), (3, 0), (3, 1)])
+def test_nobody_waits_for_a_rank_whose_program_has_ended(n: int, who: int, tmp_path: Path) -> None:
+    script = tmp_path / "parting.py"
+    script.write_text(PARTING)
+    done = mpirun(n, script, who, timeout=LIMIT)
+    assert done.returncode == 1 and "InterruptedError" in done.stdout, done.stdout
+    through = set(re.findall(r"through (\d)", done.stdout))
+    if (n, who) == (3, 1):  # a worker is left
+        assert through == {"0", "2"}, done.stdout
+    else:
+        assert not through and "WorkerLostError" in done.stdout, done.stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from mpi4py import MPI
 
@@ -121,3 +123,17 @@ def test_the_callers_own_messages_are_not_touched() -> None:
     assert WORLD.recv(source=MPI.ANY_SOURCE, tag=MPI.ANY_TAG) == "mine"
     sent.wait()
     assert not WORLD.iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
+
+
+def test_nothing_reaches_the_communicator_that_comes_after() -> None:
+    """MPI gives the number of one that was freed to the next."""
+    for _ in range(5):
+        comm = WORLD.Dup()
+        with create_job_pool(comm=comm, quiet=True):
+            if MAIN:  # the others have left, and do not hear that it is over
+                time.sleep(0.03)
+        comm.Free()
+        comm = WORLD.Dup()
+        results = run(lambda pool: [pool.submit(rank) for _ in range(20)], comm=comm)
+        assert not MAIN or len(results) == 20
+        comm.Free()

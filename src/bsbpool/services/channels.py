@@ -18,6 +18,8 @@ _keyval: int | None = None
 _channels: set[Any] = set()
 LAST_SECONDS = 2.0
 """How long a process that ends waits for its last messages to leave."""
+PARTING_SECONDS = 10.0
+"""How long a rank that frees a communicator waits for the others to do so."""
 
 
 def channel_of(comm: Any) -> Any:
@@ -149,22 +151,36 @@ def _key() -> int:
 def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
     from mpi4py import MPI
 
-    _channels.discard(channel)
-    if not MPI.Is_finalized():
-        channel.drain(LAST_SECONDS)  # the end of the last pool may still be on its way
+    complete = channel not in _channels  # at the end of the process nothing comes after
+    if not complete:
+        _channels.discard(channel)
+        channel.bid_farewell(_partners(channel))
+        complete = channel.await_farewells(_partners(channel), PARTING_SECONDS)
+        channel.drain(LAST_SECONDS)
+    # Else it stays, lest the next one gets its number and its messages.
+    if complete and not MPI.Is_finalized():
         channel.transport.free()
+
+
+def _partners(channel: Any) -> list[int]:
+    """Return the ranks that this one sends to, and hears from."""
+    transport = channel.transport
+    return [*range(1, transport.size)] if transport.rank == 0 else [0]
 
 
 def _see_off() -> None:
     """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
     for channel in list(_channels):
+        channel.bid_farewell(_partners(channel))
         channel.drain(LAST_SECONDS)
-        if channel.lost and not _goes_on(channel):
-            _abort(f"rank {min(channel.lost)} has died")
+        # MPI can be finalized with those that are about to do so, too.
+        if (dead := channel.lost - channel.departed) and not _goes_on(channel):
+            _abort(f"rank {min(dead)} has died")
         if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
-    if any(channel.lost for channel in _channels):
+    if any(channel.lost - channel.departed for channel in _channels):
         mpi_module().finalize(LAST_SECONDS)  # mpi4py would wait for ever, where MPI does
+    _channels.clear()
 
 
 def _goes_on(channel: Any) -> bool:
