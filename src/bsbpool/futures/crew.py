@@ -6,6 +6,7 @@ import abc
 import atexit
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,8 +57,9 @@ class Crew(abc.ABC):
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = self._gone = False
         self._streams: set[Any] = set()
+        self._errands: deque[Callable[[], object]] = deque()
         self.broken: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name="bsbpool-executor", daemon=True)
 
@@ -72,6 +74,8 @@ class Crew(abc.ABC):
             self._work()
         finally:
             self._closed = True
+            self._gone = True
+            self._errands.clear()
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -157,6 +161,25 @@ class Crew(abc.ABC):
         while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
             time.sleep(0.001)
 
+    def drop(self) -> None:
+        """Take no more calls, and soon do what else `close` does; takes no lock, as `soon`."""
+        self._closed = True
+        self.soon(self.close)
+
+    def soon(self, errand: Callable[[], object]) -> None:
+        """Have something called in the thread, while that lives.
+
+        Takes no lock. Finalizers are called in whichever thread collects garbage, and that may
+        hold a lock for which the owner of another one waits.
+        """
+        if not self._gone:
+            self._errands.append(errand)
+            self._wake()
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            self._errands.popleft()()
+
     def is_here(self) -> bool:
         """Whether the current thread is the one that sees to the calls."""
         return threading.current_thread() is self._thread
@@ -169,6 +192,10 @@ class Crew(abc.ABC):
     @abc.abstractmethod
     def _work(self) -> None:
         """See to the calls until all have ended and no more are taken; in the thread."""
+
+    @abc.abstractmethod
+    def _wake(self) -> None:
+        """Let the thread look for errands; takes no lock."""
 
     @abc.abstractmethod
     def _take(self, call: Call) -> Failed:

@@ -314,7 +314,7 @@ class PoolExecutor(Calls):
             self._crew = crews.gather(self._description(), collective=False)
             assert self._crew is not None
             # Without a `with`, its end is that of the executor itself.
-            weakref.finalize(self, self._crew.close).atexit = False
+            weakref.finalize(self, self._crew.drop).atexit = False
         return self._crew
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
