@@ -212,7 +212,7 @@ class PoolExecutor(Calls):
     initargs : tuple
         Its arguments.
     **options
-        As of `options`, for all calls.
+        As of `options`, for all calls; without `deps`.
 
     Raises
     ------
@@ -241,7 +241,7 @@ class PoolExecutor(Calls):
         self._root = checks.communicator(comm, root)
         self._wanted = checks.count("max_workers", max_workers)
         self._initializer, self._initargs = checks.initializer(initializer, initargs)
-        self._said = checks.options(options)
+        self._said = checks.options_of_all(options)
         self._comm = comm
         self._service = execution.service_for(None, comm)
         checks.rank(self._root, self._service.get_size())
