@@ -13,7 +13,8 @@ import weakref
 import pytest
 
 from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor
-from helpers.executors import CHECKS, LONG, square
+from helpers.executor_maps import CHECKS
+from helpers.executors import LONG, square
 
 STATE = []
 
@@ -90,6 +91,9 @@ def test_an_initializer_that_raises_breaks_the_executor() -> None:
         ({"initializer": 3}, TypeError, "initializer"),
         ({"initializer": len, "initargs": 3}, TypeError, "initargs"),
         ({"speed": 3}, TypeError, "speed"),
+        ({"deps": []}, TypeError, r"options\(deps"),
+        ({"cache_items": 3}, TypeError, "cache_items"),
+        ({"cache_items": ["a"]}, TypeError, "cache_items"),
     ],
 )
 def test_bad_arguments_are_refused(options, kind, named) -> None:
