@@ -264,8 +264,10 @@ def options_hold_for_maps(executor: PoolExecutor) -> None:
 def who_reads_is_told_what_was_cancelled(executor: PoolExecutor) -> None:
     lazy = executor.map(square, itertools.count(), buffersize=10)
     unordered = executor.map(square, itertools.count(), buffersize=10, unordered=True)
+    begun = [next(lazy), next(unordered)]
+    time.sleep(0.3)  # what is on its way arrives, so that only what was not read is cut off
     eager = executor.map(nap, [0.01] * 1_000, chunksize=1)
-    begun = [next(lazy), next(unordered), next(eager)]
+    begun.append(next(eager))
     executor.shutdown(cancel_futures=True)
     for results, first in zip((lazy, unordered, eager), begun, strict=True):
         got = [first]
