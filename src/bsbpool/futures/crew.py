@@ -39,6 +39,14 @@ def settle(failed: Failed) -> None:
 
 
 _thread = threading.local()
+_end_has_come = threading.Event()
+atexit.register(_end_has_come.set)
+
+
+def check_time() -> None:
+    """Refuse to begin when the interpreter ends: it would not wait for the calls."""
+    if _end_has_come.is_set():
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
 
 def is_of_a_crew() -> bool:

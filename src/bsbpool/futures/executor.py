@@ -11,7 +11,7 @@ from typing import Any
 
 from bsbpool import execution
 from bsbpool.futures import checks, crews
-from bsbpool.futures.crew import Call, Crew, is_of_a_crew
+from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
@@ -311,6 +311,7 @@ class PoolExecutor(Calls):
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._crew is None:
+            check_time()
             self._crew = crews.gather(self._description(), collective=False)
             assert self._crew is not None
             # Without a `with`, its end is that of the executor itself.
