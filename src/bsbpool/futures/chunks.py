@@ -7,6 +7,7 @@ pickle of its own.
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import time
 from collections import OrderedDict
@@ -54,14 +55,19 @@ here = Here()
 
 
 def packed(value: Any) -> Any:
-    """Return what travels for a value: itself if it is plain, else a list of pickle and buffers.
-
-    Callers look for `PLAIN` first, and save the call.
-    """
+    """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
     if type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value))):
         return value
     payload, buffers = dumps(value)
     return [payload, *map(pickle.PickleBuffer, buffers)]
+
+
+def are_plain(values: list[Any]) -> bool:
+    """Whether all of them travel as they are; False may be said too often. Quick for many."""
+    kinds = set(map(type, values))
+    if kinds == {tuple}:
+        kinds = set(map(type, itertools.chain.from_iterable(values)))
+    return kinds <= PLAIN
 
 
 def unpacked(value: Any) -> Any:

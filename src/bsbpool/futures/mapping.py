@@ -19,7 +19,7 @@ from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.futures.chunks import PLAIN, packed, run_chunk, unpacked
+from bsbpool.futures.chunks import are_plain, packed, run_chunk, unpacked
 from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
@@ -124,10 +124,13 @@ class Stream:
         if self._unfit is not None:
             self._items.stop(self._unfit)
             return
+        if are_plain(items):
+            self._send_packed(items)
+            return
         chunk: list[Any] = []
         for item in items:
             try:
-                chunk.append(item if type(item) in PLAIN else packed(item))
+                chunk.append(packed(item))
             except BaseException as error:
                 if not isinstance(error, Exception) and not self._crew.is_here():
                     raise  # Ctrl-C, perhaps
@@ -208,12 +211,12 @@ class Stream:
         values = loads(*results)
         del results, future
         values.reverse()  # so that nothing is kept of what was taken
-        lazy = not self.eager
+        lazy, plain = not self.eager, list not in set(map(type, values))
         while values:
             if lazy:
                 self._items.taken()
                 self.feed()
-            yield unpacked(values.pop())
+            yield values.pop() if plain else unpacked(values.pop())
         if error is not None:
             raise load_error(*error)
 
