@@ -40,7 +40,7 @@ ONLY = {
     "listeners": {"listeners", "progress", "status"},
     "services": {"services", "exceptions", "running", "_core"},
     "caching": {"caching", "exceptions", "status", "_core"},
-    "serialization": {"serialization", "functions_by_value", "exceptions"},
+    "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
     "functions_by_value": set(),
     "progress": {"progress", "status", "_core"},
     "status": set(),

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bsbpool.exceptions import RemoteError, WorkerTraceback
+from bsbpool.interrupts import Terminated
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
@@ -123,7 +124,9 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
             # Errors with a signature of their own fail, or change, only when loaded.
             if _is_same(loads(*parcel)[0], error):
                 return parcel
-        except Exception:
+        except Terminated:
+            raise
+        except BaseException:  # what an error does when it is pickled is no reason to end
             continue
     return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
 
@@ -172,5 +175,7 @@ def _safe_text(error: BaseException) -> str:
 def _safe_str(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:
+    except Terminated:
+        raise
+    except BaseException as broken:
         return f"<its str() raised {type(broken).__name__}>"

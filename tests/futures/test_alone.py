@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import subprocess
@@ -10,10 +11,14 @@ import threading
 import time
 import weakref
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor
-from helpers.executors import CHECKS, LONG, square
+from helpers.executor_maps import CHECKS
+from helpers.executors import LONG, square
 
 STATE = []
 
@@ -90,11 +95,42 @@ def test_an_initializer_that_raises_breaks_the_executor() -> None:
         ({"initializer": 3}, TypeError, "initializer"),
         ({"initializer": len, "initargs": 3}, TypeError, "initargs"),
         ({"speed": 3}, TypeError, "speed"),
+        ({"deps": []}, TypeError, r"options\(deps"),
+        ({"cache_items": 3}, TypeError, "cache_items"),
+        ({"cache_items": ["a"]}, TypeError, "cache_items"),
     ],
 )
 def test_bad_arguments_are_refused(options, kind, named) -> None:
     with pytest.raises(kind, match=named):
         PoolExecutor(**options)
+
+
+POOL = ([], [1], np.zeros(2), np.zeros(5_000), {}, (1, "a"), (2, []), 3, 1.5, "text", None, b"x")
+
+
+def _change(item):
+    """Change whatever can be changed, and return it."""
+    inner = item[-1] if isinstance(item, tuple) else item
+    if isinstance(inner, list):
+        inner.append(len(inner))
+    elif isinstance(inner, np.ndarray):
+        inner += 1
+    elif isinstance(inner, dict):
+        inner[len(inner)] = 0
+    return item
+
+
+@given(
+    picks=st.lists(st.integers(0, len(POOL) - 1), max_size=30),
+    chunksize=st.none() | st.integers(1, 30),
+    buffersize=st.none() | st.integers(1, 30),
+)
+@settings(max_examples=30, deadline=None)
+def test_maps_give_what_they_give_on_copies(picks, chunksize, buffersize) -> None:
+    items = [POOL[pick] for pick in picks]
+    with PoolExecutor() as executor:
+        results = [*executor.map(_change, items, chunksize=chunksize, buffersize=buffersize)]
+    assert repr(results) == repr([_change(copy.deepcopy(item)) for item in items])
 
 
 def test_an_error_inside_the_block_is_passed_on() -> None:

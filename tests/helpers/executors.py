@@ -9,7 +9,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,22 @@ def _unmade() -> type[BaseException]:
             self.lock = threading.Lock()
 
     return UnmadeError
+
+
+class Troublesome:
+    """Raises when it is pickled, or unpickled, what is no Exception."""
+
+    def __init__(self, how: str, kind: type[BaseException]) -> None:
+        self.how, self.kind = how, kind
+
+    def __reduce__(self) -> Any:
+        if self.how == "pickled":
+            raise self.kind
+        return fail_with, (self.kind,)
+
+
+class TroublesomeError(Troublesome, Exception):
+    """Does so as an error."""
 
 
 def fail_with(kind: type[BaseException], *args: Any) -> None:
@@ -160,6 +176,21 @@ def workers_outlive_what_calls_do(executor: PoolExecutor) -> None:
     assert type(executor.submit(fail_with, KeyboardInterrupt).exception(LONG)) is KeyboardInterrupt
     assert isinstance(executor.submit(lock).exception(LONG), TypeError)
     assert [*executor.map(square, range(20))] == [x * x for x in range(20)]
+
+
+@check
+def workers_outlive_what_pickling_does(executor: PoolExecutor) -> None:
+    for how in ("pickled", "unpickled"):
+        for kind in (KeyboardInterrupt, SystemExit):
+            sent = executor.submit(given, Troublesome(how, kind)).exception(LONG)
+            returned = executor.submit(Troublesome, how, kind).exception(LONG)
+            assert type(sent) is type(returned) is kind
+            raised = executor.submit(fail_with, TroublesomeError, how, kind).exception(LONG)
+            assert type(raised).__name__ in ("TroublesomeError", "RemoteError")
+            results = executor.map(Troublesome, [how], [kind])
+            with pytest.raises(kind):
+                next(results)
+            assert executor.submit(square, 3).result(LONG) == 9
 
 
 @check
@@ -249,99 +280,6 @@ def what_was_cancelled_does_not_run(executor: PoolExecutor) -> None:
         futures[0].result()
 
 
-# Maps
-
-
-@check
-def maps_keep_the_order(executor: PoolExecutor) -> None:
-    expected = [square(n) for n in range(3_000)]
-    assert list(executor.map(square, range(3_000))) == expected
-    for options in ({"chunksize": 7}, {"buffersize": 50}, {"buffersize": 3, "chunksize": 2}):
-        assert list(executor.map(square, range(3_000), **options)) == expected
-    assert sorted(executor.map(square, range(3_000), unordered=True)) == expected
-    assert list(executor.map(pow, [2, 3, 4], [5, 2])) == [32, 9]
-    assert list(executor.starmap(pow, iter([(2, 5), (3, 2)]))) == [32, 9]
-    assert list(executor.map(square, [])) == []
-
-
-@check
-def items_before_an_error_come_first(executor: PoolExecutor) -> None:
-    for chunksize in (None, 1, 5, 100):
-        got = []
-        with pytest.raises(KeyError) as caught:
-            got.extend(iter_into(got, executor.map(picky, range(100), chunksize=chunksize)))
-        assert got == list(range(7))
-        assert isinstance(caught.value.__cause__, WorkerTraceback)
-    got = []
-    with pytest.raises(TypeError):
-        iter_into(got, executor.map(square, [1, 2, threading.Lock(), 4], chunksize=4))
-    assert got == [1, 4]
-    got = []
-    with pytest.raises(TypeError):
-        iter_into(got, executor.map(lock_or, range(8), chunksize=8))
-    assert got == [0, 1, 2, 3, 4]
-
-
-def iter_into(got: list[Any], results: Iterator[Any]) -> list[Any]:
-    for result in results:
-        got.append(result)
-    return []
-
-
-@check
-def a_buffer_bounds_what_is_read(executor: PoolExecutor) -> None:
-    read = 0
-
-    def numbers() -> Iterator[int]:
-        nonlocal read
-        while True:
-            read += 1
-            yield read
-
-    results = executor.map(square, numbers(), buffersize=6)
-    for taken in range(1, 40):
-        assert next(results) == taken * taken
-        assert taken <= read <= taken + 6
-    results.close()
-
-
-@check
-def items_may_need_earlier_results(executor: PoolExecutor) -> None:
-    results: list[int] = []
-
-    def numbers() -> Iterator[int]:
-        yield 2
-        for n in range(5):
-            yield executor.submit(square, n).result(LONG)
-
-    results.extend(executor.map(square, numbers(), buffersize=2))
-    assert results == [4, *(n**4 for n in range(5))]
-
-
-@check
-def an_abandoned_map_is_cancelled(executor: PoolExecutor) -> None:
-    began = time.monotonic()
-    results = executor.map(nap, [0.01] * 10_000, chunksize=1)
-    next(results)
-    results.close()
-    executor.map(nap, [0.01] * 10_000, chunksize=1)  # never begun
-    assert executor.submit(square, 2).result(LONG) == 4
-    assert time.monotonic() - began < 20
-
-
-@check
-def leaving_does_not_wait_for_who_reads_a_map(executor: PoolExecutor) -> None:
-    items = iter(range(100_000))
-    results = executor.map(square, items, buffersize=5)
-    assert next(results) == 0
-    executor.shutdown()
-    assert next(items) < 10  # nothing was read for it
-    got: list[int] = []
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        iter_into(got, results)
-    assert got == [n * n for n in range(1, len(got) + 1)]  # what had been sent
-
-
 @check
 def callbacks_cannot_wait_for_calls(executor: PoolExecutor) -> None:
     errors: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
@@ -359,25 +297,6 @@ def callbacks_cannot_wait_for_calls(executor: PoolExecutor) -> None:
     for _ in range(2):
         assert "add_done_callback" in str(errors.get(timeout=LONG))
     assert errors.get(timeout=LONG) is None
-
-
-@check
-def maps_time_out(executor: PoolExecutor) -> None:
-    for unordered in (False, True):
-        results = executor.map(nap, [0, 1.5], timeout=0.5, chunksize=1, unordered=unordered)
-        assert next(results) == 0
-        with pytest.raises(TimeoutError):
-            next(results)
-        assert executor.submit(square, 2).result(LONG) == 4  # a worker is free again
-
-
-@check
-def bad_numbers_are_refused(executor: PoolExecutor) -> None:
-    for name in ("chunksize", "buffersize"):
-        with pytest.raises(ValueError, match=name):
-            executor.map(square, [1], **{name: 0})
-        with pytest.raises(TypeError, match=name):
-            executor.map(square, [1], **{name: True})
 
 
 # Options
@@ -398,6 +317,9 @@ def dependencies_come_first(executor: PoolExecutor) -> None:
         executor.options(deps=[3])
     with pytest.raises(TypeError, match="what"):
         executor.options(what=3)
+    for items in (3, ["a"]):
+        with pytest.raises(TypeError, match="cache_items"):
+            executor.options(cache_items=items)
 
 
 @check

@@ -8,7 +8,8 @@ import pytest
 from mpi4py import MPI
 
 from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor, ranks
-from helpers.executors import CHECKS, LONG, nap, picky, square
+from helpers.executor_maps import CHECKS
+from helpers.executors import LONG, nap, picky, square
 
 from .support import MAIN, WORLD, pool_works
 
@@ -155,7 +156,12 @@ def test_ctrl_c_inside_the_block_waits_for_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("options", "kind"),
-    [({"root": WORLD.size}, ValueError), ({"max_workers": 0}, ValueError), ({"x": 1}, TypeError)],
+    [
+        ({"root": WORLD.size}, ValueError),
+        ({"max_workers": 0}, ValueError),
+        ({"x": 1}, TypeError),
+        ({"cache_items": 3}, TypeError),
+    ],
 )
 def test_bad_arguments_are_refused_before_anybody_waits(options, kind) -> None:
     if WORLD.rank == WORLD.size - 1:  # the others are not needed to say so

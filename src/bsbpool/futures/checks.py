@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
+from bsbpool.caching.needs import item_ids
 from bsbpool.futures.future import PoolFuture
 
 OPTIONS = ("cache_items", "deps", "name", "submitter")
@@ -68,7 +69,29 @@ def options(given: dict[str, Any]) -> dict[str, Any]:
     for name in given:
         if name not in OPTIONS:
             raise TypeError(f"options: {name!r} is not known; known are {', '.join(OPTIONS)}")
-    return {name: value for name, value in given.items() if value is not None}
+    found = {name: value for name, value in given.items() if value is not None}
+    if "cache_items" in found:
+        found["cache_items"] = cache_items(found["cache_items"])
+    return found
+
+
+def options_of_all(given: dict[str, Any]) -> dict[str, Any]:
+    """Check what is said about all calls of an executor that is being made."""
+    if given.get("deps") is not None:
+        raise TypeError(
+            "deps: an executor that is being made has no futures yet; give them to "
+            "executor.options(deps=...)"
+        )
+    return options(given)
+
+
+def cache_items(needs: Any) -> list[Any]:
+    """Check what calls need of the cache."""
+    if not hasattr(needs, "__iter__"):
+        raise TypeError(f"cache_items: {needs!r} is no list; for a single item give [item]")
+    found = list(needs)
+    item_ids(found)
+    return found
 
 
 def dependencies(deps: Any, crew: Any) -> tuple[Any, ...]:

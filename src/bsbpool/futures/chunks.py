@@ -1,4 +1,9 @@
-"""Pieces of a `map`, on the worker: some items, one call for each, one answer for all."""
+"""Pieces of a `map`, on the worker: some items, one call for each, one answer for all.
+
+Items and results travel together but are pickled one by one, each result right after its call, so
+that nothing is shared by calls that happen to be in one chunk. What nobody can change needs no
+pickle of its own.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,8 @@ from bsbpool.serialization import Parcel, dump_error, dumps, loads
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64
+PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+"""Types of which nobody can change anything."""
 
 
 class Here:
@@ -33,18 +40,39 @@ class Here:
 
     def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
         """Unpickle a function, each time anew unless it is to be kept."""
-        if not kept:
+        if not kept or buffers:  # the pickle alone does not tell which one it is
             function: Callable[..., Any] = loads(payload, buffers)
             return function
         key = bytes(payload)
         if key not in self.functions:
-            self.functions[key] = loads(payload, buffers)
+            self.functions[key] = loads(payload)
             if len(self.functions) > MOST_FUNCTIONS:
                 self.functions.popitem(last=False)
         return self.functions[key]
 
 
 here = Here()
+
+
+def packed(value: Any) -> Any:
+    """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
+    if type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value))):
+        return value
+    payload, buffers = dumps(value)
+    return [payload, *map(pickle.PickleBuffer, buffers)]
+
+
+def are_plain(values: list[Any]) -> bool:
+    """Whether all of them travel as they are; False may be said too often. Quick for many."""
+    kinds = set(map(type, values))
+    if kinds == {tuple}:
+        kinds = set(map(type, itertools.chain.from_iterable(values)))
+    return kinds <= PLAIN
+
+
+def unpacked(value: Any) -> Any:
+    """Return the value for which something travelled."""
+    return loads(value[0], value[1:]) if type(value) is list else value
 
 
 def run_chunk(
@@ -55,13 +83,13 @@ def run_chunk(
     Returns
     -------
     results : tuple
-        Pickle and buffers of the list of what it returned.
+        Pickle and buffers of the list of what it returned, each as of `packed`.
     error : tuple or None
         The same of what it raised, as of `dump_error`.
     seconds : float
         How long that took.
     size : int
-        Bytes of the results.
+        Bytes of the items and the results.
     """
     start = time.perf_counter()
     results: list[Any] = []
@@ -70,28 +98,31 @@ def run_chunk(
     try:
         f = here.function(*function)
         items = loads(payload, buffers)
-        # In C; what came before an error stays in the list.
-        results.extend(itertools.starmap(f, items) if star else map(f, items))
+        for item in items:
+            given = unpacked(item) if type(item) is list else item
+            value = f(*given) if star else f(given)
+            results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1))
     except BaseException as raised:
         error = _packed_error(raised, f)
-    packed, unpicklable = _pack(results)
-    error = error if unpicklable is None else _packed_error(unpicklable, f)
-    size = len(packed[0]) + sum(buffer.nbytes for buffer in packed[1])
-    return _travelling(packed), error, time.perf_counter() - start, size
+    parcel = dumps(results)
+    size = _size(payload, buffers) + _size(*parcel)
+    return _travelling(parcel), error, time.perf_counter() - start, size
 
 
-def _pack(results: list[Any]) -> tuple[Parcel, Exception | None]:
-    """Pickle as many of the results as can be, and say why not all."""
+def _pack(result: Any, alone: bool) -> Any:
     try:
-        return dumps(results), None
-    except Exception:
-        for n, result in enumerate(results):
-            try:
-                dumps(result)
-            except Exception as error:
-                error.add_note(f"The result, a {type(result)}, cannot be pickled.")
-                return dumps(results[:n]), error
+        packet = packed(result)
+    except BaseException as error:
+        error.add_note(f"The result, a {type(result)}, cannot be pickled.")
         raise
+    if type(packet) is list and not alone:
+        # The next call may change what these are of.
+        packet[1:] = [pickle.PickleBuffer(bytearray(buffer)) for buffer in packet[1:]]
+    return packet
+
+
+def _size(payload: Any, buffers: Any) -> int:
+    return len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def _packed_error(error: BaseException, f: Any) -> Any:

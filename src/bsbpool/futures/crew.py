@@ -6,6 +6,7 @@ import abc
 import atexit
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,6 +39,14 @@ def settle(failed: Failed) -> None:
 
 
 _thread = threading.local()
+_end_has_come = threading.Event()
+atexit.register(_end_has_come.set)
+
+
+def check_time() -> None:
+    """Refuse to begin when the interpreter ends: it would not wait for the calls."""
+    if _end_has_come.is_set():
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
 
 def is_of_a_crew() -> bool:
@@ -58,8 +67,9 @@ class Crew(abc.ABC):
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._closed = False
+        self._closed = self._gone = False
         self._streams: set[Any] = set()
+        self._errands: deque[Callable[[], object]] = deque()
         self.broken: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name="bsbpool-executor", daemon=True)
 
@@ -74,6 +84,8 @@ class Crew(abc.ABC):
             self._work()
         finally:
             self._closed = True
+            self._gone = True
+            self._errands.clear()
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -163,6 +175,25 @@ class Crew(abc.ABC):
         """Whether who needs its workers, once it is closed, has to wait for calls that run."""
         return False
 
+    def drop(self) -> None:
+        """Take no more calls, and soon do what else `close` does; takes no lock, as `soon`."""
+        self._closed = True
+        self.soon(self.close)
+
+    def soon(self, errand: Callable[[], object]) -> None:
+        """Have something called in the thread, while that lives.
+
+        Takes no lock. Finalizers are called in whichever thread collects garbage, and that may
+        hold a lock for which the owner of another one waits.
+        """
+        if not self._gone:
+            self._errands.append(errand)
+            self._wake()
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            self._errands.popleft()()
+
     def is_here(self) -> bool:
         """Whether the current thread is the one that sees to the calls."""
         return threading.current_thread() is self._thread
@@ -175,6 +206,10 @@ class Crew(abc.ABC):
     @abc.abstractmethod
     def _work(self) -> None:
         """See to the calls until all have ended and no more are taken; in the thread."""
+
+    @abc.abstractmethod
+    def _wake(self) -> None:
+        """Let the thread look for errands; takes no lock."""
 
     @abc.abstractmethod
     def _take(self, call: Call) -> Failed:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bsbpool import execution
 from bsbpool.futures import checks, crews
-from bsbpool.futures.crew import Call, Crew, is_of_a_crew
+from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
@@ -212,7 +212,7 @@ class PoolExecutor(Calls):
     initargs : tuple
         Its arguments.
     **options
-        As of `options`, for all calls.
+        As of `options`, for all calls; without `deps`.
 
     Raises
     ------
@@ -241,7 +241,7 @@ class PoolExecutor(Calls):
         self._root = checks.communicator(comm, root)
         self._wanted = checks.count("max_workers", max_workers)
         self._initializer, self._initargs = checks.initializer(initializer, initargs)
-        self._said = checks.options(options)
+        self._said = checks.options_of_all(options)
         self._comm = comm
         self._service = execution.service_for(None, comm)
         checks.rank(self._root, self._service.get_size())
@@ -311,10 +311,11 @@ class PoolExecutor(Calls):
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._crew is None:
+            check_time()
             self._crew = crews.gather(self._description(), collective=False)
             assert self._crew is not None
             # Without a `with`, its end is that of the executor itself.
-            weakref.finalize(self, self._crew.close).atexit = False
+            weakref.finalize(self, self._crew.drop).atexit = False
         return self._crew
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

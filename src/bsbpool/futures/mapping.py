@@ -1,8 +1,6 @@
 """Maps: items in chunks, sent while results are taken.
 
-Chunks are sized by the run times seen: about a millisecond of work each, since the pool needs some
-microseconds for each, but no larger than leaves enough for all workers. There are always a few
-more on their way than are being run.
+There are always a few more chunks on their way than are being run.
 
 Without a `buffersize` all items are read at once, as by the executors of the standard library,
 and chunks follow each other by themselves. With one, items are read when results are taken.
@@ -10,7 +8,6 @@ and chunks follow each other by themselves. With one, items are read when result
 
 from __future__ import annotations
 
-import itertools
 import pickle
 import queue
 import threading
@@ -18,21 +15,19 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.futures.chunks import run_chunk
+from bsbpool.futures.chunks import are_plain, packed, run_chunk, unpacked
 from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.items import Items
+from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
 from bsbpool.serialization import dumps, dumps_function, load_error, loads
 
-SECONDS_A_CHUNK = 1e-3
-SECONDS_A_BYTE = 1e-6 / 1024
-"""What sending counts for: a KiB as a microsecond."""
 CHUNKS_A_WORKER = 8
 """How many are on their way, so that no worker waits for the thread that sends."""
-MOST_GROWTH = 8
-"""By how much a chunk may be larger than those before it."""
 
 
 class Plan(NamedTuple):
@@ -44,45 +39,6 @@ class Plan(NamedTuple):
     buffersize: int | None = None
     unordered: bool = False
     said: dict[str, Any] | None = None
-
-
-class Sizes:
-    """Chooses how many items a chunk gets.
-
-    Parameters
-    ----------
-    fixed : int or None
-        The number, where the caller gave it.
-    n_workers : int
-        How many share the items.
-    overhead : float
-        Seconds that each chunk costs by itself.
-    """
-
-    def __init__(self, fixed: int | None, n_workers: int, overhead: float = 0.0) -> None:
-        self._fixed = fixed
-        self._n_workers = n_workers
-        self._seconds = SECONDS_A_CHUNK + overhead
-        self._an_item: float | None = None
-        self._last = 1
-
-    def saw(self, items: int, seconds: float) -> None:
-        """Learn how long a chunk took."""
-        took = seconds / items
-        seen = self._an_item
-        # At once when it gets longer, so that no worker has too much.
-        self._an_item = took if seen is None or took > seen else (seen + took) / 2
-
-    def next(self, left: int) -> int:
-        """Return how many items to take when so many are left."""
-        if self._fixed is not None:
-            return self._fixed
-        if self._an_item is None:
-            return 1
-        wanted = int(self._seconds / max(self._an_item, 1e-9))
-        fair = left // (2 * self._n_workers)
-        self._last = max(1, min(wanted, fair, self._last * MOST_GROWTH))
-        return self._last
 
 
 class Stream:
@@ -107,30 +63,34 @@ class Stream:
 
     def __init__(self, crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> None:
         self._crew, self._plan = crew, plan
+        self._said = dict(plan.said or {})
+        self._needs = self._said.pop("deps", ()), self._said.pop("cache_items", None)
         self._lock = threading.RLock()  # held while items are read, which may take long
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()  # never held for long
         self.eager = plan.buffersize is None
-        read = list(items) if self.eager else items
-        self._left = len(read) if isinstance(read, list) else None
-        self._items: Iterator[Any] = iter(read)
+        self._items = Items(items, plan.buffersize)
         self._end = None if plan.timeout is None else time.monotonic() + plan.timeout
         self._chunks: deque[PoolFuture] = deque()  # in the order of items
         self._done: queue.SimpleQueue[PoolFuture] = queue.SimpleQueue()
         self._on_their_way = 0  # chunks
-        self._untaken = 0  # items
-        self._over = self._feeding = False
-        self._failure: BaseException | None = None
+        self._closed = self._cut_off = self._feeding = False
+        self._unfit: BaseException | None = None  # why the function cannot travel
         overhead = 0.0
         try:
             payload, buffers = dumps_function(f)
             self._function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
             overhead = SECONDS_A_BYTE * (len(payload) + sum(b.nbytes for b in buffers))
         except Exception as error:
-            self._failure = error
+            error.add_note("The function of the map cannot be pickled.")
+            self._unfit = error
         self._most = CHUNKS_A_WORKER * crew.n_workers
         self._sizes = Sizes(plan.chunksize, crew.n_workers, overhead)
         crew.open_stream(self)
-        self.feed()
+        try:
+            self.feed()
+        except BaseException:
+            self.drop()
+            raise
 
     # Out
 
@@ -141,65 +101,76 @@ class Stream:
                 return
             self._feeding = True
             try:
-                while not self._over and self._on_their_way < self._most and (i := self._read()):
-                    self._send(i)
+                while self._may_send() and (items := self._read()):
+                    self._send(items)
             finally:
                 self._feeding = False
-        if self._over:
+        if self._items.exhausted or self._closed:
             self._crew.end_stream(self)
 
+    def _may_send(self) -> bool:
+        wanted = not self._items.exhausted and not self._closed
+        return wanted and self._on_their_way < self._most
+
     def _read(self) -> list[Any]:
-        room = self._sizes.next(self._left if self._left is not None else self._room())
-        if self._plan.buffersize is not None:
-            room = min(room, self._plan.buffersize - self._untaken)
-        items = list(itertools.islice(self._items, room))
-        if len(items) < room or self._left == len(items):
-            self._over = True
-        if self._left is not None:
-            self._left -= len(items)
-        self._untaken += len(items)
+        items = self._items.read(self._sizes)
+        if items and self._closed:  # while the iterable let wait
+            self._cut_off = True
+            return []
         return items
 
-    def _room(self) -> int:
-        assert self._plan.buffersize is not None
-        return self._plan.buffersize
-
     def _send(self, items: list[Any]) -> None:
-        try:
-            if self._failure is not None:
-                raise self._failure
-            payload, buffers = dumps(items)
-        except Exception as error:
-            if len(items) > 1 and self._failure is None:
-                for item in items:  # those before the one that cannot be pickled are to come
-                    self._send([item])
-                return
-            error.add_note("The function of the map, or an item, cannot be pickled.")
-            self._follow(PoolFuture(self._crew)).settle(error)
+        """Send items; one that cannot be pickled ends a chunk, and is told in its place."""
+        if self._unfit is not None:
+            self._items.stop(self._unfit)
+            return
+        if are_plain(items):
+            self._send_packed(items)
+            return
+        chunk: list[Any] = []
+        for item in items:
+            try:
+                chunk.append(packed(item))
+            except BaseException as error:
+                if not isinstance(error, Exception) and not self._crew.is_here():
+                    raise  # Ctrl-C, perhaps
+                error.add_note("An item of the map cannot be pickled.")
+                self._send_packed(chunk)
+                chunk = []
+                failed = PoolFuture(self._crew)
+                self._follow(failed)
+                failed.settle(error)
+        self._send_packed(chunk)
+
+    def _send_packed(self, chunk: list[Any]) -> None:
+        if not chunk:
             return
         future = PoolFuture(self._crew)
-        future.said, future.n_items = self._plan.said, len(items)
-        self._follow(future)
-        args = (self._function, payload, list(map(pickle.PickleBuffer, buffers)), self._plan.star)
+        future.said, future.n_items = self._said, len(chunk)
         try:
-            self._crew.queue(Call(future, run_chunk, args, {}), stream=self)
+            payload, buffers = dumps(chunk)
+            parts = list(map(pickle.PickleBuffer, buffers))
+            args = (self._function, payload, parts, self._plan.star)
+            self._crew.queue(Call(future, run_chunk, args, {}, *self._needs), stream=self)
         except Exception as error:
-            self._over = True
-            future.settle(error)
+            self._items.stop(error)
+        else:
+            self._follow(future)
 
-    def _follow(self, future: PoolFuture) -> PoolFuture:
-        self._chunks.append(future)
+    def _follow(self, future: PoolFuture) -> None:
         with self._counting:
+            self._chunks.append(future)
             self._on_their_way += 1
         future.add_done_callback(self._ended)
-        return future
+        if self._closed:  # perhaps before it was in the list
+            future.cancel()
 
     def _ended(self, future: Any) -> None:
         with self._counting:
             self._on_their_way -= 1
         if not future.cancelled() and future.exception() is None:
             _, _, seconds, size = future.result()
-            self._sizes.saw(future.n_items, seconds + SECONDS_A_BYTE * size)
+            self._sizes.saw(future.n_items, seconds, size)
         if self._plan.unordered:
             self._done.put(future)
         if self.eager:
@@ -212,45 +183,61 @@ class Stream:
         try:
             while (future := self._next()) is not None:
                 yield from self._taken(future)
+            if self._items.error is not None:
+                raise self._items.error
+            if self._cut_off or not self._items.exhausted:
+                raise CancelledError
         finally:
-            self.close()
+            self.drop()
 
     def _next(self) -> PoolFuture | None:
         self.feed()
-        with self._lock:
-            if not self._chunks:
-                return None
+        while self._chunks:
             if not self._plan.unordered:
                 return self._chunks.popleft()
-        try:
-            future = self._done.get(timeout=self._seconds())
-        except queue.Empty:
-            raise TimeoutError from None
-        with self._lock:
-            self._chunks.remove(future)
-        return future
+            try:
+                future = self._done.get(timeout=self._seconds())
+            except queue.Empty:
+                raise TimeoutError from None
+            with self._counting:
+                self._chunks.remove(future)
+            if not future.cancelled():
+                return future
+            self._cut_off = True  # told when those that run have ended
+        return None
 
     def _taken(self, future: PoolFuture) -> Iterator[Any]:
         (results, error, _, _) = future.result(self._seconds())
         values = loads(*results)
         del results, future
         values.reverse()  # so that nothing is kept of what was taken
-        lazy = not self.eager
+        lazy, plain = not self.eager, list not in set(map(type, values))
         while values:
             if lazy:
-                self._untaken -= 1
+                self._items.taken()
                 self.feed()
-            yield values.pop()
+            yield values.pop() if plain else unpacked(values.pop())
         if error is not None:
             raise load_error(*error)
 
     def _seconds(self) -> float | None:
         return None if self._end is None else max(self._end - time.monotonic(), 0.0)
 
+    # Ends
+
+    def drop(self) -> None:
+        """Send no more, and soon cancel what has not begun, for nobody reads on.
+
+        Takes no lock: it is called where garbage is collected, in any thread, whatever that holds.
+        """
+        if not self._closed and (self._chunks or not self._items.exhausted):
+            self._closed = True
+            self._crew.soon(self.close)
+
     def close(self) -> None:
-        """Send no more, and cancel what has not begun."""
-        with self._lock:
-            self._over = True
+        """Send no more, and cancel what has not begun; who reads on is told."""
+        self._closed = True
+        with self._counting:
             chunks = list(self._chunks)
         for future in chunks:
             future.cancel()
@@ -262,5 +249,5 @@ def stream(crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) 
     made = Stream(crew, f, items, plan)
     results = made.results()
     # One that was never begun has no `finally` to come to.
-    weakref.finalize(results, made.close).atexit = False
+    weakref.finalize(results, made.drop).atexit = False
     return results

@@ -124,6 +124,7 @@ class RanksCrew(Crew):
         """See what there is to do beside running jobs; called in each turn of the run."""
         if self.abandoned:
             raise Abandoned
+        self._run_errands()
         if not self._draining:
             return
         failed: Failed = []
@@ -175,7 +176,7 @@ class RanksCrew(Crew):
     def _unpack(self, future: PoolFuture, outcome: Kept) -> None:
         try:
             value = loads(*outcome.parts(False))
-        except Exception as error:
+        except BaseException as error:  # no signal raises in this thread
             error.add_note("The result of the call cannot be unpickled on this rank.")
             future.settle(error)
         else:
@@ -245,7 +246,10 @@ class RanksCrew(Crew):
     def _consider_ending(self) -> None:
         if self._closed and not self._streams and not self._draining:
             self._pool.kept_open = False
-            self._pool._run.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._pool._run.wake()
 
     def is_lingering(self) -> bool:
         """Whether some calls have not ended."""
@@ -288,7 +292,7 @@ class RanksCrew(Crew):
         with self._lock:
             self._closed = True
             self.abandoned = True
-        self._pool._run.wake()
+        self._wake()
 
 
 class ExecutorRun(MainRun):
@@ -312,6 +316,14 @@ class ExecutorRun(MainRun):
     def _hold_spare(self) -> None:
         for rank in self._spare:
             self._pool._engine.hold(rank - 1)
+
+    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+        """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
+        try:
+            return super().encode(number)
+        except BaseException as error:
+            self._pool._reporter.failed(self._pool._job_queue[number], error)
+            return None
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return what to send for a function."""

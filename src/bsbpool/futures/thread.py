@@ -16,6 +16,8 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
 from bsbpool.serialization import dump_error, dumps, load_error, loads
 
+Outcome = tuple[BaseException | None, Any]
+
 
 class ThreadCrew(Crew):
     """Runs calls in a thread.
@@ -40,8 +42,11 @@ class ThreadCrew(Crew):
 
     def _work(self) -> None:
         self._prepare()
-        while (call := self._calls.get()) is not None:
-            self._run(call)
+        while not (self._ending and self._calls.empty()):
+            call = self._calls.get()
+            self._run_errands()
+            if call is not None:
+                self._run(call)
             del call  # it may hold a lot while nothing else comes
 
     def _prepare(self) -> None:
@@ -50,7 +55,7 @@ class ThreadCrew(Crew):
             parcel = packed(self._initializer, self._initargs)
             if parcel is not None:
                 prepared.by(*parcel)
-        except Exception as error:
+        except BaseException as error:
             self.broken = error
         if prepared.error is not None:
             self.broken = prepared.error
@@ -66,25 +71,15 @@ class ThreadCrew(Crew):
             self._begun = None
         call.future.settle(error, value)
 
-    def _outcome(self, call: Call) -> tuple[BaseException | None, Any]:
-        if self.broken is not None:
-            return self.error(), None
-        if any(dep.cancelled() or dep.exception() for dep in call.deps):
-            return JobCancelledError("Job killed for dependency failure"), None
+    def _outcome(self, call: Call) -> Outcome:
+        """Run a call. Whatever goes wrong is its error, for no signal raises in this thread."""
         try:
-            payload, buffers = dumps((call.f, call.args, call.kwargs))
-        except Exception as error:
-            error.add_note("The function or the arguments of the call cannot be pickled.")
-            return error, None
-        try:
-            f, args, kwargs = loads(payload, _apart(buffers))
-            payload, buffers = dumps(f(*args, **kwargs))
+            if self.broken is not None:
+                return self.error(), None
+            if any(dep.cancelled() or dep.exception() for dep in call.deps):
+                return JobCancelledError("Job killed for dependency failure"), None
+            return _run_apart(call)
         except BaseException as error:
-            payload, buffers = dump_error(error, 0, _name(call.f))
-            return load_error(payload, _apart(buffers)), None
-        try:
-            return None, loads(payload, _apart(buffers))
-        except Exception as error:
             return error, None
 
     def _take(self, call: Call) -> Failed:
@@ -95,7 +90,10 @@ class ThreadCrew(Crew):
     def _consider_ending(self) -> None:
         if self._closed and not self._streams and not self._ending:
             self._ending = True
-            self._calls.put(None)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._calls.put(None)
 
     def _is_busy(self) -> bool:
         return self._begun is not None or not self._waiting
@@ -121,6 +119,25 @@ class ThreadCrew(Crew):
     def abandon(self) -> None:
         """End once the call that runs has ended."""
         self.close(cancel=True)
+
+
+def _run_apart(call: Call) -> Outcome:
+    """Run a call on copies, as another rank would."""
+    try:
+        payload, buffers = dumps((call.f, call.args, call.kwargs))
+    except BaseException as error:
+        error.add_note("The function or the arguments of the call cannot be pickled.")
+        raise
+    failed = False
+    try:
+        f, args, kwargs = loads(payload, _apart(buffers))
+        payload, buffers = dumps(f(*args, **kwargs))
+    except BaseException as error:
+        payload, buffers = dump_error(error, 0, _name(call.f))
+        failed = True
+    if failed:
+        return load_error(payload, _apart(buffers)), None
+    return None, loads(payload, _apart(buffers))
 
 
 def _apart(buffers: list[memoryview]) -> list[bytearray]:

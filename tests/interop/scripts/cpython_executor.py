@@ -5,6 +5,8 @@ Their module must be importable: as part of the interpreter, or as `test_concurr
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -59,12 +61,33 @@ class TestAsCompleted(Ours, AsCompletedTests, BaseTestCase):
 
 
 class TestShutdown(Ours, ExecutorShutdownTest, BaseTestCase):
-    """Ends; but for those that write programs of their own, with the names of theirs."""
+    """Ends, also of programs of their own."""
 
-    test_hang_gh83386: Any = None
-    test_interpreter_shutdown: Any = None
-    test_submit_after_interpreter_shutdown: Any = None
 
+LAUNCHED = ("PMI", "OMPI_", "MPI_", "HYD")
+"""How the variables begin by which a process knows that it is one of several ranks."""
+
+
+def run_with_ours(*args: str) -> tuple[int, bytes, bytes]:
+    """Run a program that is written for an executor of theirs, as a process by itself."""
+    *options, program = args
+    for theirs, ours in (
+        ("concurrent.futures import PoolExecutor", "bsbpool.futures import PoolExecutor"),
+        ("PoolExecutor(5)", "PoolExecutor()"),
+        ("PoolExecutor(max_workers=3)", "PoolExecutor()"),
+        ("test.test_concurrent_futures import", f"{BaseTestCase.__module__} import"),
+    ):
+        program = program.replace(theirs, ours)
+    alone = {name: x for name, x in os.environ.items() if not name.startswith(LAUNCHED)}
+    done = subprocess.run(
+        [sys.executable, *options, program], env=alone, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+their_names: dict[str, Any] = ExecutorShutdownTest.test_interpreter_shutdown.__globals__
+their_names["assert_python_ok"] = run_with_ours
 
 if __name__ == "__main__":
     began = time.monotonic()
