@@ -55,4 +55,4 @@ def test_program_of(where, tmp_path):
     on_all = "create_job_pool" in script.read_text()
     ranks = mpirun(3, *([] if on_all else ["-m", "bsbpool.run"]), script, cwd=tmp_path)
     assert ranks.returncode == 0, ranks.stdout
-    assert alone.stdout.splitlines()[-1] in ranks.stdout.splitlines()
+    assert alone.stdout.splitlines()[-1] in ranks.stdout
