@@ -11,7 +11,8 @@ from .conftest import Players
 
 pytestmark = pytest.mark.interop
 
-RANKS = [0, 2, 3, 4]
+OTHERS = [pytest.param(ranks, marks=pytest.mark.slow) for ranks in (0, 2, 4)]
+RANKS = [3, *OTHERS]
 """How many ranks build it; 0 is one process without mpiexec."""
 
 PHASES = [
@@ -78,6 +79,6 @@ def test_jobs_run_in_the_main_thread_of_the_workers(play: Players, ranks: int) -
         assert all(reports[1:]), "a worker ran nothing"
 
 
-@pytest.mark.parametrize("ranks", [0, *RANKS[1:]])
+@pytest.mark.parametrize("ranks", RANKS)
 def test_ends_well(play: Players, ranks: int) -> None:
     play("build", ranks).ended.ok()

@@ -95,17 +95,17 @@ def growth(memory: Sequence[int]) -> float:
     return statistics.median(memory[-few:]) / earlier - 1
 
 
-def faults(soaked: Soaked, flat: float = FLAT) -> list[str]:
+def faults(soaked: Soaked, flat: float = FLAT, heap: int = HEAP) -> list[str]:
     """Say what was left behind, in words; nothing when all is well."""
     found = [line for line in soaked.text.splitlines() if any(map(line.__contains__, COMPLAINTS))]
     for rank, told in enumerate(soaked.ranks):
-        found += [f"rank {rank}: {fault}" for fault in _faults_of(told, flat)]
+        found += [f"rank {rank}: {fault}" for fault in _faults_of(told, flat, heap)]
     if soaked.ranks[0]["after"]["mpi"]:
         found += _faults_of_mpi(soaked)
     return found
 
 
-def _faults_of(told: dict[str, Any], flat: float) -> list[str]:
+def _faults_of(told: dict[str, Any], flat: float, heap: int) -> list[str]:
     before, after = told["before"], told["after"]
     found = [
         f"{what} {before[what]} -> {after[what]}"
@@ -114,7 +114,7 @@ def _faults_of(told: dict[str, Any], flat: float) -> list[str]:
     ]
     if after["blocks"] > before["blocks"] + BLOCKS:
         found.append(f"blocks {before['blocks']} -> {after['blocks']}")
-    if after["heap"] > before["heap"] + HEAP:
+    if after["heap"] > before["heap"] + heap:
         found.append(f"heap {before['heap']} -> {after['heap']}")
     if growth(told["memory"]) > flat:
         found.append(f"memory grew by {growth(told['memory']):.1%}: {told['memory']}")
