@@ -196,6 +196,7 @@ def test_06_mass_cancel_of_queued_jobs():
             assert {job.status.value for job in jobs} == {"cancelled"}
 
 
+@pytest.mark.slow
 @on_ranks(2)
 def test_07_cost_of_a_job_does_not_grow_with_their_number():
     run_nothing(100)
@@ -248,6 +249,7 @@ def test_09_jobs_cost_no_threads_and_waiting_no_cpu():
             assert used < (0.15 if pool.is_main() else 0.3), used
 
 
+@pytest.mark.slow
 @on_ranks(2)
 def test_10_many_dependencies_of_many_jobs():
     n = 800
@@ -288,6 +290,7 @@ class Owner:
         self._pool_cache.setdefault(id, []).append(cleanup)
 
 
+@pytest.mark.slow
 @on_ranks(3)
 def test_11_more_than_1000_cache_items():
     def work(owner, id):

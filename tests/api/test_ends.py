@@ -200,7 +200,7 @@ run()
 if services.MPI.get_rank() == int(sys.argv[1]):
     raise InterruptedError("it ends before the others")
 run()
-sys.stdout.write(f"through {services.MPI.get_rank()}\n")
+sys.stdout.write(f"through {services.MPI.get_rank()}\\n")
 """
 
 

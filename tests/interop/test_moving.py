@@ -22,10 +22,12 @@ def told(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> t
     return tuple(sorted(run(whose, script, ranks, *more, runner=runner).ok().output.splitlines()))
 
 
-def run(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> Ended:
+def run(
+    whose: str, script: str, ranks: int, *more: str, runner: str = "", seconds: float = SECONDS
+) -> Ended:
     started_by = ("-m", runner) if runner else ()
     arguments: tuple[Any, ...] = (*started_by, SCRIPTS / f"{script}.py", whose, *more)
-    return python(*arguments, ranks=0 if ranks == 1 else ranks, seconds=SECONDS)
+    return python(*arguments, ranks=0 if ranks == 1 else ranks, seconds=seconds)
 
 
 @pytest.mark.parametrize("ranks", RANKS)
@@ -88,8 +90,8 @@ def test_mpipool(ranks: int) -> None:
 @pytest.mark.parametrize("ranks", RANKS)
 def test_schwimmbad(ranks: int, serializer: str) -> None:
     """The original refuses to be alone, so one process here is compared with two there."""
-    original = run("theirs", "moving_schwimmbad", max(ranks, 2), serializer)
-    # At exit it sends to ranks that have left, for which MPICH kills it as often as not.
+    # At exit it sends to ranks that have left; as often as not MPICH kills it then, or it hangs.
+    original = run("theirs", "moving_schwimmbad", max(ranks, 2), serializer, seconds=15)
     theirs, end, _ = original.output.partition("end\n")
     assert end, original.story
     ours = run("ours", "moving_schwimmbad", ranks, serializer).ok()
