@@ -184,7 +184,7 @@ cdef class Channel:
         pthread_mutex_unlock(&self.mutex)
 
     def bid_farewell(self, peers):
-        """Tell ranks that nothing follows; with one that executes a pool this rank counts as lost."""
+        """Tell ranks that nothing follows; to one that executes a pool, this rank is lost."""
         cdef message_t *m
         for peer in peers:
             m = FrameWriter().seal_plain(peer, FAREWELL)
@@ -401,7 +401,8 @@ cdef class Channel:
     cdef int refuse(self) except -1:
         raise RuntimeError(
             "another pool of this communicator is executing, or an executor is open (in another "
-            "thread, or around this one); use one after the other, or give each a communicator of its own"
+            "thread, or around this one); use one after the other, or give each a communicator "
+            "of its own"
         )
 
     cdef void vacate(self) noexcept:
