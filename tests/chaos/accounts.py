@@ -36,6 +36,7 @@ class Accounts:
                 else:
                     which = self.begun if word == "begin" else self.ended
                     which[int(first), int(second)] += 1
+        self.unwritten: Counter[int] = Counter()
         believed = folder / "believed.json"
         self.pools = json.loads(believed.read_text()) if believed.exists() else []
 
@@ -79,7 +80,10 @@ class Accounts:
         if status == "aborted" and job["rank"] not in dead and not pool["over"]:
             yield f"is said to have died with rank {job['rank']}, which lives"
         if status == "aborted" and not begun and not pool["over"]:
-            yield "had not begun"
+            # A rank may die between noting that it begins a job and that job's first line.
+            self.unwritten[job["rank"]] += 1
+            if self.unwritten[job["rank"]] > 1:
+                yield "had not begun, and was not the only one of its rank"
         if status == "cancelled" and begun:
             yield "began"
         if status == "cancelled" and met and not pool["over"]:
