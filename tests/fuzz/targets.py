@@ -162,6 +162,9 @@ class FuzzedWorkerHost(WorkerHost):
         assert isinstance(error, LeftToPickleError | TypeError), error
         return 0, b"an error", []
 
+    def lost(self, rank: int) -> None:
+        raise TransportError(f"rank {rank} has said farewell")
+
 
 def arrivals_of_worker(draw: Draw, network: PipeNetwork) -> Iterator[None]:
     """Let hostile messages arrive at a worker, and behind each a call for the next.
