@@ -23,7 +23,7 @@ from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
 from bsbpool.serialization import let_main_travel
-from bsbpool.services.channels import flush_stdout
+from bsbpool.services.channels import channel_of, flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
 
@@ -33,9 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--serve"]:
         return _serve_parent()
-    if not arguments or arguments[0] in ("-h", "--help") or arguments in (["-m"], ["-c"]):
-        print(__doc__ if arguments[:1] in (["-h"], ["--help"]) else USAGE)
-        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    asked = arguments[:1] in (["-h"], ["--help"])
+    if asked or not arguments or arguments in (["-m"], ["-c"]):
+        print(__doc__ if asked else USAGE)
+        return 0 if asked else 2
     service = services.MPI
     if service.get_size() == 1:
         return _run(arguments)
@@ -49,7 +50,6 @@ def _serve_parent() -> int:
     """Serve the process that spawned this one."""
     from mpi4py import MPI
 
-    from bsbpool.services.channels import channel_of
     from bsbpool.services.mpi import MPIService
 
     comm = MPI.Comm.Get_parent().Merge(high=True)
@@ -59,8 +59,6 @@ def _serve_parent() -> int:
 
 
 def _run_with(service: Any, arguments: list[str]) -> int:
-    from bsbpool.services.channels import channel_of
-
     channel_of(service.get_communicator())  # all ranks make it, the others when they serve
     let_main_travel()
     hub.waiting.hub = hub.Hub(service)

@@ -13,7 +13,7 @@ import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
-from bsbpool.services.channels import flush_stdout
+from bsbpool.services.channels import channel_of, flush_stdout
 
 STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
 """Variables by one of which a process knows that a launcher of MPI started it."""
@@ -143,7 +143,6 @@ def _spawned(n: int) -> Hub:
     from mpi4py import MPI
 
     from bsbpool.serialization import let_main_travel
-    from bsbpool.services.channels import channel_of
     from bsbpool.services.mpi import MPIService
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)

@@ -154,8 +154,9 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
     complete = channel not in _channels  # at the end of the process nothing comes after
     if not complete:
         _channels.discard(channel)
-        channel.bid_farewell(_partners(channel))
-        complete = channel.await_farewells(_partners(channel), PARTING_SECONDS)
+        partners = _partners(channel)
+        channel.bid_farewell(partners)
+        complete = channel.await_farewells(partners, PARTING_SECONDS)
         channel.drain(LAST_SECONDS)
     # Else it stays, lest the next one gets its number and its messages.
     if complete and not MPI.Is_finalized():
