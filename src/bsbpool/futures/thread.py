@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.exceptions import JobCancelledError
+from bsbpool import exceptions
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
@@ -77,7 +77,7 @@ class ThreadCrew(Crew):
             if self.broken is not None:
                 return self.error(), None
             if any(dep.cancelled() or dep.exception() for dep in call.deps):
-                return JobCancelledError("Job killed for dependency failure"), None
+                return exceptions.JobCancelledError("Job killed for dependency failure"), None
             return _run_apart(call)
         except BaseException as error:
             return error, None
