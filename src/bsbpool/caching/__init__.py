@@ -7,18 +7,18 @@ more. The rank then drops it.
 
 from bsbpool.caching.decorators import pool_cache, pool_cached_function
 from bsbpool.caching.home import CacheHome, cache_home, free_items, free_stale_pool_cache
-from bsbpool.caching.ids import CacheId, RequiredItems, token_of, visible_id
+from bsbpool.caching.ids import CacheId, ids_of, token_of, visible_id
 from bsbpool.caching.needs import Needs, get_node_cache_items, item_ids
 
 __all__ = [
     "CacheHome",
     "CacheId",
     "Needs",
-    "RequiredItems",
     "cache_home",
     "free_items",
     "free_stale_pool_cache",
     "get_node_cache_items",
+    "ids_of",
     "item_ids",
     "pool_cache",
     "pool_cached_function",

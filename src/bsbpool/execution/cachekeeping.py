@@ -51,7 +51,7 @@ class CacheKeeper:
     def free_all(self) -> None:
         """Free everything that no other pool of this place needs: the run is over."""
         names: Any = sys.modules.get("bsbpool.services.pool", caching)
-        names.free_stale_pool_cache(self._place, caching.RequiredItems(self._needed_elsewhere()))
+        names.free_stale_pool_cache(self._place, caching.ids_of(self._needed_elsewhere()))
 
     def _needed_elsewhere(self) -> set[int]:
         """Return what open pools of the same place need, as around a pool inside a job."""

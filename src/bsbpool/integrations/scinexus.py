@@ -181,7 +181,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
         wanted = _count("max_workers", max_workers)
         if wanted not in (None, size := self.get_size()):
             warnings.warn(
-                f"max_workers ({wanted}) is not the number of workers, {size}. That number is fixed "
+                f"max_workers ({wanted}) is not the number of workers, {size}. That number is set "
                 "when mpiexec starts the ranks, so this request is not used.",
                 UserWarning,
                 stacklevel=3,
