@@ -5,6 +5,7 @@ items they need; the core counts, and tells each rank when an item is needed no
 more. The rank then drops it.
 """
 
+from bsbpool.caching.copies import Copies
 from bsbpool.caching.decorators import pool_cache, pool_cached_function
 from bsbpool.caching.home import CacheHome, cache_home, free_items, free_stale_pool_cache
 from bsbpool.caching.ids import CacheId, ids_of, token_of, visible_id
@@ -13,6 +14,7 @@ from bsbpool.caching.needs import Needs, get_node_cache_items, item_ids
 __all__ = [
     "CacheHome",
     "CacheId",
+    "Copies",
     "Needs",
     "cache_home",
     "free_items",
