@@ -39,7 +39,7 @@ LAYERS = [
 ONLY = {
     "listeners": {"listeners", "progress", "status"},
     "services": {"services", "exceptions", "running", "_core"},
-    "caching": {"caching", "exceptions", "status", "_core"},
+    "caching": {"caching", "functions_by_value", "exceptions", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
     "functions_by_value": set(),
     "progress": {"progress", "status", "_core"},

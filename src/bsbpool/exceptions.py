@@ -1,8 +1,8 @@
 """The errors of bsbpool.
 
-`bsbpool.integrations.bsb.install` makes the errors that bsb-core defines too
-instances of both classes, so ``except`` clauses of either side catch them. That
-is why the pool raises them by attribute (``exceptions.JobPoolError``).
+`bsbpool.integrations.bsb.install` puts the classes that bsb-core defines in the
+place of those of the same name here. That is why the pool raises them by
+attribute (``exceptions.JobPoolError``).
 """
 
 from __future__ import annotations

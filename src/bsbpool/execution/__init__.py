@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bsbpool.running import running
+from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -38,6 +39,12 @@ class Run(Protocol):
 
 def service_for(owner: Any, comm: Any = None) -> Any:
     """Return the `MPIService` of a pool: of `comm`, of its owner, or of all ranks."""
+    service = _service_for(owner, comm)
+    warn_if_alone()
+    return service
+
+
+def _service_for(owner: Any, comm: Any) -> Any:
     from bsbpool import services
     from bsbpool.services.mpi import MPIService
 

@@ -57,7 +57,7 @@ class WorkerRun:
         if not running.surroundings:
             self._loop.serve_directly(self._pool.owner, running)
         try:
-            with self._cache.home():
+            with self._cache.home(copied=True):
                 aborted = self._loop.run()
         except BaseException as error:
             self._tell_main(f"{type(error).__name__}: {error}")

@@ -5,7 +5,6 @@ Under ``python -m bsbpool.run`` these are the other ranks, else local processes 
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import types
@@ -14,9 +13,8 @@ from typing import Any
 
 from bsbpool.futures.crew import Crew
 from bsbpool.services.channels import channel_of, flush_stdout
+from bsbpool.services.launchers import is_started_by_mpi
 
-STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
-"""Variables by one of which a process knows that a launcher of MPI started it."""
 SECONDS_OF_GRACE = 1.0
 """How long a rank inside a call may take to notice that the program has ended."""
 
@@ -124,7 +122,7 @@ def _spawn(n: int) -> Hub | None:
 
 def _why_not() -> str | None:
     """Say why processes cannot be spawned; asking MPI may never return."""
-    if any(name in os.environ for name in STARTED_BY):
+    if is_started_by_mpi():
         return None
     # A process that no launcher started needs one: MPICH's looks for it on PATH, and waits for
     # ever where there is none.

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool import exceptions
 from bsbpool._core.handle import Kept
-from bsbpool.exceptions import JobCancelledError
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.crew import Call, Crew, Failed, settle
 from bsbpool.futures.errors import InitializerError
@@ -238,7 +238,7 @@ class RanksCrew(Crew):
             if job is not None and job._pool is pool:
                 deps.append(job)
             elif dep.cancelled() or dep.exception():
-                return [(future, JobCancelledError("Job killed for dependency failure"))]
+                return [(future, exceptions.JobCancelledError("Job killed for dependency failure"))]
         cache_set = pool._set_of(call.cache_items)
         pool._queue_for(future, call.f, call.args, call.kwargs, deps or None, cache_set)
         return []

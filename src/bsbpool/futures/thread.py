@@ -10,7 +10,7 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.exceptions import JobCancelledError
+from bsbpool import caching, exceptions
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
@@ -41,6 +41,14 @@ class ThreadCrew(Crew):
         self._ending = False
 
     def _work(self) -> None:
+        home = caching.CacheHome()
+        try:
+            with caching.cache_home(home, caching.Copies(None)):
+                self._run_calls()
+        finally:
+            caching.free_stale_pool_cache(home, ())
+
+    def _run_calls(self) -> None:
         self._prepare()
         while not (self._ending and self._calls.empty()):
             call = self._calls.get()
@@ -77,7 +85,7 @@ class ThreadCrew(Crew):
             if self.broken is not None:
                 return self.error(), None
             if any(dep.cancelled() or dep.exception() for dep in call.deps):
-                return JobCancelledError("Job killed for dependency failure"), None
+                return exceptions.JobCancelledError("Job killed for dependency failure"), None
             return _run_apart(call)
         except BaseException as error:
             return error, None
