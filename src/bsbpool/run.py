@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bsbpool import services
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if asked else 2
     service = services.MPI
     if service.get_size() == 1:
-        return _run(arguments)
+        return _run(_execute, arguments)
     if service.get_rank() > 0:
         sys.path[0] = _folder_of(arguments)
         return hub.serve_always(service)
@@ -65,27 +65,22 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     running.apart = True
     code = 1
     try:
-        code = _run(arguments)
-        if not code:
-            _join_threads()
+        # The interpreter ends in this order: functions of threading._register_atexit, with which
+        # executors end their threads; then it joins threads; then functions of atexit. The workers
+        # are dismissed before the last step, since threads may need them. The interpreter calls
+        # `_shutdown` again at its end, which then does nothing.
+        code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
         flush_stdout()
         hub.waiting.hub.close(code)
     return code
 
 
-def _join_threads() -> None:
-    """Wait for those that the interpreter waits for; they may need the workers."""
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
-
-
-def _run(arguments: list[str]) -> int:
-    """Run the program; return its exit code, having said why when it is an error."""
+def _run(step: Callable[..., object], *args: Any) -> int:
+    """Call a step of the program; return its exit code, having said why when it is an error."""
     try:
         with heeding_sigterm():
-            _execute(arguments)
+            step(*args)
     except SystemExit as end:
         return _code_of(end)
     except KeyboardInterrupt as interrupt:
