@@ -16,6 +16,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bsbpool import services
@@ -37,12 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked or not arguments or arguments in (["-m"], ["-c"]):
         print(__doc__ if asked else USAGE)
         return 0 if asked else 2
+    sys.path[0] = _folder_of(arguments)
     service = services.MPI
     if service.get_size() == 1:
         return _run(_execute, arguments)
     if service.get_rank() > 0:
-        sys.path[0] = _folder_of(arguments)
-        return hub.serve_always(service)
+        return hub.serve_always(service, *_main_of(arguments))
     return _run_with(service, arguments)
 
 
@@ -53,9 +54,10 @@ def _serve_parent() -> int:
     from bsbpool.services.mpi import MPIService
 
     comm = MPI.Comm.Get_parent().Merge(high=True)
-    sys.path[:] = comm.bcast(None)
+    program = comm.bcast(None)
+    sys.path[:] = program.path
     channel_of(comm)
-    return hub.serve_always(MPIService(comm))
+    return hub.serve_always(MPIService(comm), program.file, program.module)
 
 
 def _run_with(service: Any, arguments: list[str]) -> int:
@@ -94,7 +96,6 @@ def _run(step: Callable[..., object], *args: Any) -> int:
 
 def _execute(arguments: list[str]) -> None:
     kind, *rest = arguments
-    sys.path[0] = _folder_of(arguments)
     if kind == "-m":
         sys.argv = rest
         code, module = _module(rest[0])
@@ -108,7 +109,7 @@ def _execute(arguments: list[str]) -> None:
         with open(kind, "rb") as file:
             code = compile(file.read(), kind, "exec", dont_inherit=True)
         module = types.ModuleType("__main__")
-        module.__file__ = kind
+        module.__file__ = os.path.abspath(kind)
     # For good: calls that still wait when the program ends are pickled by the names in it.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
@@ -119,6 +120,20 @@ def _folder_of(arguments: list[str]) -> str:
     if arguments[0] == "-m":
         return os.getcwd()
     return "" if arguments[0] == "-c" else os.path.dirname(os.path.abspath(arguments[0]))
+
+
+def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
+    """Return the main script of a program and the name of its main module, without running it."""
+    if arguments[0] == "-c":
+        return None, None
+    if arguments[0] != "-m":
+        return os.path.abspath(arguments[0]), None
+    spec = None
+    with suppress(Exception, SystemExit):  # rank 0 says what is wrong with it
+        spec = importlib.util.find_spec(arguments[1])
+    if spec is None or spec.submodule_search_locations is None:
+        return spec and spec.origin, spec and spec.name
+    return None, spec.name + ".__main__"
 
 
 def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:

@@ -62,7 +62,7 @@ class MainRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool._engine.start()
             self._pacer.reset()
-            self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
+            self._allow_direct()
             self._loop.run()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
@@ -79,6 +79,10 @@ class MainRun:
         finally:
             self._cache.free_all()
         self._stop(aborted=False)
+
+    def _allow_direct(self) -> None:
+        """Let plain jobs pass without being asked about, unless each is to be logged."""
+        self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
         """Look whether ranks of this node have died; MPI may not tell."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import types
 import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
+from bsbpool.futures.program import stand_in_for_main, this_program
 from bsbpool.services.channels import channel_of, flush_stdout
 
 STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
@@ -32,6 +32,7 @@ class Hub:
 
     def __init__(self, service: Any) -> None:
         self.service = service
+        self.path = sys.path[:]  # the workers have the same at first
         self._crew: Crew | None = None
         self._over = False
 
@@ -147,7 +148,7 @@ def _spawned(n: int) -> Hub:
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
     comm = between.Merge(high=False)
-    comm.bcast(sys.path)
+    comm.bcast(this_program())
     hub = Hub(MPIService(comm))
     channel_of(comm)
     let_main_travel()
@@ -155,12 +156,25 @@ def _spawned(n: int) -> Hub:
     return hub
 
 
-def serve_always(service: Any) -> int:
-    """Serve executors of rank 0 until its program is over; return the exit code."""
+def serve_always(service: Any, file: str | None, module: str | None) -> int:
+    """Serve executors of rank 0 until its program is over.
+
+    Parameters
+    ----------
+    service : MPIService
+        This rank and the others.
+    file, module : str or None
+        The main script or module of the program, see `Program`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     from bsbpool.futures.serving import serve
 
     # What the program defines gets a place of its own here, with nothing of ours in it.
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    stand_in_for_main(file, module)
     while (code := serve(service)) is None:
         pass
     return code

@@ -7,6 +7,7 @@ soon after, the pool gives way to a new one.
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable
@@ -21,14 +22,14 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
-from bsbpool.serialization import loads
+from bsbpool.serialization import Parcel, loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
 JOBS_A_POOL = 1_000_000
 SECONDS_OF_DRAINING = 0.05
 """How long workers may have nothing to do for the sake of a new pool."""
 PREPARATION = 0xFFFF_FFFF
-"""The number of the initializer among the functions."""
+"""The number of the prelude among the functions: the initializer, and the search path."""
 
 
 class Abandoned(Exception):
@@ -294,6 +295,18 @@ class RanksCrew(Crew):
             self.abandoned = True
         self._wake()
 
+    def prelude(self) -> Parcel | None:
+        """Return what workers must know before their first call; None when there is nothing."""
+        path = self._new_path()
+        if path is None and self.preparation is None:
+            return None
+        payload, buffers = self.preparation or (None, [])
+        return pickle.dumps((path, payload)), buffers
+
+    def _new_path(self) -> list[str] | None:
+        """Return the `sys.path` of the program, when workers do not have it."""
+        return None
+
 
 class ExecutorRun(MainRun):
     """The run of a pool of an executor, on the rank that submits."""
@@ -304,7 +317,8 @@ class ExecutorRun(MainRun):
         super().__init__(pool, channel)
         assert pool.crew is not None
         self._crew: RanksCrew = pool.crew
-        if self._crew.preparation is not None:
+        self._prelude_is_old = False
+        if self._crew.prelude() is not None:
             self._loop.begin_with(PREPARATION)
         self._spare = [
             rank
@@ -319,6 +333,8 @@ class ExecutorRun(MainRun):
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
+        if self._prelude_is_old:
+            self._renew_prelude()
         try:
             return super().encode(number)
         except BaseException as error:
@@ -327,9 +343,28 @@ class ExecutorRun(MainRun):
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return what to send for a function."""
-        if number == PREPARATION:
-            return PREPARE, *self._crew.preparation
+        if number == PREPARATION and (prelude := self._crew.prelude()) is not None:
+            return PREPARE, *prelude
         return super().function(number)
+
+    def send_prelude_again(self) -> None:
+        """Let each worker get the prelude before its next job; with the crew's lock."""
+        self._prelude_is_old = True
+        self._loop.direct = False  # so that `encode` is asked about the next job
+
+    def _renew_prelude(self) -> None:
+        with self._crew._lock:
+            self._prelude_is_old = False
+            self._allow_direct()
+        # Workers learn each function anew, and the prelude before that.
+        self._functions.forget_all(PREPARATION)
+        self._loop.begin_with(PREPARATION)
+
+    def _allow_direct(self) -> None:
+        with self._crew._lock:
+            super()._allow_direct()
+            if self._prelude_is_old:
+                self._loop.direct = False
 
     def lost(self, rank: int, jobs: list[int]) -> None:
         """Let a rank that had nothing to do take the place of one that died."""
