@@ -61,7 +61,7 @@ class Hub:
 
     def close(self, code: int = 0) -> None:
         """End all ranks, with an exit code; wait only for a program that went well."""
-        from bsbpool.futures.ranks import dismiss
+        from bsbpool.futures.shutdown import dismiss
 
         self._over = True
         if self._crew is not None:

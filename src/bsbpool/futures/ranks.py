@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ from bsbpool.futures.errors import InitializerError
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
-from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
+from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
 from bsbpool.serialization import Parcel, loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
@@ -67,7 +66,7 @@ class RanksCrew(Crew):
         except Exception as error:
             error.add_note("The initializer or its arguments cannot be pickled.")
             self.broken = error
-        self._waiting: deque[Call] = deque()  # for the next pool
+        self._waiting: dict[PoolFuture, Call] = {}  # for the next pool, in order
         self._draining = False
         self._drained_until = 0.0
         self._limit = 0 if self.broken else JOBS_A_POOL
@@ -115,9 +114,10 @@ class RanksCrew(Crew):
     def _stop_draining(self) -> Failed:
         self._draining = False
         self._pool.kept_open = True
+        waiting, self._waiting = self._waiting, {}
         failed: Failed = []
-        while self._waiting:
-            failed += self._queue(self._waiting.popleft())
+        for call in waiting.values():
+            failed += self._queue(call)
         self._consider_ending()
         return failed
 
@@ -149,7 +149,7 @@ class RanksCrew(Crew):
         """Tell those whose calls the end of the last pool has ended."""
         with self._lock:
             self._closed = True
-            rest = self._cut_off + [call.future for call in self._waiting]
+            rest = [*self._cut_off, *self._waiting]
             self._cut_off, streams = [], list(self._streams)
             self._waiting.clear()
         for future in rest:
@@ -219,7 +219,7 @@ class RanksCrew(Crew):
 
     def _take(self, call: Call) -> Failed:
         if self._draining:
-            self._waiting.append(call)
+            self._waiting[call.future] = call
             return []
         failed = self._queue(call)
         if len(self._pool._job_queue) >= self._limit:
@@ -238,7 +238,7 @@ class RanksCrew(Crew):
             job = dep._job  # once: it goes when the future is done
             if job is not None and job._pool is pool:
                 deps.append(job)
-            elif dep.cancelled() or dep.exception():
+            elif not dep.has_succeeded():  # it may fail, or be cancelled, at this moment
                 return [(future, JobCancelledError("Job killed for dependency failure"))]
         cache_set = pool._set_of(call.cache_items)
         pool._queue_for(future, call.f, call.args, call.kwargs, deps or None, cache_set)
@@ -264,7 +264,7 @@ class RanksCrew(Crew):
     def _cancel_waiting(self) -> None:
         with self._lock:
             jobs = list(self._pool._job_queue)
-            futures = [call.future for call in self._waiting]
+            futures = list(self._waiting)
         futures += [job._context for job in jobs if job._context is not None]
         for future in futures:
             future.cancel()
@@ -274,10 +274,7 @@ class RanksCrew(Crew):
         with self._lock:
             job = future._job
             if job is None:  # it waits for the next pool, or has just ended
-                waiting = [call for call in self._waiting if call.future is future]
-                for call in waiting:
-                    self._waiting.remove(call)
-                return bool(waiting)
+                return self._waiting.pop(future, None) is not None
             pool: ExecutorPool = job._pool
             before = pool._engine.cancel(job._id, running=False)
         pool._run.wake()
@@ -383,21 +380,3 @@ class ExecutorRun(MainRun):
 
     def _word(self) -> int:
         return OVER if self._crew.is_last() else FOLLOWED
-
-
-class Dismissal(MainRun):
-    """The run of a pool that only tells the other ranks that the program is over."""
-
-    code = 0
-
-    def _word(self) -> int:
-        return DISMISSED + self.code
-
-
-def dismiss(service: Any, code: int) -> Any:
-    """Let the other ranks end with an exit code; return the channel."""
-    with ExecutorPool(service, Dismissal) as pool:
-        run: Any = pool._run
-        run.code = code & 0xFF
-        run._stop(aborted=False)
-    return run._channel

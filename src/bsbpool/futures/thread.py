@@ -76,7 +76,7 @@ class ThreadCrew(Crew):
         try:
             if self.broken is not None:
                 return self.error(), None
-            if any(dep.cancelled() or dep.exception() for dep in call.deps):
+            if not all(dep.has_succeeded() for dep in call.deps):
                 return JobCancelledError("Job killed for dependency failure"), None
             return _run_apart(call)
         except BaseException as error:
