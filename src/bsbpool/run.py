@@ -10,6 +10,7 @@ ranks end with its exit code.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import sys
@@ -20,6 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import services
+from bsbpool.forks import end_child
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
@@ -56,6 +58,7 @@ def _serve_parent() -> int:
     comm = MPI.Comm.Get_parent().Merge(high=True)
     program = comm.bcast(None)
     sys.path[:] = program.path
+    hub.waiting.siblings = MPI.COMM_WORLD
     channel_of(comm)
     return hub.serve_always(MPIService(comm), program.file, program.module)
 
@@ -65,7 +68,7 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     let_main_travel()
     hub.waiting.hub = hub.Hub(service)
     running.apart = True
-    code = 1
+    code, process = 1, os.getpid()
     try:
         # The interpreter ends in this order: functions of threading._register_atexit, with which
         # executors end their threads; then it joins threads; then functions of atexit. The workers
@@ -73,6 +76,9 @@ def _run_with(service: Any, arguments: list[str]) -> int:
         # `_shutdown` again at its end, which then does nothing.
         code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
+        if os.getpid() != process:  # a child that the program forked
+            atexit._run_exitfuncs()
+            end_child(code)
         flush_stdout()
         hub.waiting.hub.close(code)
     return code

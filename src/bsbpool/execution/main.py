@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class MainRun:
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
         pool._wake(channel)
         self._stopped = False
+        self._process = os.getpid()
         self._gone: set[int] = set()  # ranks that left by themselves
         self._finished = 0
         self._checked = time.monotonic()
@@ -70,9 +72,8 @@ class MainRun:
         except BaseException as error:
             if isinstance(error, Terminated):
                 self._tell_deaths()
-            self._stop(aborted=True)
             # Now, not with the pool: who was left behind may come back for a pool inside of it.
-            self._channel.close(self._epoch)
+            self.leave()
             pool._engine.end()
             pool._close_early()
             raise
@@ -102,8 +103,9 @@ class MainRun:
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
-        self._stop(aborted=True)
-        self._channel.close(self._epoch)
+        if os.getpid() == self._process:  # not in a forked child
+            self._stop(aborted=True)
+            self._channel.close(self._epoch)
 
     def wake(self) -> None:
         """Let the loop look again now."""

@@ -12,7 +12,7 @@ import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
-from bsbpool.futures.program import stand_in_for_main, this_program
+from bsbpool.futures.program import SearchPath, stand_in_for_main, this_program
 from bsbpool.services.channels import channel_of, flush_stdout
 
 STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
@@ -32,9 +32,10 @@ class Hub:
 
     def __init__(self, service: Any) -> None:
         self.service = service
-        self.path = sys.path[:]  # the workers have the same at first
+        self.path = SearchPath()  # the workers have the same at first
         self._crew: Crew | None = None
         self._over = False
+        self._process = os.getpid()
 
     def make_room(self) -> None:
         """Wait for the executor before.
@@ -64,6 +65,8 @@ class Hub:
         from bsbpool.futures.shutdown import dismiss
 
         self._over = True
+        if os.getpid() != self._process:  # a forked child
+            return
         if self._crew is not None:
             if code:
                 self._crew.abandon()
@@ -85,11 +88,14 @@ class Waiting:
         The ranks of ``python -m bsbpool.run``.
     spawned : dict of int to Hub or None
         Local processes, by their number; None where they could not be started.
+    siblings : mpi4py.MPI.Comm or None
+        In a process that was spawned: the communicator of all that were spawned with it.
     """
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
         self.spawned: dict[int, Hub | None] = {}
+        self.siblings: Any = None
 
     def hub_for(self, n_workers: int | None) -> Hub | None:
         """Return the hub for an executor of no communicator; None when a thread must do."""

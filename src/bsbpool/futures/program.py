@@ -39,7 +39,7 @@ def this_program() -> Program:
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     spec = getattr(main, "__spec__", None)
-    return Program(search_path(), file and os.path.abspath(file), spec and spec.name)
+    return Program(SearchPath().folders, file and os.path.abspath(file), spec and spec.name)
 
 
 def stand_in_for_main(file: str | None, module: str | None) -> None:
@@ -53,10 +53,35 @@ def stand_in_for_main(file: str | None, module: str | None) -> None:
     sys.modules["__main__"] = main
 
 
-def search_path() -> list[str]:
-    """Return `sys.path` with folders that do not depend on the working directory."""
-    # An empty entry stands for whatever the working directory is at that time.
-    return [entry and os.path.abspath(entry) for entry in sys.path if isinstance(entry, str)]
+class SearchPath:
+    """The `sys.path` of this process, as it is sent to processes that began with the same.
+
+    Attributes
+    ----------
+    seen : list
+        `sys.path`, when it was looked at last.
+    folders : list of str
+        The same with folders that do not depend on the working directory; a relative one is that
+        of the working directory when it was seen first.
+    """
+
+    def __init__(self) -> None:
+        self._absolute: dict[str, str] = {}
+        self.look()
+        self._at_first = self.folders
+
+    def look(self) -> None:
+        """Look at `sys.path`."""
+        self.seen = sys.path[:]
+        entries = [entry for entry in self.seen if isinstance(entry, str)]
+        for entry in entries:
+            # An empty entry stands for whatever the working directory is at that time.
+            self._absolute.setdefault(entry, entry and os.path.abspath(entry))
+        self.folders = [self._absolute[entry] for entry in entries]
+
+    def news(self) -> list[str] | None:
+        """Return the folders, unless they are those of the beginning."""
+        return None if self.folders == self._at_first else self.folders
 
 
 def extend_search_path(path: list[str]) -> None:

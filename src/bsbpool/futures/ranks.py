@@ -271,6 +271,8 @@ class RanksCrew(Crew):
 
     def take_back(self, future: PoolFuture) -> bool:
         """See to it that a call does not run; False when it has begun."""
+        if self.inherited:
+            return False
         with self._lock:
             job = future._job
             if job is None:  # it waits for the next pool, or has just ended
@@ -287,6 +289,8 @@ class RanksCrew(Crew):
 
     def abandon(self) -> None:
         """End now: wait for nothing that runs."""
+        if self.inherited:
+            return
         with self._lock:
             self._closed = True
             self.abandoned = True

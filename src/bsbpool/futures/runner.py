@@ -8,7 +8,7 @@ from typing import Any
 
 from bsbpool.futures.crew import Call
 from bsbpool.futures.future import PoolFuture
-from bsbpool.futures.program import search_path
+from bsbpool.futures.program import SearchPath
 from bsbpool.futures.ranks import RanksCrew
 
 
@@ -17,35 +17,35 @@ class RunnerBackend(RanksCrew):
 
     Parameters
     ----------
-    path_of_workers : list of str
-        The `sys.path` that the workers began with.
+    path : SearchPath
+        Made when the workers began.
     *args : object
         As of `RanksCrew`.
     """
 
-    def __init__(self, path_of_workers: list[str], *args: Any) -> None:
-        self._path = sys.path[:]
-        self._path_of_workers = path_of_workers
+    def __init__(self, path: SearchPath, *args: Any) -> None:
+        self._path = path
+        path.look()
         super().__init__(*args)
 
     def submit(
         self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> None:
         """Take a call about which nothing else is said."""
-        if sys.path != self._path:
+        if sys.path != self._path.seen:
             self._send_path()
         super().submit(future, f, args, kwargs)
 
     def queue(self, call: Call, stream: Any = None) -> None:
         """Take a call."""
-        if sys.path != self._path:
+        if sys.path != self._path.seen:
             self._send_path()
         super().queue(call, stream)
 
     def _send_path(self) -> None:
         with self._lock:
-            self._path = sys.path[:]
+            self._path.look()
             self._pool._run.send_prelude_again()
 
     def _new_path(self) -> list[str] | None:
-        return search_path() if self._path != self._path_of_workers else None
+        return self._path.news()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import Any
 
@@ -44,7 +45,7 @@ def serve(service: Any) -> int | None:
         The exit code, when the program is over.
     """
     shift = Shift()
-    chunks.here.rank = service.get_rank()
+    chunks.here.rank, chunks.here.process = service.get_rank(), os.getpid()
     while shift.word == FOLLOWED:
         with ExecutorPool(service, ServingRun, shift=shift) as pool:
             pool.execute()

@@ -6,11 +6,14 @@ works with one process works with many.
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable
 from typing import Any
 
 from bsbpool.exceptions import JobCancelledError
+from bsbpool.forks import end_if_child_of
+from bsbpool.futures import chunks
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
@@ -39,8 +42,10 @@ class ThreadCrew(Crew):
         self._waiting: set[PoolFuture] = set()
         self._begun: PoolFuture | None = None
         self._ending = False
+        self._process = os.getpid()
 
     def _work(self) -> None:
+        chunks.here.process = self._process
         self._prepare()
         while not (self._ending and self._calls.empty()):
             call = self._calls.get()
@@ -78,7 +83,7 @@ class ThreadCrew(Crew):
                 return self.error(), None
             if not all(dep.has_succeeded() for dep in call.deps):
                 return JobCancelledError("Job killed for dependency failure"), None
-            return _run_apart(call)
+            return _run_apart(call, self._process)
         except BaseException as error:
             return error, None
 
@@ -121,8 +126,8 @@ class ThreadCrew(Crew):
         self.close(cancel=True)
 
 
-def _run_apart(call: Call) -> Outcome:
-    """Run a call on copies, as another rank would."""
+def _run_apart(call: Call, process: int) -> Outcome:
+    """Run a call on copies, as another rank would, in a process and not in its children."""
     try:
         payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
@@ -133,6 +138,7 @@ def _run_apart(call: Call) -> Outcome:
         f, args, kwargs = loads(payload, _apart(buffers))
         payload, buffers = dumps(f(*args, **kwargs))
     except BaseException as error:
+        end_if_child_of(process, error)
         payload, buffers = dump_error(error, 0, _name(call.f))
         failed = True
     if failed:
