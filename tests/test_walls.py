@@ -32,13 +32,14 @@ LAYERS = [
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
     ["status", "exceptions", "running", "interrupts"],
+    ["forks"],
     ["_core"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
     "listeners": {"listeners", "progress", "status"},
-    "services": {"services", "exceptions", "running", "_core"},
+    "services": {"services", "exceptions", "forks", "running", "_core"},
     "caching": {"caching", "functions_by_value", "exceptions", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
     "functions_by_value": set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class MainRun:
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
         pool._wake(channel)
         self._stopped = False
+        self._process = os.getpid()
         self._gone: set[int] = set()  # ranks that left by themselves
         self._finished = 0
         self._checked = time.monotonic()
@@ -62,7 +64,7 @@ class MainRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool._engine.start()
             self._pacer.reset()
-            self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
+            self._allow_direct()
             self._loop.run()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
@@ -70,15 +72,18 @@ class MainRun:
         except BaseException as error:
             if isinstance(error, Terminated):
                 self._tell_deaths()
-            self._stop(aborted=True)
             # Now, not with the pool: who was left behind may come back for a pool inside of it.
-            self._channel.close(self._epoch)
+            self.leave()
             pool._engine.end()
             pool._close_early()
             raise
         finally:
             self._cache.free_all()
         self._stop(aborted=False)
+
+    def _allow_direct(self) -> None:
+        """Let plain jobs pass without being asked about, unless each is to be logged."""
+        self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
         """Look whether ranks of this node have died; MPI may not tell."""
@@ -98,8 +103,9 @@ class MainRun:
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
-        self._stop(aborted=True)
-        self._channel.close(self._epoch)
+        if os.getpid() == self._process:  # not in a forked child
+            self._stop(aborted=True)
+            self._channel.close(self._epoch)
 
     def wake(self) -> None:
         """Let the loop look again now."""

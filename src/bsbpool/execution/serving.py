@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from bsbpool._core.wire import RecordFlag, ReplyFlag
 from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
+from bsbpool.forks import end_if_child_of, in_children
 from bsbpool.interrupts import Terminated
 from bsbpool.running import running
 from bsbpool.serialization import dump_error, dumps, loads
@@ -27,6 +30,7 @@ FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
 NONE = int(ReplyFlag.NO_RESULT)
 ONLY_ARGS = int(RecordFlag.ONLY_ARGS)
 NO_BUFFERS: list[memoryview] = []
+_serving: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
 class WorkerRun:
@@ -47,6 +51,7 @@ class WorkerRun:
         self._rank = pool._comm.get_rank()
         self._loop = WorkerLoop(channel, self._epoch, self, self._rank, channel.neighbours)
         self._served = False
+        self._process = os.getpid()
 
     # As a pool's run
 
@@ -54,6 +59,8 @@ class WorkerRun:
         """Run jobs until the main rank says that the run is over."""
         self._pool.change_status(PoolStatus.EXECUTING)
         self._served = True
+        in_children(_let_go)
+        _serving.add(self)
         if not running.surroundings:
             self._loop.serve_directly(self._pool.owner, running)
         try:
@@ -78,14 +85,22 @@ class WorkerRun:
             [exceptions.JobPoolError("See main node logs for details.")],
         )
 
+    def let_go(self) -> None:
+        """Do without the threads of the parent, in a forked child."""
+        self._loop.let_go()
+
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
+        if os.getpid() != self._process:  # a forked child
+            return
         if not self._served:  # main may be executing, and count on this rank
             self._tell_main("it left the `with` block without executing the pool")
         self._channel.close(self._epoch)
         self._channel.sweep()
 
     def _tell_main(self, reason: str) -> None:
+        if os.getpid() != self._process:
+            return
         with suppress(TransportError):
             self._loop.leave(reason.encode())
 
@@ -134,6 +149,7 @@ class WorkerRun:
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return what to reply when a job raised."""
+        end_if_child_of(self._process, error)
         if isinstance(error, Terminated):
             raise error  # it is not the job that failed
         return FAILED, *dump_error(error, self._rank, self._describe(function[0], number))
@@ -167,6 +183,11 @@ class WorkerRun:
 
     def _describe(self, f: Any, number: int) -> str:
         return f"job {number}, {_name(f)}"
+
+
+def _let_go() -> None:
+    for run in _serving:
+        run.let_go()
 
 
 def _name(f: Any) -> str:

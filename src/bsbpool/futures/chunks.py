@@ -8,12 +8,14 @@ pickle of its own.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.serialization import Parcel, dump_error, dumps, loads
 
@@ -30,12 +32,15 @@ class Here:
     ----------
     rank : int
         Its number, for errors.
+    process : int
+        The process that began to run calls, and not a child that a call forked.
     functions : dict of bytes to callable
         Functions of maps, by their pickle.
     """
 
     def __init__(self) -> None:
         self.rank = 0
+        self.process = os.getpid()
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
     def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
@@ -126,6 +131,7 @@ def _size(payload: Any, buffers: Any) -> int:
 
 
 def _packed_error(error: BaseException, f: Any) -> Any:
+    end_if_child_of(here.process, error)
     if isinstance(error, Terminated):
         raise error  # it is not the call that failed
     return _travelling(dump_error(error, here.rank, getattr(f, "__qualname__", None) or repr(f)))

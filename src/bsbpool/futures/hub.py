@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-import types
 import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
+from bsbpool.futures.program import SearchPath, stand_in_for_main, this_program
 from bsbpool.services.channels import channel_of, flush_stdout
 from bsbpool.services.launchers import is_started_by_mpi
 
@@ -30,8 +30,10 @@ class Hub:
 
     def __init__(self, service: Any) -> None:
         self.service = service
+        self.path = SearchPath()  # the workers have the same at first
         self._crew: Crew | None = None
         self._over = False
+        self._process = os.getpid()
 
     def make_room(self) -> None:
         """Wait for the executor before.
@@ -58,9 +60,11 @@ class Hub:
 
     def close(self, code: int = 0) -> None:
         """End all ranks, with an exit code; wait only for a program that went well."""
-        from bsbpool.futures.ranks import dismiss
+        from bsbpool.futures.shutdown import dismiss
 
         self._over = True
+        if os.getpid() != self._process:  # a forked child
+            return
         if self._crew is not None:
             if code:
                 self._crew.abandon()
@@ -82,11 +86,14 @@ class Waiting:
         The ranks of ``python -m bsbpool.run``.
     spawned : dict of int to Hub or None
         Local processes, by their number; None where they could not be started.
+    siblings : mpi4py.MPI.Comm or None
+        In a process that was spawned: the communicator of all that were spawned with it.
     """
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
         self.spawned: dict[int, Hub | None] = {}
+        self.siblings: Any = None
 
     def hub_for(self, n_workers: int | None) -> Hub | None:
         """Return the hub for an executor of no communicator; None when a thread must do."""
@@ -145,7 +152,7 @@ def _spawned(n: int) -> Hub:
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
     comm = between.Merge(high=False)
-    comm.bcast(sys.path)
+    comm.bcast(this_program())
     hub = Hub(MPIService(comm))
     channel_of(comm)
     let_main_travel()
@@ -153,12 +160,25 @@ def _spawned(n: int) -> Hub:
     return hub
 
 
-def serve_always(service: Any) -> int:
-    """Serve executors of rank 0 until its program is over; return the exit code."""
+def serve_always(service: Any, file: str | None, module: str | None) -> int:
+    """Serve executors of rank 0 until its program is over.
+
+    Parameters
+    ----------
+    service : MPIService
+        This rank and the others.
+    file, module : str or None
+        The main script or module of the program, see `Program`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     from bsbpool.futures.serving import serve
 
     # What the program defines gets a place of its own here, with nothing of ours in it.
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    stand_in_for_main(file, module)
     while (code := serve(service)) is None:
         pass
     return code

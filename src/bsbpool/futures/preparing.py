@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads
@@ -52,6 +53,7 @@ class Prepared:
 
     def by(self, payload: Any, buffers: Any = ()) -> None:
         """Run a preparation, which travelled, unless that was done."""
+        process = os.getpid()
         try:
             preparation: Preparation = loads(payload, buffers)
             if preparation.key == self._key:
@@ -59,6 +61,7 @@ class Prepared:
             self._key = preparation.key
             preparation.run()
         except BaseException as error:
+            end_if_child_of(process, error)
             if isinstance(error, Terminated):
                 raise
             self.error = InitializerError(f"the initializer raised {type(error).__name__}: {error}")

@@ -6,11 +6,14 @@ works with one process works with many.
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable
 from typing import Any
 
 from bsbpool import caching, exceptions
+from bsbpool.forks import end_if_child_of
+from bsbpool.futures import chunks
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
@@ -39,8 +42,10 @@ class ThreadCrew(Crew):
         self._waiting: set[PoolFuture] = set()
         self._begun: PoolFuture | None = None
         self._ending = False
+        self._process = os.getpid()
 
     def _work(self) -> None:
+        chunks.here.process = self._process
         home = caching.CacheHome()
         try:
             with caching.cache_home(home, caching.Copies(None)):
@@ -84,9 +89,9 @@ class ThreadCrew(Crew):
         try:
             if self.broken is not None:
                 return self.error(), None
-            if any(dep.cancelled() or dep.exception() for dep in call.deps):
+            if not all(dep.has_succeeded() for dep in call.deps):
                 return exceptions.JobCancelledError("Job killed for dependency failure"), None
-            return _run_apart(call)
+            return _run_apart(call, self._process)
         except BaseException as error:
             return error, None
 
@@ -129,8 +134,8 @@ class ThreadCrew(Crew):
         self.close(cancel=True)
 
 
-def _run_apart(call: Call) -> Outcome:
-    """Run a call on copies, as another rank would."""
+def _run_apart(call: Call, process: int) -> Outcome:
+    """Run a call on copies, as another rank would, in a process and not in its children."""
     try:
         payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
@@ -141,6 +146,7 @@ def _run_apart(call: Call) -> Outcome:
         f, args, kwargs = loads(payload, _apart(buffers))
         payload, buffers = dumps(f(*args, **kwargs))
     except BaseException as error:
+        end_if_child_of(process, error)
         payload, buffers = dump_error(error, 0, _name(call.f))
         failed = True
     if failed:

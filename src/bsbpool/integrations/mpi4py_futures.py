@@ -183,8 +183,9 @@ class _CommExecutor(MPIPoolExecutor):
         from mpi4py import MPI
 
         if comm.Get_size() == 1:
-            _workers = MPI.COMM_SELF  # a thread works, until the program leaves the block
             yield
+            if self._get_crew().n_workers == 1:  # a thread works, until the program leaves the block
+                _workers = MPI.COMM_SELF
             return
         works = self._works(comm)
         workers = comm.Split(0 if works else MPI.UNDEFINED, comm.Get_rank())
@@ -266,11 +267,14 @@ class MPICommExecutor:
 def get_comm_workers() -> Any:
     """Return the communicator of the workers of a `MPICommExecutor`; for use in calls.
 
+    In workers that the program spawned it is that of all workers of its executor.
+
     Raises
     ------
     RuntimeError
         When this process does not work for one.
     """
-    if _workers is None:
+    workers = waiting.siblings if _workers is None else _workers
+    if workers is None:
         raise RuntimeError("communicator is not accessible: no MPICommExecutor has calls run here")
-    return _workers
+    return workers
