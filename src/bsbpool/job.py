@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bsbpool import exceptions
+from bsbpool import arguments, exceptions
 from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
 from bsbpool.naming import brief, call_text, safely, submitter_text, text_of
@@ -65,7 +65,7 @@ class Job(Handle, abc.ABC):
     def _want(self, deps: Iterable[Job] | None, cache_items: Any) -> None:
         self._deps = deps
         if cache_items:
-            self._cache_items = list(cache_items)
+            self._cache_items = arguments.cache_items(cache_items)
 
     @property
     def label(self) -> str:
@@ -232,6 +232,8 @@ class Job(Handle, abc.ABC):
 
     def set_exception(self, e: BaseException) -> None:
         """End the job with an error."""
+        if not isinstance(e, BaseException):
+            raise TypeError(f"e must be an exception, got {brief(e)}")
         self._pool._end_job(self, JobStatus.FAILED, e)
 
     def cancel(self, reason: str | None = None) -> None:
@@ -261,6 +263,8 @@ class Job(Handle, abc.ABC):
         JobPoolError
             When the job cannot go there from where it is.
         """
+        if not isinstance(status, JobStatus):
+            raise TypeError(f"status must be a JobStatus, got {brief(status)}")
         if status is JobStatus.RUNNING:
             self._pool._begin(self)
         elif status is JobStatus.SUCCESS:
@@ -270,7 +274,7 @@ class Job(Handle, abc.ABC):
         elif status is not self.status:
             raise exceptions.JobPoolError(
                 f"The status of {self.label} cannot be set to {status.name}; allowed are RUNNING, "
-                "SUCCESS and CANCELLED"
+                "SUCCESS and CANCELLED, and set_exception() for FAILED"
             )
 
 
@@ -324,7 +328,11 @@ class FunctionJob(Job):
 
 
 def _tuple(args: Iterable[Any] | None) -> tuple[Any, ...]:
-    return () if args is None else tuple(args)
+    if args is None:
+        return ()
+    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
+        arguments.refuse("args", args)
+    return tuple(args)
 
 
 class PlacementJob(Job):

@@ -94,9 +94,20 @@ def submitter_text(submitter: Any) -> str:
     return "" if submitter is None else safely(text, submitter, "__repr__")
 
 
+def without_addresses(text: str) -> str:
+    """Return a text without memory addresses such as `` at 0x7f1c``."""
+    return _ADDRESS.sub("", text)
+
+
+def printable(text: str, file: Any) -> str:
+    """Return a text whose characters can all be written to a file."""
+    encoding = attribute(file, "encoding") or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def shortened(text: str) -> str:
     """Return a text on one line, without addresses, and no longer than `LONGEST`."""
-    text = _ADDRESS.sub("", " ".join(text[: 20 * LONGEST].split()))
+    text = without_addresses(" ".join(text[: 20 * LONGEST].split()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
-from bsbpool import caching, exceptions, execution
+from bsbpool import arguments, caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
@@ -271,9 +271,12 @@ class JobPool(Intake, PrivateNames):
 
     def _why_over(self) -> str:
         """Say why the pool takes no more jobs."""
-        ended = self._state is _CLOSED
-        past = "This pool's `with` block has ended" if ended else "This pool has already been executed"
-        return f"{past}; open a new pool for more jobs."
+        if self._state is _CLOSED:
+            return "This pool's `with` block has ended; open a new pool for more jobs."
+        return "This pool has already been executed; open a new pool for more jobs."
+
+    def _refuse_argument(self, name: str, value: Any) -> None:
+        arguments.refuse(name, value)
 
     def _refuse_dependency(self, deps: Any, item: Any, inside: bool) -> None:
         """Say what is wrong with `deps`, or with what is in it."""
@@ -290,7 +293,7 @@ class JobPool(Intake, PrivateNames):
         if not needs:
             return -1
         with self._lock:
-            return self._needs.set_of(list(needs))
+            return self._needs.set_of(arguments.cache_items(needs))
 
     _put = put
 
@@ -307,6 +310,10 @@ class JobPool(Intake, PrivateNames):
         scheduler : callable, optional
             Called with each node; by default ``node.queue(pool)``.
         """
+        if not hasattr(nodes, "__iter__"):
+            raise TypeError(f"nodes must be a list of nodes, got {brief(nodes)}; use [node]")
+        if scheduler is not None and not callable(scheduler):
+            raise TypeError(f"scheduler must be callable or None, got {brief(scheduler)}")
         self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
 
     # ------------------------------------------------------------ executing
@@ -437,6 +444,8 @@ class JobPool(Intake, PrivateNames):
         """
         if not callable(listener):
             raise TypeError(f"listener must be callable, got {brief(listener)}")
+        if max_wait is not None:
+            max_wait = arguments.seconds("max_wait", max_wait)
         self._reporter.bulletin.add(listener, max_wait)
         if self.is_main():
             self._engine.watch_all()

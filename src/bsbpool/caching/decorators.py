@@ -10,6 +10,7 @@ from typing import Any
 
 from bsbpool.caching.home import current_home
 from bsbpool.caching.ids import CacheId
+from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 
@@ -30,7 +31,7 @@ class _Store:
         kwargs: dict[str, Any],
         register: Callable[[Callable[[], None]], None],
     ) -> Any:
-        key = functools._make_key(args, kwargs, typed=False)
+        key = _key(self.function, args, kwargs)
         with self.lock:  # at most one evaluation, also when threads ask
             _, results = self.subjects.get(id(subject), (None, {}))
             if key in results:
@@ -59,6 +60,14 @@ class _Store:
         with self.lock:
             size = sum(len(results) for _, results in self.subjects.values())
             return CacheInfo(self.hits, self.misses, None, size)
+
+
+def _key(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return functools._make_key(args, kwargs, typed=False)
+    except TypeError as error:
+        explain(error, f"{name_of(function)}() is cached, so its arguments must be hashable")
+        raise
 
 
 def pool_cache(method: Callable[..., Any]) -> Any:

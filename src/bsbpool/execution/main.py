@@ -199,7 +199,7 @@ class MainRun:
                 if job.status not in FINISHED:
                     pool._reporter.failed(job, error)
         if not jobs:
-            _log.warning("rank %d has died; it ran no job, so the run continues on the other ranks", rank)
+            _log.warning("rank %d has died; it ran no job, and the run continues", rank)
 
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
@@ -223,8 +223,7 @@ class MainRun:
             return not scheduling and not pool._reporter.bulletin.waiting
         if len(self._channel.lost) == pool._comm.get_size() - 1:
             raise exceptions.WorkerLostError(
-                f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs are not "
-                "finished"
+                f"all ranks that run jobs have died; {pool._engine.unfinished} jobs are left"
             )
         if pool._engine.idle and not scheduling:
             raise exceptions.JobPoolError(deadlock_message(pool))
@@ -244,6 +243,8 @@ def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
             error.__cause__.job = job.label
         return error
     except Exception as broken:
-        error = exceptions.RemoteError(f"{job.label} failed with an error that cannot be unpickled on rank 0")
+        error = exceptions.RemoteError(
+            f"{job.label} failed with an error that cannot be unpickled on rank 0"
+        )
         error.__cause__ = broken
         return error

@@ -10,6 +10,7 @@ from typing import Any
 
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import error_text
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads
 
 _numbers = itertools.count()
@@ -61,7 +62,7 @@ class Prepared:
         except BaseException as error:
             if isinstance(error, Terminated):
                 raise
-            self.error = InitializerError(f"the initializer raised {type(error).__name__}: {error}")
+            self.error = InitializerError(f"the initializer raised {error_text(error)}")
             self.error.__cause__ = error
 
 

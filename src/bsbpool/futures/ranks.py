@@ -21,6 +21,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
+from bsbpool.naming import explain
 from bsbpool.serialization import loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
@@ -64,7 +65,7 @@ class RanksCrew(Crew):
         try:
             self.preparation = packed(initializer, initargs)
         except Exception as error:
-            error.add_note("The initializer or its arguments cannot be pickled.")
+            explain(error, "The initializer or its arguments cannot be pickled")
             self.broken = error
         self._waiting: deque[Call] = deque()  # for the next pool
         self._draining = False
@@ -177,7 +178,7 @@ class RanksCrew(Crew):
         try:
             value = loads(*outcome.parts(False))
         except BaseException as error:  # no signal raises in this thread
-            error.add_note("The result of the call cannot be unpickled on this rank.")
+            explain(error, "The return value of the call cannot be unpickled on this rank")
             future.settle(error)
         else:
             future.settle(None, value)

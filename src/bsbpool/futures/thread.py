@@ -14,6 +14,7 @@ from bsbpool.exceptions import JobCancelledError
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
+from bsbpool.naming import explain, name_of
 from bsbpool.serialization import dump_error, dumps, load_error, loads
 
 Outcome = tuple[BaseException | None, Any]
@@ -126,14 +127,14 @@ def _run_apart(call: Call) -> Outcome:
     try:
         payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
-        error.add_note("The function or the arguments of the call cannot be pickled.")
+        explain(error, f"The function or the arguments of {name_of(call.f)}() cannot be pickled")
         raise
     failed = False
     try:
         f, args, kwargs = loads(payload, _apart(buffers))
         payload, buffers = dumps(f(*args, **kwargs))
     except BaseException as error:
-        payload, buffers = dump_error(error, 0, _name(call.f))
+        payload, buffers = dump_error(error, 0, name_of(call.f))
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
@@ -143,7 +144,3 @@ def _run_apart(call: Call) -> Outcome:
 def _apart(buffers: list[memoryview]) -> list[bytearray]:
     """Copy buffers, as they arrive on another rank."""
     return [bytearray(buffer) for buffer in buffers]
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__qualname__", None) or repr(f)
