@@ -27,12 +27,12 @@ class TestQueue:
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
     def test_args_that_are_no_list(self, pool, args):
-        with pytest.raises(TypeError, match=r"^args must be a tuple or list of arguments, got .* \(x,\)"):
+        with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue(give, args)
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
     def test_kwargs_that_are_no_mapping(self, pool, kwargs):
-        with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
+        with pytest.raises(TypeError, match="^kwargs must be a mapping of names to values, got "):
             pool.queue(give, (), kwargs)
 
     @pytest.mark.parametrize("item", ["abc", 1.5, object()])
@@ -52,29 +52,29 @@ class TestQueue:
 class TestDependencies:
     def test_a_single_job(self, pool):
         job = pool.submit(nothing)
-        with pytest.raises(TypeError, match=r"^deps must be a list of jobs, got .*; use deps=\[job\]"):
+        with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             pool.queue(nothing, deps=job)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
     def test_no_list(self, pool, deps):
-        with pytest.raises(TypeError, match=r"^deps must be a list of jobs, got .*; use deps=\[job\]"):
+        with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             pool.queue(nothing, deps=deps)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
     def test_something_else_than_a_job(self, pool, dep):
         job = pool.submit(nothing)
-        with pytest.raises(TypeError, match=r"^deps must contain jobs as returned by queue\(\), got "):
+        with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue(nothing, deps=[job, dep])
 
     def test_a_job_of_another_pool(self, pool):
         with create_job_pool(quiet=True) as other:
             foreign = other.submit(nothing)
-            with pytest.raises(JobPoolError, match=r"^deps contains job 0 'nothing\(\)', which is not in this pool; queue it"):
+            with pytest.raises(JobPoolError, match=r"^deps contains job 0 .*; queue it here"):
                 pool.queue(nothing, deps=[foreign])
 
     def test_a_job_that_was_never_put(self, pool):
         loose = FunctionJob(pool, nothing, (), {})
-        with pytest.raises(JobPoolError, match=r"^deps contains job.*, which is not in this pool"):
+        with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
             pool.queue(nothing, deps=[loose])
 
 

@@ -107,7 +107,8 @@ def test_the_core_is_asked_and_not_the_handles(pool):
     jobs, _ = circle_of(pool, "AB")
     for job in jobs:
         job._deps = ()
-    assert "waits for job 1 'nothing() of B', which waits for job 0 'nothing() of A'." in deadlock(pool)
+    text = deadlock(pool)
+    assert "waits for job 1 'nothing() of B', which waits for job 0 'nothing() of A'." in text
 
 
 def test_a_long_chain_is_shortened(pool):

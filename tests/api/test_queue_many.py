@@ -242,35 +242,35 @@ class TestErrors:
 
     @pytest.mark.parametrize("argses", ["ab", b"ab", 5, 0, None, 1.5, nothing])
     def test_argses_that_are_no_list(self, pool, argses):
-        with pytest.raises(TypeError, match=r"^argses must be an iterable of tuples of arguments, got .*\[\(x,\), \(y,\)\]"):
+        with pytest.raises(TypeError, match=r"^argses must be .*\[\(x,\), \(y,\)\]"):
             pool.queue_many(give, argses)
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
     def test_args_that_are_no_list(self, pool, args):
-        with pytest.raises(TypeError, match=r"^args must be a tuple or list of arguments, got .* \(x,\)"):
+        with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue_many(give, [(1,), args, (2,)])
         assert list(pool.execute(return_results=True).values()) == [1]
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
     def test_kwargs_that_are_no_mapping(self, pool, kwargs):
-        with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
+        with pytest.raises(TypeError, match="^kwargs must be a mapping of names to values, got "):
             pool.queue_many(give, [(1,)], kwargs)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
     def test_deps_that_are_no_list(self, pool, deps):
         for wrong in (deps, pool.submit(nothing)):
-            with pytest.raises(TypeError, match=r"^deps must be a list of jobs, got .*; use deps=\[job\]"):
+            with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
                 pool.queue_many(nothing, [()], deps=wrong)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
     def test_deps_that_are_no_jobs(self, pool, dep):
-        with pytest.raises(TypeError, match=r"^deps must contain jobs as returned by queue\(\), got "):
+        with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue_many(nothing, [()], deps=[pool.submit(nothing), dep])
 
     def test_deps_of_another_pool(self, pool):
         with create_job_pool(quiet=True) as other:
             foreign = [other.submit(nothing) for _ in range(6)]
-            with pytest.raises(JobPoolError, match=r"^deps contains job.*, which is not in this pool"):
+            with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
                 pool.queue_many(nothing, [()], deps=foreign)
 
     @pytest.mark.parametrize("item", ["abc", 1.5, object()])
