@@ -199,7 +199,7 @@ class _Brief(reprlib.Repr):
         shape = attribute(x, "shape")
         if isinstance(shape, tuple) and shape:
             return f"<{name} {tuple(shape)} {attribute(x, 'dtype') or ''}>".replace(" >", ">")
-        if kind.__repr__ is object.__repr__:
+        if attribute(kind, "__repr__") is object.__repr__:
             return f"<{name}>"
         if hasattr(kind, "__dataclass_fields__"):  # its fields may be large
             return f"{name}(...)"

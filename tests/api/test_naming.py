@@ -21,7 +21,10 @@ class Hostile:
     """An object of which every text raises."""
 
     def __init__(self, error: type[BaseException] = ValueError) -> None:
-        object.__setattr__(self, "error", error)
+        self.error = error
+
+    def __reduce__(self) -> object:
+        return type(self), (self.error,)
 
     def __getattr__(self, name: str) -> object:
         raise self.error

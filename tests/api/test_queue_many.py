@@ -253,7 +253,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
     def test_kwargs_that_are_no_mapping(self, pool, kwargs):
-        with pytest.raises(TypeError, match="^kwargs must be a mapping of names to values, got "):
+        with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
             pool.queue_many(give, [(1,)], kwargs)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])

@@ -81,7 +81,7 @@ class Full:
 @pytest.mark.parametrize("max_memory", [1.5, 2e9, "1G", True, False, np.float64(1), [1]])
 def test_what_is_no_number_of_bytes(max_memory):
     before = set(JobPool._given_ids)
-    with pytest.raises(TypeError, match="^max_memory must be an integer number of bytes"):
+    with pytest.raises(TypeError, match=r"^max_memory must be an integer number of bytes"):
         create_job_pool(quiet=True, max_memory=max_memory)
     assert JobPool._given_ids == before
 

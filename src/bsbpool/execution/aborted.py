@@ -36,7 +36,7 @@ def aborted_error(rank: int) -> exceptions.WorkflowError:
 def _print_uncaught(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    rank = _ranks.get(error)
+    rank = _ranks.get(error) if isinstance(error, exceptions.WorkflowError) else None
     if rank is None:
         sys.__excepthook__(kind, error, traceback)
         return

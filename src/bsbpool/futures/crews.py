@@ -88,7 +88,7 @@ def _check_threads() -> None:
 
     if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
         raise RuntimeError(
-            "An executor uses MPI from another thread, but MPI was initialised for one thread only. "
+            "An executor uses MPI from another thread, but MPI was initialised for one thread. "
             'Let mpi4py initialise MPI, or set mpi4py.rc.thread_level = "multiple".'
         )
 

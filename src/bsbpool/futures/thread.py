@@ -15,7 +15,7 @@ from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
 from bsbpool.naming import explain, name_of
-from bsbpool.serialization import dump_error, dumps, load_error, loads
+from bsbpool.serialization import Parcel, dump_error, dumps, load_error, loads
 
 Outcome = tuple[BaseException | None, Any]
 
@@ -132,13 +132,21 @@ def _run_apart(call: Call) -> Outcome:
     failed = False
     try:
         f, args, kwargs = loads(payload, _apart(buffers))
-        payload, buffers = dumps(f(*args, **kwargs))
+        payload, buffers = _packed(f(*args, **kwargs), call.f)
     except BaseException as error:
         payload, buffers = dump_error(error, 0, name_of(call.f))
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
     return None, loads(payload, _apart(buffers))
+
+
+def _packed(value: Any, f: Any) -> Parcel:
+    try:
+        return dumps(value)
+    except BaseException as error:
+        explain(error, f"The return value of {name_of(f)}() cannot be pickled")
+        raise
 
 
 def _apart(buffers: list[memoryview]) -> list[bytearray]:
