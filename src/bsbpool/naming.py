@@ -24,6 +24,7 @@ LONGEST = 60
 """Characters of a text; longer ones end in ``...``."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_AROUND = re.compile(r"(?:\w+\.|<\w+>\.)+<locals>\.")
 _type_name = type.__dict__["__name__"].__get__
 """The name of a class, whatever its metaclass makes of it."""
 
@@ -107,7 +108,7 @@ def printable(text: str, file: Any) -> str:
 
 def shortened(text: str) -> str:
     """Return a text on one line, without addresses, and no longer than `LONGEST`."""
-    text = without_addresses(" ".join(text[: 20 * LONGEST].split()))
+    text = _AROUND.sub("", without_addresses(" ".join(text[: 20 * LONGEST].split())))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
@@ -125,7 +126,12 @@ def error_text(error: BaseException) -> str:
 
 def add_note(error: BaseException, note: str) -> None:
     """Add a note to an error, if the error takes notes."""
-    safely(lambda: str(error.add_note(note)), error, "add_note")
+
+    def add() -> str:
+        error.add_note(note)
+        return note
+
+    safely(add, error, "add_note")
 
 
 _PLAIN_ERRORS = (AttributeError, NotImplementedError, PicklingError, TypeError, ValueError)
