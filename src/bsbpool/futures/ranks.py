@@ -21,7 +21,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
-from bsbpool.naming import explain
+from bsbpool.naming import add_note, explain
 from bsbpool.serialization import loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
@@ -178,7 +178,7 @@ class RanksCrew(Crew):
         try:
             value = loads(*outcome.parts(False))
         except BaseException as error:  # no signal raises in this thread
-            explain(error, "The return value of the call cannot be unpickled on this rank")
+            add_note(error, "The result of the call cannot be unpickled on this rank.")
             future.settle(error)
         else:
             future.settle(None, value)
