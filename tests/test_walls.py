@@ -29,8 +29,10 @@ LAYERS = [
     ["execution"],
     ["scheduling", "reporting", "submissions", "compat"],
     ["job", "spilling"],
+    ["submission_context", "arguments"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
+    ["naming"],
     ["status", "exceptions", "running", "interrupts"],
     ["forks"],
     ["_core"],
@@ -38,11 +40,12 @@ LAYERS = [
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
-    "listeners": {"listeners", "progress", "status"},
+    "listeners": {"listeners", "naming", "progress", "status"},
     "services": {"services", "exceptions", "forks", "running", "_core"},
-    "caching": {"caching", "functions_by_value", "exceptions", "status", "_core"},
+    "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
-    "functions_by_value": set(),
+    "functions_by_value": {"naming"},
+    "naming": {"interrupts"},
     "progress": {"progress", "status", "_core"},
     "status": set(),
     "exceptions": set(),

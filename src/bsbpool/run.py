@@ -150,7 +150,7 @@ def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
         spec = importlib.util.find_spec(name)
     code = getattr(spec and spec.loader, "get_code", lambda name: None)(name)
     if spec is None or code is None:
-        raise SystemExit(f"bsbpool.run: there is no code of a module named {name}")
+        raise SystemExit(f"bsbpool.run: no module named {name} that can be run")
     module = types.ModuleType("__main__")
     module.__spec__, module.__package__, module.__file__ = spec, spec.parent, spec.origin
     return code, module

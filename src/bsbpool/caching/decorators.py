@@ -11,6 +11,7 @@ from typing import Any
 from bsbpool.caching.copies import copies
 from bsbpool.caching.home import current_home
 from bsbpool.caching.ids import CacheId
+from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 
@@ -32,11 +33,11 @@ class _Store:
         register: Callable[[Callable[[], None]], None],
     ) -> Any:
         with self.lock:  # at most one evaluation, also when threads ask
-            place, key = _place_of(subject, args, kwargs)
+            place, key = _place_of(self.function, subject, args, kwargs)
             found = self._results(place)
             if key not in found and copies.get() is not None:
                 # The result may be given to copies, so they must be as the subject is now.
-                place, key = _place_of(subject, args, kwargs, confirm=True)
+                place, key = _place_of(self.function, subject, args, kwargs, confirm=True)
                 found = self._results(place)
             if key in found:
                 self.hits += 1
@@ -70,17 +71,29 @@ class _Store:
 
 
 def _place_of(
-    subject: Any, args: tuple[Any, ...], kwargs: dict[str, Any], confirm: bool = False
+    function: Callable[..., Any],
+    subject: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    confirm: bool = False,
 ) -> tuple[Any, Any]:
     """Return by what the results of a subject are found, and by what one of them is."""
     arrived = copies.get()
     if arrived is None:
-        return id(subject), functools._make_key(args, kwargs, typed=False)
+        return id(subject), _key(function, args, kwargs)
     args = tuple(arrived.in_place_of(value, confirm) for value in args)
     kwargs = {name: arrived.in_place_of(value, confirm) for name, value in kwargs.items()}
     state = None if subject is None else arrived.state_of(subject, confirm)
     place = id(subject) if state is None else (state, subject.get_node_name())
-    return place, functools._make_key(args, kwargs, typed=False)
+    return place, _key(function, args, kwargs)
+
+
+def _key(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return functools._make_key(args, kwargs, typed=False)
+    except TypeError as error:
+        explain(error, f"{name_of(function)}() is cached, so its arguments must be hashable")
+        raise
 
 
 def pool_cache(method: Callable[..., Any]) -> Any:

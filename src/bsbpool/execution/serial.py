@@ -13,6 +13,7 @@ from bsbpool import exceptions
 from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.deadlock import deadlock_message
+from bsbpool.execution.owner_note import note_owner
 from bsbpool.execution.waiting import Pacer
 from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
@@ -134,6 +135,8 @@ class SerialRun:
         if isinstance(error, Terminated):
             raise error  # it is not the job that failed
         pool = self._pool
+        if job._function is not None:
+            note_owner(error, pool.owner)
         with pool._lock:
             if job.status is JobStatus.RUNNING:
                 pool._reporter.failed(job, error)

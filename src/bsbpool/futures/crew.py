@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from bsbpool.forks import in_children
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture
+from bsbpool.naming import error_text
 
 
 class Call(NamedTuple):
@@ -139,7 +140,10 @@ class Crew(abc.ABC):
         if isinstance(self.broken, InitializerError):
             error: BaseException = InitializerError(*self.broken.args)
         else:
-            error = BrokenPoolError(f"the executor runs nothing more: {self.broken}")
+            error = BrokenPoolError(
+                f"The executor cannot run more calls because its pool ended with "
+                f"{error_text(self.broken)}"
+            )
         error.__cause__ = self.broken
         return error
 

@@ -74,8 +74,8 @@ class PoolFuture(Future[Any]):
     def _check_waiting(self, timeout: float | None) -> None:
         if timeout is None and self._crew.is_here() and not self.done():
             raise RuntimeError(
-                "this would wait for ever: the thread that waits, inside a call or a callback, is "
-                "the one that runs the executor; use add_done_callback"
+                "Waiting here would never end, since this call or callback blocks the thread that "
+                "runs the executor; use add_done_callback()"
             )
 
     def done(self) -> bool:

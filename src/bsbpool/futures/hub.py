@@ -12,6 +12,7 @@ from typing import Any
 
 from bsbpool.futures.crew import Crew
 from bsbpool.futures.program import SearchPath, stand_in_for_main, this_program
+from bsbpool.naming import shortened, text_of
 from bsbpool.services.channels import channel_of, flush_stdout
 from bsbpool.services.launchers import is_started_by_mpi
 
@@ -44,12 +45,12 @@ class Hub:
             When it has not been shut down, or the workers have gone.
         """
         if self._over:
-            raise RuntimeError("the program is over, and its workers with it")
+            raise RuntimeError("The program has ended; its workers run no more calls")
         if self._crew is not None and self._crew.spare:
             self._crew.close()
         if self._crew is not None and not self._crew.closed:
             raise RuntimeError(
-                "another executor has the workers; shut it down, or leave its `with` block, first"
+                "Another executor uses the workers; shut it down, or leave its `with` block, first"
             )
         if self._crew is not None:
             self._crew.join()
@@ -116,10 +117,10 @@ def _spawn(n: int) -> Hub | None:
         try:
             return _spawned(n)
         except Exception as error:  # mpi4py's; which kind is the MPI's choice
-            reason = f"MPI could not start them ({str(error).splitlines()[0]})"
+            reason = f"MPI could not start them ({shortened(text_of(error))})"
     warnings.warn(
-        f"max_workers: {n} workers cannot be started from here, since {reason}. One thread runs "
-        "the calls. For more workers start the program with "
+        f"max_workers={n} is ignored and one thread runs the calls: {reason}. For more workers "
+        "start the program with "
         f"`mpiexec -n {n + 1} python -m bsbpool.run script.py`.",
         RuntimeWarning,
         stacklevel=6,

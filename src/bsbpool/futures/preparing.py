@@ -11,6 +11,7 @@ from typing import Any
 from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import error_text
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads
 
 _numbers = itertools.count()
@@ -64,7 +65,7 @@ class Prepared:
             end_if_child_of(process, error)
             if isinstance(error, Terminated):
                 raise
-            self.error = InitializerError(f"the initializer raised {type(error).__name__}: {error}")
+            self.error = InitializerError(f"the initializer raised {error_text(error)}")
             self.error.__cause__ = error
 
 

@@ -21,6 +21,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
+from bsbpool.naming import add_note, explain
 from bsbpool.serialization import Parcel, loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
@@ -64,7 +65,7 @@ class RanksCrew(Crew):
         try:
             self.preparation = packed(initializer, initargs)
         except Exception as error:
-            error.add_note("The initializer or its arguments cannot be pickled.")
+            explain(error, "The initializer or its arguments cannot be pickled")
             self.broken = error
         self._waiting: dict[PoolFuture, Call] = {}  # for the next pool, in order
         self._draining = False
@@ -178,7 +179,7 @@ class RanksCrew(Crew):
         try:
             value = loads(*outcome.parts(False))
         except BaseException as error:  # no signal raises in this thread
-            error.add_note("The result of the call cannot be unpickled on this rank.")
+            add_note(error, "The result of the call cannot be unpickled on this rank.")
             future.settle(error)
         else:
             future.settle(None, value)

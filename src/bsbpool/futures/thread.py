@@ -17,7 +17,8 @@ from bsbpool.futures import chunks
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
-from bsbpool.serialization import dump_error, dumps, load_error, loads
+from bsbpool.naming import explain, name_of
+from bsbpool.serialization import Parcel, dump_error, dumps, load_error, loads
 
 Outcome = tuple[BaseException | None, Any]
 
@@ -139,25 +140,29 @@ def _run_apart(call: Call, process: int) -> Outcome:
     try:
         payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
-        error.add_note("The function or the arguments of the call cannot be pickled.")
+        explain(error, f"The function or the arguments of {name_of(call.f)}() cannot be pickled")
         raise
     failed = False
     try:
         f, args, kwargs = loads(payload, _apart(buffers))
-        payload, buffers = dumps(f(*args, **kwargs))
+        payload, buffers = _packed(f(*args, **kwargs), call.f)
     except BaseException as error:
         end_if_child_of(process, error)
-        payload, buffers = dump_error(error, 0, _name(call.f))
+        payload, buffers = dump_error(error, 0, name_of(call.f))
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
     return None, loads(payload, _apart(buffers))
 
 
+def _packed(value: Any, f: Any) -> Parcel:
+    try:
+        return dumps(value)
+    except BaseException as error:
+        explain(error, f"The return value of {name_of(f)}() cannot be pickled")
+        raise
+
+
 def _apart(buffers: list[memoryview]) -> list[bytearray]:
     """Copy buffers, as they arrive on another rank."""
     return [bytearray(buffer) for buffer in buffers]
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__qualname__", None) or repr(f)

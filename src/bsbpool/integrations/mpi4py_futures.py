@@ -237,7 +237,7 @@ class MPICommExecutor:
     def __enter__(self) -> PoolExecutor | None:
         """Return the executor at the root; elsewhere work, and then return None."""
         if self._entered:
-            raise RuntimeError("this executor has been entered; leave it before you enter again")
+            raise RuntimeError("This executor is already entered; leave its `with` block first")
         self._entered = True
         try:
             with self._executor.among_workers():
@@ -276,5 +276,7 @@ def get_comm_workers() -> Any:
     """
     workers = waiting.siblings if _workers is None else _workers
     if workers is None:
-        raise RuntimeError("communicator is not accessible: no MPICommExecutor has calls run here")
+        raise RuntimeError(
+            "communicator is not accessible: this process does not run calls of an MPICommExecutor"
+        )
     return workers

@@ -210,6 +210,6 @@ def _abort(reason: str) -> None:
     from mpi4py import MPI
 
     flush_stdout()
-    print(f"bsbpool: {reason}; the program ends all the same.", file=sys.stderr, flush=True)
+    print(f"bsbpool: {reason}; ending all ranks with MPI_Abort.", file=sys.stderr, flush=True)
     time.sleep(0.3)  # a launcher drops what it has not passed on yet
     MPI.COMM_WORLD.Abort(1)
