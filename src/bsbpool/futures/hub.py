@@ -5,6 +5,7 @@ Under ``python -m bsbpool.run`` these are the other ranks, else local processes 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
