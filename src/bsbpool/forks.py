@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 _actions: list[Callable[[], object]] = []
@@ -60,18 +61,18 @@ def end_if_child_of(process: int, error: BaseException) -> None:
         return
     if isinstance(error, SystemExit):
         end_child(error.code)
-    traceback.print_exception(error)
+    with suppress(Exception):  # there may be no stderr
+        traceback.print_exception(error)
     end_child(1)
 
 
 def end_child(code: object) -> NoReturn:
     """End a forked child without MPI, which belongs to its parent."""
-    number = code if isinstance(code, int) else code is not None
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
+    number = code if isinstance(code, int) else int(code is not None)
+    with suppress(Exception):
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(Exception):
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # there is none, or it is closed
-            continue
     os._exit(number & 0xFF)

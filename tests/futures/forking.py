@@ -16,10 +16,7 @@ from typing import Any
 from bsbpool import create_job_pool
 from bsbpool.futures import PoolExecutor
 
-KILL_AT_BIRTH = False
-os.register_at_fork(
-    after_in_child=lambda: KILL_AT_BIRTH and os.kill(os.getpid(), signal.SIGTERM)
-)  # before the pool's own
+KILL = "KILL_AT_BIRTH"
 FORK: Any = multiprocessing.get_context("fork")
 EXPECTED = {
     "handler": True,
@@ -47,13 +44,22 @@ def has_default_handler() -> None:
     os._exit(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 
 
+def kill_at_birth() -> None:
+    if KILL in os.environ:  # a global of the script would travel to the workers
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    os.register_at_fork(after_in_child=kill_at_birth)  # runs before that of the pool
+
+
 def end_of_one_that_is_killed_at_birth() -> int:
-    global KILL_AT_BIRTH
-    KILL_AT_BIRTH = True
+    os.register_at_fork(after_in_child=kill_at_birth)  # for workers under bsbpool.run
+    os.environ[KILL] = "1"
     try:
         return end_of(int)
     finally:
-        KILL_AT_BIRTH = False
+        del os.environ[KILL]
 
 
 def end_of_one_that_is_terminated() -> int | None:

@@ -184,7 +184,7 @@ class _CommExecutor(MPIPoolExecutor):
 
         if comm.Get_size() == 1:
             yield
-            if self._get_crew().n_workers == 1:  # a thread works until the block ends
+            if self._get_crew().n_workers == 1:  # a thread of this process
                 _workers = MPI.COMM_SELF
             return
         works = self._works(comm)
