@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool import arguments, exceptions
 from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
-from bsbpool.naming import brief, call_text, safely, submitter_text, text_of
+from bsbpool.naming import brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
 from bsbpool.submission_context import SubmissionContext as SubmissionContext
@@ -102,7 +102,10 @@ class Job(Handle, abc.ABC):
     @property
     def name(self) -> str:
         """The name of the submitter."""
-        return safely(lambda: self._submit_ctx.name, self._submit_ctx, "name")
+        try:
+            return self._submit_ctx.name
+        except BaseException as error:
+            return substitute(error, self._submit_ctx, "name")
 
     @property
     def description(self) -> str:

@@ -31,22 +31,27 @@ _type_name = type.__dict__["__name__"].__get__
 
 def text_of(obj: Any) -> str:
     """Return ``str(obj)``, a substitute if that raises."""
-    return safely(lambda: str.__str__(str(obj)), obj, "__str__")
+    try:
+        return str.__str__(str(obj))
+    except BaseException as error:
+        return substitute(error, obj, "__str__")
 
 
 def repr_of(obj: Any) -> str:
     """Return ``repr(obj)``, a substitute if that raises."""
-    return safely(lambda: str.__str__(repr(obj)), obj, "__repr__")
+    try:
+        return str.__str__(repr(obj))
+    except BaseException as error:
+        return substitute(error, obj, "__repr__")
 
 
 def node_name(node: Any) -> str:
     """Return what `get_node_name` of a node returns, ``str(node)`` for other objects."""
-
-    def name() -> str:
+    try:
         get = getattr(node, "get_node_name", None)
         return text_of(node if get is None else get())
-
-    return safely(name, node, "get_node_name")
+    except BaseException as error:
+        return substitute(error, node, "get_node_name")
 
 
 def name_of(f: Any) -> str:
@@ -164,9 +169,14 @@ def safely(make: Callable[[], str], obj: Any, method: str) -> str:
     try:
         return make()
     except BaseException as error:
-        if _is_signal(error):
-            raise
-        return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
+        return substitute(error, obj, method)
+
+
+def substitute(error: BaseException, obj: Any, method: str) -> str:
+    """Return what stands for a text whose method raised; raise what a signal has raised."""
+    if _is_signal(error):
+        raise error
+    return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
 
 
 def _is_signal(error: BaseException) -> bool:

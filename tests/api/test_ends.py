@@ -113,7 +113,7 @@ def test_a_rank_that_is_killed_ends_the_program(how: str) -> None:
 def test_faulthandler_still_has_its_say(tmp_path: Path) -> None:
     env = {"PYTHONFAULTHANDLER": "1"}
     done = mpirun(3, SCRIPT, "segfault", timeout=LIMIT, env=env)
-    assert "dies of SIGSEGV" in done.stdout
+    assert "died of SIGSEGV" in done.stdout
     assert "Fatal Python error: Segmentation fault" in done.stdout
 
 
@@ -185,7 +185,7 @@ def test_a_child_of_a_job_dies_for_itself() -> None:
     )
     done = mpirun(2, "-c", script, timeout=LIMIT)
     assert f"{codes} 0" in done.stdout, done.stdout
-    assert "dies of" not in done.stdout
+    assert "died of" not in done.stdout
 
 
 PARTING = """

@@ -179,7 +179,7 @@ class WorkerRun:
 
     def lost(self, rank: int) -> None:
         """Leave: the main rank has died."""
-        raise exceptions.WorkerLostError(f"rank {rank}, which sends the jobs, has died", rank)
+        raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
 
     def needed(self, tokens: memoryview) -> None:
         """Learn which items jobs need from here on."""
