@@ -8,12 +8,14 @@ listed beside it, to travel on their own.
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
 from bsbpool.exceptions import RemoteError, WorkerTraceback
 from bsbpool.interrupts import Terminated
 
@@ -45,12 +47,22 @@ def dumps(obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     try:
         payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
+        if b"getattr" in payload:  # perhaps bound methods, of which pickle checks no names
+            payload, buffers = _dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
         # Something has no name to travel by. Costs a second try, but only then.
         return _dumps_by_value(obj)
     if _main_travels and b"__main__" in payload:
         return _dumps_by_value(obj)  # that name means something else there
     return payload, buffers
+
+
+class _ByName(pickle.Pickler):
+    """pickle's pickler, but for bound methods."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dispatch_table = copyreg.dispatch_table | dict.fromkeys(BOUND_TYPES, reduce_bound)
 
 
 def let_main_travel() -> None:
@@ -72,6 +84,13 @@ def dumps_function(function: Any) -> Parcel:
     return dumps(travelling(function))
 
 
+def travels_by_name(obj: Any) -> bool:
+    """Whether a function or class travels as a name that the other ranks know as well."""
+    if _main_travels and getattr(obj, "__module__", None) == "__main__":
+        return False
+    return is_importable(obj)
+
+
 def travelling(function: Any) -> Any:
     """Return what to pickle for a function or class; it unpickles as that.
 
@@ -79,7 +98,7 @@ def travelling(function: Any) -> Any:
     same script, but may not have come by the definition.
     """
     if getattr(function, "__module__", None) == "__main__" and not _main_travels:
-        from bsbpool.functions_by_value import OfMain, is_importable
+        from bsbpool.functions_by_value import OfMain
 
         if is_importable(function):
             return OfMain(function)
