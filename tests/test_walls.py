@@ -31,6 +31,7 @@ LAYERS = [
     ["job", "spilling"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
+    ["classes_by_value", "by_name", "tracebacks"],
     ["status", "exceptions", "running", "interrupts"],
     ["_core"],
 ]
@@ -40,8 +41,13 @@ ONLY = {
     "listeners": {"listeners", "progress", "status"},
     "services": {"services", "exceptions", "running", "_core"},
     "caching": {"caching", "exceptions", "status", "_core"},
-    "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
-    "functions_by_value": set(),
+    "serialization": {
+        "serialization", "functions_by_value", "by_name", "exceptions", "interrupts", "tracebacks",
+    },
+    "functions_by_value": {"classes_by_value", "by_name"},
+    "classes_by_value": set(),
+    "by_name": set(),
+    "tracebacks": set(),
     "progress": {"progress", "status", "_core"},
     "status": set(),
     "exceptions": set(),

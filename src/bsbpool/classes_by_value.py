@@ -109,12 +109,12 @@ def _make_class(
 def reduce_decorated(obj: Any) -> tuple[Any, ...] | None:
     """Return the recipe of what a decorator made; None for other objects.
 
-    A decorator of another module gives its functions an attribute `reduce_by_value` that
-    returns the recipe.
+    A decorator of another module gives its functions an attribute `reduce_by_value`, which is
+    called with the function and returns the recipe, or None.
     """
     if isinstance(obj, types.FunctionType):
         if "reduce_by_value" in obj.__dict__:
-            return obj.reduce_by_value()  # type: ignore[attr-defined,no-any-return]
+            return obj.reduce_by_value(obj)  # type: ignore[attr-defined,no-any-return]
         return _reduce_dispatcher(obj) if obj.__code__ is _DISPATCHER_CODE else None
     if isinstance(obj, LruCache):
         return _cache_again, (obj.__wrapped__, obj.cache_parameters()), _extra(obj)

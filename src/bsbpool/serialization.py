@@ -18,6 +18,7 @@ from typing import Any
 from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
 from bsbpool.exceptions import RemoteError, WorkerTraceback
 from bsbpool.interrupts import Terminated
+from bsbpool.tracebacks import with_source
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
@@ -154,6 +155,7 @@ def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
     error: BaseException
     error, cause = loads(payload, buffers)
+    cause.text = with_source(cause.text)
     error.__cause__ = cause
     return error
 

@@ -7,13 +7,16 @@ pickle of its own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import pickle
 import time
+import types
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bsbpool.execution.functions import is_kept
 from bsbpool.interrupts import Terminated
 from bsbpool.serialization import Parcel, dump_error, dumps, loads
 
@@ -38,9 +41,9 @@ class Here:
         self.rank = 0
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
-    def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
-        """Unpickle a function, each time anew unless it is to be kept."""
-        if not kept or buffers:  # the pickle alone does not tell which one it is
+    def function(self, payload: bytes, buffers: Buffers) -> Callable[..., Any]:
+        """Unpickle a function that is kept; each time anew when its pickle is not all of it."""
+        if buffers:
             function: Callable[..., Any] = loads(payload, buffers)
             return function
         key = bytes(payload)
@@ -50,13 +53,69 @@ class Here:
                 self.functions.popitem(last=False)
         return self.functions[key]
 
+    def functions_for(
+        self, n_calls: int, payload: bytes, buffers: Buffers, kept: bool
+    ) -> Iterator[Callable[..., Any]]:
+        """Return the function for each of some calls; one with state as a copy for each."""
+        if kept:
+            return itertools.repeat(self.function(payload, buffers))
+        return _copies(n_calls, payload, buffers)
+
+
+def _copies(n: int, payload: bytes, buffers: Buffers) -> Iterator[Callable[..., Any]]:
+    """Yield a callable `n` times, each with state of its own; read-only arrays are shared."""
+    first = loads(payload, buffers if n == 1 else [_own(buffer) for buffer in buffers])
+    again = renewing(first)
+    yield first
+    for n_left in range(n - 2, -1, -1):
+        if again is not None:
+            yield again()
+        elif n_left:
+            yield loads(payload, [_own(buffer) for buffer in buffers])
+        else:
+            yield loads(payload, buffers)
+
+
+def _own(buffer: Any) -> Any:
+    return buffer if memoryview(buffer).readonly else bytearray(buffer)
+
+
+def renewing(f: Any) -> Callable[[], Any] | None:
+    """Return what quickly makes copies of a callable that carries plain values only.
+
+    None for all others, which must be unpickled for each call.
+    """
+    if isinstance(f, functools.partial):
+        carried = (*f.args, *f.keywords.values())
+        fixed = is_kept(f.func) and all(map(is_plain, carried)) and not f.__dict__
+        return (lambda: f) if fixed else None
+    if not isinstance(f, types.FunctionType) or f.__dict__ or f.__kwdefaults__:
+        return None
+    try:
+        values = [cell.cell_contents for cell in f.__closure__ or ()]
+    except ValueError:  # a cell is empty
+        return None
+    code, names, name, defaults = f.__code__, f.__globals__, f.__name__, f.__defaults__
+    if not all(map(is_plain, (*values, *(defaults or ())))):
+        return None
+
+    def renew() -> Any:  # the call may give the variables that it closes over other values
+        return types.FunctionType(code, names, name, defaults, tuple(map(types.CellType, values)))
+
+    return renew
+
 
 here = Here()
 
 
+def is_plain(value: Any) -> bool:
+    """Whether nobody can change anything of a value, or of a tuple's values."""
+    return type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value)))
+
+
 def packed(value: Any) -> Any:
     """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
-    if type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value))):
+    if is_plain(value):
         return value
     payload, buffers = dumps(value)
     return [payload, *map(pickle.PickleBuffer, buffers)]
@@ -96,9 +155,10 @@ def run_chunk(
     error = None
     f: Any = None
     try:
-        f = here.function(*function)
         items = loads(payload, buffers)
+        functions = here.functions_for(len(items), *function)
         for item in items:
+            f = next(functions)
             given = unpacked(item) if type(item) is list else item
             value = f(*given) if star else f(given)
             results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1))
