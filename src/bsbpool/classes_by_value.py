@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import threading
 import types
+import typing
 from collections import ChainMap
 from typing import Any
 
@@ -59,7 +60,8 @@ def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
     ):
         return reduced
     _, (meta, name, bases, names, *rest), (members, slot_state), *others = reduced
-    if "__slots__" in members:
+    bases = tuple(base for base in bases if base is not _Quiet)
+    if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
         # Created with them: descriptors that are set later make no room in instances.
         names = {**names, "__slots__": _slots_of(kind)}
         members = {
@@ -99,7 +101,8 @@ def _make_class(
         # They have seen it where it was defined, and what they did to it comes along.
         names = {**names, "_bsbpool_is_empty": True}
         made = make(kind, name, (_Quiet, *bases), names, *rest)
-        del made._bsbpool_is_empty
+        if "_bsbpool_is_empty" in vars(made):  # else it is a class that this process has
+            del made._bsbpool_is_empty
         return made
 
 
