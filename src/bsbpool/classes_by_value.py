@@ -142,14 +142,14 @@ def _cache_again(function: Any, parameters: dict[str, Any]) -> Any:
     return functools.lru_cache(**parameters)(function)
 
 
-def _make_cached_property(kind: type, locked: bool) -> Any:
+def _make_cached_property(kind: Any, locked: bool) -> Any:
     made: Any = kind.__new__(kind)
     if locked:  # before Python 3.12
         made.lock = threading.RLock()
     return made
 
 
-def _make_dispatching_method(kind: type, function: Any) -> Any:
+def _make_dispatching_method(kind: Any, function: Any) -> Any:
     made: Any = kind.__new__(kind)
     functools.singledispatchmethod.__init__(made, function)
     return made

@@ -48,13 +48,13 @@ def dumps(obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     try:
         payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
-        if b"getattr" in payload:  # perhaps bound methods, of which pickle checks no names
-            payload, buffers = _dump_with(_ByName, obj)
+        if _main_travels and b"__main__" in payload:
+            return _dumps_by_value(obj)  # that name means something else there
+        if b"getattr" in payload:  # perhaps bound methods, whose names pickle does not check
+            return _dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
         # Something has no name to travel by. Costs a second try, but only then.
         return _dumps_by_value(obj)
-    if _main_travels and b"__main__" in payload:
-        return _dumps_by_value(obj)  # that name means something else there
     return payload, buffers
 
 

@@ -9,6 +9,7 @@ import functools
 import pickle
 import subprocess
 import sys
+import threading
 import typing
 
 import pytest
@@ -18,7 +19,6 @@ from bsbpool.serialization import dumps, loads
 OTHER_PROCESS = """
 import pickle, sys
 from bsbpool.serialization import dumps, loads
-from pickle import load, dump
 arrived = pickle.load(sys.stdin.buffer)
 for parcel in arrived:
     make = loads(parcel)
@@ -50,7 +50,7 @@ class Base:
 
 def slotted_classes():
     class Plain:
-        __slots__ = ("x", "__private")
+        __slots__ = ("__private", "x")
 
         def __init__(self, x):
             self.x, self.__private = x, x + 1
@@ -59,7 +59,7 @@ def slotted_classes():
             return self.x, self.__private
 
     class OneSlot:
-        __slots__ = "x"  # noqa: PLC0205
+        __slots__ = "x"
 
         def __init__(self, x):
             self.x = x
@@ -68,7 +68,7 @@ def slotted_classes():
             return self.x
 
     class Documented:
-        __slots__ = {"x": "the content"}  # noqa: RUF012
+        __slots__ = {"x": "the content"}
 
         def __init__(self, x):
             self.x = x
@@ -283,7 +283,7 @@ def test_caches_arrive_empty_and_are_another_process_s_own() -> None:
 
 
 def test_cached_and_dispatching_functions_travel() -> None:
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def fibonacci(n):
         return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
 
@@ -339,10 +339,7 @@ def test_other_kinds_of_local_classes_still_travel() -> None:
     assert type(pair) is Pair
 
 
-@pytest.mark.parametrize("bad", ["lock"])
-def test_a_class_attribute_that_cannot_travel_is_an_error(bad) -> None:
-    import threading
-
+def test_a_class_attribute_that_cannot_travel_is_an_error() -> None:
     class Local:
         lock = threading.Lock()
 

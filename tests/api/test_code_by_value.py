@@ -113,6 +113,8 @@ def raising(error):
 
 
 def test_unknown_files_and_odd_texts_stay_as_they_are() -> None:
-    for text in ("", "\n", "no traceback", 'File "x"', '  File "<no>", line 3, in f\nError',
-                 '  File "nowhere", line 99999999999999999999, in f', "a\x0cb\u2028c\n"):  # fmt: skip
+    for text in (
+        "", "\n", "no traceback", 'File "x"', '  File "<no>", line 3, in f\nError',
+        '  File "nowhere", line 99999999999999999999, in f', "a\x0cb\u2028c\n",
+    ):  # fmt: skip
         assert with_source(text) == text

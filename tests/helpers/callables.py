@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import pickle
 import random
 import types
 from collections.abc import Callable
@@ -138,24 +139,33 @@ def each_call_of_a_map_has_state_of_its_own(executor: PoolExecutor) -> None:
 
 
 @check
-def a_later_call_sees_what_has_changed(executor: PoolExecutor) -> None:
-    table, numbers, line = {1: "first"}, {1, 2}, collections.deque([1, 2])
-    generator = random.Random(5)
+def a_later_call_of_a_builtin_s_method_sees_what_has_changed(executor: PoolExecutor) -> None:
+    table: dict[Any, Any] = {1: "first"}
+    numbers: set[Any] = {1, 2}
+    line: collections.deque[Any] = collections.deque([1, 2])
+    generator, numpy_generator = random.Random(5), np.random.default_rng(5)
+    methods = [
+        (table.get, 1), (table.__getitem__, 1), (numbers.__contains__, "third"), (line.popleft,),
+        (generator.random,), (generator.randrange, 1000), (numpy_generator.random,),
+        ("-".join, ["a", "b"]), (line.__len__,), ((5).__add__, 3), (len, [1]), (dict.fromkeys, "a"),
+    ]  # fmt: skip
     for value in ("first", "second", "third"):
         table[1] = value
-        assert executor.submit(table.get, 1).result(LONG) == value
-        assert executor.submit(table.__getitem__, 1).result(LONG) == value
-        assert executor.submit("-".join, table.values()).result(LONG) == value
-        assert list(executor.map(table.get, [1, 1, 1], chunksize=3)) == [value] * 3
-        numbers.add(value)  # type: ignore[arg-type]
-        assert executor.submit(numbers.__contains__, value).result(LONG)
-        line.appendleft(value)  # type: ignore[arg-type]
-        assert executor.submit(line.popleft).result(LONG) == value
-        expected = random.Random()
-        expected.setstate(generator.getstate())
-        wanted = expected.random()
-        assert [executor.submit(generator.random).result(LONG) for _ in range(3)] == [wanted] * 3
-        generator.random()
+        numbers.add(value)
+        line.appendleft(value)
+        generator.random(), numpy_generator.random()
+        for method, *args in methods:
+            wanted = pickle.loads(pickle.dumps(method))(*args)
+            futures = [executor.submit(method, *args) for _ in range(3)]
+            assert [future.result(LONG) for future in futures] == [wanted] * 3, method
+            if args:
+                assert list(executor.map(method, args * 4, chunksize=4)) == [wanted] * 4, method
+
+
+@check
+def methods_of_a_list_do_not_share_it_in_a_chunk(executor: PoolExecutor) -> None:
+    assert list(executor.map([5, 6, 7].pop, [0] * 5, chunksize=5)) == [5] * 5
+    assert list(executor.map({1: 2}.pop, [1] * 5, [0] * 5, chunksize=5)) == [2] * 5
 
 
 @check
@@ -166,9 +176,6 @@ def a_later_call_sees_what_has_changed_in_functions(executor: PoolExecutor) -> N
     def by_value(x: int, options: dict[str, int] = scale) -> tuple[int, int]:
         return x * options["by"], n
 
-    def plain_default(x: int, y: int = 1) -> int:
-        return x + y
-
     class Local:
         size = 0
 
@@ -178,7 +185,6 @@ def a_later_call_sees_what_has_changed_in_functions(executor: PoolExecutor) -> N
     for n in range(4):
         scale["by"] = n
         Local.size = n
-        plain_default.__defaults__ = (n,)
         assert executor.submit(by_value, 2).result(LONG) == (2 * n, n)
         assert list(executor.map(by_value, [1, 1], chunksize=2)) == [(n, n)] * 2
         assert executor.submit(Local).result(LONG).seen == n

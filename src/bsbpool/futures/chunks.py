@@ -53,56 +53,42 @@ class Here:
                 self.functions.popitem(last=False)
         return self.functions[key]
 
-    def functions_for(
-        self, n_calls: int, payload: bytes, buffers: Buffers, kept: bool
-    ) -> Iterator[Callable[..., Any]]:
-        """Return the function for each of some calls; one with state as a copy for each."""
-        if kept:
-            return itertools.repeat(self.function(payload, buffers))
-        return _copies(n_calls, payload, buffers)
 
-
-def _copies(n: int, payload: bytes, buffers: Buffers) -> Iterator[Callable[..., Any]]:
+def copies(n: int, payload: bytes, buffers: Buffers) -> Iterator[Callable[..., Any]]:
     """Yield a callable `n` times, each with state of its own; read-only arrays are shared."""
-    first = loads(payload, buffers if n == 1 else [_own(buffer) for buffer in buffers])
-    again = renewing(first)
-    yield first
+    f = loads(payload, buffers if n == 1 else list(map(_own, buffers)))
+    variables = plain_variables(f)
+    yield f
     for n_left in range(n - 2, -1, -1):
-        if again is not None:
-            yield again()
-        elif n_left:
-            yield loads(payload, [_own(buffer) for buffer in buffers])
+        if variables is None:
+            f = loads(payload, list(map(_own, buffers)) if n_left else buffers)
         else:
-            yield loads(payload, buffers)
+            for cell, value in variables:
+                cell.cell_contents = value
+        yield f
 
 
 def _own(buffer: Any) -> Any:
     return buffer if memoryview(buffer).readonly else bytearray(buffer)
 
 
-def renewing(f: Any) -> Callable[[], Any] | None:
-    """Return what quickly makes copies of a callable that carries plain values only.
+def plain_variables(f: Any) -> list[tuple[types.CellType, Any]] | None:
+    """Return all that a call can change of a callable that carries plain values only.
 
-    None for all others, which must be unpickled for each call.
+    That are the variables that a function closes over, with their values. None for all other
+    callables, which must be unpickled for each call.
     """
     if isinstance(f, functools.partial):
-        carried = (*f.args, *f.keywords.values())
-        fixed = is_kept(f.func) and all(map(is_plain, carried)) and not f.__dict__
-        return (lambda: f) if fixed else None
+        fixed = is_kept(f.func) and not f.__dict__
+        return [] if fixed and all(map(is_plain, (*f.args, *f.keywords.values()))) else None
     if not isinstance(f, types.FunctionType) or f.__dict__ or f.__kwdefaults__:
         return None
     try:
-        values = [cell.cell_contents for cell in f.__closure__ or ()]
+        variables = [(cell, cell.cell_contents) for cell in f.__closure__ or ()]
     except ValueError:  # a cell is empty
         return None
-    code, names, name, defaults = f.__code__, f.__globals__, f.__name__, f.__defaults__
-    if not all(map(is_plain, (*values, *(defaults or ())))):
-        return None
-
-    def renew() -> Any:  # the call may give the variables that it closes over other values
-        return types.FunctionType(code, names, name, defaults, tuple(map(types.CellType, values)))
-
-    return renew
+    values = (*(value for _, value in variables), *(f.__defaults__ or ()))
+    return variables if all(map(is_plain, values)) else None
 
 
 here = Here()
@@ -156,9 +142,13 @@ def run_chunk(
     f: Any = None
     try:
         items = loads(payload, buffers)
-        functions = here.functions_for(len(items), *function)
+        pickled, parts, kept = function
+        anew = None if kept else copies(len(items), pickled, parts)
+        if kept:
+            f = here.function(pickled, parts)
         for item in items:
-            f = next(functions)
+            if anew is not None:
+                f = next(anew)
             given = unpacked(item) if type(item) is list else item
             value = f(*given) if star else f(given)
             results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1))
