@@ -31,7 +31,8 @@ LAYERS = [
     ["job", "spilling"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
-    ["classes_by_value", "by_name", "tracebacks"],
+    ["classes_by_value", "tracebacks"],
+    ["by_name"],
     ["status", "exceptions", "running", "interrupts"],
     ["_core"],
 ]
@@ -45,7 +46,7 @@ ONLY = {
         "serialization", "functions_by_value", "by_name", "exceptions", "interrupts", "tracebacks",
     },
     "functions_by_value": {"classes_by_value", "by_name"},
-    "classes_by_value": set(),
+    "classes_by_value": {"by_name"},
     "by_name": set(),
     "tracebacks": set(),
     "progress": {"progress", "status", "_core"},

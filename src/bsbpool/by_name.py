@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import sys
 import types
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+LruCache: Any = type(functools.lru_cache(lambda: None))
+"""The type of functions with a cache of `functools`."""
 BOUND_TYPES = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 """Types of bound methods; pickle refers to them by an attribute of their object."""
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import cloudpickle
 
-LruCache: Any = type(functools.lru_cache(lambda: None))
+from bsbpool.by_name import LruCache
+
 _DISPATCHER_CODE = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
 
 

@@ -18,8 +18,8 @@ import types
 from typing import Any
 
 from bsbpool import classes_by_value
-from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
-from bsbpool.classes_by_value import LruCache, reduce_decorated
+from bsbpool.by_name import BOUND_TYPES, LruCache, is_importable, reduce_bound
+from bsbpool.classes_by_value import reduce_decorated
 
 LARGEST_GLOBAL = 64 * 1024
 """Bytes of a global of the main script that comes along; larger ones are passed as arguments."""

@@ -219,3 +219,63 @@ def test_of_a_script_under_the_runner(tmp_path, ranks) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     done = mpirun(ranks, "-m", "bsbpool.run", tmp_path / "program.py", timeout=LIMIT)
     assert (done.returncode, done.stdout) == (0, "all as it was\n"), done.stdout
+
+
+ON_RANK_0 = """
+import dataclasses, functools
+from mpi4py import MPI
+from bsbpool import pool_cached_function
+from bsbpool.futures import PoolExecutor
+
+if MPI.COMM_WORLD.rank == 0:
+    STEP = 4
+
+    def decorate(f):
+        @functools.wraps(f)
+        def wrapper(*args):
+            return f(*args)
+        return wrapper
+
+    @dataclasses.dataclass(slots=True)
+    class Data:
+        x: int
+
+    class Cached:
+        @functools.cache
+        def method(self, y):
+            return y + STEP
+
+        def __call__(self):
+            return self.method(3)
+
+    @functools.lru_cache
+    def cached(x):
+        return x + STEP
+
+    @pool_cached_function
+    def atlas(n):
+        return list(range(n + STEP))
+
+    @decorate
+    def decorated(x):
+        return x + STEP
+
+with PoolExecutor() as executor:
+    if executor is not None:
+        calls = [(Data, 3), (lambda: Data(3),), (lambda: Cached()(),), (Cached(),),
+                 (Cached().method, 3), (cached, 3), (atlas, -2), (lambda: atlas(-2),),
+                 (decorated, 3)]
+        print([executor.submit(*call).result() for call in calls])
+        print(list(executor.map(Data, [1])), list(executor.map(decorated, [1, 2])))
+"""
+
+
+@pytest.mark.limit(LIMIT + 30)
+def test_of_a_script_that_defines_it_on_rank_0_alone(tmp_path) -> None:
+    (tmp_path / "program.py").write_text(ON_RANK_0)
+    done = mpirun(2, tmp_path / "program.py", timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines() == [
+        "[Data(x=3), Data(x=3), 7, 7, 7, 7, [0, 1], [0, 1], 7]",
+        "[Data(x=1)] [5, 6]",
+    ]

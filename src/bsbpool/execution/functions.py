@@ -6,6 +6,7 @@ import types
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from bsbpool.by_name import LruCache
 from bsbpool.job import FunctionJob
 from bsbpool.serialization import Parcel, dumps_function, travels_by_name
 
@@ -48,7 +49,7 @@ def is_kept(f: Any) -> bool:
         if owner is None or isinstance(owner, types.ModuleType):
             return True
         return isinstance(owner, type) and travels_by_name(owner)
-    return isinstance(f, type) and travels_by_name(f)
+    return isinstance(f, (type, LruCache)) and travels_by_name(f)
 
 
 def _is_stateless(f: types.FunctionType) -> bool:
