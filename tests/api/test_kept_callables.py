@@ -61,6 +61,7 @@ class Inner(dict):
 
 
 Inner.__qualname__ = "nowhere"
+CLOSURE = decorated_with(3)
 KEPT = [
     give, cached, named, with_options, Named, Named.method, len, math.sqrt, dict, dict.fromkeys,
     int.from_bytes, random.Random, lambda x: x, lambda x, y=3: x, by_value(lambda: local),
@@ -68,8 +69,8 @@ KEPT = [
 NOT_KEPT = [
     {}.get, [].pop, random.random, np.random.default_rng().random, "a".join, (5).__add__,
     Named().method, Named(), functools.partial(give), functools.partial(give, 3),
-    decorated_with(3), by_value(lambda: lambda x, seen=[]: x), Inner, Inner.fromkeys,
-    by_value(lambda: lambda x, *, y={}: x), by_value(lambda: lambda x, f=decorated_with(3): x),
+    CLOSURE, by_value(lambda: lambda x, seen=[]: x), Inner, Inner.fromkeys,
+    by_value(lambda: lambda x, *, y={}: x), by_value(lambda: lambda x, f=CLOSURE: x),
     by_value(lambda: lambda x, pair=(1, []): x), functools.cache(lambda: None),
 ]  # fmt: skip
 

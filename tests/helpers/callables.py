@@ -246,6 +246,12 @@ def what_pool_cache_keeps_is_kept_for_functions_by_value(executor: PoolExecutor)
     assert max(currsize for _, _, _, currsize in used) == 1
     assert table.__name__ == "table" and table.pool_cache_id
 
+    @functools.wraps(table)
+    def around(n: int) -> int:
+        return 10 * len(table(n)[0])
+
+    assert executor.submit(around, 3).result(LONG) == 30
+
 
 @check
 def methods_of_local_classes_with_pool_cache_travel(executor: PoolExecutor) -> None:
