@@ -48,14 +48,13 @@ def dumps(obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     try:
         payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
-        if _main_travels and b"__main__" in payload:
-            return _dumps_by_value(obj)  # that name means something else there
-        if b"getattr" in payload:  # perhaps bound methods, whose names pickle does not check
-            return _dump_with(_ByName, obj)
+        # Under `bsbpool.run` the names of the script mean something else on other ranks.
+        by_name = not (_main_travels and b"__main__" in payload)
+        if by_name and b"getattr" in payload:  # bound methods, whose names pickle does not check
+            payload, buffers = _dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        # Something has no name to travel by. Costs a second try, but only then.
-        return _dumps_by_value(obj)
-    return payload, buffers
+        by_name = False  # Something has no name to travel by. Costs a second try, but only then.
+    return (payload, buffers) if by_name else _dumps_by_value(obj)
 
 
 class _ByName(pickle.Pickler):
