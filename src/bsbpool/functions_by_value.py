@@ -9,7 +9,6 @@ Only globals of the main script that the other rank has not defined come along.
 
 from __future__ import annotations
 
-import functools
 import importlib
 import io
 import pickle
@@ -18,61 +17,65 @@ import threading
 import types
 from typing import Any
 
-import cloudpickle
-
-from bsbpool.naming import attribute
+from bsbpool import classes_by_value
+from bsbpool.by_name import BOUND_TYPES, NAMED_TYPES, LruCache, is_importable, reduce_bound
+from bsbpool.classes_by_value import reduce_decorated
 
 LARGEST_GLOBAL = 64 * 1024
 """Bytes of a global of the main script that comes along; larger ones are passed as arguments."""
 
 
-def is_importable(obj: Any) -> bool:
-    """Whether an object's module gives it back by its name."""
-    name, home = attribute(obj, "__qualname__"), attribute(obj, "__module__")
-    found: Any = sys.modules.get(home) if isinstance(home, str) else None
-    if not isinstance(name, str) or found is None:
-        return False
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
-
-
-class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class Pickler(classes_by_value.Pickler):
     """By value what has no name, and nothing else."""
 
     def reducer_override(self, obj: Any) -> Any:
         """Say how to pickle an object that pickle does not know by itself."""
-        if not issubclass(type(obj), (types.FunctionType, type, _Cached)):
+        if not issubclass(type(obj), NAMED_TYPES):
             return super().reducer_override(obj)  # names of other objects do not matter
         if is_importable(obj) and not _is_inside_travelling(obj):
             return _travelling(obj) if _main_travels else NotImplemented
-        if isinstance(obj, types.FunctionType) and _has_module(obj):
-            return _over_module(obj, self._dynamic_function_reduce(obj))
+        if isinstance(obj, BOUND_TYPES):
+            return reduce_bound(obj)
+        if isinstance(obj, types.FunctionType):
+            return _reduce_function(self, obj)
         return super().reducer_override(obj)
 
 
-def _has_module(function: types.FunctionType) -> bool:
-    module = sys.modules.get(function.__module__)
-    return (
-        module is not None
-        and function.__globals__ is module.__dict__
-        and (module.__spec__ is not None or function.__module__ == "__main__")
-    )
+def _reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
+    """Return the recipe of a function by value."""
+    recipe = reduce_decorated(function)
+    if recipe is not None:
+        return recipe
+    reduced = pickler._dynamic_function_reduce(function)
+    module = _module_of(function)
+    return reduced if module is None else _over_module(module, reduced)
 
 
-def _over_module(function: types.FunctionType, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+def _module_of(function: types.FunctionType) -> str | None:
+    """Return the name of the module that has a function's globals, None when there is none.
+
+    A decorator may have given the function the ``__module__`` of another one.
+    """
+    name = function.__globals__.get("__name__")
+    module = sys.modules.get(name or "")
+    if module is None or function.__globals__ is not module.__dict__:
+        return None
+    return name if module.__spec__ is not None or name == "__main__" else None
+
+
+def _over_module(module: str, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
     """Turn cloudpickle's recipe of a function into one over the globals of its module."""
     _, (code, _, *rest), (state, slots), *others = reduced
     values = slots["__globals__"]
     slots["__globals__"] = {}
-    missing = _pickled(values) if function.__module__ == "__main__" else {}
-    return (_make, (code, function.__module__, missing, *rest), (state, slots), *others)
+    missing = _pickled(values) if module == "__main__" else {}
+    return (_make, (code, module, missing, *rest), (state, slots), *others)
 
 
 def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
     """Pickle what can be pickled."""
     parcels = {}
-    pickler = Pickler if _main_travels else cloudpickle.Pickler
+    pickler = Pickler if _main_travels else classes_by_value.Pickler
     for name, value in values.items():
         if _is_under_way(value):
             continue  # what is being pickled is found by its name
@@ -121,60 +124,17 @@ class OfMain:
 def _by_value(obj: Any) -> bytes:
     class ByValue(Pickler):
         def reducer_override(self, part: Any) -> Any:
-            if part is obj and isinstance(obj, types.FunctionType):
-                return _over_module(obj, self._dynamic_function_reduce(obj))
-            if part is obj and isinstance(obj, _Cached):
-                return _cache_again, (obj.__wrapped__, obj.cache_parameters())
-            if part is obj:  # a class, as of no module
-                return _made_quietly(cloudpickle.Pickler.reducer_override(self, obj))
-            return super().reducer_override(part)
+            if part is not obj:
+                return super().reducer_override(part)
+            if isinstance(obj, types.FunctionType):
+                return _reduce_function(self, obj)
+            # A class, as of no module, or a function with a cache
+            return classes_by_value.Pickler.reducer_override(self, obj)
 
-    if not isinstance(obj, (types.FunctionType, _Cached)) and not _main_travels:
-        value: bytes = cloudpickle.dumps(obj)
-        return value
+    by_names = _main_travels or isinstance(obj, (types.FunctionType, LruCache))
     file = io.BytesIO()
-    ByValue(file, protocol=5).dump(obj)
+    (ByValue if by_names else classes_by_value.Pickler)(file, protocol=5).dump(obj)
     return file.getvalue()
-
-
-_Cached: Any = type(functools.lru_cache(lambda: None))
-
-
-def _cache_again(function: Any, parameters: dict[str, Any]) -> Any:
-    """Make a function with a cache, an empty one."""
-    return functools.lru_cache(**parameters)(function)
-
-
-class _Quiet:
-    """Comes before bases that would look at a subclass while it is still empty."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        if not getattr(cls, "_bsbpool_is_empty", False):
-            super().__init_subclass__(**kwargs)
-
-
-def _made_quietly(reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Turn cloudpickle's recipe of a class into one that works when its bases object."""
-    make, *rest = reduced
-    if make is not cloudpickle.cloudpickle._make_skeleton_class:
-        return reduced
-    return (_make_class, *rest)
-
-
-def _make_class(
-    kind: type, name: str, bases: tuple[type, ...], names: dict[str, Any], *rest: Any
-) -> Any:
-    make = cloudpickle.cloudpickle._make_skeleton_class
-    try:
-        return make(kind, name, bases, names, *rest)
-    except Exception:
-        # They have seen it where it was defined, and what they did to it comes along.
-        names = {**names, "_bsbpool_is_empty": True}
-        made = make(kind, name, (_Quiet, *bases), names, *rest)
-        del made._bsbpool_is_empty
-        return made
 
 
 def _find_in_main(name: str, value: bytes | None) -> Any:
@@ -215,7 +175,7 @@ def let_main_travel() -> None:
 
 def _is_inside_travelling(obj: Any) -> bool:
     """Whether an object is part of a class that is being pickled by value."""
-    if not _main_travels or not isinstance(obj, (types.FunctionType, type)):
+    if not _main_travels or not isinstance(obj, (types.FunctionType, type, LruCache)):
         return False
     owner, _, rest = obj.__qualname__.partition(".")
     return obj.__module__ == "__main__" and bool(rest) and _is_under_way(_main(owner))
@@ -227,7 +187,7 @@ def _is_under_way(obj: Any) -> bool:
 
 def _travelling(obj: Any) -> Any:
     """Return how an importable object is pickled when the other rank has not run the script."""
-    if not isinstance(obj, (types.FunctionType, type, _Cached)) or obj.__module__ != "__main__":
+    if not isinstance(obj, (types.FunctionType, type, LruCache)) or obj.__module__ != "__main__":
         return NotImplemented
     owner, _, rest = obj.__qualname__.partition(".")
     if rest:

@@ -8,14 +8,17 @@ listed beside it, to travel on their own.
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
 from bsbpool.exceptions import RemoteError, WorkerTraceback
 from bsbpool.interrupts import Terminated
+from bsbpool.tracebacks import with_source
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
@@ -45,12 +48,21 @@ def dumps(obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     try:
         payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
+        # Under `bsbpool.run` the names of the script mean something else on other ranks.
+        by_name = not (_main_travels and b"__main__" in payload)
+        if by_name and b"getattr" in payload:  # bound methods, whose names pickle does not check
+            payload, buffers = _dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        # Something has no name to travel by. Costs a second try, but only then.
-        return _dumps_by_value(obj)
-    if _main_travels and b"__main__" in payload:
-        return _dumps_by_value(obj)  # that name means something else there
-    return payload, buffers
+        by_name = False  # Something has no name to travel by. Costs a second try, but only then.
+    return (payload, buffers) if by_name else _dumps_by_value(obj)
+
+
+class _ByName(pickle.Pickler):
+    """pickle's pickler, but for bound methods."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dispatch_table = copyreg.dispatch_table | dict.fromkeys(BOUND_TYPES, reduce_bound)
 
 
 def let_main_travel() -> None:
@@ -72,6 +84,13 @@ def dumps_function(function: Any) -> Parcel:
     return dumps(travelling(function))
 
 
+def travels_by_name(obj: Any) -> bool:
+    """Whether a function or class travels as a name that the other ranks know as well."""
+    if _main_travels and getattr(obj, "__module__", None) == "__main__":
+        return False
+    return is_importable(obj)
+
+
 def travelling(function: Any) -> Any:
     """Return what to pickle for a function or class; it unpickles as that.
 
@@ -79,7 +98,7 @@ def travelling(function: Any) -> Any:
     same script, but may not have come by the definition.
     """
     if getattr(function, "__module__", None) == "__main__" and not _main_travels:
-        from bsbpool.functions_by_value import OfMain, is_importable
+        from bsbpool.functions_by_value import OfMain
 
         if is_importable(function):
             return OfMain(function)
@@ -135,6 +154,7 @@ def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
     error: BaseException
     error, cause = loads(payload, buffers)
+    cause.text = with_source(cause.text)
     error.__cause__ = cause
     return error
 

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 import pytest
 
-from bsbpool.functions_by_value import is_importable
+from bsbpool.by_name import is_importable
 from bsbpool.serialization import MOST_BUFFERS, OUT_OF_BAND, dumps, loads
 
 from .support import give, nothing

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
+import uuid
+import weakref
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +21,14 @@ CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 class _Store:
     """The kept results of one function: per subject (a node, or nothing), per arguments."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+    decorated: Any = None
+    """What the decorator returned, which travels with its store."""
+    key: str | None = None
+    """What other processes know it by, once it has been pickled."""
+    is_copy = False
+
+    def __init__(self, decorate: Callable[..., Any], function: Callable[..., Any]) -> None:
+        self.decorate, self.function = decorate, function
         self.subjects: dict[Any, tuple[Any, dict[Any, Any]]] = {}
         self.lock = threading.RLock()
         self.hits = self.misses = 0
@@ -68,6 +76,33 @@ class _Store:
         with self.lock:
             size = sum(len(results) for _, results in self.subjects.values())
             return CacheInfo(self.hits, self.misses, None, size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self.lock:
+            if self.key is None:
+                self.key = uuid.uuid4().hex
+                _travelled[self.key] = self
+        return _store_of, (self.decorate, self.key, self.function)
+
+    def reduce_by_value(self, obj: Any) -> tuple[Any, ...] | None:
+        """Return how the decorated function is pickled; None for others with its attributes."""
+        return (getattr, (self, "decorated")) if obj is self.decorated else None
+
+
+_travelled: weakref.WeakValueDictionary[str, _Store] = weakref.WeakValueDictionary()
+"""The stores that have left this process or come to it, by their key."""
+
+
+def _store_of(decorate: Callable[..., Any], key: str, function: Callable[..., Any]) -> _Store:
+    """Make a store that came by value; one that has been here keeps its results."""
+    store = _travelled.get(key)
+    if store is None:
+        made: _Store = decorate(function).cache_info.__self__
+        made.key, made.is_copy = key, True
+        store = _travelled.setdefault(key, made)
+    if store.is_copy:
+        store.function = function  # what it closes over may have changed
+    return store
 
 
 def _place_of(
@@ -132,7 +167,7 @@ def pool_cache(method: Callable[..., Any]) -> Any:
     evaluated
     (3.5, 3.5)
     """
-    store = _Store(method)
+    store = _Store(pool_cache, method)
 
     def get_pool_cache_id(node: Any) -> CacheId:
         if not hasattr(node, "get_node_name"):
@@ -177,7 +212,7 @@ def pool_cached_function(function: Callable[..., Any]) -> Any:
     >>> table(3) is table(3)
     True
     """
-    store = _Store(function)
+    store = _Store(pool_cached_function, function)
     id = CacheId(f"{function.__module__}.{function.__qualname__}()")
 
     @functools.wraps(function)
@@ -193,6 +228,8 @@ def pool_cached_function(function: Callable[..., Any]) -> Any:
 
 
 def _dress(decorated: Any, store: _Store, **attributes: Any) -> Any:
+    store.decorated = decorated
+    decorated.reduce_by_value = store.reduce_by_value
     decorated.cache_info = store.info
     decorated.cache_clear = store.clear
     for name, value in attributes.items():

@@ -6,8 +6,9 @@ import types
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from bsbpool.by_name import LruCache
 from bsbpool.job import FunctionJob
-from bsbpool.serialization import Parcel, dumps_function
+from bsbpool.serialization import Parcel, dumps_function, travels_by_name
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -18,9 +19,9 @@ MOST_FUNCTIONS = 1_024
 CALL, EXECUTE = 0, 1
 """What is called: the function itself, or the `execute` of a class of jobs."""
 
-KEPT_TYPES = (types.FunctionType, types.BuiltinFunctionType, type)
-"""Other callables, and functions that close over something, carry state that may change from
-job to job, so they travel anew with each."""
+_PLAIN = frozenset([type(None), type(...), bool, int, float, complex, str, bytes])
+_NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
+"""With `_PLAIN`, the types of defaults that do not change."""
 
 
 def callee_of(job: Job) -> tuple[Any, int, Any]:
@@ -34,8 +35,37 @@ def callee_of(job: Job) -> tuple[Any, int, Any]:
 
 
 def is_kept(f: Any) -> bool:
-    """Whether workers keep a function for further jobs."""
-    return isinstance(f, KEPT_TYPES) and not getattr(f, "__closure__", None)
+    """Whether workers keep a callable for further calls.
+
+    They do when it has no state that may change from call to call. What travels by name has
+    on each rank the state that it has there. All else travels anew with each call.
+    """
+    if isinstance(f, types.FunctionType):
+        if not (f.__closure__ or f.__defaults__ or f.__kwdefaults__ or f.__dict__):
+            return True
+        return _is_stateless(f) or travels_by_name(f)
+    if isinstance(f, types.BuiltinFunctionType):
+        owner = f.__self__
+        if owner is None or isinstance(owner, types.ModuleType):
+            return True
+        return isinstance(owner, type) and travels_by_name(owner)
+    return isinstance(f, (type, LruCache)) and travels_by_name(f)
+
+
+def _is_stateless(f: types.FunctionType) -> bool:
+    if f.__closure__ or f.__dict__:
+        return False
+    defaults = (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values())
+    return all(map(_is_constant, defaults))
+
+
+def _is_constant(value: Any) -> bool:
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is tuple or kind is frozenset:
+        return all(map(_is_constant, value))
+    return isinstance(value, _NAMED) and travels_by_name(value)
 
 
 class FunctionTable:

@@ -7,14 +7,17 @@ pickle of its own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import pickle
 import time
+import types
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from bsbpool.execution.functions import is_kept
 from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.naming import explain, name_of
@@ -44,9 +47,9 @@ class Here:
         self.process = os.getpid()
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
-    def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
-        """Unpickle a function, each time anew unless it is to be kept."""
-        if not kept or buffers:  # the pickle alone does not tell which one it is
+    def function(self, payload: bytes, buffers: Buffers) -> Callable[..., Any]:
+        """Unpickle a function that is kept; each time anew when its pickle is not all of it."""
+        if buffers:
             function: Callable[..., Any] = loads(payload, buffers)
             return function
         key = bytes(payload)
@@ -57,12 +60,54 @@ class Here:
         return self.functions[key]
 
 
+def copies(n: int, payload: bytes, buffers: Buffers) -> Iterator[Callable[..., Any]]:
+    """Yield a callable `n` times, each with state of its own; read-only arrays are shared."""
+    f = loads(payload, buffers if n == 1 else list(map(_own, buffers)))
+    variables = plain_variables(f)
+    yield f
+    for n_left in range(n - 2, -1, -1):
+        if variables is None:
+            f = loads(payload, list(map(_own, buffers)) if n_left else buffers)
+        else:
+            for cell, value in variables:
+                cell.cell_contents = value
+        yield f
+
+
+def _own(buffer: Any) -> Any:
+    return buffer if memoryview(buffer).readonly else bytearray(buffer)
+
+
+def plain_variables(f: Any) -> list[tuple[types.CellType, Any]] | None:
+    """Return all that a call can change of a callable that carries plain values only.
+
+    That are the variables that a function closes over, with their values. None for all other
+    callables, which must be unpickled for each call.
+    """
+    if isinstance(f, functools.partial):
+        fixed = is_kept(f.func) and not f.__dict__
+        return [] if fixed and all(map(is_plain, (*f.args, *f.keywords.values()))) else None
+    if not isinstance(f, types.FunctionType) or f.__dict__ or f.__kwdefaults__:
+        return None
+    try:
+        variables = [(cell, cell.cell_contents) for cell in f.__closure__ or ()]
+    except ValueError:  # a cell is empty
+        return None
+    values = (*(value for _, value in variables), *(f.__defaults__ or ()))
+    return variables if all(map(is_plain, values)) else None
+
+
 here = Here()
+
+
+def is_plain(value: Any) -> bool:
+    """Whether nobody can change anything of a value, or of a tuple's values."""
+    return type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value)))
 
 
 def packed(value: Any) -> Any:
     """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
-    if type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value))):
+    if is_plain(value):
         return value
     payload, buffers = dumps(value)
     return [payload, *map(pickle.PickleBuffer, buffers)]
@@ -102,9 +147,14 @@ def run_chunk(
     error = None
     f: Any = None
     try:
-        f = here.function(*function)
         items = loads(payload, buffers)
+        pickled, parts, kept = function
+        anew = None if kept else copies(len(items), pickled, parts)
+        if kept:
+            f = here.function(pickled, parts)
         for item in items:
+            if anew is not None:
+                f = next(anew)
             given = unpacked(item) if type(item) is list else item
             value = f(*given) if star else f(given)
             results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1, f))

@@ -1,0 +1,91 @@
+"""Functions, classes and bound methods that another rank finds by their name."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from bsbpool.naming import attribute
+
+LruCache: Any = type(functools.lru_cache(lambda: None))
+"""The type of functions with a cache of `functools`."""
+BOUND_TYPES = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
+"""Types of bound methods; pickle refers to them by an attribute of their object."""
+NAMED_TYPES = (types.FunctionType, type, LruCache, *BOUND_TYPES)
+"""Types whose names are looked at; those of other objects may run any code."""
+
+
+def is_importable(obj: Any) -> bool:
+    """Whether an object's module gives it back by its name."""
+    name, home = attribute(obj, "__qualname__"), attribute(obj, "__module__")
+    found: Any = sys.modules.get(home) if isinstance(home, str) else None
+    if not isinstance(name, str) or found is None:
+        return False
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found is obj
+
+
+def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
+    """Return how to pickle a bound method, so that the same method is loaded.
+
+    pickle refers to a method by its ``__name__``. That is another attribute, or none, for
+    private methods, methods decorated without `functools.wraps`, lambdas, and methods that a
+    subclass overrides.
+
+    Raises
+    ------
+    pickle.PicklingError
+        When a method of a builtin type cannot be found.
+    """
+    owner = bound.__self__
+    if owner is None or isinstance(owner, types.ModuleType):  # a plain builtin function
+        return bound.__reduce__()  # type: ignore[no-any-return]
+    for name in _names_of(bound):
+        if _gives(owner, name, bound):
+            return getattr, (owner, name)
+    if isinstance(bound, types.MethodType):
+        return types.MethodType, (bound.__func__, owner)
+    for kind in type(owner).__mro__:
+        descriptor = vars(kind).get(bound.__name__)
+        with suppress(Exception):
+            if _are_same(descriptor.__get__(owner), bound):  # type: ignore[union-attr]
+                return _bind, (descriptor, owner)
+    raise pickle.PicklingError(f"{bound!r} is not an attribute of the object that it is bound to")
+
+
+def _names_of(bound: Any) -> Iterator[str]:
+    """Yield names of the attribute that a bound method may be."""
+    name = getattr(bound, "__name__", None)
+    if isinstance(name, str):
+        yield name
+    function = getattr(bound, "__func__", None)
+    owner = bound.__self__
+    kinds = type(owner).__mro__
+    if isinstance(owner, type):  # a class method, or a method of its metaclass
+        kinds = owner.__mro__ + kinds
+    for kind in kinds:
+        for name, value in vars(kind).items():
+            if function is not None and function in (value, getattr(value, "__func__", None)):
+                yield name
+
+
+def _gives(owner: Any, name: str, bound: Any) -> bool:
+    try:
+        found = getattr(owner, name)
+    except Exception:  # the object's own code may run
+        return False
+    return _are_same(found, bound)
+
+
+def _are_same(found: Any, bound: Any) -> bool:
+    return type(found) is type(bound) and bool(found == bound)
+
+
+def _bind(descriptor: Any, owner: Any) -> Any:
+    return descriptor.__get__(owner)

@@ -1,0 +1,168 @@
+"""Code, classes and decorated functions by value: what cloudpickle does not keep.
+
+Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
+slots. What `functools` makes of functions and methods is made again on the other side: caches
+arrive empty, and locks are new.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import types
+import typing
+from collections import ChainMap
+from typing import Any
+
+import cloudpickle
+
+from bsbpool.by_name import LruCache
+
+_DISPATCHER_CODE = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]
+
+
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's pickler, with the recipes of this module."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Return the recipe of a class, a function or a decorator's object."""
+        if isinstance(obj, type):
+            return reduce_class(self, obj)
+        recipe = reduce_decorated(obj)
+        return super().reducer_override(obj) if recipe is None else recipe
+
+
+# Code
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    make, args = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return _make_code, (code.co_filename, make, *args)
+
+
+def _make_code(filename: str, make: Any, *args: Any) -> Any:
+    return make(*args).replace(co_filename=filename)
+
+
+Pickler.dispatch_table = ChainMap(
+    {types.CodeType: _reduce_code}, *cloudpickle.Pickler.dispatch_table.maps
+)
+
+
+# Classes
+
+
+def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
+    """Return cloudpickle's recipe of a class, changed so that it has slots and any bases."""
+    reduced = cloudpickle.Pickler.reducer_override(pickler, kind)
+    if (
+        not isinstance(reduced, tuple)
+        or reduced[0] is not cloudpickle.cloudpickle._make_skeleton_class
+    ):
+        return reduced
+    _, (meta, name, bases, names, *rest), (members, slot_state), *others = reduced
+    bases = tuple(base for base in bases if base is not _Quiet)
+    if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
+        # Created with them: descriptors that are set later make no room in instances.
+        names = {**names, "__slots__": _slots_of(kind)}
+        members = {
+            name: value
+            for name, value in members.items()
+            if not isinstance(value, types.MemberDescriptorType)
+        }
+    return (_make_class, (meta, name, bases, names, *rest), (members, slot_state), *others)
+
+
+def _slots_of(kind: type) -> tuple[str, ...]:
+    """Return the slots of a class that its bases do not have, private names as attributes."""
+    return tuple(
+        name
+        for name, value in vars(kind).items()
+        if isinstance(value, types.MemberDescriptorType) or name in ("__dict__", "__weakref__")
+    )
+
+
+class _Quiet:
+    """Comes before bases that would look at a subclass while it is still empty."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not getattr(cls, "_bsbpool_is_empty", False):
+            super().__init_subclass__(**kwargs)
+
+
+def _make_class(
+    kind: type, name: str, bases: tuple[type, ...], names: dict[str, Any], *rest: Any
+) -> Any:
+    make = cloudpickle.cloudpickle._make_skeleton_class
+    try:
+        return make(kind, name, bases, names, *rest)
+    except Exception:
+        # They have seen it where it was defined, and what they did to it comes along.
+        names = {**names, "_bsbpool_is_empty": True}
+        made = make(kind, name, (_Quiet, *bases), names, *rest)
+        if "_bsbpool_is_empty" in vars(made):  # else it is a class that this process has
+            del made._bsbpool_is_empty
+        return made
+
+
+# Decorated functions and methods
+
+
+def reduce_decorated(obj: Any) -> tuple[Any, ...] | None:
+    """Return the recipe of what a decorator made; None for other objects.
+
+    A decorator of another module gives its functions an attribute `reduce_by_value`, which is
+    called with the function and returns the recipe, or None.
+    """
+    if isinstance(obj, types.FunctionType):
+        if "reduce_by_value" in obj.__dict__:
+            return obj.reduce_by_value(obj)  # type: ignore[attr-defined,no-any-return]
+        return _reduce_dispatcher(obj) if obj.__code__ is _DISPATCHER_CODE else None
+    if isinstance(obj, LruCache):
+        return _cache_again, (obj.__wrapped__, obj.cache_parameters()), _extra(obj)
+    if isinstance(obj, functools.cached_property):
+        state = {name: value for name, value in vars(obj).items() if name != "lock"}
+        return _make_cached_property, (type(obj), hasattr(obj, "lock")), state
+    if isinstance(obj, functools.singledispatchmethod):
+        registered = list(obj.dispatcher.registry.items())
+        make = _make_dispatching_method, (type(obj), obj.func)
+        return (*make, registered, None, None, _register)
+    return None
+
+
+def _extra(wrapper: Any) -> dict[str, Any]:
+    """Return the attributes of a function with a cache that a new one does not have."""
+    of_the_cache = ("__wrapped__", "cache_parameters")
+    return {name: value for name, value in vars(wrapper).items() if name not in of_the_cache}
+
+
+def _cache_again(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a function with a cache, an empty one."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _make_cached_property(kind: Any, locked: bool) -> Any:
+    made: Any = kind.__new__(kind)
+    if locked:  # before Python 3.12
+        made.lock = threading.RLock()
+    return made
+
+
+def _make_dispatching_method(kind: Any, function: Any) -> Any:
+    made: Any = kind.__new__(kind)
+    functools.singledispatchmethod.__init__(made, function)
+    return made
+
+
+def _reduce_dispatcher(function: Any) -> tuple[Any, ...]:
+    registered = list(function.registry.items())
+    return functools.singledispatch, (function.__wrapped__,), registered, None, None, _register
+
+
+def _register(dispatching: Any, registered: list[tuple[type, Any]]) -> None:
+    # A method's own `register` would take a class method for an annotated function.
+    register = getattr(dispatching, "dispatcher", dispatching).register
+    for kind, function in registered:
+        register(kind, function)
