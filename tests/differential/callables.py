@@ -1,6 +1,4 @@
 """What jobs and calls call: functions of all kinds, and objects that behave like functions.
-
-`STATEFUL` are the kinds that carry what a call may change: each call is to get a copy of it.
 """
 
 from __future__ import annotations
@@ -400,5 +398,9 @@ def _builtin_method(n: int, parts: list[Any]) -> Any:
     return made[n % len(made)]
 
 
-STATEFUL = frozenset(["closure", "method", "machine", "local method", "builtin method", "partial"])
-CALLABLES = (*STATEFUL, "function", "lambda", "unprintable", "builtin")
+CALLABLES = (
+    "function", "lambda", "closure", "partial", "method", "machine", "unprintable", "local method",
+    "builtin", "builtin method",
+)  # fmt: skip
+STATEFUL = ("closure", "partial", "method", "machine", "builtin method", "builtin method")
+"""Those that carry what a call may change: each call is to get a copy of it."""

@@ -76,6 +76,8 @@ class _Describer:
         return self._instance(obj)
 
     def _plain(self, obj: Any) -> Description:
+        if type(obj) is str and "0x" in obj:
+            obj = ADDRESS.sub("0x", obj)
         if type(obj) is int and abs(obj) > 2**64:
             return ("int", hex(obj))
         if isinstance(obj, (str, bytes)) and len(obj) > 100:

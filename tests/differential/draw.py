@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from differential.callables import CALLABLES, FUNCTIONS, chain, throw
+from differential.callables import CALLABLES, FUNCTIONS, STATEFUL, chain, throw
 from differential.errors import ERRORS
 from differential.recipes import V
 
@@ -44,6 +44,11 @@ class Draw:
         self.r = r
         self.bad = bad
         self.cells = tuple(r.choice(CELLS) for _ in range(r.choice((0, 1, 2, 4))))
+        # Callables that are used again and again, over cells that change meanwhile.
+        self.kept = range(len(self.cells), len(self.cells) + r.choice((0, 0, 1, 2)))
+        for _ in self.kept:
+            inside = (V("cell", r.randrange(len(self.cells))),) if self.cells else ()
+            self.cells += (V(r.choice(STATEFUL), self.number(), inside),)
 
     def number(self) -> int:
         """Draw what chooses among the values of a kind."""
@@ -59,8 +64,8 @@ class Draw:
         chance = r.random()
         if r.random() < self.bad:
             return V(r.choice(BAD), self.number())
-        if self.cells and chance < 0.15:
-            return V("cell", r.randrange(len(self.cells)))
+        if len(self.cells) > len(self.kept) and chance < 0.15:
+            return V("cell", r.randrange(len(self.cells) - len(self.kept)))
         if chance < 0.5 or depth == 0:
             return V(r.choice(PLAIN), self.number())
         if chance < 0.7:
@@ -73,6 +78,8 @@ class Draw:
 
     def callable(self, depth: int = 1) -> V:
         """Draw something to call."""
+        if self.kept and self.cells and self.r.random() < 0.3:
+            return V("cell", self.r.choice(self.kept))
         kind = self.r.choice(CALLABLES)
         inside = self.values(2, depth) if kind not in ("function", "builtin") else ()
         if kind == "partial" and self.r.random() < 0.8:

@@ -49,6 +49,10 @@ class Expected:
         Whether the result cannot be unpickled where it arrives, which may be noticed late.
     live : object
         The result or the error itself, while others may still change it.
+    error : BaseException or None
+        What the function raised.
+    called : bool
+        Whether the function is called at all.
     """
 
     status: str = SUCCESS
@@ -61,6 +65,7 @@ class Expected:
     live: Any = None
     is_live: bool = False
     error: BaseException | None = None
+    called: bool = True
 
     def settle(self) -> None:
         """Describe what is alive."""
@@ -68,6 +73,10 @@ class Expected:
             self.value = describe(self.live)
             if self.status == FAILED:
                 self.notes = notes_of(self.live)
+
+    def be_any(self) -> None:
+        """Expect any result or error."""
+        self.value, self.notes, self.errors, self.causes, self.is_live = None, (), (), (), False
 
     def is_handled(self) -> bool:
         """Whether the listener of a program handles the failure."""
@@ -157,7 +166,9 @@ def call_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     """Call a function as on another rank; the arguments are nobody else's."""
     given = describe((f, args, kwargs))
     if _is_bad(given):
-        return _untravelled(given)
+        made = _untravelled(given)
+        made.called = False
+        return made
     try:
         value = f(*args, **kwargs)
     except BaseException as error:

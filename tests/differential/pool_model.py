@@ -51,6 +51,7 @@ class ModelJob:
     dependents: list[ModelJob] = field(default_factory=list)
     loose: bool = False
     killed: bool = False  # by a dependency
+    outdone: bool = False  # perhaps ended by hand before its function has
 
     @property
     def ready(self) -> bool:
@@ -133,6 +134,7 @@ class PoolModel:
         held = job.status == RUNNING
         if self._executing and self.apart and not (held and self._targets[step.key] == 1):
             self.loose = job.loose = True  # a worker may have it, or another callback
+            job.outdone = job.outdone or isinstance(step, Finish)
         if isinstance(step, Cancel):
             if job.status not in ENDS:
                 args = (step.reason,) if step.reason else ()
@@ -217,14 +219,14 @@ class PoolModel:
         self._call_back()
 
     def _run(self, job: ModelJob) -> None:
-        if job.step.logged and job.step.item < 0:
-            self.order.append((job.step.key, job.place))
         f, args, kwargs = self._call(job)
         owner = Builder(()).build(self.plan.owner)
         if self.apart:
             outcome = call_apart(f, (owner, *args), kwargs)
         else:
             outcome = call_here(f, (owner, *args), kwargs, self.plan.max_memory >= 0)
+        if job.step.logged and job.step.item < 0 and outcome.called:
+            self.order.append((job.step.key, job.place))
         self._end(job, outcome.status, outcome)
 
     def _call(self, job: ModelJob) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -262,6 +264,8 @@ class PoolModel:
             self.loose = self.loose or job.loose
             job.outcome.settle()
             job.outcome.causes = self._causes(job)
+            if job.outdone:
+                job.outcome.be_any()
             if job.loose:
                 job.outcome.or_else = set(ENDS)
 
@@ -291,3 +295,12 @@ def _targets_of_callbacks(steps: Iterable[Step]) -> Counter[int]:
         for inner in step.steps
         if isinstance(inner, (Cancel, Finish))
     )
+
+
+def is_playable(plan: PoolPlan, apart: bool) -> bool:
+    """Whether a program ends.
+
+    On other ranks, a job that was begun by hand is waited for, since any thread may end it.
+    """
+    holds = any(isinstance(step, Hold) for step in plan.steps)
+    return not (holds and apart and PoolModel(plan, apart).deadlock)

@@ -102,7 +102,7 @@ class _Drawing:
 
     def plan(self) -> PoolPlan:
         r = self.r
-        steps = self.chain() if r.random() < 0.01 else self.steps(r.randrange(1, 16))
+        steps = self.chain() if r.random() < 0.003 else self.steps(r.randrange(1, 16))
         return PoolPlan(
             self.draw.cells,
             tuple(steps),
@@ -179,7 +179,7 @@ class _Drawing:
 
     def chain(self) -> Iterable[Step]:
         """Return jobs each of which ends the next one from a callback."""
-        n = 1_500
+        n = 1_200
         made: list[Step] = [Queue(key) for key in range(n)]
         for key in range(n - 1):
             step = Cancel(key + 1) if self.r.random() < 0.9 else Finish(key + 1, V("int", key))

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from differential import callables, errors, values
 from differential.executor_plan import ExecutorPlan, draw_executor_plan
 from differential.executor_run import ExecutorRun, compare_executor
-from differential.pool_plan import draw_pool_plan
+from differential.pool_model import is_playable
+from differential.pool_plan import PoolPlan, draw_pool_plan
 from differential.pool_run import PoolRun, compare
 from differential.shrink import shrink
 from sim.plan import show
@@ -54,11 +55,14 @@ class Session:
     def __init__(self, comm: Any = None) -> None:
         self._comm = comm
         self.rank = 0 if comm is None else comm.Get_rank()
+        self.size = 1 if comm is None else comm.Get_size()
         self.seed = -1
         self.skip: tuple[str, ...] = ()
 
     def play(self, plan: Any) -> list[str]:
         """Run a program; return what differs from the oracle. On rank 0."""
+        if isinstance(plan, PoolPlan) and not is_playable(plan, self.size > 1):
+            return []
         if self._comm is not None:
             self._comm.bcast(plan)
         return self._play(plan)
@@ -130,9 +134,8 @@ class Session:
         return different
 
     def _report(self, kind: str, plan: Any, wrong: list[str]) -> None:
-        size = 1 if self._comm is None else self._comm.Get_size()
         small, also_wrong = shrink(plan, self.play, TRIES)
-        print(f"{kind} seed {self.seed} on {size} ranks: {wrong[0]}")
+        print(f"{kind} seed {self.seed} on {self.size} ranks: {wrong[0]}")
         print(f"  again:  python -m differential --kind {kind} --first {self.seed} --seeds 1")
         if also_wrong:
             print(f"  small:  {also_wrong[0]}\n          {show(small)}", flush=True)

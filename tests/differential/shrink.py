@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from differential.recipes import V
 
 Plan = Any
+SECONDS = 10.0
+"""How long this may take."""
 
 
 def shrink(plan: Plan, differs: Callable[[Plan], Any], tries: int) -> tuple[Plan, Any]:
@@ -25,10 +28,11 @@ def shrink(plan: Plan, differs: Callable[[Plan], Any], tries: int) -> tuple[Plan
     """
     found = None
     again = True
+    end = time.monotonic() + SECONDS
     while again:
         again = False
         for smaller in smaller_plans(plan):
-            if tries <= 0:
+            if tries <= 0 or time.monotonic() > end:
                 return plan, found
             tries -= 1
             if wrong := differs(smaller):
