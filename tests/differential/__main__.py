@@ -10,13 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+from differential.session import KINDS, SECONDS, TESTS, Session
 from helpers.launch import mpirun
-
-from differential.session import KINDS, SECONDS, Session
-
-TESTS = Path(__file__).parents[1]
 
 
 def play(kind: str, first: int, seeds: int, ranks: int, skip: Sequence[str] = ()) -> bool:
@@ -53,7 +49,8 @@ def main() -> int:
             failed += differs
             seconds = time.monotonic() - start
             word = "DIFFERENT" if differs else "no difference"
-            print(f"{kind} on {ranks} ranks: {args.seeds} seeds, {word}, {seconds:.1f} s", flush=True)
+            played = f"{kind} on {ranks} ranks: {args.seeds} seeds"
+            print(f"{played}, {word}, {seconds:.1f} s", flush=True)
     return 1 if failed else 0
 
 

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import enum
 import functools
+import random
 import re
 import types
 from typing import Any
@@ -25,10 +26,10 @@ NO_ALIAS = (int, float, complex, str, bytes, type(None), enum.Enum, type)
 CONTAINERS = (list, tuple, set, frozenset, dict, collections.deque)
 FIELDS = (
     "errno", "strerror", "filename", "filename2", "name", "path", "msg", "code", "obj", "value",
-    "encoding", "object", "start", "end", "reason", "lineno", "offset", "text", "print_file_and_line",
-    "characters_written",
+    "encoding", "object", "start", "end", "reason", "lineno", "offset", "text",
+    "print_file_and_line", "characters_written",
 )  # fmt: skip
-ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+ADDRESS = re.compile(r"0x[0-9a-fA-F]{6,}")
 
 
 def describe(obj: Any) -> Description:
@@ -162,6 +163,13 @@ class _Describer:
     def _scalar(self, obj: Any) -> Description:
         return (name_of(type(obj)), str(obj.dtype), obj.tobytes())
 
+    def _random(self, obj: Any) -> Description:
+        if isinstance(obj, random.Random):
+            state = obj.getstate()
+        else:
+            state = obj.get_state() if hasattr(obj, "get_state") else obj.bit_generator.state
+        return (name_of(type(obj)), repr(state))
+
     def _enum(self, obj: Any) -> Description:
         return ("enum", str(obj))
 
@@ -180,6 +188,7 @@ def _ways() -> list[tuple[Any, Any]]:
         (BaseException, _Describer._error),
         (np.ndarray, _Describer._array),
         (np.generic, _Describer._scalar),
+        ((random.Random, np.random.Generator, np.random.RandomState), _Describer._random),
         (functools.partial, _Describer._partial),
         (types.FunctionType, _Describer._function),
         (types.MethodType, _Describer._method),

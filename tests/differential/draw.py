@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from differential.callables import CALLABLES, FUNCTIONS, STATEFUL, chain, throw
+from differential.callables import CALLABLES, STATEFUL
 from differential.errors import ERRORS
+from differential.functions import FUNCTIONS, chain, throw
 from differential.recipes import V
 
 PLAIN = ("none", "bool", "int", "int", "float", "str", "bytes")
@@ -97,8 +98,11 @@ class Draw:
             raised = V("to raise", r.randrange(3000))
             return V("function", r.choice(RAISING)), (*self.values(2), raised), ()
         f = V("function", r.randrange(len(FUNCTIONS))) if r.random() < 0.4 else self.callable()
-        args = self.values(3)
+        simple = f.kind in ("cell", "builtin method") and r.random() < 0.7
+        args = self.values(1, 0) if simple else self.values(3)
         names: Sequence[str] = r.choice(((), (), (), ("key",), ("a", "b"), ("depth",)))
+        if simple:
+            names = ()
         return f, args, tuple((name, self.value()) for name in names)
 
     def change(self) -> tuple[int, int] | None:

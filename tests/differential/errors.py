@@ -26,12 +26,14 @@ SPECIAL: dict[str, Any] = {
     "StopIteration": lambda kind, args: kind(*args),
 }
 
-BUILTINS = [
-    kind
-    for kind in vars(builtins).values()
-    if isinstance(kind, type) and issubclass(kind, BaseException) and kind.__name__ != "EnvironmentError"
-]
-BUILTINS = list(dict.fromkeys(BUILTINS))
+# Some have several names.
+BUILTINS = list(
+    dict.fromkeys(
+        kind
+        for kind in vars(builtins).values()
+        if isinstance(kind, type) and issubclass(kind, BaseException)
+    )
+)
 
 
 def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
@@ -56,13 +58,11 @@ def _with_init(base: Any) -> Any:
 
     def __new__(cls: Any, code: Any, *, extra: Any) -> Any:
         model = made(base)
-        return base.__new__(cls, *((model.message, model.exceptions) if is_group(model) else model.args))
+        if isinstance(model, BaseExceptionGroup):
+            return base.__new__(cls, model.message, model.exceptions)
+        return base.__new__(cls, *model.args)
 
     return {"__init__": __init__, "__new__": __new__}
-
-
-def is_group(error: BaseException) -> bool:
-    return isinstance(error, BaseExceptionGroup)
 
 
 def made(base: Any) -> BaseException:
@@ -165,7 +165,7 @@ def _special_error(n: int, parts: list[Any]) -> Any:
     made: list[Any] = [
         lambda: Stubborn("stubborn", hint=given),
         lambda: LOCAL_ERROR(given, extra=[n]),
-        lambda: ExceptionGroup("outer", [ValueError(given), ExceptionGroup("inner", [KeyError(n)])]),
+        lambda: ExceptionGroup("g", [ValueError(given), ExceptionGroup("inner", [KeyError(n)])]),
         lambda: ValueError(KeyError("inside"), given),
         lambda: KeyError({"a", "b", "c", "d", "e", "f", "g", "h"}),
         lambda: ValueError("age", _with_age(given)),

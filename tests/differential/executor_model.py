@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from differential.callables import in_oracle, prepared
 from differential.executor_plan import (
     Cancel,
     Change,
@@ -15,6 +14,7 @@ from differential.executor_plan import (
     Step,
     Submit,
 )
+from differential.functions import in_oracle, prepared
 from differential.outcome import CANCELLED, FAILED, SUCCESS, Expected, call_apart
 from differential.recipes import Builder
 
@@ -52,7 +52,8 @@ class ExecutorModel:
         self.maps: dict[int, ModelMap] = {}
         self.logged: set[int] = set()
         self._changes: list[tuple[int, int]] = []
-        tokens = in_oracle.set(True), prepared.set(plan.initializer if plan.initializer >= 0 else None)
+        given = plan.initializer if plan.initializer >= 0 else None
+        tokens = in_oracle.set(True), prepared.set(given)
         try:
             for steps in plan.sessions():
                 self._session(steps)

@@ -8,11 +8,13 @@ from random import Random
 from differential.draw import Draw
 from differential.recipes import V
 
+ECHO = V("function")
+
 
 @dataclass(frozen=True)
 class Submit:
     key: int = 0
-    f: V = V("function")
+    f: V = ECHO
     args: tuple[V, ...] = ()
     kwargs: tuple[tuple[str, V], ...] = ()
     deps: tuple[int, ...] = ()
@@ -25,7 +27,7 @@ class Map:
     """Call a function with items, and take results: all, or `take` of them."""
 
     key: int = 0
-    f: V = V("function")
+    f: V = ECHO
     items: tuple[V, ...] = ()
     how: str = "map"  # or zip, starmap: then items are tuples of arguments
     chunksize: int = 0
@@ -109,7 +111,9 @@ class _Drawing:
 
     def plan(self) -> ExecutorPlan:
         r = self.r
-        steps = [step for _ in range(r.randrange(1, 14)) if (step := self.step())]
+        steps: list[Step] = []
+        for _ in range(r.randrange(1, 14)):
+            steps += self.steps()
         return ExecutorPlan(
             self.draw.cells,
             tuple(steps),
@@ -117,6 +121,25 @@ class _Drawing:
             max_workers=r.choice((0, 0, 0, 1)),
             end=r.choice(("", "", "shutdown", "nowait", "cancel", "error")),
         )
+
+    def steps(self) -> list[Step]:
+        """Return the next steps: as a rule one."""
+        if self.draw.kept and self.r.random() < 0.1:
+            return self.repeated()
+        step = self.step()
+        return [] if step is None else [step]
+
+    def repeated(self) -> list[Step]:
+        """Call one object again and again, and change meanwhile what it carries."""
+        f = V("cell", self.r.choice(self.draw.kept))
+        args = self.draw.values(1, 0)
+        made: list[Step] = []
+        for _ in range(3):
+            made.append(Submit(self.n_calls, f, args))
+            self.futures.append(self.n_calls)
+            self.n_calls += 1
+            made += [Change(*change) for change in (self.draw.change(),) if change]
+        return made
 
     def step(self) -> Step | None:
         r = self.r

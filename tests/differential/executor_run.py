@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bsbpool.futures import BrokenExecutor, PoolExecutor
-
-from differential import callables
+from differential import functions
 from differential.describe import describe
-from differential.executor_model import BROKEN, ExecutorModel, ModelMap
 from differential.executor_plan import (
     Cancel,
     Change,
@@ -22,7 +19,7 @@ from differential.executor_plan import (
     Submit,
     Wait,
 )
-from differential.outcome import FAILED, Expected, Seen, is_from_the_keyboard, kind_of, notes_of
+from differential.outcome import FAILED, Seen, is_from_the_keyboard, kind_of, notes_of
 from differential.pool_run import Here
 from differential.recipes import Builder
 
@@ -51,13 +48,13 @@ class ExecutorRun:
 
     def run(self) -> None:
         """Run it; collective."""
-        callables.ran.clear()
-        callables.given[0] = None
+        functions.ran.clear()
+        functions.given[0] = None
         plan = self.plan
         options: dict[str, Any] = {}
         if plan.initializer != -1:
             fails = plan.initializer == -2
-            options["initializer"] = callables.fail_to_prepare if fails else callables.prepare
+            options["initializer"] = functions.fail_to_prepare if fails else functions.prepare
             options["initargs"] = () if fails else (plan.initializer,)
         if plan.max_workers:
             options["max_workers"] = plan.max_workers
@@ -75,7 +72,7 @@ class ExecutorRun:
                 self.mistakes.append(f"the executor raises {error!r}")
                 self.here.end = kind_of(error)
             self._see()
-        self.here.ran = list(callables.ran)
+        self.here.ran = list(functions.ran)
 
     def _session(self, executor: Any, steps: list[Step]) -> None:
         self.executor = executor
@@ -127,7 +124,7 @@ class ExecutorRun:
         f, args = build(step.f), tuple(map(build, step.args))
         kwargs = {name: build(value) for name, value in step.kwargs}
         if step.logged:
-            f, args = callables.logged_call, (step.key, f, *args)
+            f, args = functions.logged_call, (step.key, f, *args)
         options: dict[str, Any] = {}
         if deps := [self.futures[key] for key in step.deps if key in self.futures]:
             options["deps"] = deps
@@ -225,7 +222,8 @@ class ExecutorRun:
             elif future.cancelled():
                 self.seen[key] = Seen("CANCELLED")
             elif error := future.exception():
-                self.seen[key] = Seen(FAILED, describe(error), notes_of(error), kind_of(error.__cause__))
+                cause = kind_of(error.__cause__)
+                self.seen[key] = Seen(FAILED, describe(error), notes_of(error), cause)
             else:
                 self.seen[key] = Seen("SUCCESS", describe(future.result()))
 
@@ -240,87 +238,3 @@ def _iterable(items: list[Any], fails: bool) -> Iterable[Any]:
         raise ItemsEnd("after the items")
 
     return generate() if fails else items
-
-
-# ------------------------------------------------------------------ comparing
-
-
-def compare_executor(run: ExecutorRun, ranks: list[Here]) -> list[str]:
-    """Return how a run differs from what the oracle says."""
-    model = ExecutorModel(run.plan)
-    mistakes = list(run.mistakes)
-    for key, expected in model.calls.items():
-        if key in run.refused:
-            if kind_of(run.refused[key]) not in BROKEN or run.plan.initializer != -2:
-                if run.plan.end != "cancel":
-                    mistakes.append(f"call {key}: submit raises {run.refused[key]!r}")
-        elif key not in run.seen:
-            mistakes.append(f"call {key}: nothing came of it")
-        elif mistake := expected.mistake(run.seen[key]) or _note_missing(expected, run.seen[key]):
-            mistakes.append(f"call {key}: {mistake}")
-    for key, made in model.maps.items():
-        if mistake := _map_differs(run, made):
-            mistakes.append(f"map {key}: {mistake}")
-    if run._n_called != len(run._called):
-        mistakes.append(f"{run._n_called} of {len(run._called)} callbacks were called")
-    ran = Counter(key for here in ranks for key in here.ran)
-    for key in model.logged:
-        seen = run.seen.get(key)
-        if ran[key] > 1 or (seen and seen.status == "SUCCESS" and ran[key] != 1):
-            mistakes.append(f"call {key} ran {ran[key]} times")
-    mistakes += [f"a rank raises {here.end}" for here in ranks[1:] if here.end]
-    return mistakes
-
-
-def _note_missing(expected: Expected, seen: Seen) -> str:
-    """Look for the note that a result could not be unpickled."""
-    if expected.unread and seen.status == FAILED and not any("unpickled" in n for n in seen.notes):
-        return f"no note says that the result cannot be unpickled: {seen.notes}"
-    return ""
-
-
-def _map_differs(run: ExecutorRun, made: ModelMap) -> str:
-    step = made.step
-    refused = run.refused.get(step.key)
-    if run.plan.initializer == -2:
-        return ""  # it is broken some time
-    if step.fails and not step.buffersize:
-        return "" if isinstance(refused, ItemsEnd) else f"map raises {refused!r}, not ItemsEnd"
-    if refused is not None:
-        return f"map raises {refused!r}"
-    seen = run.taken.get(step.key, [])
-    if step.unordered:
-        return _unordered_differs(seen, made)
-    expected = list(made.items)
-    for n, outcome in enumerate(expected):
-        if outcome.status == FAILED:
-            del expected[n + 1 :]
-            break
-    else:
-        if step.fails:
-            expected.append(Expected(FAILED, errors=(f"{__name__}.ItemsEnd",)))
-    if step.take >= 0:
-        del expected[step.take :]
-    if made.loose and len(seen) < len(expected):
-        return ""  # cancelled, or cut off
-    if len(seen) != len(expected):
-        return f"{len(seen)} results and errors, not {len(expected)}: {seen[-1:]}"
-    for n, (outcome, was) in enumerate(zip(expected, seen, strict=True)):
-        if mistake := outcome.mistake(was) or _note_missing(outcome, was):
-            return f"item {n}: {mistake}"
-    return ""
-
-
-def _unordered_differs(seen: list[Seen], made: ModelMap) -> str:
-    left = list(made.items)
-    if made.step.fails:
-        left.append(Expected(FAILED, errors=(f"{__name__}.ItemsEnd",)))
-    for was in seen:
-        outcome = next((outcome for outcome in left if not outcome.mistake(was)), None)
-        if outcome is None:
-            return "" if made.loose else f"no item gives {was}"
-        left.remove(outcome)
-    complete = made.step.take < 0 and not any(was.status == FAILED for was in seen)
-    if complete and left and not made.loose:
-        return f"{len(left)} results are missing"
-    return ""

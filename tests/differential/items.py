@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from bsbpool import pool_cache, pool_cached_function
 
-from differential.callables import in_oracle
+from bsbpool import pool_cache, pool_cached_function
+from differential.functions import in_oracle
 
 evaluated: list[str] = []
 """What was evaluated in this process."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from differential.callables import in_oracle
+from differential.functions import in_oracle
 from differential.items import job_of
 from differential.outcome import (
     ABORTED,

@@ -9,13 +9,16 @@ from random import Random
 from differential.draw import Draw
 from differential.recipes import V
 
+ECHO = V("function")
+NOTHING = V()
+
 
 @dataclass(frozen=True)
 class Queue:
     """Queue jobs that are known by `key`; with `many`, `args` are the tuples of several."""
 
     key: int = 0
-    f: V = V("function")
+    f: V = ECHO
     args: tuple[V, ...] = ()
     kwargs: tuple[tuple[str, V], ...] = ()
     deps: tuple[int, ...] = ()
@@ -41,7 +44,7 @@ class Finish:
     """End a job by hand, with a result or an error."""
 
     key: int = 0
-    value: V = V()
+    value: V = NOTHING
     fails: bool = False
 
 
@@ -80,7 +83,7 @@ Step = Queue | Change | Cancel | Finish | Hold | Execute | OnEnd | Schedule
 class PoolPlan:
     cells: tuple[V, ...] = ()
     steps: tuple[Step, ...] = ()
-    owner: V = V()
+    owner: V = NOTHING
     fail_fast: bool = False
     max_memory: int = -1
     return_results: bool = False
@@ -106,7 +109,7 @@ class _Drawing:
         return PoolPlan(
             self.draw.cells,
             tuple(steps),
-            owner=r.choice((V(), V("int", 3), V("str", 2), V("constant", 2))),
+            owner=r.choice((V(), V("int", 6), V("int", 1), V("str", 2), V("constant", 2))),
             fail_fast=self.fail_fast,
             max_memory=r.choice((-1, -1, -1, 0, 1_000, 10**9)),
             return_results=r.random() < 0.6,
@@ -171,6 +174,8 @@ class _Drawing:
             return Queue(key, deps=deps, item=r.randrange(4))
         f, args, kwargs = self.draw.call()
         how = r.choice(("queue", "queue", "submit", "many", "put"))
+        if self.draw.kept and r.random() < 0.2:  # one object for several jobs
+            f, how, kwargs = V("cell", r.choice(self.draw.kept)), "many", ()
         if how == "many":
             args = tuple(V("tuple", 0, self.draw.values(2)) for _ in range(r.randrange(4)))
         if how == "submit":

@@ -19,11 +19,9 @@ from bsbpool import (
     create_job_pool,
 )
 from bsbpool.progress import PoolProgressReason
-
-from differential import callables, items
+from differential import functions, items
 from differential.describe import describe
 from differential.outcome import HANDLED, UNREADABLE, Seen, is_from_the_keyboard, kind_of, notes_of
-from differential.pool_model import PoolModel
 from differential.pool_plan import (
     Cancel,
     Change,
@@ -78,7 +76,7 @@ class PoolRun:
     def run(self) -> None:
         """Run it; collective."""
         plan = self.plan
-        callables.ran.clear()
+        functions.ran.clear()
         items.evaluated.clear()
         self.pool = create_job_pool(
             Builder(()).build(plan.owner),
@@ -103,7 +101,7 @@ class PoolRun:
                 self.here.end = type(error).__name__
             if self.pool.is_main():
                 self._look()
-        self.here.ran = list(callables.ran)
+        self.here.ran = list(functions.ran)
         self.here.evaluated = list(items.evaluated)
 
     # ------------------------------------------------------------ steps
@@ -175,7 +173,7 @@ class PoolRun:
         if step.logged:
             argses = [((step.key, n), f, *args) for n, args in enumerate(argses, place)]
             args = ((step.key, place), f, *args)
-            f = callables.logged
+            f = functions.logged
         if step.how == "many":
             return list(pool.queue_many(f, argses, kwargs, deps))
         if step.how == "submit":
@@ -270,46 +268,3 @@ class PoolRun:
             unhandled = [error for error in unhandled if any(error is other for other in told)]
         if Counter(map(id, told)) != Counter(map(id, unhandled)):
             self.mistakes.append(f"execute tells {told!r}, the jobs have {unhandled!r}")
-
-
-def compare(run: PoolRun, ranks: list[Here]) -> list[str]:
-    """Return how a run differs from what the oracle says."""
-    model = PoolModel(run.plan, apart=len(ranks) > 1)
-    mistakes = list(run.mistakes)
-    for key, jobs in model.jobs.items():
-        seen = run.seen.get(key, [])
-        if len(seen) != len(jobs):
-            mistakes.append(f"job {key}: {len(seen)} jobs, not {len(jobs)}")
-            continue
-        for n, (job, was) in enumerate(zip(jobs, seen, strict=True)):
-            if mistake := job.outcome.mistake(was):
-                mistakes.append(f"job {key}.{n}: {mistake}")
-    if run.called != run.registered:
-        mistakes.append(f"{run.called} of {run.registered} callbacks were called")
-    if not model.loose:
-        if run.refused != model.refused:
-            mistakes.append(f"{run.refused} steps were refused, not {model.refused}")
-        if (run.here.end == "JobPoolError") != model.deadlock:
-            mistakes.append(f"execute raises {run.error!r}; deadlock: {model.deadlock}")
-    return mistakes + _ranks_differ(model, ranks)
-
-
-def _ranks_differ(model: PoolModel, ranks: list[Here]) -> list[str]:
-    mistakes = []
-    ran = [key for here in ranks for key in here.ran]
-    in_order = len(ranks) == 1 and not any(isinstance(s, OnEnd) and s.steps for s in model.plan.steps)
-    if in_order and ran != model.order:
-        mistakes.append(f"the jobs {ran} ran, not {model.order}")
-    again = [key for key, n in Counter(ran).items() if n > 1]
-    if again:
-        mistakes.append(f"the jobs {again} ran more than once")
-    if not model.loose and Counter(ran) != Counter(model.order):
-        mistakes.append(f"the jobs {sorted(ran)} ran, not {sorted(model.order)}")
-    for here in ranks:
-        many = {item: n for item, n in Counter(here.evaluated).items() if n > 1}
-        if many and not any(isinstance(step, OnEnd) for step in model.plan.steps):
-            mistakes.append(f"one rank evaluated {many}")
-    ends = {here.end for here in ranks[1:]}
-    if len(ranks) > 1 and ends != {"WorkflowError" if ranks[0].end else ""}:
-        mistakes.append(f"main raises {ranks[0].end or None}, the others {ends}")
-    return mistakes

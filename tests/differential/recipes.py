@@ -21,13 +21,14 @@ class V:
     parts: tuple[V, ...] = ()
 
 
-MAKERS: dict[str, Callable[[int, list[Any]], Any]] = {}
+Maker = Callable[[int, list[Any]], Any]
+MAKERS: dict[str, Maker] = {}
 
 
-def maker(kind: str) -> Callable[[Callable[[int, list[Any]], Any]], Callable[[int, list[Any]], Any]]:
+def maker(kind: str) -> Callable[[Maker], Maker]:
     """Register the function that makes values of a kind from `n` and the built parts."""
 
-    def register(make: Callable[[int, list[Any]], Any]) -> Callable[[int, list[Any]], Any]:
+    def register(make: Maker) -> Maker:
         MAKERS[kind] = make
         return make
 
@@ -71,7 +72,9 @@ class Builder:
     def cell(self, number: int) -> Any:
         """Return the object of a cell."""
         if number not in self._built:
-            known = number < len(self._cells)  # not in a program that is being made smaller
+            # A program that is being made smaller may lack cells, or have one inside of itself.
+            self._built[number] = []
+            known = number < len(self._cells)
             self._built[number] = self.build(self._cells[number]) if known else []
             for cell, n in self._changes:
                 if cell == number:

@@ -10,23 +10,27 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from differential import callables, errors, values
+from differential import arrays, callables, errors, methods, values
+from differential.executor_compare import compare_executor
 from differential.executor_plan import ExecutorPlan, draw_executor_plan
-from differential.executor_run import ExecutorRun, compare_executor
+from differential.executor_run import ExecutorRun
+from differential.pool_compare import compare_pool
 from differential.pool_model import is_playable
 from differential.pool_plan import PoolPlan, draw_pool_plan
-from differential.pool_run import PoolRun, compare
+from differential.pool_run import PoolRun
 from differential.shrink import shrink
 from sim.plan import show
 
+TESTS = Path(__file__).parents[1]
 SECONDS = 60.0
 """How long a program may take."""
 TRIES = 200
 """How many programs are run to make one smaller."""
 MOST_REPORTED = 10
-MAKERS = (callables, errors, values)  # their makers must be known
+MAKERS = (arrays, callables, errors, methods, values)  # their makers must be known
 
 
 class Kind(NamedTuple):
@@ -38,7 +42,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "pool": Kind(draw_pool_plan, PoolRun, compare),
+    "pool": Kind(draw_pool_plan, PoolRun, compare_pool),
     "executor": Kind(draw_executor_plan, ExecutorRun, compare_executor),
 }
 
