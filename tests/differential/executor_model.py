@@ -51,12 +51,14 @@ class ExecutorModel:
         self.calls: dict[int, Expected] = {}
         self.maps: dict[int, ModelMap] = {}
         self.logged: set[int] = set()
+        self._deps: dict[int, list[Expected]] = {}
         self._changes: list[tuple[int, int]] = []
         given = plan.initializer if plan.initializer >= 0 else None
         tokens = in_oracle.set(True), prepared.set(given)
         try:
             for steps in plan.sessions():
                 self._session(steps)
+            self._loosen_dependents()
         finally:
             in_oracle.reset(tokens[0])
             prepared.reset(tokens[1])
@@ -83,7 +85,7 @@ class ExecutorModel:
 
     def _submit(self, step: Submit) -> None:
         if self.plan.initializer == -2:
-            self.calls[step.key] = Expected(FAILED, errors=BROKEN, or_else={CANCELLED})
+            self.calls[step.key] = Expected(FAILED, errors=(*BROKEN, DEPENDENCY), or_else={CANCELLED})
             return
         if step.logged:
             self.logged.add(step.key)
@@ -93,17 +95,22 @@ class ExecutorModel:
         if failed:
             causes = {kind for dep in failed for kind in dep.kinds()}
             outcome = Expected(FAILED, errors=(DEPENDENCY,), causes=tuple(sorted(causes)))
-        if any(dep.or_else for dep in deps):
-            outcome.or_else = {SUCCESS, FAILED, CANCELLED}
-            outcome.causes = ()
-            if outcome.status == FAILED:
-                outcome.errors = (*outcome.kinds(), DEPENDENCY)
         self.calls[step.key] = outcome
+        self._deps[step.key] = deps
 
     def _outcome(self, step: Submit) -> Expected:
         build = Builder(self.plan.cells, self._changes).build
         kwargs = {name: build(value) for name, value in step.kwargs}
         return call_apart(build(step.f), tuple(map(build, step.args)), kwargs)
+
+    def _loosen_dependents(self) -> None:
+        """Let calls be either that wait for one of which time decides."""
+        for key, outcome in self.calls.items():
+            if any(dep.or_else for dep in self._deps.get(key, ())):
+                outcome.or_else = {SUCCESS, FAILED, CANCELLED}
+                outcome.causes = ()
+                if outcome.status == FAILED:
+                    outcome.errors = (*outcome.kinds(), DEPENDENCY)
 
     def _loosen(self, key: int, statuses: set[str]) -> None:
         if key in self.calls:
