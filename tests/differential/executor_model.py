@@ -85,7 +85,8 @@ class ExecutorModel:
 
     def _submit(self, step: Submit) -> None:
         if self.plan.initializer == -2:
-            self.calls[step.key] = Expected(FAILED, errors=(*BROKEN, DEPENDENCY), or_else={CANCELLED})
+            errors = (*BROKEN, DEPENDENCY)
+            self.calls[step.key] = Expected(FAILED, errors=errors, or_else={CANCELLED})
             return
         if step.logged:
             self.logged.add(step.key)
