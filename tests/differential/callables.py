@@ -83,7 +83,7 @@ def _builtin_method(n: int, parts: list[Any]) -> Any:
         d.get, d.setdefault, d.pop, d.__contains__, d.__getitem__, d.copy, d.keys, items.append,
         items.copy, items.count, items.__contains__, {n, 0, "a"}.__contains__, {n}.union,
         collections.deque([n, 2]).count, random.Random(n).choice, random.Random(n).random,
-        np.random.default_rng(n).choice, np.arange(3.0 + n % 5).sum, re.compile("a").match,
+        np.random.default_rng(n).choice, np.arange(3.0 + n % 5).sum, re.compile("a").findall,
         bytearray(b"abc").count, d.items, items.pop, random.Random(n).randrange,
         random.Random(n).getrandbits, np.random.default_rng(n).integers,
         iter(items).__length_hint__, np.random.RandomState(n).randint,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,7 +96,7 @@ class Expected:
             return "" if found in self.errors else f"{short(seen.value)}, none of {self.errors}"
         if seen.notes[: len(self.notes)] != self.notes:
             return f"the notes {seen.notes}, not {self.notes}"
-        if self.causes and not os.environ.get('NO6') and seen.cause not in self.causes:
+        if self.causes and seen.cause not in self.causes:
             return f"the cause is {seen.cause or None}, not {' or '.join(self.causes)}"
         if self.value is None or seen.value == self.value:
             return ""

@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+
 from bsbpool.futures import PoolExecutor
 
 
