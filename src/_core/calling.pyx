@@ -39,7 +39,7 @@ cdef object call(object f, object owner, tuple args, object kwargs):
     cdef Py_ssize_t n
     cdef Py_ssize_t i
     if args is None:  # which passes for a tuple in Cython, and comes from another rank
-        raise TypeError("a function's arguments are a tuple, not None")
+        raise TypeError("args must be a tuple, got None")
     if owner is NOBODY:
         return PyObject_Call(f, args, <PyObject *>kwargs if kwargs else NULL)
     n = PyTuple_GET_SIZE(args)

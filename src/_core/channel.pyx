@@ -400,9 +400,8 @@ cdef class Channel:
 
     cdef int refuse(self) except -1:
         raise RuntimeError(
-            "another pool of this communicator is executing, or an executor is open (in another "
-            "thread, or around this one); use one after the other, or give each a communicator "
-            "of its own"
+            "Another pool of this communicator is executing, or an executor is open on it, around "
+            "this call or in another thread; use one after the other, or one communicator for each"
         )
 
     cdef void vacate(self) noexcept:
@@ -410,7 +409,7 @@ cdef class Channel:
 
     cdef int check(self) except -1:
         if self.error < 0:
-            raise TransportError(f"the network between the ranks failed (code {self.error})")
+            raise TransportError(f"The communication between the ranks failed (code {self.error})")
         return 0
 
     cdef int post(self, message_t *message) except -1:

@@ -48,14 +48,15 @@ cdef extern from *:
         *crash_place = (uint32_t)signal;
         at = crash_text(at, end, "\\nbsbpool: rank ");
         at = crash_number(at, end, (uint64_t)crash_rank);
-        at = crash_text(at, end, " dies of ");
+        at = crash_text(at, end, " died of ");
         at = crash_text(at, end, name);
         if (begun) {
-            at = crash_text(at, end, "; the job that it began last is number ");
+            at = crash_text(at, end, "; the last job that it started is job ");
             at = crash_number(at, end, begun - 1);
             if (function) {
-                at = crash_text(at, end, ", ");
+                at = crash_text(at, end, " '");
                 at = crash_text(at, end, function);
+                at = crash_text(at, end, "'");
             }
         }
         *at++ = '\\n';

@@ -79,13 +79,13 @@ cdef class Engine:
         """Raise what went wrong inside; the tables cannot be trusted after it."""
         cdef change_t at = self.d.illegal
         if self.d.fault == FAULT_NO_MEMORY:
-            raise MemoryError("the job tables are full")
+            raise MemoryError("no memory for more jobs")
         if self.d.fault == FAULT_ILLEGAL:
             raise RuntimeError(
-                f"job {at.job} may not go from {Status(at.old).name} to {Status(at.new).name}"
+                f"job {at.job} cannot change from {Status(at.old).name} to {Status(at.new).name}"
             )
         if self.d.fault == FAULT_OUT_OF_ORDER:
-            raise RuntimeError("a worker reported a job that it was not running")
+            raise RuntimeError("a worker reported the end of a job that it was not running")
         return 0
 
     cdef int known(self, int64_t job) except -1:
@@ -180,7 +180,7 @@ cdef class Engine:
         self.unlock()
         self.raise_fault()
         if code < 0:
-            raise RuntimeError(f"job {job} may not go from {Status(old).name} to RUNNING")
+            raise RuntimeError(f"job {job} cannot change from {Status(old).name} to RUNNING")
 
     def finish(self, int64_t job, outcome):
         """End a job from `take`; False when it was cancelled meanwhile."""

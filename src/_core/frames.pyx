@@ -25,6 +25,11 @@ cdef enum:
     MOST_PARTS = 0xFFFF  # of a record, its payload included
 
 
+NOT_A_FRAME = (
+    "A message is not of this version of bsbpool; all ranks must run the same version"
+)
+
+
 class MalformedFrameError(ValueError):
     """The bytes of a message are not a frame of this version."""
 
@@ -164,12 +169,12 @@ cdef class FrameReader:
         self.message = message
         self.next_part = 0
         if cursor_open(&self.cursor, message.frame, message.frame_size) < 0:
-            raise MalformedFrameError("not a frame of this version of bsbpool")
+            raise MalformedFrameError(NOT_A_FRAME)
         if self.cursor.header.n_parts != message.n_parts:
-            raise MalformedFrameError("a frame came without its parts")
+            raise MalformedFrameError("A message is incomplete: parts of it are missing")
         for i in range(message.n_parts):
             if cursor_part_size(&self.cursor, i) != message.parts[i].size:
-                raise MalformedFrameError("a part of a frame is not as long as announced")
+                raise MalformedFrameError("A message is corrupt: the length of a part is wrong")
         return 0
 
     cdef bint next(self) except -1:
@@ -179,7 +184,7 @@ cdef class FrameReader:
         self.next_part = self.cursor.header.n_parts - self.cursor.parts_left
         code = cursor_next(&self.cursor, &self.record, &self.inline_payload)
         if code < 0:
-            raise MalformedFrameError("the lengths in a frame do not add up")
+            raise MalformedFrameError("A message is corrupt: its lengths do not add up")
         return code == 1
 
     cdef object payload(self):
@@ -199,7 +204,9 @@ cdef class FrameReader:
         """Return the record's payload as a view of 64-bit numbers."""
         view = memoryview(self.payload())
         if view.nbytes % 8:
-            raise MalformedFrameError(f"{view.nbytes} bytes are no list of 64-bit numbers")
+            raise MalformedFrameError(
+                f"A message is corrupt: {view.nbytes} bytes do not hold 64-bit numbers"
+            )
         return view.cast("B").cast("Q")
 
     cdef object take_part(self):
@@ -224,13 +231,13 @@ def read_frame(const uint8_t[::1] data):
     cdef int code
     records = []
     if data.shape[0] == 0 or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0:
-        raise MalformedFrameError("not a frame of this version of bsbpool")
+        raise MalformedFrameError(NOT_A_FRAME)
     while True:
         code = cursor_next(&cursor, &record, &payload)
         if code == 0:
             return records
         if code < 0:
-            raise MalformedFrameError("the lengths in a frame do not add up")
+            raise MalformedFrameError("A message is corrupt: its lengths do not add up")
         body = PyBytes_FromStringAndSize(<const char *>payload, <Py_ssize_t>record.size)
         records.append((
             record.kind, record.id, record.aux, record.flags, record.extra, body,
@@ -247,5 +254,5 @@ def read_part_sizes(const uint8_t[::1] data):
         or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0
         or cursor_check_parts(&cursor) < 0
     ):
-        raise MalformedFrameError("not a frame of this version of bsbpool")
+        raise MalformedFrameError(NOT_A_FRAME)
     return [cursor_part_size(&cursor, i) for i in range(cursor.header.n_parts)]

@@ -28,6 +28,10 @@ cdef Handle GONE = Handle()  # stands in the list for jobs that were dropped
 cdef class Intake:
     """What a pool takes jobs with.
 
+    A subclass refuses what cannot be queued: `_refuse()` raises once no jobs are taken,
+    `_refuse_argument(name, value)` for arguments of the wrong kind, and `_refuse_dependency` (see
+    `dependencies`) for other dependencies than jobs of the pool.
+
     Attributes
     ----------
     _engine : Engine
@@ -122,13 +126,13 @@ cdef class Intake:
         cdef Handle job
         if not self.accepts:
             self._refuse()
-        check_function(f)
+        check_function(self, f)
         if self.puts:
-            return self.put(self.kind(self, f, as_arguments(args), kwargs, deps, **context))
+            return self.put(self.kind(self, f, as_arguments(self, args), kwargs, deps, **context))
         needs = context.pop("cache_items", None) if context else None
         if needs:
             cache_set = self._set_of(needs)
-        job = self.new_job(f, as_arguments(args), as_keywords(kwargs), context or None)
+        job = self.new_job(f, as_arguments(self, args), as_keywords(self, kwargs), context or None)
         if needs:
             job._cache_items = list(needs)
         self.enter(job, deps, cache_set, False)
@@ -175,17 +179,17 @@ cdef class Intake:
         cdef Handle job
         if not self.accepts:
             self._refuse()
-        check_function(f)
+        check_function(self, f)
         if isinstance(argses, (str, bytes)) or not hasattr(argses, "__iter__"):
-            raise TypeError(f"argses: {argses!r} is no list of arguments; give [(x,), (y,)]")
-        keywords = as_keywords(kwargs)
+            self._refuse_argument("argses", argses)
+        keywords = as_keywords(self, kwargs)
         if deps is not None:
             deps = self._sets.listed(deps)
         if context or self.puts:
             return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []
         for args in argses:
-            job = self.new_job(f, as_arguments(args), keywords, None)
+            job = self.new_job(f, as_arguments(self, args), keywords, None)
             if not self.accepts:
                 self._refuse()
             self.enter(job, deps, -1, False)
@@ -276,25 +280,25 @@ cdef class Intake:
         return 0
 
 
-cdef int check_function(object f) except -1:
+cdef int check_function(object pool, object f) except -1:
     if not PyCallable_Check(f):
-        raise TypeError(f"f: {f!r} cannot be called; give a function and its args apart")
+        pool._refuse_argument("f", f)
     return 0
 
 
-cdef tuple as_arguments(object args):
+cdef tuple as_arguments(object pool, object args):
     if PyTuple_CheckExact(args):
         return <tuple>args
     if args is None:
         return NO_ARGUMENTS
     if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
-        raise TypeError(f"args: {args!r} is no list of arguments; for a single one give (x,)")
+        pool._refuse_argument("args", args)
     return tuple(args)
 
 
-cdef object as_keywords(object kwargs):
+cdef object as_keywords(object pool, object kwargs):
     if kwargs is None:
         return None
     if not hasattr(kwargs, "keys") or not hasattr(kwargs, "__getitem__"):
-        raise TypeError(f"kwargs: {kwargs!r} is not a mapping of names to values")
+        pool._refuse_argument("kwargs", kwargs)
     return dict(kwargs) or None

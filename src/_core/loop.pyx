@@ -209,7 +209,9 @@ cdef class MainLoop:
         cdef FrameReader r = self.reader
         cdef int worker = r.message.peer - 1
         if not 0 <= worker < self.engine.d.workers.n:
-            raise MalformedFrameError(f"rank {worker + 1} is no worker of this pool")
+            raise MalformedFrameError(
+                f"A message came from rank {worker + 1}, which is not a worker of this pool"
+            )
         self.out.peers[worker].heard = self.channel.now()
         self.out.peers[worker].recalled = False
         while r.next():
@@ -223,7 +225,9 @@ cdef class MainLoop:
                 self.engine.raise_fault()
             elif r.record.kind == MISSING:
                 if not 0 < r.record.id <= self.engine.d.workers.n:
-                    raise MalformedFrameError(f"rank {r.record.id} is no worker of this pool")
+                    raise MalformedFrameError(
+                        f"A message names rank {r.record.id}, which is not a worker of this pool"
+                    )
                 self.channel.bereave(<int>r.record.id)
             elif r.record.kind == LEAVE:
                 self.host.left(worker + 1, r.payload())
@@ -236,7 +240,7 @@ cdef class MainLoop:
         cdef int code
         self.engine.known(r.record.id)
         if outcome == RUNNING:
-            raise MalformedFrameError(f"job {r.record.id} ended in a way that is not known")
+            raise MalformedFrameError(f"A message says an unknown outcome of job {r.record.id}")
         if outcome == SUCCESS and self.jobs is not None:
             self.store()
         else:

@@ -253,4 +253,4 @@ cdef int check(int code) except -1:
     if code == MPI_SUCCESS:
         return 0
     MPI_Error_string(code, text, &length)
-    raise RuntimeError(f"MPI: {text[:length].decode(errors='replace')}")
+    raise RuntimeError(f"MPI error: {text[:length].decode(errors='replace')}")

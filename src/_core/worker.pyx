@@ -189,6 +189,10 @@ cdef class WorkerLoop(Watch):
         self.channel.post(self.replies.seal(MAIN, self.epoch))
         self.channel.drain(1.0)
 
+    def let_go(self):
+        """Do without the progress thread, in a forked child; its mutex may stay locked for ever."""
+        self.watched = False
+
     def look_up(self):
         """Do in the middle of a long job what the watch would, on a network without threads."""
         self.attend()

@@ -22,8 +22,8 @@ class PrivateNames:
     _mpipool: Any = None
     _running_futures: tuple[Any, ...] = ()
 
-    def _read_required_cache_items(self: Any) -> Any:
-        return caching.RequiredItems(self._run.needed_tokens())
+    def _read_required_cache_items(self: Any) -> set[caching.CacheId]:
+        return caching.ids_of(self._run.needed_tokens())
 
     def _update_cache_window(self) -> None:
         """Do nothing: releases ride on the messages of jobs."""

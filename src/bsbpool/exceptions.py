@@ -1,8 +1,8 @@
 """The errors of bsbpool.
 
-`bsbpool.integrations.bsb.install` makes the errors that bsb-core defines too
-instances of both classes, so ``except`` clauses of either side catch them. That
-is why the pool raises them by attribute (``exceptions.JobPoolError``).
+`bsbpool.integrations.bsb.install` puts the classes that bsb-core defines in the
+place of those of the same name here. That is why the pool raises them by
+attribute (``exceptions.JobPoolError``).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WorkerLostError(JobPoolError):
     def while_running(cls, job: Any, rank: int, signal: int) -> WorkerLostError:
         """Return the error of a job whose rank has died."""
         of = f" of {signals.Signals(signal).name}" if signal else ""
-        return cls(f"rank {rank} died{of} while it ran {job}", rank, job, signal)
+        return cls(f"rank {rank} died{of} while it ran {job.label}", rank, job, signal)
 
 
 class JobErroredError(Exception):
@@ -118,7 +118,7 @@ class WorkerTraceback(Exception):
     rank : int
         The rank that ran the job.
     job : str
-        The job's description.
+        The label of the job, see `Job.label`; in a `map` of an executor the name of the function.
     text : str
         The traceback as the worker would have printed it.
     """

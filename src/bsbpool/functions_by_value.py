@@ -20,17 +20,18 @@ from typing import Any
 
 import cloudpickle
 
+from bsbpool.naming import attribute
+
 LARGEST_GLOBAL = 64 * 1024
 """Bytes of a global of the main script that comes along; larger ones are passed as arguments."""
 
 
 def is_importable(obj: Any) -> bool:
     """Whether an object's module gives it back by its name."""
-    name = getattr(obj, "__qualname__", None)
-    module = sys.modules.get(getattr(obj, "__module__", None) or "")
-    if name is None or module is None:
+    name, home = attribute(obj, "__qualname__"), attribute(obj, "__module__")
+    found: Any = sys.modules.get(home) if isinstance(home, str) else None
+    if not isinstance(name, str) or found is None:
         return False
-    found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
     return found is obj
@@ -41,6 +42,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """Say how to pickle an object that pickle does not know by itself."""
+        if not issubclass(type(obj), (types.FunctionType, type, _Cached)):
+            return super().reducer_override(obj)  # names of other objects do not matter
         if is_importable(obj) and not _is_inside_travelling(obj):
             return _travelling(obj) if _main_travels else NotImplemented
         if isinstance(obj, types.FunctionType) and _has_module(obj):

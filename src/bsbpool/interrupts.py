@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from bsbpool.forks import in_children
 
 
 class Terminated(SystemExit):
@@ -29,17 +30,18 @@ def heeding_sigterm() -> Iterator[None]:
     ):
         yield
         return
-    own = os.getpid()
-
-    def terminate(number: int, frame: Any) -> None:
-        if os.getpid() != own:  # a fork, which is to end as it would have
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        raise Terminated(128 + number)
-
-    signal.signal(signal.SIGTERM, terminate)
+    in_children(_restore_default)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is terminate:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _restore_default()
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise Terminated(128 + number)
+
+
+def _restore_default() -> None:
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

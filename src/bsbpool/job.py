@@ -7,68 +7,20 @@ A handle holds what the job was made of and, on main, its result (see
 from __future__ import annotations
 
 import abc
-import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bsbpool import exceptions
+from bsbpool import arguments, exceptions
 from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
+from bsbpool.naming import brief, call_text, safely, submitter_text, text_of
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
+from bsbpool.submission_context import SubmissionContext as SubmissionContext
 
 if TYPE_CHECKING:
     from bsbpool.pool import JobPool
-
-
-class SubmissionContext:
-    """Who submitted a job, and what they said about it.
-
-    Parameters
-    ----------
-    submitter : object
-        Who submitted the job.
-    chunks : iterable, optional
-        The parts of the network that the job is about.
-    **kwargs
-        Anything else; readable as attributes.
-    """
-
-    def __init__(self, submitter: Any, chunks: Iterable[Any] | None = None, **kwargs: Any) -> None:
-        self._submitter = submitter
-        self._chunks = chunks
-        self._context = kwargs
-
-    @property
-    def name(self) -> str:
-        """The submitter's node name, or how it prints."""
-        if hasattr(self._submitter, "get_node_name"):
-            return str(self._submitter.get_node_name())
-        return str(self._submitter)
-
-    @property
-    def submitter(self) -> Any:
-        """Who submitted the job."""
-        return self._submitter
-
-    @property
-    def chunks(self) -> Any:
-        """The chunks, as bsb's `chunklist` where bsb is in use; None when not given."""
-        if self._chunks is None:
-            return None
-        bsb_chunks = sys.modules.get("bsb.storage._chunks")
-        return list(self._chunks) if bsb_chunks is None else bsb_chunks.chunklist(self._chunks)
-
-    @property
-    def context(self) -> dict[str, Any]:
-        """A copy of what else was said."""
-        return dict(self._context)
-
-    def __getattr__(self, key: str) -> Any:
-        if key in self.__dict__.get("_context", ()):
-            return self._context[key]
-        raise AttributeError(f"no '{key}' in the submission context")
 
 
 class Job(Handle, abc.ABC):
@@ -113,7 +65,23 @@ class Job(Handle, abc.ABC):
     def _want(self, deps: Iterable[Job] | None, cache_items: Any) -> None:
         self._deps = deps
         if cache_items:
-            self._cache_items = list(cache_items)
+            self._cache_items = arguments.cache_items(cache_items)
+
+    @property
+    def label(self) -> str:
+        """How messages name the job: ``job 3 'area(2, 3)'``.
+
+        The number is the index of the job in `JobPool.jobs`, from 0; a job that is not in its
+        pool yet has none. The text is the call, cut off after 60 characters, with arrays as
+        shape and data type. A submitter that is not the function itself comes after the call:
+        ``job 3 'place(7) of cortex'``.
+        """
+        number = "job" if self._id is None else f"job {self._id}"
+        return f"{number} '{safely(self._call_text, self, 'label')}'"
+
+    def _call_text(self) -> str:
+        args = self._args if isinstance(self._args, (list, tuple)) else (self._args,)
+        return call_text(type(self), args, self._kwargs) + submitter_text(self.submitter)
 
     def __str__(self) -> str:
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
@@ -134,12 +102,12 @@ class Job(Handle, abc.ABC):
     @property
     def name(self) -> str:
         """The name of the submitter."""
-        return self._submit_ctx.name
+        return safely(lambda: self._submit_ctx.name, self._submit_ctx, "name")
 
     @property
     def description(self) -> str:
         """The name, with the context where there is one."""
-        context = ", ".join(f"{key}={value}" for key, value in self.context.items())
+        context = ", ".join(f"{key}={text_of(value)}" for key, value in self.context.items())
         return f"{self.name} ({context})" if context else self.name
 
     @property
@@ -184,7 +152,9 @@ class Job(Handle, abc.ABC):
         kept = self._pool.id is not None and self.status is JobStatus.SUCCESS
         outcome = self._outcome
         if not kept or not self._has_outcome:
-            raise exceptions.JobPoolError(f"Result of {self} is not available.") from None
+            raise exceptions.JobPoolError(
+                f"Result of {self.label} is not available: {self._why_no_result()}"
+            ) from None
         if not isinstance(outcome, Kept):
             return outcome
         step = "read back from the disk"
@@ -193,7 +163,19 @@ class Job(Handle, abc.ABC):
             step = "unpickled on this rank"
             return loads(*parts)
         except Exception as error:
-            raise exceptions.JobPoolError(f"Result of {self} cannot be {step}.") from error
+            raise exceptions.JobPoolError(f"Result of {self.label} cannot be {step}.") from error
+
+    def _why_no_result(self) -> str:
+        status = self.status
+        if self._pool.id is None:
+            return "results exist until the `with` block of the pool ends."
+        if self._id is None:
+            return "the job is not in its pool; call pool.put(job) first."
+        if not self._pool.is_main():
+            return "results exist only on rank 0."
+        if status in (JobStatus.PENDING, JobStatus.QUEUED):
+            return f"the job is {status.name}; call pool.execute() first."
+        return f"the job is {status.name}; job.error says why."
 
     @property
     def error(self) -> BaseException | None:
@@ -241,7 +223,7 @@ class Job(Handle, abc.ABC):
     def on_completion(self, cb: Callable[[Job], Any]) -> None:
         """Call ``cb(job)`` once the job has ended; now, when it has already."""
         if not callable(cb):
-            raise TypeError(f"cb: {cb!r} cannot be called; give a function of the job")
+            raise TypeError(f"cb must be a function that takes the job, got {brief(cb)}")
         self._pool._reporter.on_completion(self, cb)
 
     def set_result(self, value: Any) -> None:
@@ -250,6 +232,8 @@ class Job(Handle, abc.ABC):
 
     def set_exception(self, e: BaseException) -> None:
         """End the job with an error."""
+        if not isinstance(e, BaseException):
+            raise TypeError(f"e must be an exception, got {brief(e)}")
         self._pool._end_job(self, JobStatus.FAILED, e)
 
     def cancel(self, reason: str | None = None) -> None:
@@ -268,7 +252,8 @@ class Job(Handle, abc.ABC):
         before = self._pool._cancel(self, exceptions.JobCancelledError(*args))
         if before in FINISHED or before is JobStatus.RUNNING:
             state = "running" if before is JobStatus.RUNNING else "finished"
-            warnings.warn(f"Could not cancel {self}, the job is already {state}.", stacklevel=2)
+            message = f"Could not cancel {self.label}, the job is already {state}."
+            warnings.warn(message, stacklevel=2)
 
     def change_status(self, status: JobStatus) -> None:
         """Bring the job to a later status by hand, where the table of statuses allows it.
@@ -278,6 +263,8 @@ class Job(Handle, abc.ABC):
         JobPoolError
             When the job cannot go there from where it is.
         """
+        if not isinstance(status, JobStatus):
+            raise TypeError(f"status must be a JobStatus, got {brief(status)}")
         if status is JobStatus.RUNNING:
             self._pool._begin(self)
         elif status is JobStatus.SUCCESS:
@@ -285,7 +272,10 @@ class Job(Handle, abc.ABC):
         elif status is JobStatus.CANCELLED:
             self.cancel()
         elif status is not self.status:
-            raise exceptions.JobPoolError(f"{self} becomes {status.name} only by what happens")
+            raise exceptions.JobPoolError(
+                f"The status of {self.label} cannot be set to {status.name}; allowed are RUNNING, "
+                "SUCCESS and CANCELLED, and set_exception() for FAILED"
+            )
 
 
 class FunctionJob(Job):
@@ -321,6 +311,13 @@ class FunctionJob(Job):
     def _args(self) -> Any:
         return self._function, self._arguments
 
+    def _call_text(self) -> str:
+        if self._function is None:  # an executor has dropped it
+            return type(self).__name__
+        submitter = None if self.submitter is self._function else self.submitter
+        text = call_text(self._function, self._arguments, self._kwargs)
+        return text + submitter_text(submitter)
+
     @staticmethod
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
         """Call the function."""
@@ -331,7 +328,11 @@ class FunctionJob(Job):
 
 
 def _tuple(args: Iterable[Any] | None) -> tuple[Any, ...]:
-    return () if args is None else tuple(args)
+    if args is None:
+        return ()
+    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
+        arguments.refuse("args", args)
+    return tuple(args)
 
 
 class PlacementJob(Job):

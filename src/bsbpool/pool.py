@@ -9,12 +9,13 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
-from bsbpool import caching, exceptions, execution
+from bsbpool import arguments, caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
+from bsbpool.naming import brief
 from bsbpool.progress import (
     Listener,
     PoolProgress,
@@ -124,7 +125,9 @@ class JobPool(Intake, PrivateNames):
 
     def __enter__(self) -> JobPool:
         if self._state is not _OUTSIDE:
-            raise exceptions.JobPoolContextError("A job pool can be entered once.")
+            raise exceptions.JobPoolContextError(
+                "This pool has already been entered; make a new pool for another `with` block."
+            )
         assert self.id is not None
         self._pools[self.id] = self
         self._pool_owners[self.id] = self._scaffold
@@ -253,10 +256,10 @@ class JobPool(Intake, PrivateNames):
         if not self._accepts:
             self._refuse()
         if not isinstance(job, Job):
-            raise TypeError(f"job: {job!r} is not a Job; to queue a function use `queue`")
+            raise TypeError(f"job must be a Job, got {brief(job)}; use queue() for a function")
         if job._pool is not self or job._id is not None:
             raise exceptions.JobPoolError(
-                f"{job} was made for another pool or is in this one already; make a new job"
+                f"{job.label} was made for another pool or is in this one already; make a new job"
             )
         self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
         return job
@@ -264,24 +267,33 @@ class JobPool(Intake, PrivateNames):
     def _refuse(self) -> None:
         """Say why jobs are not taken any more."""
         self._schedulers.check_stopped()
-        raise exceptions.JobPoolError("No job pool available for job submission.")
+        raise exceptions.JobPoolError(self._why_over())
+
+    def _why_over(self) -> str:
+        """Say why the pool takes no more jobs."""
+        if self._state is _CLOSED:
+            return "This pool's `with` block has ended; open a new pool for more jobs."
+        return "This pool has already been executed; open a new pool for more jobs."
+
+    def _refuse_argument(self, name: str, value: Any) -> None:
+        arguments.refuse(name, value)
 
     def _refuse_dependency(self, deps: Any, item: Any, inside: bool) -> None:
         """Say what is wrong with `deps`, or with what is in it."""
         if not inside:
-            raise TypeError(f"deps: {deps!r} is no list of jobs; for a single one give [job]")
+            raise TypeError(f"deps must be a list of jobs, got {brief(deps)}; use deps=[job]")
         if not isinstance(item, Job):
-            raise TypeError(f"deps: {item!r} is not a job; give what `queue` returned")
+            raise TypeError(f"deps must contain jobs as returned by queue(), got {brief(item)}")
         raise exceptions.JobPoolError(
-            f"deps: {item} is not a job of this pool, so it would never be waited for; "
-            "queue it here, or execute its own pool before"
+            f"deps contains {item.label}, which is not in this pool; queue it here, or execute "
+            "its pool first and leave it out"
         )
 
     def _set_of(self, needs: Any) -> int:
         if not needs:
             return -1
         with self._lock:
-            return self._needs.set_of(list(needs))
+            return self._needs.set_of(arguments.cache_items(needs))
 
     _put = put
 
@@ -298,6 +310,10 @@ class JobPool(Intake, PrivateNames):
         scheduler : callable, optional
             Called with each node; by default ``node.queue(pool)``.
         """
+        if not hasattr(nodes, "__iter__"):
+            raise TypeError(f"nodes must be a list of nodes, got {brief(nodes)}; use [node]")
+        if scheduler is not None and not callable(scheduler):
+            raise TypeError(f"scheduler must be callable or None, got {brief(scheduler)}")
         self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
 
     # ------------------------------------------------------------ executing
@@ -335,12 +351,12 @@ class JobPool(Intake, PrivateNames):
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
         """
-        if self._state in (_OUTSIDE, _CLOSED):
-            raise exceptions.JobPoolContextError("Job pools must use a context manager.")
-        if self._state is _DONE:
+        if self._state is _OUTSIDE:
             raise exceptions.JobPoolContextError(
-                "This pool has been executed; open another one for more jobs."
+                "The pool must be entered first: use `with create_job_pool() as pool:`."
             )
+        if self._state is not _OPEN:
+            raise exceptions.JobPoolContextError(self._why_over())
         self._limit = TimeLimit(self, timeout if self.is_main() else None)
         for prepare in running.preparations:
             prepare()
@@ -366,14 +382,14 @@ class JobPool(Intake, PrivateNames):
 
     def _run_here(self, job: Job) -> None:
         if self._run.parallel:
-            raise exceptions.JobPoolError(f"{job} runs on another rank, in `execute`")
+            raise exceptions.JobPoolError(f"{job.label} can only run on another rank, in execute()")
         self._begin(job)
         self._run.perform(job)
         self._reporter.call_back()
 
     def _number_of(self, job: Job) -> int:
         if job._id is None:
-            raise exceptions.JobPoolError(f"{job} is not in its pool yet; use pool.put(job)")
+            raise exceptions.JobPoolError(f"{job.label} is not in its pool yet; call pool.put(job)")
         return job._id
 
     def _begin(self, job: Job) -> None:
@@ -381,7 +397,8 @@ class JobPool(Intake, PrivateNames):
             self._engine.begin(self._number_of(job))
         except RuntimeError as error:
             raise exceptions.JobPoolError(
-                f"{job} cannot be run now: it waits for other jobs, runs or has ended"
+                f"{job.label} cannot be started: it is {job.status.name}, or other jobs that it "
+                "depends on are not finished"
             ) from error
 
     def _end_job(self, job: Job, status: JobStatus, outcome: Any) -> None:
@@ -426,7 +443,9 @@ class JobPool(Intake, PrivateNames):
             Seconds without news after which it is called all the same.
         """
         if not callable(listener):
-            raise TypeError(f"listener: {listener!r} cannot be called")
+            raise TypeError(f"listener must be callable, got {brief(listener)}")
+        if max_wait is not None:
+            max_wait = arguments.seconds("max_wait", max_wait)
         self._reporter.bulletin.add(listener, max_wait)
         if self.is_main():
             self._engine.watch_all()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.records import Logbook
+from bsbpool.naming import node_name
 from bsbpool.progress import (
     Bulletin,
     PoolJobAddedProgress,
@@ -60,15 +61,14 @@ class Reporter:
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job that is about to become FAILED."""
         job._error = error
-        failure = exceptions.JobErroredError(f"{job} failed", error)
+        failure = exceptions.JobErroredError(f"{job.label} failed", error)
         failure.__cause__ = error
         with self._pool._lock:
             self.failures[job] = failure
 
     def unscheduled(self, node: Any, error: BaseException) -> None:
         """Keep the error of a node that could not schedule its jobs."""
-        name = node.get_node_name() if hasattr(node, "get_node_name") else str(node)
-        failure = exceptions.JobSchedulingError(f"{name} failed to schedule its jobs.")
+        failure = exceptions.JobSchedulingError(f"{node_name(node)} failed to schedule its jobs.")
         failure.__cause__ = error
         with self._pool._lock:
             self.failures[object()] = failure

@@ -10,15 +10,18 @@ ranks end with its exit code.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import sys
 import threading
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bsbpool import services
+from bsbpool.forks import end_child
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
@@ -37,12 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked or not arguments or arguments in (["-m"], ["-c"]):
         print(__doc__ if asked else USAGE)
         return 0 if asked else 2
+    sys.path[0] = _folder_of(arguments)
     service = services.MPI
     if service.get_size() == 1:
-        return _run(arguments)
+        return _run(_execute, arguments)
     if service.get_rank() > 0:
-        sys.path[0] = _folder_of(arguments)
-        return hub.serve_always(service)
+        return hub.serve_always(service, *_main_of(arguments))
     return _run_with(service, arguments)
 
 
@@ -53,9 +56,11 @@ def _serve_parent() -> int:
     from bsbpool.services.mpi import MPIService
 
     comm = MPI.Comm.Get_parent().Merge(high=True)
-    sys.path[:] = comm.bcast(None)
+    program = comm.bcast(None)
+    sys.path[:] = program.path
+    hub.waiting.siblings = MPI.COMM_WORLD
     channel_of(comm)
-    return hub.serve_always(MPIService(comm))
+    return hub.serve_always(MPIService(comm), program.file, program.module)
 
 
 def _run_with(service: Any, arguments: list[str]) -> int:
@@ -63,29 +68,27 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     let_main_travel()
     hub.waiting.hub = hub.Hub(service)
     running.apart = True
-    code = 1
+    code, process = 1, os.getpid()
     try:
-        code = _run(arguments)
-        if not code:
-            _join_threads()
+        # The interpreter ends in this order: functions of threading._register_atexit, with which
+        # executors end their threads; then it joins threads; then functions of atexit. The workers
+        # are dismissed before the last step, since threads may need them. The interpreter calls
+        # `_shutdown` again at its end, which then does nothing.
+        code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
+        if os.getpid() != process:  # a child that the program forked
+            atexit._run_exitfuncs()
+            end_child(code)
         flush_stdout()
         hub.waiting.hub.close(code)
     return code
 
 
-def _join_threads() -> None:
-    """Wait for those that the interpreter waits for; they may need the workers."""
-    for thread in threading.enumerate():
-        if not thread.daemon and thread is not threading.current_thread():
-            thread.join()
-
-
-def _run(arguments: list[str]) -> int:
-    """Run the program; return its exit code, having said why when it is an error."""
+def _run(step: Callable[..., object], *args: Any) -> int:
+    """Call a step of the program; return its exit code, having said why when it is an error."""
     try:
         with heeding_sigterm():
-            _execute(arguments)
+            step(*args)
     except SystemExit as end:
         return _code_of(end)
     except KeyboardInterrupt as interrupt:
@@ -99,7 +102,6 @@ def _run(arguments: list[str]) -> int:
 
 def _execute(arguments: list[str]) -> None:
     kind, *rest = arguments
-    sys.path[0] = _folder_of(arguments)
     if kind == "-m":
         sys.argv = rest
         code, module = _module(rest[0])
@@ -113,7 +115,7 @@ def _execute(arguments: list[str]) -> None:
         with open(kind, "rb") as file:
             code = compile(file.read(), kind, "exec", dont_inherit=True)
         module = types.ModuleType("__main__")
-        module.__file__ = kind
+        module.__file__ = os.path.abspath(kind)
     # For good: calls that still wait when the program ends are pickled by the names in it.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
@@ -126,6 +128,20 @@ def _folder_of(arguments: list[str]) -> str:
     return "" if arguments[0] == "-c" else os.path.dirname(os.path.abspath(arguments[0]))
 
 
+def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
+    """Return the main script of a program and the name of its main module, without running it."""
+    if arguments[0] == "-c":
+        return None, None
+    if arguments[0] != "-m":
+        return os.path.abspath(arguments[0]), None
+    spec = None
+    with suppress(Exception, SystemExit):  # rank 0 says what is wrong with it
+        spec = importlib.util.find_spec(arguments[1])
+    if spec is None or spec.submodule_search_locations is None:
+        return spec and spec.origin, spec and spec.name
+    return None, spec.name + ".__main__"
+
+
 def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
     """Return the code of a module, or of the main module of a package, and where it may run."""
     spec = importlib.util.find_spec(name)
@@ -134,7 +150,7 @@ def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
         spec = importlib.util.find_spec(name)
     code = getattr(spec and spec.loader, "get_code", lambda name: None)(name)
     if spec is None or code is None:
-        raise SystemExit(f"bsbpool.run: there is no code of a module named {name}")
+        raise SystemExit(f"bsbpool.run: no module named {name} that can be run")
     module = types.ModuleType("__main__")
     module.__spec__, module.__package__, module.__file__ = spec, spec.parent, spec.origin
     return code, module

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool.naming import repr_of
 from bsbpool.running import running
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Schedulers:
                 if any(dep is failed for failed in self._failed)
             ]
             if broken:
-                raise exceptions.JobSchedulingError(f"Depends on {broken}, whom failed.")
+                nodes = ", ".join(map(repr_of, broken))
+                raise exceptions.JobSchedulingError(f"Depends on [{nodes}], whom failed.")
             scheduler(node)
         except SchedulerStopped:
             raise

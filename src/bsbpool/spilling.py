@@ -17,6 +17,7 @@ from typing import Any
 
 from bsbpool._core import plain
 from bsbpool._core.handle import Packed, Spilled
+from bsbpool.naming import brief, error_text
 from bsbpool.serialization import dumps
 
 _log = logging.getLogger("bsbpool")
@@ -43,7 +44,7 @@ class ResultStore:
     Raises
     ------
     TypeError, ValueError
-        When that is no number of bytes.
+        When `max_memory` is not a number of bytes.
     """
 
     def __init__(self, max_memory: int) -> None:
@@ -96,7 +97,7 @@ class ResultStore:
         """Return a pickle and its buffers from the file, in memory of their own."""
         with self._lock:  # nobody closes the file meanwhile
             if self._closed:
-                raise ValueError("the pool has been closed")
+                raise ValueError("the `with` block of the pool has ended")
             parts = []
             for n in (size, *sizes):
                 parts.append(self._read_at(offset, n))
@@ -140,7 +141,7 @@ class ResultStore:
         while view:
             n = os.preadv(self._file.fileno(), [view], offset)
             if n == 0:
-                raise OSError("the file of results is shorter than it was")
+                raise OSError("the temporary file of results has been truncated")
             view = view[n:]
             offset += n
         return data
@@ -149,17 +150,19 @@ class ResultStore:
         """Say it once. Without the lock: who hears it may look at results."""
         if trouble not in self._warned:
             self._warned.add(trouble)
-            _log.warning("max_memory: a result %s, so it stays in memory: %s", trouble, error)
+            reason = error_text(error)
+            _log.warning("max_memory: a result %s and stays in memory: %s", trouble, reason)
 
 
 def _checked(max_memory: Any) -> int:
-    remedy = "give a number of bytes such as 2 * 1024**3, or None for no bound"
     try:
         if isinstance(max_memory, bool):
             raise TypeError
         most = operator.index(max_memory)
     except TypeError:
-        raise TypeError(f"max_memory: {max_memory!r} is no whole number; {remedy}") from None
+        raise TypeError(
+            f"max_memory must be an integer number of bytes or None, got {brief(max_memory)}"
+        ) from None
     if most < 0:
-        raise ValueError(f"max_memory: {max_memory!r} is less than nothing; {remedy}")
+        raise ValueError(f"max_memory must not be negative, got {brief(max_memory)}")
     return most

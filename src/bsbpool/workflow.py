@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bsbpool.naming import brief
+
 
 class Workflow:
     """Names the phases of a work and says which one is under way.
@@ -25,6 +27,8 @@ class Workflow:
     """
 
     def __init__(self, phases: Iterable[str]) -> None:
+        if isinstance(phases, str) or not hasattr(phases, "__iter__"):
+            raise TypeError(f"phases must be a list of names, got {brief(phases)}")
         self._phases = list(phases)
         self._at = 0
 

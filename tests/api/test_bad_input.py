@@ -18,26 +18,26 @@ class Unfinished(Job):
 class TestQueue:
     @pytest.mark.parametrize("f", [None, 3, "print", [nothing]])
     def test_what_cannot_be_called(self, pool, f):
-        with pytest.raises(TypeError, match=r"^f: .* cannot be called"):
+        with pytest.raises(TypeError, match=r"^f must be callable, got "):
             pool.queue(f)
 
     def test_a_call_instead_of_a_function(self, pool):
-        with pytest.raises(TypeError, match="give a function and its args apart"):
+        with pytest.raises(TypeError, match="give a function, and its arguments in args"):
             pool.queue(nothing(None))
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
     def test_args_that_are_no_list(self, pool, args):
-        with pytest.raises(TypeError, match=r"^args: .* \(x,\)"):
+        with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue(give, args)
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
     def test_kwargs_that_are_no_mapping(self, pool, kwargs):
-        with pytest.raises(TypeError, match=r"^kwargs: .* mapping"):
+        with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
             pool.queue(give, (), kwargs)
 
     @pytest.mark.parametrize("item", ["abc", 1.5, object()])
     def test_unknown_cache_items(self, pool, item):
-        with pytest.raises(TypeError, match=r"^cache_items: .*pool_cached_function"):
+        with pytest.raises(TypeError, match=r"^cache_items must contain ids, .* got "):
             pool.queue(nothing, cache_items=[item])
 
     @pytest.mark.parametrize(
@@ -52,29 +52,29 @@ class TestQueue:
 class TestDependencies:
     def test_a_single_job(self, pool):
         job = pool.submit(nothing)
-        with pytest.raises(TypeError, match=r"^deps: .* give \[job\]"):
+        with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             pool.queue(nothing, deps=job)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
     def test_no_list(self, pool, deps):
-        with pytest.raises(TypeError, match=r"^deps: .* give \[job\]"):
+        with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             pool.queue(nothing, deps=deps)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
     def test_something_else_than_a_job(self, pool, dep):
         job = pool.submit(nothing)
-        with pytest.raises(TypeError, match=r"^deps: .* is not a job; give what `queue` returned"):
+        with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue(nothing, deps=[job, dep])
 
     def test_a_job_of_another_pool(self, pool):
         with create_job_pool(quiet=True) as other:
             foreign = other.submit(nothing)
-            with pytest.raises(JobPoolError, match=r"^deps: .* not a job of this pool.* queue it"):
+            with pytest.raises(JobPoolError, match=r"^deps contains job 0 .*; queue it here"):
                 pool.queue(nothing, deps=[foreign])
 
     def test_a_job_that_was_never_put(self, pool):
         loose = FunctionJob(pool, nothing, (), {})
-        with pytest.raises(JobPoolError, match=r"^deps: .* not a job of this pool"):
+        with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
             pool.queue(nothing, deps=[loose])
 
 
@@ -126,7 +126,7 @@ class TestHandles:
     def test_running_a_job_before_its_dependencies_does_no_harm(self, pool):
         first = pool.submit(give, 1)
         second = pool.submit(give, 2, deps=[first])
-        with pytest.raises(JobPoolError, match=r"depend|wait"):
+        with pytest.raises(JobPoolError, match=r"other jobs that it depends on"):
             second.run()
         pool.execute()
         assert second.result == 2
@@ -139,7 +139,7 @@ class TestHandles:
 class TestListeners:
     @pytest.mark.parametrize("listener", [None, 3, "print"])
     def test_one_that_cannot_be_called(self, pool, listener):
-        with pytest.raises(TypeError, match=r"^listener: .* cannot be called"):
+        with pytest.raises(TypeError, match=r"^listener must be callable, got "):
             pool.add_listener(listener)
 
 

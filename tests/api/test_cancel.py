@@ -81,7 +81,7 @@ class TestWhile:
 
     def test_warns_that_it_runs_already(self, run_cancelled):
         job, _, _, warning = run_cancelled(give, 1)
-        assert warning == f"Could not cancel {job}, the job is already running."
+        assert warning == f"Could not cancel {job.label}, the job is already running."
 
 
 class TestAfter:

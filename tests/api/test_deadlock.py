@@ -50,8 +50,11 @@ def deadlock(pool):
 def test_a_circle_of_two(pool):
     jobs, free = circle_of(pool, "AB")
     text = deadlock(pool)
-    assert "2 jobs have not ended" in text
-    assert text.endswith("Job 0 (A) waits for job 1 (B), which waits for job 0 (A).")
+    assert "2 jobs have not finished" in text
+    assert text.endswith(
+        "Job 0 'nothing() of A' waits for job 1 'nothing() of B', "
+        "which waits for job 0 'nothing() of A'."
+    )
     assert free.result == 1  # what could run has run
     assert statuses(*jobs) == ["cancelled"] * 2
 
@@ -62,30 +65,33 @@ def test_a_way_into_a_circle(pool):
     way, free = chain_of(pool, ["way", "free"], deps=jobs[-1:])
     turn_edge(pool._engine, way._id, free._id, outside._id)
     assert deadlock(pool).endswith(
-        "Job 0 (outside) waits for job 4 (way), which waits for job 2 (B), "
-        "which waits for job 1 (A), which waits for job 2 (B)."
+        "Job 0 'nothing() of outside' waits for job 4 'nothing() of way', "
+        "which waits for job 2 'nothing() of B', which waits for job 1 'nothing() of A', "
+        "which waits for job 2 'nothing() of B'."
     )
 
 
 def test_a_chain_down_to_the_job_that_never_runs(pool):
     first, *_ = chain_of(pool, "ABC")
     wait_for_nothing(pool._engine, first._id)
-    assert deadlock(pool).endswith("Job 0 (A) waits for something that this pool does not know.")
+    assert deadlock(pool).endswith(
+        "Job 0 'nothing() of A' waits for a job that is not in this pool."
+    )
 
 
 def test_jobs_that_wait_for_one_begun_by_hand(pool):
     first, *others = chain_of(pool, ["load", "align", "merge"])
     first.change_status(JobStatus.RUNNING)
     assert deadlock(pool) == (
-        "Deadlock: 3 jobs have not ended, but none can run. Job 1 (align) waits for job 0 (load), "
-        "which was begun by hand, and nobody has ended it."
+        "Deadlock: 3 jobs have not finished, but none can run. Job 1 'nothing() of align' waits "
+        "for job 0 'nothing() of load', which was set to RUNNING by hand and has not been ended."
     )
     assert statuses(first, *others) == ["aborted", "cancelled", "cancelled"]
 
 
 def test_a_job_begun_by_hand_alone(pool):
     pool.submit(nothing).change_status(JobStatus.RUNNING)
-    assert "1 job has not ended" in deadlock(pool)
+    assert "1 job has not finished" in deadlock(pool)
 
 
 def test_members_of_a_shared_set_are_found(pool):
@@ -93,7 +99,7 @@ def test_members_of_a_shared_set_are_found(pool):
     many[7].change_status(JobStatus.RUNNING)
     for _ in range(5):
         pool.submit(nothing, deps=many)
-    assert "Job 10 (" in (text := deadlock(pool))
+    assert "Job 10 'nothing()'" in (text := deadlock(pool))
     assert "waits for job 7 " in text
 
 
@@ -101,21 +107,22 @@ def test_the_core_is_asked_and_not_the_handles(pool):
     jobs, _ = circle_of(pool, "AB")
     for job in jobs:
         job._deps = ()
-    assert "waits for job 1 (B), which waits for job 0 (A)." in deadlock(pool)
+    text = deadlock(pool)
+    assert "waits for job 1 'nothing() of B', which waits for job 0 'nothing() of A'." in text
 
 
 def test_a_long_chain_is_shortened(pool):
     circle_of(pool, [f"j{n}" * 100 for n in range(100)])
     text = deadlock(pool)
-    assert "job 96 (" in text  # the next but two of job 0, going round by edges
-    assert "(95 more), which waits for job 0 (j0" in text
+    assert "job 96 'nothing() of j96" in text  # the next but two of job 0, going round by edges
+    assert "(95 more), which waits for job 0 'nothing() of j0" in text
     assert len(text) < 1000
 
 
 def test_a_job_that_no_handle_knows(pool):
     pool.submit(nothing).change_status(JobStatus.RUNNING)
     pool._engine.submit([0])
-    assert "Job 1 (never queued) waits for job 0 " in deadlock(pool)
+    assert "Job 1 (not queued) waits for job 0 " in deadlock(pool)
 
 
 def test_a_hundred_thousand_take_no_time():
@@ -190,7 +197,7 @@ def test_a_circle_ends_the_run_on_all_ranks():
         if pool.is_main():
             jobs, free = circle_of(pool, "ABC")
             text = deadlock(pool)
-            assert "Job 0 (A) waits for job 2 (C), which waits for job 1 (B), which" in text
+            assert "Job 0 'nothing() of A' waits for job 2 'nothing() of C', which waits" in text
             assert free.result == 1
             assert statuses(*jobs) == ["cancelled"] * 3
         else:

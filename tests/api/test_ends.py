@@ -93,7 +93,7 @@ def test_a_rank_that_a_fault_kills_names_its_job(how: str) -> None:
     signal = "SIGABRT" if how == "abort" else "SIGSEGV"
     assert end.code != 0
     assert re.search(
-        rf"bsbpool: rank [12] dies of {signal}; the job that it began last is number 0, do\n",
+        rf"bsbpool: rank [12] died of {signal}; the last job that it started is job 0 'do'\n",
         end.text,
     ), end.text
 

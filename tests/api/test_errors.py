@@ -39,7 +39,7 @@ class TestWorkflowError:
         first, second = error.exceptions
         for entry, job in ((first, jobs[0]), (second, jobs[2])):
             assert isinstance(entry, JobErroredError)
-            assert str(entry) == f"{job} failed"
+            assert str(entry) == f"{job.label} failed"
             assert entry.error is job.error
             assert entry.__cause__ is job.error
         assert statuses(*jobs) == ["failed", "success", "failed"]

@@ -48,7 +48,10 @@ class TestResult:
         job = pool.submit(nothing)
         with pytest.raises(JobPoolError, match=r"^Result of .* is not available") as raised:
             _ = job.result
-        assert str(job) in str(raised.value)
+        assert str(raised.value) == (
+            "Result of job 0 'nothing()' is not available: the job is PENDING; call pool.execute() "
+            "first."
+        )
         assert raised.value.__cause__ is None
 
     def test_inside_can_be_read_again_and_again(self, pool):

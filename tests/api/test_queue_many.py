@@ -206,7 +206,7 @@ def test_a_generator_that_closes_the_pool():
         pool.__exit__(None, None, None)
         yield ()
 
-    with pytest.raises(JobPoolError, match="No job pool available"):
+    with pytest.raises(JobPoolError, match="open a new pool for more jobs"):
         pool = create_job_pool(quiet=True)
         pool.__enter__().queue_many(nothing, argses())
 
@@ -237,53 +237,53 @@ def test_from_threads_and_jobs_while_the_pool_executes(pool, n_threads):
 class TestErrors:
     @pytest.mark.parametrize("f", [None, 3, "print", [nothing]])
     def test_what_cannot_be_called(self, pool, f):
-        with pytest.raises(TypeError, match=r"^f: .* cannot be called"):
+        with pytest.raises(TypeError, match=r"^f must be callable, got "):
             pool.queue_many(f, [()])
 
     @pytest.mark.parametrize("argses", ["ab", b"ab", 5, 0, None, 1.5, nothing])
     def test_argses_that_are_no_list(self, pool, argses):
-        with pytest.raises(TypeError, match=r"^argses: .* \[\(x,\), \(y,\)\]"):
+        with pytest.raises(TypeError, match=r"^argses must be .*\[\(x,\), \(y,\)\]"):
             pool.queue_many(give, argses)
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
     def test_args_that_are_no_list(self, pool, args):
-        with pytest.raises(TypeError, match=r"^args: .* \(x,\)"):
+        with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue_many(give, [(1,), args, (2,)])
         assert list(pool.execute(return_results=True).values()) == [1]
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
     def test_kwargs_that_are_no_mapping(self, pool, kwargs):
-        with pytest.raises(TypeError, match=r"^kwargs: .* mapping"):
+        with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
             pool.queue_many(give, [(1,)], kwargs)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
     def test_deps_that_are_no_list(self, pool, deps):
         for wrong in (deps, pool.submit(nothing)):
-            with pytest.raises(TypeError, match=r"^deps: .* give \[job\]"):
+            with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
                 pool.queue_many(nothing, [()], deps=wrong)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
     def test_deps_that_are_no_jobs(self, pool, dep):
-        with pytest.raises(TypeError, match=r"^deps: .* is not a job; give what `queue` returned"):
+        with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue_many(nothing, [()], deps=[pool.submit(nothing), dep])
 
     def test_deps_of_another_pool(self, pool):
         with create_job_pool(quiet=True) as other:
             foreign = [other.submit(nothing) for _ in range(6)]
-            with pytest.raises(JobPoolError, match=r"^deps: .* not a job of this pool"):
+            with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
                 pool.queue_many(nothing, [()], deps=foreign)
 
     @pytest.mark.parametrize("item", ["abc", 1.5, object()])
     def test_unknown_cache_items(self, pool, item):
-        with pytest.raises(TypeError, match=r"^cache_items: .*pool_cached_function"):
+        with pytest.raises(TypeError, match=r"^cache_items must contain ids, .* got "):
             pool.queue_many(nothing, [()], cache_items=[item])
 
     def test_a_closed_pool(self):
         with create_job_pool(quiet=True) as pool:
             pool.execute()
-            with pytest.raises(JobPoolError, match="No job pool available"):
+            with pytest.raises(JobPoolError, match="open a new pool for more jobs"):
                 pool.queue_many(nothing, [()])
-        with pytest.raises(JobPoolError, match="No job pool available"):
+        with pytest.raises(JobPoolError, match="open a new pool for more jobs"):
             pool.queue_many(nothing, [])
 
     def test_they_leave_the_pool_as_it_was(self, pool):

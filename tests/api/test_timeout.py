@@ -42,12 +42,12 @@ def time_out(pool, **options):
 class TestArgument:
     @pytest.mark.parametrize("timeout", ["1", [1], True, False, 1j, np.bool_(True), nothing])
     def test_what_is_no_number(self, pool, timeout):
-        with pytest.raises(TypeError, match=r"^timeout: .* give seconds, or None"):
+        with pytest.raises(TypeError, match=r"^timeout must be a number of seconds or None, got "):
             pool.execute(timeout=timeout)
 
     @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, np.float64("nan")])
     def test_what_is_no_length_of_time(self, pool, timeout):
-        with pytest.raises(ValueError, match=r"^timeout: .* give seconds, or None"):
+        with pytest.raises(ValueError, match=r"^timeout must not be negative, got "):
             pool.execute(timeout=timeout)
 
     def test_a_refused_one_leaves_the_pool_as_it_was(self, pool):

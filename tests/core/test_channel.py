@@ -112,7 +112,7 @@ def test_only_one_run_at_a_time_reads_a_channel():
     ranks = Cluster(1, {"echo": echo}, runs=0)
     outer, inner = Run(ranks), Run(ranks)
     outer.host.on_turn = inner.execute
-    with pytest.raises(RuntimeError, match="another pool"):
+    with pytest.raises(RuntimeError, match="Another pool"):
         outer.execute()
     assert inner.execute() == {}
 

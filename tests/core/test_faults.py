@@ -81,7 +81,7 @@ def test_a_reply_that_makes_no_sense_ends_the_run_loudly(reply, error):
 def test_a_reply_of_a_job_that_the_rank_does_not_run(rank, number):
     network, run = main_alone(n_jobs=2)
     run.host.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
-    with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|no worker"):
+    with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|not a worker"):
         run.execute()
 
 

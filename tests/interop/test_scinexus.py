@@ -68,26 +68,35 @@ def test_who_is_who(seen: dict[str, Any]) -> None:
     }
 
 
-def test_arguments_are_checked(seen: dict[str, Any]) -> None:
+def test_refused_arguments_and_warnings_begin_as_scinexus_words_them(seen: dict[str, Any]) -> None:
+    """Its own tests, and those of its users, match these words."""
     told, results, quiet, warned = seen["checks"]
-    assert results == [4, 9, 16]
+    assert results == [4, 9, 16, 25]
+    assert len(told) == 13
     for label, errors in told.items():
-        few = label.endswith(("=0", "=-1")) or label == "if_serial"
-        for kind, text in errors:
-            assert kind == ("ValueError" if few else "TypeError"), label
-            assert text.startswith(label.partition("=")[0])
+        name, _, value = label.partition("=")
+        if name == "if_serial":
+            expected = ["ValueError", "if_serial: invalid choice 'no such'"]
+        elif value in ("0", "-1"):
+            expected = ["ValueError", f"{name} ({value}) must be greater than 0"]
+        else:
+            expected = ["TypeError", f"{name} must be an int or None, got {value}"]
+        assert [[kind, text[: len(expected[1])]] for kind, text in errors] == [expected] * 2
     assert quiet == 0
-    assert [kind for kind, _ in warned] == ["UserWarning"] * 2
     size = 1 if seen["ranks"] == 1 else 2
-    assert all(f"there are {size} workers, not {size + 1}" in text for _, text in warned)
+    assert [kind for kind, _ in warned] == ["UserWarning"] * 3
+    for _, text in warned:  # of `imap`, `map` and `as_completed`
+        assert text.startswith(f"max_workers ({size + 1}) is not the number of workers, {size}.")
+        assert text.endswith("so this request is not used.")
 
 
 def test_serial(seen: dict[str, Any]) -> None:
     error, results, warned = seen["serial"]
     assert results == [4, 9]
     if seen["ranks"] == 1:
-        assert error[0] == "RuntimeError"
-        assert [kind for kind, _ in warned] == ["UserWarning"]
+        kinds, texts = zip(error, *warned, strict=True)
+        assert kinds == ("RuntimeError", "UserWarning")
+        assert all(text.startswith("Execution in serial: ") for text in texts)
     else:
         assert (error, warned) == (None, [])
 

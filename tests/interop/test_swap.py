@@ -194,7 +194,6 @@ def test_mpi_around_but_no_mpi4py() -> None:
         "-c",
         f"import sys\nsys.modules['mpi4py'] = None\n{INSTALL}\nimport bsb\nbsb.MPI.get_size()",
         PMIX_RANK="0",
-        SOME_MPI_RANK="1",
     )
     assert ended.status
     assert "DependencyError: MPI runtime detected without parallel support" in ended.output

@@ -29,7 +29,9 @@ def test_a_pool_that_was_left(play: Players, ranks: int) -> None:
     for report in play("using", ranks)["results"]:
         assert report["closing"]
         assert (report["jobs"], report["id"]) == (0, None)
-        assert report["after"]["text"] == "Job pools must use a context manager."
+        assert report["after"]["text"] == (
+            "This pool's `with` block has ended; open a new pool for more jobs."
+        )
         assert "bsb.exceptions.JobPoolContextError" in report["after"]["kinds"]
 
 

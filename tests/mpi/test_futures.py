@@ -26,8 +26,10 @@ def slow_rank(n: int = 0) -> int:
     return WORLD.rank
 
 
+@pytest.mark.parametrize("jobs_a_pool", [ranks.JOBS_A_POOL, 100])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_inside_a_with_block(check) -> None:
+def test_inside_a_with_block(monkeypatch, check, jobs_a_pool) -> None:
+    monkeypatch.setattr(ranks, "JOBS_A_POOL", jobs_a_pool)
     with PoolExecutor() as executor:
         assert (executor is not None) == MAIN
         if executor is not None:

@@ -8,8 +8,10 @@ from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.caching.copies import copies
 from bsbpool.caching.home import current_home
 from bsbpool.caching.ids import CacheId
+from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 
@@ -19,7 +21,7 @@ class _Store:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.subjects: dict[int, tuple[Any, dict[Any, Any]]] = {}
+        self.subjects: dict[Any, tuple[Any, dict[Any, Any]]] = {}
         self.lock = threading.RLock()
         self.hits = self.misses = 0
 
@@ -30,25 +32,32 @@ class _Store:
         kwargs: dict[str, Any],
         register: Callable[[Callable[[], None]], None],
     ) -> Any:
-        key = functools._make_key(args, kwargs, typed=False)
         with self.lock:  # at most one evaluation, also when threads ask
-            _, results = self.subjects.get(id(subject), (None, {}))
-            if key in results:
+            place, key = _place_of(self.function, subject, args, kwargs)
+            found = self._results(place)
+            if key not in found and copies.get() is not None:
+                # The result may be given to copies, so they must be as the subject is now.
+                place, key = _place_of(self.function, subject, args, kwargs, confirm=True)
+                found = self._results(place)
+            if key in found:
                 self.hits += 1
-                return results[key]
+                return found[key]
             self.misses += 1
             call = args if subject is None else (subject, *args)
             value = self.function(*call, **kwargs)
-            # The subject is kept alive with its results, so that its id stays its own.
-            if id(subject) not in self.subjects:
-                self.subjects[id(subject)] = (subject, {})
-                register(lambda: self.drop(subject))
-            self.subjects[id(subject)][1][key] = value
+            if place not in self.subjects:
+                # A subject that is known by its id is kept alive, so that its id stays its own.
+                self.subjects[place] = (subject if place == id(subject) else None, {})
+                register(lambda: self.drop(place))
+            self.subjects[place][1][key] = value
             return value
 
-    def drop(self, subject: Any) -> None:
+    def _results(self, place: Any) -> dict[Any, Any]:
+        return self.subjects[place][1] if place in self.subjects else {}
+
+    def drop(self, place: Any) -> None:
         with self.lock:
-            self.subjects.pop(id(subject), None)
+            self.subjects.pop(place, None)
 
     def clear(self) -> None:
         with self.lock:
@@ -61,6 +70,32 @@ class _Store:
             return CacheInfo(self.hits, self.misses, None, size)
 
 
+def _place_of(
+    function: Callable[..., Any],
+    subject: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    confirm: bool = False,
+) -> tuple[Any, Any]:
+    """Return by what the results of a subject are found, and by what one of them is."""
+    arrived = copies.get()
+    if arrived is None:
+        return id(subject), _key(function, args, kwargs)
+    args = tuple(arrived.in_place_of(value, confirm) for value in args)
+    kwargs = {name: arrived.in_place_of(value, confirm) for name, value in kwargs.items()}
+    state = None if subject is None else arrived.state_of(subject, confirm)
+    place = id(subject) if state is None else (state, subject.get_node_name())
+    return place, _key(function, args, kwargs)
+
+
+def _key(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        return functools._make_key(args, kwargs, typed=False)
+    except TypeError as error:
+        explain(error, f"{name_of(function)}() is cached, so its arguments must be hashable")
+        raise
+
+
 def pool_cache(method: Callable[..., Any]) -> Any:
     """Keep what a node's method returns while a job of the pool needs it.
 
@@ -69,6 +104,9 @@ def pool_cache(method: Callable[..., Any]) -> Any:
     method : callable
         A method of a class that has `get_node_name()`. Its arguments must be
         hashable. Jobs of the node need the item by themselves.
+
+        A node that jobs of other ranks get as an argument is a copy in each of them. Copies
+        with the same class, name and state share what the method returns.
 
     Returns
     -------
@@ -107,8 +145,7 @@ def pool_cache(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def decorated(self: Any, *args: Any, **kwargs: Any) -> Any:
         def register(cleanup: Callable[[], None]) -> None:
-            home = _home_of(self)
-            if home is not None:
+            for home in _homes_of(self):
                 home.register_pool_cached_item(get_pool_cache_id(self), cleanup)
 
         if not hasattr(self, "get_node_name"):
@@ -163,6 +200,12 @@ def _dress(decorated: Any, store: _Store, **attributes: Any) -> Any:
     return decorated
 
 
-def _home_of(node: Any) -> Any:
-    owner = getattr(node, "scaffold", None)
-    return owner if hasattr(owner, "register_pool_cached_item") else current_home()
+def _homes_of(node: Any) -> list[Any]:
+    """Return where an item of a node is registered."""
+    owner, home = getattr(node, "scaffold", None), current_home()
+    if not hasattr(owner, "register_pool_cached_item"):
+        return [] if home is None else [home]
+    # The scaffold of a node that came in a job may be a copy as well, which nobody frees.
+    if home is None or home is owner or copies.get() is None:
+        return [owner]
+    return [owner, home]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from bsbpool.caching.copies import Copies, copies
 from bsbpool.caching.ids import CacheId
 
 _home: ContextVar[Any] = ContextVar("bsbpool_cache_home", default=None)
@@ -46,13 +47,22 @@ def free_items(home: Any, tokens: Iterable[int]) -> None:
 
 
 @contextmanager
-def cache_home(home: Any) -> Iterator[None]:
-    """Let items evaluated in this context be registered with `home`."""
-    token = _home.set(home)
+def cache_home(home: Any, arrived: Copies | None = None) -> Iterator[None]:
+    """Let items evaluated in this context be registered with `home`.
+
+    Parameters
+    ----------
+    home : object
+        Has `register_pool_cached_item`.
+    arrived : Copies, optional
+        Recognizes what jobs get as copies. Without it, that of the job around this one, if any.
+    """
+    tokens = _home.set(home), copies.set(arrived or copies.get())
     try:
         yield
     finally:
-        _home.reset(token)
+        _home.reset(tokens[0])
+        copies.reset(tokens[1])
 
 
 def current_home() -> Any:

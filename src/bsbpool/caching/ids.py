@@ -7,7 +7,7 @@ but different items stay different when their numbers are equal.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
@@ -73,17 +73,6 @@ def visible_id(token: int) -> int:
     return token & 0xFFFFFFFF if token >> 32 else token
 
 
-class RequiredItems(Collection[int]):
-    """The ids that are still needed, as tokens from the core."""
-
-    def __init__(self, tokens: Collection[int]) -> None:
-        self._tokens = tokens
-
-    def __contains__(self, id: object) -> bool:
-        return isinstance(id, int) and token_of(id) in self._tokens
-
-    def __iter__(self) -> Iterator[int]:
-        return map(visible_id, self._tokens)
-
-    def __len__(self) -> int:
-        return len(self._tokens)
+def ids_of(tokens: Iterable[int]) -> set[CacheId]:
+    """Return the ids of tokens from the core, as a set that the caller may change."""
+    return set(map(CacheId.of, tokens))

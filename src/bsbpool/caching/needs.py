@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from bsbpool.caching.ids import token_of
+from bsbpool.naming import brief
 
 
 def get_node_cache_items(node: Any) -> list[int]:
@@ -58,8 +59,8 @@ def item_ids(
             ids.extend(of_node(need))
         else:
             raise TypeError(
-                f"cache_items: {need!r} is neither an id, nor a function made by "
-                "pool_cached_function, nor a node"
+                "cache_items must contain ids, functions decorated with pool_cached_function, or "
+                f"nodes; got {brief(need)}"
             )
     return list(dict.fromkeys(ids))
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bsbpool import arguments
 from bsbpool.running import running
+from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -38,18 +40,21 @@ class Run(Protocol):
 
 def service_for(owner: Any, comm: Any = None) -> Any:
     """Return the `MPIService` of a pool: of `comm`, of its owner, or of all ranks."""
+    service = _service_for(owner, comm)
+    warn_if_alone()
+    return service
+
+
+def _service_for(owner: Any, comm: Any) -> Any:
     from bsbpool import services
     from bsbpool.services.mpi import MPIService
 
+    name = "comm"
     if comm is None:
-        comm = getattr(owner, "_comm", None)
+        comm, name = getattr(owner, "_comm", None), "owner._comm"
     if comm is None:
         return services.MPI
-    if not hasattr(comm, "get_communicator") and not comm:
-        raise ValueError(
-            "comm: this rank has no part in the communicator (COMM_NULL); make the pool only on "
-            "the ranks that have one"
-        )
+    arguments.communicator(comm, name)
     return comm if hasattr(comm, "get_communicator") else MPIService(comm)
 
 
@@ -62,9 +67,9 @@ def prepare(pool: JobPool) -> Run:
         return SerialRun(pool)
     if running.apart:
         raise RuntimeError(
-            "a job pool of several ranks needs all of them, but under bsbpool.run the others serve "
-            "executors: use bsbpool.futures.PoolExecutor, or start the program with "
-            "`mpiexec -n N python script.py`"
+            "A job pool needs all ranks, but under `python -m bsbpool.run` only rank 0 runs the "
+            "program. Use bsbpool.futures.PoolExecutor, or start the program with "
+            "`mpiexec -n N python script.py`."
         )
     from bsbpool.services.channels import channel_of
 

@@ -25,9 +25,16 @@ class CacheKeeper:
         owner = pool.owner
         self._place: Any = owner if hasattr(owner, "_pool_cache") else caching.CacheHome()
 
-    def home(self) -> AbstractContextManager[None]:
-        """Let the jobs run in here register their items."""
-        return caching.cache_home(self._place)
+    def home(self, *, copied: bool = False) -> AbstractContextManager[None]:
+        """Let the jobs run in here register their items.
+
+        Parameters
+        ----------
+        copied : bool
+            Whether each job gets copies of its arguments.
+        """
+        arrived = caching.Copies(self._pool.owner) if copied else None
+        return caching.cache_home(self._place, arrived)
 
     def free(self, tokens: Iterable[int]) -> None:
         """Free items that are needed no more."""
@@ -51,7 +58,7 @@ class CacheKeeper:
     def free_all(self) -> None:
         """Free everything that no other pool of this place needs: the run is over."""
         names: Any = sys.modules.get("bsbpool.services.pool", caching)
-        names.free_stale_pool_cache(self._place, caching.RequiredItems(self._needed_elsewhere()))
+        names.free_stale_pool_cache(self._place, caching.ids_of(self._needed_elsewhere()))
 
     def _needed_elsewhere(self) -> set[int]:
         """Return what open pools of the same place need, as around a pool inside a job."""

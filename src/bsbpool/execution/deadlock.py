@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 MOST_NAMED = 6
 """Jobs of the chain that are named."""
-LONGEST_NAME = 80
 
 
 def deadlock_message(pool: JobPool) -> str:
@@ -21,7 +20,7 @@ def deadlock_message(pool: JobPool) -> str:
     chain = wait_chain(pool._engine)  # what the core knows counts, whatever handles say
     n = pool._engine.unfinished
     many = "1 job has" if n == 1 else f"{n:,} jobs have"
-    return f"Deadlock: {many} not ended, but none can run. {_sentence(pool, chain)}"
+    return f"Deadlock: {many} not finished, but none can run. {_sentence(pool, chain)}"
 
 
 def _sentence(pool: JobPool, chain: list[int]) -> str:
@@ -39,17 +38,15 @@ def _sentence(pool: JobPool, chain: list[int]) -> str:
 
 def _name(pool: JobPool, number: int) -> str:
     if number >= len(pool._job_queue):
-        return f"job {number} (never queued)"
-    name = pool._job_queue[number].description
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}..."
-    return f"job {number} ({name})"
+        return f"job {number} (not queued)"
+    label: str = pool._job_queue[number].label
+    return label
 
 
 def _ending(pool: JobPool, number: int) -> str:
     status: JobStatus = pool._engine.status(number)
     if status is JobStatus.RUNNING:
-        return "was begun by hand, and nobody has ended it"
+        return "was set to RUNNING by hand and has not been ended"
     if status is JobStatus.PENDING:
-        return "waits for something that this pool does not know"
+        return "waits for a job that is not in this pool"
     return f"is {status.value}"

@@ -75,6 +75,12 @@ class FunctionTable:
         mode, (payload, buffers) = self._parcels[number]
         return mode, payload, buffers
 
+    def forget_all(self, *others: int) -> None:
+        """Let workers forget all functions, and other numbers that they keep."""
+        self._evicted += [*self._parcels, *others]
+        self._numbers.clear()
+        self._parcels.clear()
+
     def take_evicted(self) -> list[int]:
         """Return the numbers that gave way since the last call."""
         evicted, self._evicted = self._evicted, []

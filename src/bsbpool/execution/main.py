@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.waiting import Pacer
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import explain
 from bsbpool.serialization import dumps, load_error
 from bsbpool.status import FINISHED, PoolStatus
 
@@ -49,6 +51,7 @@ class MainRun:
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
         pool._wake(channel)
         self._stopped = False
+        self._process = os.getpid()
         self._gone: set[int] = set()  # ranks that left by themselves
         self._finished = 0
         self._checked = time.monotonic()
@@ -62,7 +65,7 @@ class MainRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool._engine.start()
             self._pacer.reset()
-            self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
+            self._allow_direct()
             self._loop.run()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
@@ -70,15 +73,18 @@ class MainRun:
         except BaseException as error:
             if isinstance(error, Terminated):
                 self._tell_deaths()
-            self._stop(aborted=True)
             # Now, not with the pool: who was left behind may come back for a pool inside of it.
-            self._channel.close(self._epoch)
+            self.leave()
             pool._engine.end()
             pool._close_early()
             raise
         finally:
             self._cache.free_all()
         self._stop(aborted=False)
+
+    def _allow_direct(self) -> None:
+        """Let plain jobs pass without being asked about, unless each is to be logged."""
+        self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
         """Look whether ranks of this node have died; MPI may not tell."""
@@ -98,8 +104,9 @@ class MainRun:
 
     def leave(self) -> None:
         """End the run on all ranks, should it not have ended."""
-        self._stop(aborted=True)
-        self._channel.close(self._epoch)
+        if os.getpid() == self._process:  # not in a forked child
+            self._stop(aborted=True)
+            self._channel.close(self._epoch)
 
     def wake(self) -> None:
         """Let the loop look again now."""
@@ -111,7 +118,7 @@ class MainRun:
 
     def perform(self, job: Job) -> None:
         """Refuse: jobs of this pool run on other ranks."""
-        raise exceptions.JobPoolError(f"{job} runs on another rank, in `execute`")
+        raise exceptions.JobPoolError(f"{job.label} can only run on another rank, in execute()")
 
     def _stop(self, aborted: bool) -> None:
         if self._stopped:
@@ -138,12 +145,12 @@ class MainRun:
             function = self._functions.number_of(callee, mode)
             payload, buffers = dumps(arguments)
         except Exception as error:
-            error.add_note(f"The function or the arguments of {job} cannot be pickled.")
+            explain(error, f"The function or the arguments of {job.label} cannot be pickled")
             self._pool._reporter.failed(job, error)
             return None
         if _log.isEnabledFor(logging.DEBUG):
             size = len(payload) + sum(buffer.nbytes for buffer in buffers)
-            _log.debug("sending %s, %d bytes", job, size)
+            _log.debug("sending %s, %d bytes", job.label, size)
         return function, 0, payload, buffers
 
     def number_of(self, f: Any) -> int:
@@ -177,13 +184,14 @@ class MainRun:
 
     def ended(self, number: int, seconds: float) -> None:
         """Log that a job has ended."""
-        _log.debug("%s ended after %.6f s", self._pool._job_queue[number], seconds)
+        _log.debug("%s ended after %.6f s", self._pool._job_queue[number].label, seconds)
 
     def left(self, rank: int, reason: Any) -> None:
         """End the run: a rank does not serve any more, and its jobs are lost."""
         self._gone.add(rank)
         raise exceptions.JobPoolError(
-            f"rank {rank} left the pool before its end: {bytes(reason).decode(errors='replace')}"
+            f"rank {rank} left the pool before the run ended: "
+            f"{bytes(reason).decode(errors='replace')}"
         )
 
     def lost(self, rank: int, jobs: list[int]) -> None:
@@ -197,7 +205,7 @@ class MainRun:
                 if job.status not in FINISHED:
                     pool._reporter.failed(job, error)
         if not jobs:
-            _log.warning("rank %d has died; it ran no job, so the others go on", rank)
+            _log.warning("rank %d has died; it ran no job, and the run continues", rank)
 
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
@@ -221,8 +229,7 @@ class MainRun:
             return not scheduling and not pool._reporter.bulletin.waiting
         if len(self._channel.lost) == pool._comm.get_size() - 1:
             raise exceptions.WorkerLostError(
-                f"all ranks that could run jobs have died; {pool._engine.unfinished} jobs have "
-                "not ended"
+                f"all ranks that run jobs have died; {pool._engine.unfinished} jobs are left"
             )
         if pool._engine.idle and not scheduling:
             raise exceptions.JobPoolError(deadlock_message(pool))
@@ -239,9 +246,11 @@ def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
     try:
         error = load_error(payload, buffers)
         if isinstance(error.__cause__, exceptions.WorkerTraceback):
-            error.__cause__.job = job.description
+            error.__cause__.job = job.label
         return error
     except Exception as broken:
-        error = exceptions.RemoteError(f"{job} failed, and so did bringing its error here")
+        error = exceptions.RemoteError(
+            f"{job.label} failed with an error that cannot be unpickled on rank 0"
+        )
         error.__cause__ = broken
         return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import queue
 import threading
 from collections.abc import Callable, Collection
@@ -12,7 +13,9 @@ from bsbpool import exceptions
 from bsbpool._core.serial import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.deadlock import deadlock_message
+from bsbpool.execution.owner_note import note_owner
 from bsbpool.execution.waiting import Pacer
+from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
@@ -40,6 +43,7 @@ class SerialRun:
         self._cache = CacheKeeper(pool)
         self._pacer = Pacer(pool)
         self._helper: _Helper | None = None
+        self._process = os.getpid()
         self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.bulletin.waiting, self)
 
     def execute(self) -> None:
@@ -127,9 +131,12 @@ class SerialRun:
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""
+        end_if_child_of(self._process, error)
         if isinstance(error, Terminated):
             raise error  # it is not the job that failed
         pool = self._pool
+        if job._function is not None:
+            note_owner(error, pool.owner)
         with pool._lock:
             if job.status is JobStatus.RUNNING:
                 pool._reporter.failed(job, error)
@@ -166,6 +173,7 @@ class _Helper:
 
     def __init__(self) -> None:
         self.done = threading.Event()
+        self._process = os.getpid()
         self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._value: Any = None
         self._error: BaseException | None = None
@@ -191,6 +199,7 @@ class _Helper:
             try:
                 self._value = context.run(call)
             except BaseException as error:
+                end_if_child_of(self._process, error)
                 self._error = error
             del context, call, task
             self.done.set()

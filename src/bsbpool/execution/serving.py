@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,14 @@ from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.channel import TransportError
 from bsbpool._core.wire import RecordFlag, ReplyFlag
 from bsbpool._core.worker import WorkerLoop
+from bsbpool.execution.aborted import aborted_error
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.owner_note import note_owner
+from bsbpool.forks import end_if_child_of, in_children
 from bsbpool.interrupts import Terminated
+from bsbpool.job import FunctionJob
+from bsbpool.naming import add_note, error_text, explain, name_of
 from bsbpool.running import running
 from bsbpool.serialization import dump_error, dumps, loads
 from bsbpool.status import PoolStatus
@@ -27,6 +34,7 @@ FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
 NONE = int(ReplyFlag.NO_RESULT)
 ONLY_ARGS = int(RecordFlag.ONLY_ARGS)
 NO_BUFFERS: list[memoryview] = []
+_serving: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
 class WorkerRun:
@@ -47,6 +55,8 @@ class WorkerRun:
         self._rank = pool._comm.get_rank()
         self._loop = WorkerLoop(channel, self._epoch, self, self._rank, channel.neighbours)
         self._served = False
+        self._process = os.getpid()
+        self._unpacked: BaseException | None = None  # why a return value cannot be pickled
 
     # As a pool's run
 
@@ -54,13 +64,15 @@ class WorkerRun:
         """Run jobs until the main rank says that the run is over."""
         self._pool.change_status(PoolStatus.EXECUTING)
         self._served = True
+        in_children(_let_go)
+        _serving.add(self)
         if not running.surroundings:
             self._loop.serve_directly(self._pool.owner, running)
         try:
-            with self._cache.home():
+            with self._cache.home(copied=True):
                 aborted = self._loop.run()
         except BaseException as error:
-            self._tell_main(f"{type(error).__name__}: {error}")
+            self._tell_main(error_text(error))
             raise
         finally:
             self._cache.free_all()
@@ -71,23 +83,27 @@ class WorkerRun:
 
     def _conclude(self, aborted: bool) -> None:
         """Say so when the run did not come to its own end."""
-        if not aborted:
-            return
-        raise exceptions.WorkflowError(
-            "Unhandled exceptions during parallel execution.",
-            [exceptions.JobPoolError("See main node logs for details.")],
-        )
+        if aborted:
+            raise aborted_error(self._rank)
+
+    def let_go(self) -> None:
+        """Do without the threads of the parent, in a forked child."""
+        self._loop.let_go()
 
     def leave(self) -> None:
         """Take no more messages of this pool, and drop those that wait."""
+        if os.getpid() != self._process:  # a forked child
+            return
         if not self._served:  # main may be executing, and count on this rank
             self._tell_main("it left the `with` block without executing the pool")
         self._channel.close(self._epoch)
         self._channel.sweep()
 
     def _tell_main(self, reason: str) -> None:
+        if os.getpid() != self._process:
+            return
         with suppress(TransportError):
-            self._loop.leave(reason.encode())
+            self._loop.leave(reason.encode(errors="replace"))
 
     def wake(self) -> None:
         """Do nothing: what is queued here does not run."""
@@ -98,7 +114,10 @@ class WorkerRun:
 
     def perform(self, job: Job) -> None:
         """Refuse: what is queued here does not run."""
-        raise exceptions.JobPoolError(f"{job} was queued on rank {self._rank}; only rank 0 runs")
+        raise exceptions.JobPoolError(
+            f"{job.label} was queued on rank {self._rank} and cannot run; only jobs that rank 0 "
+            "queues are run"
+        )
 
     # As the loop's host
 
@@ -134,25 +153,33 @@ class WorkerRun:
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return what to reply when a job raised."""
+        end_if_child_of(self._process, error)
         if isinstance(error, Terminated):
             raise error  # it is not the job that failed
-        return FAILED, *dump_error(error, self._rank, self._describe(function[0], number))
+        f, mode = function
+        label = _label(f, number)
+        if error is self._unpacked:
+            explain(error, f"The return value of {label} cannot be pickled")
+        elif mode != EXECUTE or f is FunctionJob:
+            note_owner(error, self._pool.owner)
+        self._unpacked = None
+        return FAILED, *dump_error(error, self._rank, label)
 
     def pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle a result."""
         try:
             return dumps(value)
         except Exception as error:
-            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
+            self._unpacked = error  # `failed` knows the job
             raise
 
     def name_of(self, function: tuple[Any, int]) -> bytes:
         """Return how a function is called."""
-        return _name(function[0]).encode(errors="replace")
+        return name_of(function[0]).encode(errors="replace")
 
     def lost(self, rank: int) -> None:
         """Leave: the main rank has died."""
-        raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
+        raise exceptions.WorkerLostError(f"rank {rank}, which sends the jobs, has died", rank)
 
     def needed(self, tokens: memoryview) -> None:
         """Learn which items jobs need from here on."""
@@ -165,12 +192,17 @@ class WorkerRun:
         self._needed.difference_update(tokens)
         self._cache.free(tokens)
 
-    def _describe(self, f: Any, number: int) -> str:
-        return f"job {number}, {_name(f)}"
 
 
-def _name(f: Any) -> str:
-    return getattr(f, "__qualname__", None) or repr(f)
+def _let_go() -> None:
+    for run in _serving:
+        run.let_go()
+
+
+def _label(f: Any, number: int) -> str:
+    """Return the label of a job as far as a worker knows it: without the arguments."""
+    known = not (f is FunctionJob or isinstance(f, _Unloadable))
+    return f"job {number} '{name_of(f)}'" if known else f"job {number}"
 
 
 class _Unloadable:
@@ -180,8 +212,9 @@ class _Unloadable:
         self._error = error
 
     def execute(self, owner: Any, args: Any, kwargs: Any) -> Any:
-        self._error.add_note(
-            "The function of this job could not be unpickled here. Is its module the same, and "
-            "importable, on all ranks?"
+        add_note(
+            self._error,
+            "The function of this job cannot be unpickled on this rank. Its module must be the "
+            "same, and importable, on all ranks.",
         )
         raise self._error

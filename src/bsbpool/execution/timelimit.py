@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import numbers
 import time
 from typing import TYPE_CHECKING, Any
 
-from bsbpool import exceptions
+from bsbpool import arguments, exceptions
 from bsbpool.status import JOB_STATUSES, JobStatus
 
 if TYPE_CHECKING:
@@ -34,12 +33,12 @@ class TimeLimit:
     Raises
     ------
     TypeError, ValueError
-        When that is no number of seconds.
+        When `timeout` is not a number of seconds.
     """
 
     def __init__(self, pool: JobPool, timeout: float | None = None) -> None:
         self._pool = pool
-        self._timeout = math.inf if timeout is None else _checked(timeout)
+        self._timeout = math.inf if timeout is None else arguments.seconds("timeout", timeout)
         self._end = time.monotonic() + self._timeout
         self._struck = False
 
@@ -77,13 +76,3 @@ class TimeLimit:
             f"{counts[JobStatus.CANCELLED]:,} cancelled.",
             results,
         )
-
-
-def _checked(timeout: Any) -> float:
-    remedy = "give seconds, or None for as long as it takes"
-    if isinstance(timeout, bool) or not isinstance(timeout, numbers.Real):
-        raise TypeError(f"timeout: {timeout!r} is no number; {remedy}")
-    seconds = float(timeout)
-    if not seconds >= 0:  # or NaN
-        raise ValueError(f"timeout: {timeout!r} is no length of time; {remedy}")
-    return seconds

@@ -8,13 +8,16 @@ pickle of its own.
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import explain, name_of
 from bsbpool.serialization import Parcel, dump_error, dumps, loads
 
 Buffers = list[pickle.PickleBuffer]
@@ -30,12 +33,15 @@ class Here:
     ----------
     rank : int
         Its number, for errors.
+    process : int
+        The process that began to run calls, and not a child that a call forked.
     functions : dict of bytes to callable
         Functions of maps, by their pickle.
     """
 
     def __init__(self) -> None:
         self.rank = 0
+        self.process = os.getpid()
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 
     def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
@@ -101,7 +107,7 @@ def run_chunk(
         for item in items:
             given = unpacked(item) if type(item) is list else item
             value = f(*given) if star else f(given)
-            results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1))
+            results.append(value if type(value) in PLAIN else _pack(value, len(items) == 1, f))
     except BaseException as raised:
         error = _packed_error(raised, f)
     parcel = dumps(results)
@@ -109,11 +115,11 @@ def run_chunk(
     return _travelling(parcel), error, time.perf_counter() - start, size
 
 
-def _pack(result: Any, alone: bool) -> Any:
+def _pack(result: Any, alone: bool, f: Any) -> Any:
     try:
         packet = packed(result)
     except BaseException as error:
-        error.add_note(f"The result, a {type(result)}, cannot be pickled.")
+        explain(error, f"The return value of {name_of(f)}() cannot be pickled")
         raise
     if type(packet) is list and not alone:
         # The next call may change what these are of.
@@ -126,9 +132,10 @@ def _size(payload: Any, buffers: Any) -> int:
 
 
 def _packed_error(error: BaseException, f: Any) -> Any:
+    end_if_child_of(here.process, error)
     if isinstance(error, Terminated):
         raise error  # it is not the call that failed
-    return _travelling(dump_error(error, here.rank, getattr(f, "__qualname__", None) or repr(f)))
+    return _travelling(dump_error(error, here.rank, name_of(f)))
 
 
 def _travelling(parcel: Parcel) -> tuple[bytes, Buffers]:

@@ -6,12 +6,15 @@ import abc
 import atexit
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bsbpool.forks import in_children
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture
+from bsbpool.naming import error_text
 
 
 class Call(NamedTuple):
@@ -38,6 +41,7 @@ def settle(failed: Failed) -> None:
         future.settle(error)
 
 
+_living: weakref.WeakSet[Crew] = weakref.WeakSet()
 _thread = threading.local()
 _end_has_come = threading.Event()
 atexit.register(_end_has_come.set)
@@ -62,6 +66,8 @@ class Crew(abc.ABC):
     """
 
     n_workers = 1
+    inherited = False
+    """Whether this process was forked from the one that has the thread and the workers."""
     spare = False
     """Whether who needs its workers may close it."""
 
@@ -75,6 +81,8 @@ class Crew(abc.ABC):
 
     def start(self) -> None:
         """Let calls run."""
+        in_children(_let_go)
+        _living.add(self)
         atexit.register(self._at_exit)
         self._thread.start()
 
@@ -87,6 +95,11 @@ class Crew(abc.ABC):
             self._gone = True
             self._errands.clear()
             atexit.unregister(self._at_exit)
+
+    def let_go(self) -> None:
+        """Take no more calls, in a forked child; other threads held the lock, maybe for ever."""
+        self._lock = threading.RLock()
+        self._closed = self._gone = self.inherited = True
 
     def _at_exit(self) -> None:
         self.close()
@@ -127,7 +140,10 @@ class Crew(abc.ABC):
         if isinstance(self.broken, InitializerError):
             error: BaseException = InitializerError(*self.broken.args)
         else:
-            error = BrokenPoolError(f"the executor runs nothing more: {self.broken}")
+            error = BrokenPoolError(
+                f"The executor cannot run more calls because its pool ended with "
+                f"{error_text(self.broken)}"
+            )
         error.__cause__ = self.broken
         return error
 
@@ -153,6 +169,8 @@ class Crew(abc.ABC):
 
     def close(self, cancel: bool = False) -> None:
         """Take no more calls; end when all have run."""
+        if self.inherited:
+            return
         with self._lock:
             self._closed = True
             streams = list(self._streams)
@@ -238,3 +256,8 @@ class Crew(abc.ABC):
     @abc.abstractmethod
     def abandon(self) -> None:
         """End now: wait for nothing that runs."""
+
+
+def _let_go() -> None:
+    for crew in _living:
+        crew.let_go()

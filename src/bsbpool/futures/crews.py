@@ -41,9 +41,9 @@ def gather(of: Description, collective: bool) -> Crew | None:
         return _started(_thread(of))
     if not collective:
         raise RuntimeError(
-            "the executor has several ranks, so all of them must enter it: use it in "
+            "This executor has several ranks, and all of them must enter it: use it in "
             "`with PoolExecutor() as executor:`, or start the program with "
-            "`mpiexec -n N python -m bsbpool.run script.py`"
+            "`mpiexec -n N python -m bsbpool.run script.py`."
         )
     _check_threads()
     from bsbpool.futures.groups import with_root_first
@@ -66,8 +66,9 @@ def _takes_who_waits(of: Description) -> bool:
         return of.anywhere
     if running.apart and not (of.root == 0 and (of.anywhere or _is_of_the_hub(of.service))):
         raise RuntimeError(
-            "comm, root: under bsbpool.run all other ranks serve executors of rank 0; leave them "
-            "out, or start the program with `mpiexec -n N python script.py`"
+            "comm and root cannot be chosen under `python -m bsbpool.run`, where rank 0 uses "
+            "all other ranks. Leave them out, or start the program with "
+            "`mpiexec -n N python script.py`."
         )
     return running.apart
 
@@ -87,8 +88,8 @@ def _check_threads() -> None:
 
     if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
         raise RuntimeError(
-            "MPI was initialised for one thread, but an executor uses it from another; leave it to "
-            'mpi4py to initialise MPI, or set mpi4py.rc.thread_level = "multiple"'
+            "An executor uses MPI from another thread, but MPI was initialised for one thread. "
+            'Let mpi4py initialise MPI, or set mpi4py.rc.thread_level = "multiple".'
         )
 
 
@@ -107,7 +108,9 @@ def _ranks(of: Description, service: Any) -> Crew:
 def _of_hub(of: Description, hub: Hub) -> Crew:
     _check_threads()
     hub.make_room()
-    crew = _ranks(of, hub.service)
+    from bsbpool.futures.runner import RunnerBackend
+
+    crew = RunnerBackend(hub.path, hub.service, of.max_workers, of.initializer, of.initargs)
     hub.occupy(crew)
     return _started(crew)
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
-from bsbpool import execution
+from bsbpool import arguments, execution
 from bsbpool.futures import checks, crews
 from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
@@ -140,7 +140,7 @@ class Calls(Executor):
     ) -> Iterator[Any]:
         plan = Plan(
             star,
-            timeout,
+            None if timeout is None else arguments.seconds("timeout", timeout),
             checks.count("chunksize", chunksize),
             checks.count("buffersize", buffersize),
             unordered,
@@ -241,7 +241,7 @@ class PoolExecutor(Calls):
         self._root = checks.communicator(comm, root)
         self._wanted = checks.count("max_workers", max_workers)
         self._initializer, self._initargs = checks.initializer(initializer, initargs)
-        self._said = checks.options_of_all(options)
+        self._said = checks.options_of_all(options, type(self).__name__)
         self._comm = comm
         self._service = execution.service_for(None, comm)
         checks.rank(self._root, self._service.get_size())
@@ -254,7 +254,7 @@ class PoolExecutor(Calls):
     def __enter__(self) -> PoolExecutor | None:  # type: ignore[override]
         """Begin, on all ranks; return None on those that worked, once that is over."""
         if self._entered is not None:
-            raise RuntimeError("this executor has been entered; leave it before you enter again")
+            raise RuntimeError("This executor is already entered; leave its `with` block first")
         if self._crew is not None and not self._shut:  # calls came before the `with`
             self._entered = ExitStack()
             return self._show()

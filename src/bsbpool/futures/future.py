@@ -74,13 +74,17 @@ class PoolFuture(Future[Any]):
     def _check_waiting(self, timeout: float | None) -> None:
         if timeout is None and self._crew.is_here() and not self.done():
             raise RuntimeError(
-                "this would wait for ever: the thread that waits, inside a call or a callback, is "
-                "the one that runs the executor; use add_done_callback"
+                "Waiting here would never end, since this call or callback blocks the thread that "
+                "runs the executor; use add_done_callback()"
             )
 
     def done(self) -> bool:
         """Return whether the call has ended, or was cancelled."""
         return self._state in _ENDS
+
+    def has_succeeded(self) -> bool:
+        """Return whether the call has ended with a value; never waits."""
+        return self._state == FINISHED and self._exception is None
 
     def cancelled(self) -> bool:
         """Return whether the call was cancelled."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import types
 import warnings
 from typing import Any
 
 from bsbpool.futures.crew import Crew
+from bsbpool.futures.program import SearchPath, stand_in_for_main, this_program
+from bsbpool.naming import shortened, text_of
 from bsbpool.services.channels import channel_of, flush_stdout
+from bsbpool.services.launchers import is_started_by_mpi
 
-STARTED_BY = ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID")
-"""Variables by one of which a process knows that a launcher of MPI started it."""
 SECONDS_OF_GRACE = 1.0
 """How long a rank inside a call may take to notice that the program has ended."""
 
@@ -32,8 +32,10 @@ class Hub:
 
     def __init__(self, service: Any) -> None:
         self.service = service
+        self.path = SearchPath()  # the workers have the same at first
         self._crew: Crew | None = None
         self._over = False
+        self._process = os.getpid()
 
     def make_room(self) -> None:
         """Wait for the executor before.
@@ -44,12 +46,12 @@ class Hub:
             When it has not been shut down, or the workers have gone.
         """
         if self._over:
-            raise RuntimeError("the program is over, and its workers with it")
+            raise RuntimeError("The program has ended; its workers run no more calls")
         if self._crew is not None and self._crew.spare:
             self._crew.close()
         if self._crew is not None and not self._crew.closed:
             raise RuntimeError(
-                "another executor has the workers; shut it down, or leave its `with` block, first"
+                "Another executor uses the workers; shut it down, or leave its `with` block, first"
             )
         if self._crew is not None:
             self._crew.join()
@@ -60,9 +62,11 @@ class Hub:
 
     def close(self, code: int = 0) -> None:
         """End all ranks, with an exit code; wait only for a program that went well."""
-        from bsbpool.futures.ranks import dismiss
+        from bsbpool.futures.shutdown import dismiss
 
         self._over = True
+        if os.getpid() != self._process:  # a forked child
+            return
         if self._crew is not None:
             if code:
                 self._crew.abandon()
@@ -84,11 +88,14 @@ class Waiting:
         The ranks of ``python -m bsbpool.run``.
     spawned : dict of int to Hub or None
         Local processes, by their number; None where they could not be started.
+    siblings : mpi4py.MPI.Comm or None
+        In a process that was spawned: the communicator of all that were spawned with it.
     """
 
     def __init__(self) -> None:
         self.hub: Hub | None = None
         self.spawned: dict[int, Hub | None] = {}
+        self.siblings: Any = None
 
     def hub_for(self, n_workers: int | None) -> Hub | None:
         """Return the hub for an executor of no communicator; None when a thread must do."""
@@ -111,10 +118,10 @@ def _spawn(n: int) -> Hub | None:
         try:
             return _spawned(n)
         except Exception as error:  # mpi4py's; which kind is the MPI's choice
-            reason = f"MPI could not start them ({str(error).splitlines()[0]})"
+            reason = f"MPI could not start them ({shortened(text_of(error))})"
     warnings.warn(
-        f"max_workers: {n} workers cannot be started from here, since {reason}. One thread runs "
-        "the calls. For more workers start the program with "
+        f"max_workers={n} is ignored and one thread runs the calls: {reason}. For more workers "
+        "start the program with "
         f"`mpiexec -n {n + 1} python -m bsbpool.run script.py`.",
         RuntimeWarning,
         stacklevel=6,
@@ -124,7 +131,7 @@ def _spawn(n: int) -> Hub | None:
 
 def _why_not() -> str | None:
     """Say why processes cannot be spawned; asking MPI may never return."""
-    if any(name in os.environ for name in STARTED_BY):
+    if is_started_by_mpi():
         return None
     # A process that no launcher started needs one: MPICH's looks for it on PATH, and waits for
     # ever where there is none.
@@ -147,7 +154,7 @@ def _spawned(n: int) -> Hub:
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
     comm = between.Merge(high=False)
-    comm.bcast(sys.path)
+    comm.bcast(this_program())
     hub = Hub(MPIService(comm))
     channel_of(comm)
     let_main_travel()
@@ -155,12 +162,25 @@ def _spawned(n: int) -> Hub:
     return hub
 
 
-def serve_always(service: Any) -> int:
-    """Serve executors of rank 0 until its program is over; return the exit code."""
+def serve_always(service: Any, file: str | None, module: str | None) -> int:
+    """Serve executors of rank 0 until its program is over.
+
+    Parameters
+    ----------
+    service : MPIService
+        This rank and the others.
+    file, module : str or None
+        The main script or module of the program, see `Program`.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
     from bsbpool.futures.serving import serve
 
     # What the program defines gets a place of its own here, with nothing of ours in it.
-    sys.modules["__main__"] = types.ModuleType("__main__")
+    stand_in_for_main(file, module)
     while (code := serve(service)) is None:
         pass
     return code

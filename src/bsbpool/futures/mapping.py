@@ -24,6 +24,7 @@ from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
 from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
+from bsbpool.naming import brief, explain, name_of
 from bsbpool.serialization import dumps, dumps_function, load_error, loads
 
 CHUNKS_A_WORKER = 8
@@ -65,6 +66,7 @@ class Stream:
         self._crew, self._plan = crew, plan
         self._said = dict(plan.said or {})
         self._needs = self._said.pop("deps", ()), self._said.pop("cache_items", None)
+        self._said.setdefault("name", f"map of {name_of(f)}")
         self._lock = threading.RLock()  # held while items are read, which may take long
         self._counting = threading.RLock()  # never held for long
         self.eager = plan.buffersize is None
@@ -81,7 +83,7 @@ class Stream:
             self._function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
             overhead = SECONDS_A_BYTE * (len(payload) + sum(b.nbytes for b in buffers))
         except Exception as error:
-            error.add_note("The function of the map cannot be pickled.")
+            explain(error, f"The function of the map, {name_of(f)}, cannot be pickled")
             self._unfit = error
         self._most = CHUNKS_A_WORKER * crew.n_workers
         self._sizes = Sizes(plan.chunksize, crew.n_workers, overhead)
@@ -135,7 +137,7 @@ class Stream:
             except BaseException as error:
                 if not isinstance(error, Exception) and not self._crew.is_here():
                     raise  # Ctrl-C, perhaps
-                error.add_note("An item of the map cannot be pickled.")
+                explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
                 self._send_packed(chunk)
                 chunk = []
                 failed = PoolFuture(self._crew)

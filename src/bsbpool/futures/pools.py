@@ -10,6 +10,7 @@ from bsbpool import execution
 from bsbpool._core.calling import NO_OWNER
 from bsbpool.futures.future import PoolFuture
 from bsbpool.job import FunctionJob, Job, SubmissionContext
+from bsbpool.naming import shortened, text_of
 from bsbpool.pool import JobPool
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class FutureJob(FunctionJob):
         future = self._context
         said = dict(future.said or {}) if isinstance(future, PoolFuture) else {}
         return SubmissionContext(said.pop("submitter", self._function), **said)
+
+    def _call_text(self) -> str:
+        name = self.context.get("name")
+        return super()._call_text() if name is None else shortened(text_of(name))
 
 
 class ExecutorPool(JobPool):

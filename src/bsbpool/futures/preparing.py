@@ -8,8 +8,10 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import error_text
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads
 
 _numbers = itertools.count()
@@ -52,6 +54,7 @@ class Prepared:
 
     def by(self, payload: Any, buffers: Any = ()) -> None:
         """Run a preparation, which travelled, unless that was done."""
+        process = os.getpid()
         try:
             preparation: Preparation = loads(payload, buffers)
             if preparation.key == self._key:
@@ -59,9 +62,10 @@ class Prepared:
             self._key = preparation.key
             preparation.run()
         except BaseException as error:
+            end_if_child_of(process, error)
             if isinstance(error, Terminated):
                 raise
-            self.error = InitializerError(f"the initializer raised {type(error).__name__}: {error}")
+            self.error = InitializerError(f"the initializer raised {error_text(error)}")
             self.error.__cause__ = error
 
 

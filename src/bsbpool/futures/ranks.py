@@ -7,28 +7,29 @@ soon after, the pool gives way to a new one.
 
 from __future__ import annotations
 
+import pickle
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool import exceptions
 from bsbpool._core.handle import Kept
-from bsbpool.exceptions import JobCancelledError
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.crew import Call, Crew, Failed, settle
 from bsbpool.futures.errors import InitializerError
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
-from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
-from bsbpool.serialization import loads
+from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
+from bsbpool.naming import add_note, explain
+from bsbpool.serialization import Parcel, loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
 JOBS_A_POOL = 1_000_000
 SECONDS_OF_DRAINING = 0.05
 """How long workers may have nothing to do for the sake of a new pool."""
 PREPARATION = 0xFFFF_FFFF
-"""The number of the initializer among the functions."""
+"""The number of the prelude among the functions: the initializer, and the search path."""
 
 
 class Abandoned(Exception):
@@ -64,9 +65,9 @@ class RanksCrew(Crew):
         try:
             self.preparation = packed(initializer, initargs)
         except Exception as error:
-            error.add_note("The initializer or its arguments cannot be pickled.")
+            explain(error, "The initializer or its arguments cannot be pickled")
             self.broken = error
-        self._waiting: deque[Call] = deque()  # for the next pool
+        self._waiting: dict[PoolFuture, Call] = {}  # for the next pool, in order
         self._draining = False
         self._drained_until = 0.0
         self._limit = 0 if self.broken else JOBS_A_POOL
@@ -114,9 +115,10 @@ class RanksCrew(Crew):
     def _stop_draining(self) -> Failed:
         self._draining = False
         self._pool.kept_open = True
+        waiting, self._waiting = self._waiting, {}
         failed: Failed = []
-        while self._waiting:
-            failed += self._queue(self._waiting.popleft())
+        for call in waiting.values():
+            failed += self._queue(call)
         self._consider_ending()
         return failed
 
@@ -148,7 +150,7 @@ class RanksCrew(Crew):
         """Tell those whose calls the end of the last pool has ended."""
         with self._lock:
             self._closed = True
-            rest = self._cut_off + [call.future for call in self._waiting]
+            rest = [*self._cut_off, *self._waiting]
             self._cut_off, streams = [], list(self._streams)
             self._waiting.clear()
         for future in rest:
@@ -177,7 +179,7 @@ class RanksCrew(Crew):
         try:
             value = loads(*outcome.parts(False))
         except BaseException as error:  # no signal raises in this thread
-            error.add_note("The result of the call cannot be unpickled on this rank.")
+            add_note(error, "The result of the call cannot be unpickled on this rank.")
             future.settle(error)
         else:
             future.settle(None, value)
@@ -218,7 +220,7 @@ class RanksCrew(Crew):
 
     def _take(self, call: Call) -> Failed:
         if self._draining:
-            self._waiting.append(call)
+            self._waiting[call.future] = call
             return []
         failed = self._queue(call)
         if len(self._pool._job_queue) >= self._limit:
@@ -237,8 +239,8 @@ class RanksCrew(Crew):
             job = dep._job  # once: it goes when the future is done
             if job is not None and job._pool is pool:
                 deps.append(job)
-            elif dep.cancelled() or dep.exception():
-                return [(future, JobCancelledError("Job killed for dependency failure"))]
+            elif not dep.has_succeeded():  # it may fail, or be cancelled, at this moment
+                return [(future, exceptions.JobCancelledError("Job killed for dependency failure"))]
         cache_set = pool._set_of(call.cache_items)
         pool._queue_for(future, call.f, call.args, call.kwargs, deps or None, cache_set)
         return []
@@ -263,20 +265,19 @@ class RanksCrew(Crew):
     def _cancel_waiting(self) -> None:
         with self._lock:
             jobs = list(self._pool._job_queue)
-            futures = [call.future for call in self._waiting]
+            futures = list(self._waiting)
         futures += [job._context for job in jobs if job._context is not None]
         for future in futures:
             future.cancel()
 
     def take_back(self, future: PoolFuture) -> bool:
         """See to it that a call does not run; False when it has begun."""
+        if self.inherited:
+            return False
         with self._lock:
             job = future._job
             if job is None:  # it waits for the next pool, or has just ended
-                waiting = [call for call in self._waiting if call.future is future]
-                for call in waiting:
-                    self._waiting.remove(call)
-                return bool(waiting)
+                return self._waiting.pop(future, None) is not None
             pool: ExecutorPool = job._pool
             before = pool._engine.cancel(job._id, running=False)
         pool._run.wake()
@@ -289,10 +290,24 @@ class RanksCrew(Crew):
 
     def abandon(self) -> None:
         """End now: wait for nothing that runs."""
+        if self.inherited:
+            return
         with self._lock:
             self._closed = True
             self.abandoned = True
         self._wake()
+
+    def prelude(self) -> Parcel | None:
+        """Return what workers must know before their first call; None when there is nothing."""
+        path = self._new_path()
+        if path is None and self.preparation is None:
+            return None
+        payload, buffers = self.preparation or (None, [])
+        return pickle.dumps((path, payload)), buffers
+
+    def _new_path(self) -> list[str] | None:
+        """Return the `sys.path` of the program, when workers do not have it."""
+        return None
 
 
 class ExecutorRun(MainRun):
@@ -304,7 +319,8 @@ class ExecutorRun(MainRun):
         super().__init__(pool, channel)
         assert pool.crew is not None
         self._crew: RanksCrew = pool.crew
-        if self._crew.preparation is not None:
+        self._prelude_is_old = False
+        if self._crew.prelude() is not None:
             self._loop.begin_with(PREPARATION)
         self._spare = [
             rank
@@ -319,6 +335,8 @@ class ExecutorRun(MainRun):
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
+        if self._prelude_is_old:
+            self._renew_prelude()
         try:
             return super().encode(number)
         except BaseException as error:
@@ -327,9 +345,28 @@ class ExecutorRun(MainRun):
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return what to send for a function."""
-        if number == PREPARATION:
-            return PREPARE, *self._crew.preparation
+        if number == PREPARATION and (prelude := self._crew.prelude()) is not None:
+            return PREPARE, *prelude
         return super().function(number)
+
+    def send_prelude_again(self) -> None:
+        """Let each worker get the prelude before its next job; with the crew's lock."""
+        self._prelude_is_old = True
+        self._loop.direct = False  # so that `encode` is asked about the next job
+
+    def _renew_prelude(self) -> None:
+        with self._crew._lock:
+            self._prelude_is_old = False
+            self._allow_direct()
+        # Workers learn each function anew, and the prelude before that.
+        self._functions.forget_all(PREPARATION)
+        self._loop.begin_with(PREPARATION)
+
+    def _allow_direct(self) -> None:
+        with self._crew._lock:
+            super()._allow_direct()
+            if self._prelude_is_old:
+                self._loop.direct = False
 
     def lost(self, rank: int, jobs: list[int]) -> None:
         """Let a rank that had nothing to do take the place of one that died."""
@@ -348,21 +385,3 @@ class ExecutorRun(MainRun):
 
     def _word(self) -> int:
         return OVER if self._crew.is_last() else FOLLOWED
-
-
-class Dismissal(MainRun):
-    """The run of a pool that only tells the other ranks that the program is over."""
-
-    code = 0
-
-    def _word(self) -> int:
-        return DISMISSED + self.code
-
-
-def dismiss(service: Any, code: int) -> Any:
-    """Let the other ranks end with an exit code; return the channel."""
-    with ExecutorPool(service, Dismissal) as pool:
-        run: Any = pool._run
-        run.code = code & 0xFF
-        run._stop(aborted=False)
-    return run._channel

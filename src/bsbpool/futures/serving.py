@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from typing import Any
 
 from bsbpool.execution.functions import EXECUTE
@@ -9,9 +11,10 @@ from bsbpool.execution.serving import WorkerRun
 from bsbpool.futures import chunks
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import Prepared
+from bsbpool.futures.program import extend_search_path
 
 PREPARE = 2
-"""The mode of what is no function but the executor's initializer; see `execution.functions`."""
+"""The mode of the prelude, which is no function; see `execution.functions`."""
 
 
 FOLLOWED, OVER, DISMISSED = 0, 1, 2
@@ -42,7 +45,7 @@ def serve(service: Any) -> int | None:
         The exit code, when the program is over.
     """
     shift = Shift()
-    chunks.here.rank = service.get_rank()
+    chunks.here.rank, chunks.here.process = service.get_rank(), os.getpid()
     while shift.word == FOLLOWED:
         with ExecutorPool(service, ServingRun, shift=shift) as pool:
             pool.execute()
@@ -64,7 +67,11 @@ class ServingRun(WorkerRun):
         """Unpickle a function, or prepare for all of them."""
         if mode != PREPARE:
             return super().load(mode, payload, buffers)
-        self._shift.prepared.by(payload, buffers)
+        path, initializer = pickle.loads(payload)
+        if path is not None:
+            extend_search_path(path)
+        if initializer is not None:
+            self._shift.prepared.by(initializer, buffers)
         if self._shift.prepared.error is not None:
             self._loop.direct = False  # so that `run` is asked
         return None, EXECUTE

@@ -6,15 +6,19 @@ works with one process works with many.
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.exceptions import JobCancelledError
+from bsbpool import caching, exceptions
+from bsbpool.forks import end_if_child_of
+from bsbpool.futures import chunks
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
-from bsbpool.serialization import dump_error, dumps, load_error, loads
+from bsbpool.naming import explain, name_of
+from bsbpool.serialization import Parcel, dump_error, dumps, load_error, loads
 
 Outcome = tuple[BaseException | None, Any]
 
@@ -39,8 +43,18 @@ class ThreadCrew(Crew):
         self._waiting: set[PoolFuture] = set()
         self._begun: PoolFuture | None = None
         self._ending = False
+        self._process = os.getpid()
 
     def _work(self) -> None:
+        chunks.here.process = self._process
+        home = caching.CacheHome()
+        try:
+            with caching.cache_home(home, caching.Copies(None)):
+                self._run_calls()
+        finally:
+            caching.free_stale_pool_cache(home, ())
+
+    def _run_calls(self) -> None:
         self._prepare()
         while not (self._ending and self._calls.empty()):
             call = self._calls.get()
@@ -76,9 +90,9 @@ class ThreadCrew(Crew):
         try:
             if self.broken is not None:
                 return self.error(), None
-            if any(dep.cancelled() or dep.exception() for dep in call.deps):
-                return JobCancelledError("Job killed for dependency failure"), None
-            return _run_apart(call)
+            if not all(dep.has_succeeded() for dep in call.deps):
+                return exceptions.JobCancelledError("Job killed for dependency failure"), None
+            return _run_apart(call, self._process)
         except BaseException as error:
             return error, None
 
@@ -121,29 +135,34 @@ class ThreadCrew(Crew):
         self.close(cancel=True)
 
 
-def _run_apart(call: Call) -> Outcome:
-    """Run a call on copies, as another rank would."""
+def _run_apart(call: Call, process: int) -> Outcome:
+    """Run a call on copies, as another rank would, in a process and not in its children."""
     try:
         payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
-        error.add_note("The function or the arguments of the call cannot be pickled.")
+        explain(error, f"The function or the arguments of {name_of(call.f)}() cannot be pickled")
         raise
     failed = False
     try:
         f, args, kwargs = loads(payload, _apart(buffers))
-        payload, buffers = dumps(f(*args, **kwargs))
+        payload, buffers = _packed(f(*args, **kwargs), call.f)
     except BaseException as error:
-        payload, buffers = dump_error(error, 0, _name(call.f))
+        end_if_child_of(process, error)
+        payload, buffers = dump_error(error, 0, name_of(call.f))
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
     return None, loads(payload, _apart(buffers))
 
 
+def _packed(value: Any, f: Any) -> Parcel:
+    try:
+        return dumps(value)
+    except BaseException as error:
+        explain(error, f"The return value of {name_of(f)}() cannot be pickled")
+        raise
+
+
 def _apart(buffers: list[memoryview]) -> list[bytearray]:
     """Copy buffers, as they arrive on another rank."""
     return [bytearray(buffer) for buffer in buffers]
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__qualname__", None) or repr(f)

@@ -185,7 +185,7 @@ class Result:
     def successful(self) -> bool:
         """Whether it ended well; a ValueError before it has ended."""
         if not self.ready():
-            raise ValueError(f"{self!r} not ready")
+            raise ValueError("The result is not ready; call wait() first")
         return not any(future.cancelled() or future.exception() for future in self._futures)
 
     succesful = successful  # mpipool's spelling

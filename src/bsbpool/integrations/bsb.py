@@ -34,10 +34,9 @@ ERRORS = (
     "JobSchedulingError",
 )
 """Errors that bsb defines as well."""
-FURTHER_ERRORS = ("WorkerLostError", "JobPoolTimeoutError")
-"""Errors that bsb knows only by their base."""
 
 _replaced: dict[str, Any] = {}
+_former_bases: list[tuple[type, tuple[type, ...]]] = []
 
 
 def install() -> None:
@@ -63,9 +62,9 @@ def install() -> None:
         ) from error
     _check_version()
     _check_not_too_late()
-    _join_errors()
     for name in MODULES:
         sys.modules[f"bsb.services{name}"] = importlib.import_module(f"bsbpool.services{name}")
+    _join_errors()
     bsb.services = sys.modules["bsb.services"]
     bsb.__getattr__.cache_clear()
     running.preparations.append(_obey_debug_pool)
@@ -84,8 +83,7 @@ def uninstall() -> None:
     bsb.__getattr__.cache_clear()
     running.preparations.remove(_obey_debug_pool)
     running.surroundings.remove(_local_tracing)
-    for name in (*ERRORS, *FURTHER_ERRORS):
-        setattr(exceptions, name, _replaced.pop(name))
+    _part_errors()
     if "pickle" in _replaced:
         pickle: Any = _replaced.pop("pickle")
         pickle.__init__()  # mpi4py's own functions again
@@ -119,17 +117,41 @@ def _check_not_too_late() -> None:
 
 
 def _join_errors() -> None:
-    """Raise errors that are bsb's and bsbpool's at once."""
+    """Let bsbpool raise bsb's own classes, which become subclasses of bsbpool's.
+
+    ``except`` clauses look at base classes only. So names that were imported from bsbpool before
+    go on catching what the pool raises, and bsb's names catch other subclasses of bsbpool's errors.
+    """
     theirs = importlib.import_module("bsb.exceptions")
-    for name in (*ERRORS, *FURTHER_ERRORS):
-        own = getattr(exceptions, name)
-        bases = [own] if name in FURTHER_ERRORS else [getattr(theirs, name), own]
-        parents = [getattr(exceptions, base.__name__, base) for base in own.__bases__]
-        bases += [parent for parent in parents if parent not in own.__bases__]
-        both = type(name, tuple(bases), {"__module__": __name__, "__doc__": own.__doc__})
+    own_errors = {name: getattr(exceptions, name) for name in ERRORS}
+    for name, own in own_errors.items():
+        joined = getattr(theirs, name)
         _replaced[name] = own
-        globals()[name] = both  # where pickle finds it
-        setattr(exceptions, name, both)
+        further = [kind for kind in own.__subclasses__() if kind not in own_errors.values()]
+        _set_bases(joined, (*joined.__bases__, own))
+        for kind in further:
+            _set_bases(kind, tuple(joined if base is own else base for base in kind.__bases__))
+        _name_error(name, joined)
+
+
+def _part_errors() -> None:
+    """Undo `_join_errors`."""
+    while _former_bases:
+        kind, bases = _former_bases.pop()
+        kind.__bases__ = bases
+    for name in ERRORS:
+        _name_error(name, _replaced.pop(name))
+
+
+def _set_bases(kind: type, bases: tuple[type, ...]) -> None:
+    _former_bases.append((kind, kind.__bases__))
+    kind.__bases__ = bases
+
+
+def _name_error(name: str, kind: type) -> None:
+    for module in (exceptions, sys.modules["bsbpool.services.pool"]):
+        if hasattr(module, name):
+            setattr(module, name, kind)
 
 
 def _obey_debug_pool() -> None:

@@ -118,7 +118,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def _n_workers(self) -> int:
         if (executor := self._executor or entered()) is not None:
             if executor.num_workers == 0:
-                raise RuntimeError("the executor has been shut down; it runs nothing more")
+                raise RuntimeError("The executor has been shut down and cannot run more calls")
             return executor.num_workers
         others: int = services.MPI.get_size() - 1
         return max(others, 1)

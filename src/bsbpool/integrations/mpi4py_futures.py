@@ -183,8 +183,9 @@ class _CommExecutor(MPIPoolExecutor):
         from mpi4py import MPI
 
         if comm.Get_size() == 1:
-            _workers = MPI.COMM_SELF  # a thread works, until the program leaves the block
             yield
+            if self._get_crew().n_workers == 1:  # a thread works until the block ends
+                _workers = MPI.COMM_SELF
             return
         works = self._works(comm)
         workers = comm.Split(0 if works else MPI.UNDEFINED, comm.Get_rank())
@@ -236,7 +237,7 @@ class MPICommExecutor:
     def __enter__(self) -> PoolExecutor | None:
         """Return the executor at the root; elsewhere work, and then return None."""
         if self._entered:
-            raise RuntimeError("this executor has been entered; leave it before you enter again")
+            raise RuntimeError("This executor is already entered; leave its `with` block first")
         self._entered = True
         try:
             with self._executor.among_workers():
@@ -266,11 +267,16 @@ class MPICommExecutor:
 def get_comm_workers() -> Any:
     """Return the communicator of the workers of a `MPICommExecutor`; for use in calls.
 
+    In workers that the program spawned it is that of all workers of its executor.
+
     Raises
     ------
     RuntimeError
         When this process does not work for one.
     """
-    if _workers is None:
-        raise RuntimeError("communicator is not accessible: no MPICommExecutor has calls run here")
-    return _workers
+    workers = waiting.siblings if _workers is None else _workers
+    if workers is None:
+        raise RuntimeError(
+            "communicator is not accessible: this process does not run calls of an MPICommExecutor"
+        )
+    return workers

@@ -111,7 +111,7 @@ class MPIExecutor(Executor):
     def _guarded(self) -> PoolExecutor:
         """Return what runs calls of the main rank; workers have none."""
         if not self._main:
-            raise PoolGuardError(f"a worker has nothing to submit; {_REMEDY}")
+            raise PoolGuardError(f"Only the main rank may submit calls; {_REMEDY}")
         return self._ranks
 
     def _ended(self, future: Future[Any]) -> None:
@@ -227,11 +227,11 @@ class ExitObject:
         raise WorkerExitSuiteSignal
 
     def __getattr__(self, name: str) -> Any:
-        raise PoolGuardError(f"a worker asked the pool for {name!r}; {_REMEDY}")
+        raise PoolGuardError(f"Only the main rank may use {name!r} of the pool; {_REMEDY}")
 
 
 _REMEDY = "begin the `with` block with `pool.workers_exit()`"
-_UNGUARDED = f"a worker runs code of the main rank; {_REMEDY}"
+_UNGUARDED = f"A worker runs code of the main rank; {_REMEDY}"
 
 
 class MPIPool:

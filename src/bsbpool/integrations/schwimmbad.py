@@ -192,8 +192,8 @@ def choose_pool(mpi: bool = False, processes: int = 1, **kwargs: Any) -> SerialP
         return MPIPool(**kwargs)
     if processes != 1:
         raise ValueError(
-            f"processes: {processes} processes without MPI are none of this pool's; give mpi=True "
-            f"and start with `mpiexec -n {processes + 1}`, or use schwimmbad's MultiPool"
+            f"processes must be 1 without MPI, got {processes}; use mpi=True and start the program "
+            f"with `mpiexec -n {processes + 1}`, or use schwimmbad's MultiPool"
         )
     return SerialPool(**kwargs)
 

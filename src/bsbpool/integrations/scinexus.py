@@ -128,7 +128,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
         s : iterable
             The items. Those of an input without length are read while results are taken.
         max_workers : int, optional
-            Warns unless it is the number that there are.
+            Cannot be changed here: a number other than `get_size()` gives a warning.
         **kwargs
             ``chunksize``: how many items travel together; by default their run times decide.
             ``if_serial``: what to do when there is one worker only: "raise", "warn", or
@@ -179,10 +179,10 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
         """Check what was asked for; return the chunksize."""
         _check_serial(if_serial, self.get_size())
         wanted = _count("max_workers", max_workers)
-        if wanted not in (None, self.get_size()):
+        if wanted not in (None, size := self.get_size()):
             warnings.warn(
-                f"max_workers: there are {self.get_size()} workers, not {wanted}; their number is "
-                "that of the ranks that mpiexec started, without the one that submits",
+                f"max_workers ({wanted}) is not the number of workers, {size}. That number is set "
+                "when mpiexec starts the ranks, so this request is not used.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -274,24 +274,26 @@ class _Inside:
 
 
 def _count(name: str, value: Any) -> int | None:
+    # Users match the beginnings of these messages; they are those of scinexus's own backends.
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an int or None, not {value!r}")
+        raise TypeError(f"{name} must be an int or None, got {value!r}")
     if value < 1:
-        raise ValueError(f"{name} must be greater than 0, not {value!r}")
+        raise ValueError(f"{name} ({value}) must be greater than 0")
     return int(value)
 
 
 def _check_serial(if_serial: Any, n_workers: int) -> None:
     choice = if_serial.lower() if isinstance(if_serial, str) else if_serial
     if choice not in IF_SERIAL:
-        raise ValueError(f"if_serial: {if_serial!r} is none of {', '.join(IF_SERIAL)}")
+        choices = ", ".join(map(repr, IF_SERIAL))
+        raise ValueError(f"if_serial: invalid choice {if_serial!r}; it must be one of {choices}")
     if n_workers > 1 or choice == "ignore":
         return
     told = (
-        "if_serial: there is one worker, so the calls run one after the other; start the program "
-        "with `mpiexec -n 3`, or more, for several"
+        "Execution in serial: there is one worker, so the calls run one after the other. Start the "
+        "program with `mpiexec -n 3`, or more, for several workers."
     )
     if choice == "raise":
         raise RuntimeError(told)

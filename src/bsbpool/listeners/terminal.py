@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.tally import JobTally, PoolTally
+from bsbpool.naming import printable, shortened, without_addresses
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import FINISHED, JobStatus, PoolStatus
 
@@ -28,8 +29,14 @@ class NonTTYTerminalListener(Listener):
             return
         if progress.status in FINISHED or progress.status is JobStatus.RUNNING:
             phase = f" [{progress.workflow.phase}]" if progress.workflow else ""
-            text = f"{phase} {progress.status} {progress.job.description}"
-            print(f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{text}", flush=True)
+            line = f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{phase} {progress.status} "
+            line += _text_of(progress.job, progress.status)
+            print(printable(line, sys.stdout), flush=True)
+
+
+def _text_of(job: Job, status: JobStatus) -> str:
+    failed = status in (JobStatus.FAILED, JobStatus.ABORTED)
+    return job.label if failed else without_addresses(job.description)
 
 
 class SummaryListener(Listener):
@@ -100,7 +107,9 @@ class TTYTerminalListener(Listener):
             self._start()
         for name, tally in self._tallies.items():
             if name not in self._bars:
-                self._bars[name] = self._progress.add_task(name, total=0, note="")
+                self._bars[name] = self._progress.add_task(
+                    printable(shortened(name), sys.stderr), total=0, note=""
+                )
             failed = tally.counts[JobStatus.FAILED]
             self._progress.update(
                 self._bars[name],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MPI", "JobPool", "MPILock", "WorkflowError", "pool_cache", "register_service"]
 
-_MODULES = ("_pool_listeners", "_util", "channels", "mpi", "mpilock", "pool")
+_MODULES = ("_pool_listeners", "_util", "channels", "launchers", "mpi", "mpilock", "pool")
 
 
 def register_service(attr: str, provider: Any) -> None:

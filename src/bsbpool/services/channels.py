@@ -13,6 +13,8 @@ from typing import Any
 
 from bsbpool import exceptions
 from bsbpool._core.neighbours import Neighbours
+from bsbpool.forks import in_children
+from bsbpool.running import running
 
 _keyval: int | None = None
 _channels: set[Any] = set()
@@ -144,7 +146,8 @@ def _key() -> int:
         from mpi4py import MPI
 
         _keyval = MPI.Comm.Create_keyval(delete_fn=_communicator_freed)
-        atexit.register(_see_off)
+        atexit.register(_see_off, os.getpid())
+        in_children(_be_alone)
     return _keyval
 
 
@@ -169,8 +172,15 @@ def _partners(channel: Any) -> list[int]:
     return [*range(1, transport.size)] if transport.rank == 0 else [0]
 
 
-def _see_off() -> None:
+def _be_alone() -> None:
+    """Let pools and executors of a forked child run in itself, as those inside jobs do."""
+    running.inside_job += 1
+
+
+def _see_off(process: int) -> None:
     """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
+    if os.getpid() != process:  # a forked child
+        return
     for channel in list(_channels):
         channel.bid_farewell(_partners(channel))
         channel.drain(LAST_SECONDS)
@@ -200,6 +210,6 @@ def _abort(reason: str) -> None:
     from mpi4py import MPI
 
     flush_stdout()
-    print(f"bsbpool: {reason}; the program ends all the same.", file=sys.stderr, flush=True)
+    print(f"bsbpool: {reason}; ending all ranks with MPI_Abort.", file=sys.stderr, flush=True)
     time.sleep(0.3)  # a launcher drops what it has not passed on yet
     MPI.COMM_WORLD.Abort(1)

@@ -11,6 +11,7 @@ from typing import Any
 from bsbpool import exceptions
 from bsbpool.running import running
 from bsbpool.services._util import MockModule
+from bsbpool.services.launchers import IGNORE, is_started_by_mpi
 
 
 class MPIService:
@@ -118,9 +119,8 @@ class MPIModule(MockModule):
 
     @property
     def COMM_WORLD(self) -> None:
-        """No communicator; an error when the environment looks like that of mpiexec."""
-        started_by_mpi = any("mpi" in name.lower() for name in os.environ)
-        if started_by_mpi and "BSB_IGNORE_PARALLEL" not in os.environ:
+        """No communicator; an error when a launcher of MPI started this process."""
+        if is_started_by_mpi() and IGNORE not in os.environ:
             raise exceptions.DependencyError(
                 "MPI runtime detected without parallel support: mpi4py or its MPI library is "
                 "missing. Please install with `pip install bsb[parallel]` (or `bsbpool[mpi]`). "

@@ -153,7 +153,8 @@ def checks() -> Any:
         results = list(backend.imap(square, [2], max_workers=size))
         quiet = len(caught)
         results += parallel.imap(square, [3], max_workers=size + 1)
-        results += parallel.as_completed(square, [4], max_workers=size + 1)
+        results += parallel.map(square, [4], max_workers=size + 1)
+        results += parallel.as_completed(square, [5], max_workers=size + 1)
     return told, results, quiet, [[w.category.__name__, str(w.message)] for w in caught]
 
 

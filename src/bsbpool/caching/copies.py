@@ -1,0 +1,127 @@
+"""Recognizes copies of one object, as jobs bring them to a rank in their arguments.
+
+Each job unpickles its own copy. Copies count as one object while their state is the same: the
+class, and what pickling the object gives. Objects that a job changed, that cannot be pickled, or
+from which the owner of the pool can be reached (its own nodes) count by identity.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Hashable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from hashlib import blake2b
+from pickle import PickleBuffer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class State:
+    """What copies of an object have in common."""
+
+    kind: type
+    digest: bytes
+
+
+class Copies:
+    """The objects that jobs brought to this rank in one run.
+
+    Parameters
+    ----------
+    owner : object
+        The owner of the pool. It and what belongs to it are not copies.
+    """
+
+    def __init__(self, owner: Any) -> None:
+        self._owner = owner
+        self._known: dict[int, tuple[weakref.ref[Any], State | None]] = {}
+
+    def state_of(self, obj: Any, confirm: bool = False) -> State | None:
+        """Return the state in which an object was first met; None if it counts by identity.
+
+        Parameters
+        ----------
+        obj : object
+            The object.
+        confirm : bool
+            Whether to look at the object again. When it has changed since it was first met, it
+            counts by identity from here on: a result of it is none of its copies'.
+        """
+        known = self._known.get(id(obj))
+        if known is not None and (known[1] is None or not confirm):
+            return known[1]
+        state = self._look_at(obj)
+        if known is not None and state != known[1]:
+            state = None
+        self._remember(obj, state)
+        return state
+
+    def in_place_of(self, argument: Any, confirm: bool) -> Hashable:
+        """Return what stands for an argument in a key: its state, where its hash is its address."""
+        if type(argument).__hash__ is not object.__hash__:
+            return argument  # type: ignore[no-any-return]
+        return self.state_of(argument, confirm) or argument
+
+    def _remember(self, obj: Any, state: State | None) -> None:
+        number, known = id(obj), self._known
+        try:
+            reference = weakref.ref(obj, lambda _: known.pop(number, None))
+        except TypeError:  # its class has slots; it is looked at each time
+            return
+        known[number] = (reference, state)
+
+    def _look_at(self, obj: Any) -> State | None:
+        hashed = blake2b(digest_size=16)
+
+        def add(data: Any) -> None:
+            view = memoryview(data)
+            hashed.update(view.nbytes.to_bytes(8, "little"))
+            hashed.update(view)
+
+        def add_buffer(buffer: PickleBuffer) -> bool:
+            try:
+                add(buffer.raw())
+            except BufferError:  # not contiguous; it goes into the pickle
+                return True
+            return False
+
+        try:
+            if self._owner is not None and getattr(obj, "scaffold", None) is self._owner:
+                return None
+            pickler = _pickler()(_Writer(add), protocol=5, buffer_callback=add_buffer)
+            pickler.kind, pickler.owner = type(obj), self._owner
+            pickler.dump(obj)
+        except Exception:  # it has no state that could be compared
+            return None
+        return State(type(obj), hashed.digest())
+
+
+class _Writer:
+    """A file that hands on what is written."""
+
+    def __init__(self, write: Any) -> None:
+        self.write = write
+
+
+@functools.cache
+def _pickler() -> Any:
+    from bsbpool.functions_by_value import Pickler  # loads cloudpickle
+
+    class StatePickler(Pickler):
+        kind: Any = None
+        owner: Any = None
+
+        def reducer_override(self, obj: Any) -> Any:
+            if obj is self.kind:
+                return id, (0,)  # `State` has it; by value it would be pickled for each copy
+            if obj is self.owner:
+                raise ValueError("belongs to the owner of the pool")
+            return super().reducer_override(obj)
+
+    return StatePickler
+
+
+copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
+"""Those of the run in which this job runs; None where jobs get the objects themselves."""

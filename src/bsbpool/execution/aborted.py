@@ -1,0 +1,47 @@
+"""The error of the other ranks when a run ends early, and how it is printed.
+
+Rank 0 raises what went wrong. The other ranks raise a `WorkflowError` as well, so that a program
+can handle the end of the run alike on all ranks. If nobody handles it there, its traceback says
+nothing about the cause and hides that of rank 0 among many, so it is printed as one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from weakref import WeakKeyDictionary
+
+from bsbpool import exceptions
+
+_ranks: WeakKeyDictionary[BaseException, int] = WeakKeyDictionary()
+"""The errors that `aborted_error` made, and the ranks that raise them."""
+
+
+def aborted_error(rank: int) -> exceptions.WorkflowError:
+    """Return what a rank raises when rank 0 has ended the run early.
+
+    From the first such error on, `sys.excepthook` prints them as one line each. A program that
+    has set an `excepthook` of its own keeps it.
+    """
+    error = exceptions.WorkflowError(
+        "Unhandled exceptions during parallel execution.",
+        [exceptions.JobPoolError("See main node logs for details.")],
+    )
+    _ranks[error] = rank
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_uncaught
+    return error
+
+
+def _print_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    rank = _ranks.get(error) if isinstance(error, exceptions.WorkflowError) else None
+    if rank is None:
+        sys.__excepthook__(kind, error, traceback)
+        return
+    print(
+        f"bsbpool: rank {rank} stops: an error on rank 0 ended the run. See the output of rank 0.",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,33 @@
+"""A note for calls that failed because the function has no parameter for the pool's owner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bsbpool._core.calling import NO_OWNER
+from bsbpool.naming import add_note
+
+CALLERS = frozenset(["bsbpool._core.calling", "bsbpool.running", "bsbpool.job"])
+"""The modules that call functions of jobs."""
+
+
+def note_owner(error: BaseException, owner: Any) -> None:
+    """Say that functions get the owner, if the call itself raised a TypeError.
+
+    Parameters
+    ----------
+    error : BaseException
+        What the call of a job's function raised.
+    owner : object
+        The first argument of the call; `NO_OWNER` if there was none.
+    """
+    if owner is not NO_OWNER and isinstance(error, TypeError) and _is_of_the_call(error):
+        add_note(error, "Job functions receive the pool's owner as first argument: f(owner, ...).")
+
+
+def _is_of_the_call(error: BaseException) -> bool:
+    """Whether the traceback ends where the function is called, without a frame of it."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step is not None and step.tb_frame.f_globals.get("__name__") in CALLERS

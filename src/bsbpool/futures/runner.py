@@ -1,0 +1,51 @@
+"""The backend of executors whose workers serve the program but do not run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bsbpool.futures.crew import Call
+from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.program import SearchPath
+from bsbpool.futures.ranks import RanksCrew
+
+
+class RunnerBackend(RanksCrew):
+    """Has calls run by other ranks, which see `sys.path` as it was when a call was submitted.
+
+    Parameters
+    ----------
+    path : SearchPath
+        Made when the workers began.
+    *args : object
+        As of `RanksCrew`.
+    """
+
+    def __init__(self, path: SearchPath, *args: Any) -> None:
+        self._path = path
+        path.look()
+        super().__init__(*args)
+
+    def submit(
+        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+    ) -> None:
+        """Take a call about which nothing else is said."""
+        if sys.path != self._path.seen:
+            self._send_path()
+        super().submit(future, f, args, kwargs)
+
+    def queue(self, call: Call, stream: Any = None) -> None:
+        """Take a call."""
+        if sys.path != self._path.seen:
+            self._send_path()
+        super().queue(call, stream)
+
+    def _send_path(self) -> None:
+        with self._lock:
+            self._path.look()
+            self._pool._run.send_prelude_again()
+
+    def _new_path(self) -> list[str] | None:
+        return self._path.news()

@@ -1,0 +1,27 @@
+"""Ending the ranks that serve a program, when the program is over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bsbpool.execution.main import MainRun
+from bsbpool.futures.pools import ExecutorPool
+from bsbpool.futures.serving import DISMISSED
+
+
+class Dismissal(MainRun):
+    """The run of a pool that only tells the other ranks that the program is over."""
+
+    code = 0
+
+    def _word(self) -> int:
+        return DISMISSED + self.code
+
+
+def dismiss(service: Any, code: int) -> Any:
+    """Let the other ranks end with an exit code; return the channel."""
+    with ExecutorPool(service, Dismissal) as pool:
+        run: Any = pool._run
+        run.code = code & 0xFF
+        run._stop(aborted=False)
+    return run._channel

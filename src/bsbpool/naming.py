@@ -1,0 +1,240 @@
+"""Short texts about objects of the user, for messages.
+
+Such a text is only printed, so nothing here raises: an object whose ``__repr__``, ``__str__``,
+``__qualname__`` or `get_node_name` fails gets a substitute. The texts are short and on one line,
+and hold no memory addresses and no contents of arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import reprlib
+import threading
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pickle import PicklingError
+from typing import Any
+
+from bsbpool.interrupts import Terminated
+
+LONGEST = 60
+"""Characters of a text; longer ones end in ``...``."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_AROUND = re.compile(r"(?:\w+\.|<\w+>\.)+<locals>\.")
+_type_name = type.__dict__["__name__"].__get__
+"""The name of a class, whatever its metaclass makes of it."""
+
+
+def text_of(obj: Any) -> str:
+    """Return ``str(obj)``, a substitute if that raises."""
+    return safely(lambda: str.__str__(str(obj)), obj, "__str__")
+
+
+def repr_of(obj: Any) -> str:
+    """Return ``repr(obj)``, a substitute if that raises."""
+    return safely(lambda: str.__str__(repr(obj)), obj, "__repr__")
+
+
+def node_name(node: Any) -> str:
+    """Return what `get_node_name` of a node returns, ``str(node)`` for other objects."""
+
+    def name() -> str:
+        get = getattr(node, "get_node_name", None)
+        return text_of(node if get is None else get())
+
+    return safely(name, node, "get_node_name")
+
+
+def name_of(f: Any) -> str:
+    """Return the name of a function or class without the functions around it.
+
+    Other callables are named by their ``repr``.
+    """
+
+    def name() -> str:
+        if isinstance(f, functools.partial):
+            return f"partial({name_of(f.func)})"
+        found = attribute(f, "__qualname__")
+        if not isinstance(found, str):
+            return brief(f)
+        return shortened(found.rpartition("<locals>.")[2])
+
+    return safely(name, f, "__qualname__")
+
+
+def brief(obj: Any) -> str:
+    """Return a short ``repr(obj)``; of an array its shape and data type."""
+    return shortened(_brief.repr(obj))
+
+
+def call_text(f: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
+    """Return how a call is written: ``area(2, 3)``."""
+
+    def text() -> str:
+        positional = [_brief.repr(value) for value in itertools.islice(args, MOST_ARGUMENTS)]
+        named = [
+            f"{text_of(name)}={_brief.repr(value)}"
+            for name, value in itertools.islice((kwargs or {}).items(), MOST_ARGUMENTS)
+        ]
+        return shortened(f"{name_of(f)}({', '.join([*positional, *named])})")
+
+    return safely(text, f, "__repr__")
+
+
+def submitter_text(submitter: Any) -> str:
+    """Return what to add to the text of a call for its submitter; nothing for None."""
+
+    def text() -> str:
+        is_named = isinstance(submitter, str) or attribute(submitter, "get_node_name") is not None
+        return f" of {shortened(node_name(submitter)) if is_named else brief(submitter)}"
+
+    return "" if submitter is None else safely(text, submitter, "__repr__")
+
+
+def without_addresses(text: str) -> str:
+    """Return a text without memory addresses such as `` at 0x7f1c``."""
+    return _ADDRESS.sub("", text)
+
+
+def printable(text: str, file: Any) -> str:
+    """Return a text whose characters can all be written to a file."""
+    encoding = attribute(file, "encoding") or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def shortened(text: str) -> str:
+    """Return a text on one line, without addresses, and no longer than `LONGEST`."""
+    text = _AROUND.sub("", without_addresses(" ".join(text[: 20 * LONGEST].split())))
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+MOST_ARGUMENTS = 10
+"""Arguments of a call that are written at most; more do not fit anyway."""
+
+
+# ------------------------------------------------------------------ texts for errors
+
+
+def error_text(error: BaseException) -> str:
+    """Return the type and the message of an error."""
+    return f"{_type_name(type(error))}: {text_of(error)}"
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an error, if the error takes notes."""
+
+    def add() -> str:
+        error.add_note(note)
+        return note
+
+    safely(add, error, "add_note")
+
+
+_PLAIN_ERRORS = (AttributeError, NotImplementedError, PicklingError, TypeError, ValueError)
+
+
+def explain(error: BaseException, what: str) -> None:
+    """Put what went wrong before the message of an error, in a note if that could harm it."""
+    args = error.args
+    if type(error) in _PLAIN_ERRORS and len(args) == 1 and isinstance(args[0], str):
+        error.args = (f"{what}: {args[0]}",)
+    else:
+        add_note(error, f"{what}.")
+
+
+# ------------------------------------------------------------------ how it is done
+
+
+def attribute(obj: Any, name: str) -> Any:
+    """Return an attribute; None if there is none or getting it raises."""
+    try:
+        return getattr(obj, name, None)
+    except BaseException as error:
+        if _is_signal(error):
+            raise
+        return None
+
+
+def safely(make: Callable[[], str], obj: Any, method: str) -> str:
+    """Return a text about an object; a substitute if its method raises while it is made."""
+    try:
+        return make()
+    except BaseException as error:
+        if _is_signal(error):
+            raise
+        return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
+
+
+def _is_signal(error: BaseException) -> bool:
+    """Whether an error came from a signal to this process rather than from an object."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, Terminated) or (is_main and isinstance(error, KeyboardInterrupt))
+
+
+class _Brief(reprlib.Repr):
+    """Unlike its base, looks at no more items than it shows, and survives every object."""
+
+    KNOWN = frozenset([list, tuple, dict, set, frozenset, deque, str, int])
+    SIZED = (list, tuple, dict, set, frozenset, deque, str, bytes, bytearray, memoryview)
+    NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 2
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 4
+        self.maxfrozenset = self.maxdeque = 4
+        self.maxstring = self.maxlong = self.maxother = 40
+
+    def repr1(self, x: Any, level: int) -> str:
+        def text() -> str:
+            if type(x) in self.KNOWN:
+                return super(_Brief, self).repr1(x, level)
+            return self.repr_instance(x, level)
+
+        return safely(text, x, "__repr__")
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        kind = type(x)
+        name = _type_name(kind)
+        if isinstance(x, self.NAMED):
+            return name_of(x)
+        shape = attribute(x, "shape")
+        if isinstance(shape, tuple) and shape:
+            return f"<{name} {tuple(shape)} {attribute(x, 'dtype') or ''}>".replace(" >", ">")
+        if attribute(kind, "__repr__") is object.__repr__:
+            return f"<{name}>"
+        if hasattr(kind, "__dataclass_fields__"):  # its fields may be large
+            return f"{name}(...)"
+        if isinstance(x, self.SIZED) and len(x) > self.maxother:
+            return f"<{name} of length {len(x)}>"
+        return shortened(repr(x))
+
+    def repr_dict(self, x: Any, level: int) -> str:
+        if level <= 0 and x:
+            return "{...}"
+        items = [
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in itertools.islice(x.items(), self.maxdict)
+        ]
+        return self._in_braces(items, len(x))
+
+    def repr_set(self, x: Any, level: int) -> str:
+        if not x:
+            return "set()"
+        if level <= 0:
+            return "{...}"
+        items = [self.repr1(item, level - 1) for item in itertools.islice(x, self.maxset)]
+        return self._in_braces(items, len(x))
+
+    def repr_frozenset(self, x: Any, level: int) -> str:
+        return f"frozenset({self.repr_set(x, level) if x else ''})"
+
+    def _in_braces(self, items: list[str], n: int) -> str:
+        return "{" + ", ".join([*items, *(["..."] if n > len(items) else [])]) + "}"
+
+
+_brief = _Brief()

@@ -1,0 +1,170 @@
+"""The environment variables by which a launcher tells a process that it is one of several."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+SIZES_OF_MPI = {
+    "PMI_SIZE": "PMI_RANK",  # MPICH, Intel MPI, Cray MPICH, Slurm with PMI-1 or PMI-2
+    "OMPI_COMM_WORLD_SIZE": "OMPI_COMM_WORLD_RANK",  # Open MPI
+    "MV2_COMM_WORLD_SIZE": "MV2_COMM_WORLD_RANK",  # MVAPICH2
+    "MVP_COMM_WORLD_SIZE": "MVP_COMM_WORLD_RANK",  # MVAPICH 3
+    "JSM_NAMESPACE_SIZE": "JSM_NAMESPACE_RANK",  # jsrun
+}
+"""Variables that launchers of MPI set: the number of processes, and the rank."""
+
+FURTHER_OF_MPI = ("PMI_FD", "PMI_PORT", "PMIX_RANK", "MPI_LOCALRANKID", "PALS_RANKID")
+"""Variables that launchers of MPI set without, or in addition to, the number of processes."""
+
+OF_MPI = (*SIZES_OF_MPI, *SIZES_OF_MPI.values(), *FURTHER_OF_MPI)
+OF_OTHERS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID", "PBS_JOBID", "PBS_TASKNUM")
+
+IGNORE = "BSB_IGNORE_PARALLEL"
+"""Set by users who want one process whatever the environment says."""
+
+
+class Launch(NamedTuple):
+    """A launch of several processes, as the environment describes it.
+
+    Attributes
+    ----------
+    by : str
+        "mpi", "slurm" or "pbs".
+    size : int
+        The number of processes; 0 when it is not known.
+    rank : int
+        The number of this process; -1 when it is not known.
+    said : str
+        The variable that says so, as ``NAME=value``.
+    """
+
+    by: str
+    size: int
+    rank: int
+    said: str
+
+
+def is_started_by_mpi(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a launcher of MPI started this process.
+
+    The children of a process that uses MPI inherit its variables and do not count.
+    """
+    return any(name in environ for name in OF_MPI) and not _is_child_of_rank(environ)
+
+
+def launch_of_several(environ: Mapping[str, str] = os.environ) -> Launch | None:
+    """Return the launch of this process, None when it was not started as one of several.
+
+    The variables of launchers of MPI come first: `mpiexec` may itself use Slurm or PBS to reach
+    the nodes. Several of them are there when one launcher runs inside another; then one that
+    started a single process is right.
+    """
+    launches = [
+        Launch("mpi", _number(environ, size), _number(environ, rank, -1), _said(environ, size))
+        for size, rank in SIZES_OF_MPI.items()
+        if size in environ
+    ] or [*_slurm_step(environ), *_pbs_task(environ)]
+    if any(launch.size == 1 for launch in launches):
+        return None
+    return launches[0] if launches else None
+
+
+def _slurm_step(environ: Mapping[str, str]) -> list[Launch]:
+    # SLURM_NTASKS and SLURM_PROCID are also set in batch scripts and allocations, where the
+    # program is started once. Only srun sets the number of tasks of a step.
+    if "SLURM_STEP_NUM_TASKS" not in environ:
+        return []
+    size = _number(environ, "SLURM_STEP_NUM_TASKS")
+    rank = _number(environ, "SLURM_PROCID", -1)
+    return [Launch("slurm", size, rank, _said(environ, "SLURM_STEP_NUM_TASKS"))]
+
+
+def _pbs_task(environ: Mapping[str, str]) -> list[Launch]:
+    # The batch script is task 1, whatever PBS_NP says; pbsdsh starts the others.
+    if _number(environ, "PBS_TASKNUM") < 2:
+        return []
+    size, rank = _number(environ, "PBS_NP"), _number(environ, "PBS_VNODENUM", -1)
+    return [Launch("pbs", size, rank, _said(environ, "PBS_TASKNUM"))]
+
+
+def _number(environ: Mapping[str, str], name: str, otherwise: int = 0) -> int:
+    value = environ.get(name, "")
+    return int(value) if value.isdecimal() else otherwise
+
+
+def _said(environ: Mapping[str, str], name: str) -> str:
+    return f"{name}={environ[name]}"
+
+
+@functools.cache
+def warn_if_alone() -> None:
+    """Warn, once, when this process is one of several of which MPI sees only this one."""
+    launch = launch_of_several()
+    if launch is None or launch.rank > 0 or IGNORE in os.environ:
+        return
+    MPI = sys.modules.get("mpi4py.MPI")
+    if _sees_others(MPI) or _is_child_of_rank(os.environ):
+        return
+    warnings.warn(_message(launch, MPI), RuntimeWarning, stacklevel=2)
+
+
+def _sees_others(MPI: Any) -> bool:
+    if MPI is None:
+        return False
+    spawned = MPI.Comm.Get_parent() != MPI.COMM_NULL
+    return spawned or MPI.COMM_WORLD.Get_size() > 1
+
+
+def _message(launch: Launch, MPI: Any) -> str:
+    number = f"one of {launch.size} processes" if launch.size else "one of several processes"
+    if MPI is None:
+        seen = "mpi4py or its MPI library is missing"
+        remedy = "Install them with `pip install bsbpool[mpi]`"
+    else:
+        vendor = MPI.get_vendor()[0]
+        seen, remedy = f"MPI ({vendor}) sees only one", _REMEDIES[launch.by].format(vendor)
+    return (
+        f"This is {number} ({launch.said}), but {seen}, so each of them runs the whole program on "
+        f"its own. {remedy}. Set {IGNORE}=1 if the processes are meant to be independent."
+    )
+
+
+_REMEDIES = {
+    "mpi": "Use the mpiexec of {0}, or reinstall mpi4py for the MPI of the mpiexec that was used",
+    "slurm": "Use `srun --mpi=pmix` or `srun --mpi=pmi2` (`srun --mpi=list` shows what there is), "
+    "or the mpiexec of {0}",
+    "pbs": "Use the mpiexec of {0} in the job script",
+}
+
+_MPI_LIBRARY = re.compile(rb"/libp?mpi[\w+-]*\.so")
+
+
+def _is_child_of_rank(environ: Mapping[str, str]) -> bool:
+    """Whether a process above this one uses MPI and was started by the same launcher."""
+    ours = {(name, environ[name]) for name in (*OF_MPI, *OF_OTHERS) if name in environ}
+    pid = os.getppid()
+    try:
+        while pid > 1 and ours <= _environ_of(pid):
+            if _MPI_LIBRARY.search(_read(pid, "maps")):
+                return True
+            pid = int(_read(pid, "stat").rpartition(b")")[2].split()[1])
+    except OSError:  # not Linux, or a process of another user
+        pass
+    return False
+
+
+def _environ_of(pid: int) -> set[tuple[str, str]]:
+    """Return the variables that a process was started with."""
+    entries = (entry.partition("=") for entry in os.fsdecode(_read(pid, "environ")).split("\0"))
+    return {(name, value) for name, _, value in entries}
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
