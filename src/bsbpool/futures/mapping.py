@@ -107,8 +107,9 @@ class Stream:
                     self._send(items)
             finally:
                 self._feeding = False
-        if self._items.exhausted or self._closed:
-            self._crew.end_stream(self)
+                if self._items.exhausted or self._closed:
+                    # After an error as well, for example Ctrl-C: the executor's end waits for it.
+                    self._crew.end_stream(self)
 
     def _may_send(self) -> bool:
         wanted = not self._items.exhausted and not self._closed

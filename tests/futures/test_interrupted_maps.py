@@ -1,0 +1,23 @@
+"""A map whose items are being sent when the user presses Ctrl-C."""
+
+import signal
+
+import pytest
+
+from bsbpool.futures import PoolExecutor
+
+
+class Interrupted:
+    """The user presses Ctrl-C while this is pickled."""
+
+    def __reduce__(self):
+        signal.raise_signal(signal.SIGINT)
+        return str, ()
+
+
+@pytest.mark.parametrize("buffersize", [None, 2])
+def test_an_executor_ends_after_ctrl_c_in_the_last_item_of_a_map(buffersize):
+    with PoolExecutor() as executor:
+        with pytest.raises(KeyboardInterrupt):
+            list(executor.map(str, [Interrupted()], buffersize=buffersize))
+        assert executor.submit(abs, -1).result() == 1
