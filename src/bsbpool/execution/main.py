@@ -15,7 +15,8 @@ from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.waiting import Pacer
 from bsbpool.interrupts import Terminated
-from bsbpool.serialization import dumps, load_error
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import dumps
 from bsbpool.status import FINISHED, PoolStatus
 
 if TYPE_CHECKING:

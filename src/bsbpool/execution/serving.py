@@ -14,8 +14,9 @@ from bsbpool._core.worker import WorkerLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
 from bsbpool.interrupts import Terminated
+from bsbpool.remote_errors import dump_error
 from bsbpool.running import running
-from bsbpool.serialization import dump_error, dumps, loads
+from bsbpool.serialization import dumps, loads
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:

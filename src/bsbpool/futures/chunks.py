@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.interrupts import Terminated
-from bsbpool.serialization import Parcel, dump_error, dumps, loads
+from bsbpool.remote_errors import dump_error
+from bsbpool.serialization import Parcel, dumps, loads
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64

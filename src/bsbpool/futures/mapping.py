@@ -24,7 +24,8 @@ from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
 from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
-from bsbpool.serialization import dumps, dumps_function, load_error, loads
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import dumps, dumps_function, loads
 
 CHUNKS_A_WORKER = 8
 """How many are on their way, so that no worker waits for the thread that sends."""

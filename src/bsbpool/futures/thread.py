@@ -14,7 +14,8 @@ from bsbpool.exceptions import JobCancelledError
 from bsbpool.futures.crew import Call, Crew, Failed
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed
-from bsbpool.serialization import dump_error, dumps, load_error, loads
+from bsbpool.remote_errors import dump_error, load_error
+from bsbpool.serialization import dumps, loads
 
 Outcome = tuple[BaseException | None, Any]
 
