@@ -10,10 +10,10 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.exceptions import JobCancelledError
 from bsbpool.futures.crew import Call, Crew, Failed
+from bsbpool.futures.errors import dependency_error
 from bsbpool.futures.future import PoolFuture
-from bsbpool.futures.preparing import Prepared, packed
+from bsbpool.futures.preparing import Prepared, packed, unpickled
 from bsbpool.remote_errors import dump_error, load_error
 from bsbpool.serialization import dumps, loads
 
@@ -77,8 +77,9 @@ class ThreadCrew(Crew):
         try:
             if self.broken is not None:
                 return self.error(), None
-            if any(dep.cancelled() or dep.exception() for dep in call.deps):
-                return JobCancelledError("Job killed for dependency failure"), None
+            for dep in call.deps:
+                if (error := dependency_error(dep)) is not None:
+                    return error, None
             return _run_apart(call)
         except BaseException as error:
             return error, None
@@ -138,7 +139,7 @@ def _run_apart(call: Call) -> Outcome:
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
-    return None, loads(payload, _apart(buffers))
+    return None, unpickled(loads, payload, _apart(buffers))
 
 
 def _apart(buffers: list[memoryview]) -> list[bytearray]:
