@@ -31,7 +31,6 @@ are asked, and whether what the interpreter adds (chained errors, `AttributeErro
 along."""
 
 _GENERAL = (BaseException, object)
-_Reduced = tuple[Any, ...]
 
 
 def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
@@ -92,7 +91,7 @@ def _reduce(error: BaseException, asks: bool, adds: bool) -> Any:
         return _new, _new_arguments(error, asks), (asks, *state), None, None, _restore
     if not isinstance(reduced, tuple) or any(part is not None for part in reduced[3:5]):
         return reduced
-    function, arguments, state, _, _, set_state = (*reduced, *[None] * (6 - len(reduced)))
+    function, arguments, state, _, _, set_state = reduced + (None,) * (6 - len(reduced))
     notes = getattr(error, "__notes__", None)
     return function, arguments, (state, set_state, notes, chain), None, None, _restore_by_class
 
@@ -127,7 +126,7 @@ def _creator(kind: type) -> type:
     return kind
 
 
-def _new_arguments(error: BaseException, asks: bool) -> _Reduced:
+def _new_arguments(error: BaseException, asks: bool) -> tuple[Any, ...]:
     """Return the arguments of `_new`."""
     kind = type(error)
     if asks and _defines(kind, "__getnewargs_ex__"):

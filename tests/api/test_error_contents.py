@@ -12,7 +12,7 @@ import threading
 import traceback
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsbpool.exceptions import RemoteError, WorkerTraceback
@@ -141,6 +141,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     kind=st.sampled_from([k for k in BUILTIN if k not in ARGUMENTS and not issubclass(k, OSError)]),
     args=st.lists(VALUES, max_size=4),

@@ -107,6 +107,8 @@ class WorkerRun:
         """Unpickle a function; one that cannot be found makes its jobs fail."""
         try:
             return loads(payload, buffers), mode
+        except Terminated:
+            raise
         except BaseException as error:
             return _Unloadable(error), EXECUTE
 
@@ -143,7 +145,7 @@ class WorkerRun:
         """Pickle a result."""
         try:
             return dumps(value)
-        except Exception as error:
+        except BaseException as error:
             error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
             raise
 
