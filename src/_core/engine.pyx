@@ -37,7 +37,7 @@ from bsbpool._core.lines cimport (
     lines_return,
     lines_unsend,
 )
-from bsbpool._core.status cimport N_STATUSES, RUNNING, status_is_terminal
+from bsbpool._core.status cimport FAILED, N_STATUSES, RUNNING, SUCCESS, status_is_terminal
 from bsbpool._core.vector cimport ints_free, ints_push, ints_t
 from bsbpool._core.workers cimport workers_open
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
@@ -305,6 +305,16 @@ cdef class Engine:
         lines_unsend(&self.d, <int32_t>job, end)
         self.unlock()
         self.raise_fault()
+
+    def revoke(self, int64_t job):
+        """Turn SUCCESS into FAILED, since the result cannot be read. Its dependents have run."""
+        self.known(job)
+        self.lock()
+        if self.d.jobs[job].status == SUCCESS:
+            self.d.jobs[job].status = FAILED
+            self.d.counts[<int>SUCCESS] -= 1
+            self.d.counts[<int>FAILED] += 1
+        self.unlock()
 
     # Looking
 

@@ -6,7 +6,7 @@ handles, so a job that main may send is always found there.
 """
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.dependencies cimport DependencySets
-from bsbpool._core.dispatcher cimport WATCHED, dispatcher_submit
+from bsbpool._core.dispatcher cimport BROKEN, WATCHED, dispatcher_submit
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.handle cimport Handle, Kept, bare, forget, has_outcome
 from bsbpool._core.status cimport SUCCESS
@@ -89,7 +89,9 @@ cdef class Intake:
         self._sets = DependencySets(self, self._engine)  # it keeps members of shared sets
         self.untracked = False
         for job in jobs:
+            deps = job.deps if is_broken(self._engine, job) else None
             forget(job)
+            job.deps = deps  # its error names the one of them that failed
             if Py_REFCNT(job) > 2 and not PyObject_GC_IsTracked(job):
                 PyObject_GC_Track(job)
 
@@ -216,15 +218,18 @@ cdef class Intake:
         Returns
         -------
         outcome : object
-            What it returned, perhaps a `Kept`; None for one that did not succeed.
+            What it returned, perhaps a `Kept`; for one that did not succeed the jobs that it
+            depended on.
         succeeded : bool
             Whether it did.
         """
         cdef bint succeeded = self._engine.d.jobs[job.number].status == SUCCESS
-        outcome = job._outcome if succeeded else None
+        outcome = job._outcome if succeeded else job.deps
         self._job_queue[job.number] = GONE
         forget(job)
-        job.f = job.arguments = job.keywords = job.context = None
+        job.context = None
+        if succeeded:
+            job.f = job.arguments = job.keywords = None  # others are named in dependents' errors
         return outcome, succeeded
 
     def _enter(self, Handle job not None, deps, int32_t cache_set, bint watched):
@@ -234,14 +239,17 @@ cdef class Intake:
     def _results(self):
         """Return what the jobs returned that succeeded, by job, in the order of queueing.
 
-        Arrays are handed over in the memory that they came in.
+        Arrays are handed over in the memory that they came in. A job whose result cannot be
+        read becomes FAILED and is left out.
         """
         cdef Handle job
         cdef dict results = {}
         for job in self._job_queue:
             if self._engine.d.jobs[job.number].status == SUCCESS:
-                plain = has_outcome(job) and not isinstance(job._outcome, Kept)
-                results[job] = job._outcome if plain else job._hand_over()
+                if has_outcome(job) and not isinstance(job._outcome, Kept):
+                    results[job] = job._outcome
+                else:
+                    job._hand_over(results)
         return results
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
@@ -278,6 +286,11 @@ cdef class Intake:
         if self.channel is not None:
             self.channel.nudge()
         return 0
+
+
+cdef bint is_broken(Engine engine, Handle job) noexcept:
+    """Whether a dependency's failure cancelled a job."""
+    return job.number >= 0 and engine.d.jobs[job.number].flags & BROKEN
 
 
 cdef int check_function(object pool, object f) except -1:

@@ -1,6 +1,7 @@
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.engine cimport Engine
 from bsbpool._core.frames cimport FrameReader
+from bsbpool._core.handle cimport Handle
 from bsbpool._core.intake cimport Intake
 from bsbpool._core.outbox cimport Outbox
 from bsbpool._core.transport cimport message_t
@@ -15,6 +16,8 @@ cdef class MainLoop:
     cdef Outbox out
     cdef FrameReader reader
     cdef message_t *arrived
+    cdef public bint checks
+    cdef public bint unpickles
     cdef bint news  # something happened that only `turn` tells
     cdef int64_t turned
     cdef int64_t next_recall
@@ -24,7 +27,8 @@ cdef class MainLoop:
     cdef int lose(self, int peer) except -1
     cdef int read(self) except -1
     cdef int done(self, int worker) except -1
-    cdef int store(self) except -1
+    cdef bint store(self) except -1
+    cdef bint store_pickle(self, Handle job, payload, list buffers) except -1
     cdef int dispatch(self) except -1
     cdef bint over(self) except -1
     cdef bint stalls(self) noexcept nogil

@@ -18,6 +18,8 @@ class _Host(Protocol):
 
 class MainLoop:
     direct: bool
+    checks: bool
+    unpickles: bool
     def __init__(
         self,
         engine: Engine,

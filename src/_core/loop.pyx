@@ -30,6 +30,9 @@ also has:
     The number of a function that workers keep; -1 for others.
 ``ended(job, seconds)``
     A job has ended; only while not `direct`.
+``unreadable(job, error)``
+    Called before a job becomes FAILED because its result cannot be unpickled here; only
+    where the loop `checks` or `unpickles` results.
 """
 from bsbpool._core.channel cimport Channel
 from bsbpool._core.dispatcher cimport SEND, action_t, dispatcher_t
@@ -48,10 +51,13 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 
+import pickle
+
 from bsbpool._core.frames import MalformedFrameError
 
 cdef enum:
     SMALL_RESULT = 128  # bytes; a larger one may have to leave memory
+    MOST_CHECKED = 4096  # bytes of pickle; unpickling a larger one takes too long
     MESSAGES_A_ROUND = 64
     NS_A_KIB = 1_000  # what sending a KiB counts for
     RECALL_NS = 1_000_000  # silence after which a worker is asked for what it has not begun
@@ -81,6 +87,11 @@ cdef class MainLoop:
     ----------
     direct : bool
         Whether anything passes by the host.
+    checks : bool
+        Whether small results are unpickled once on arrival, so that a job fails before its
+        dependents run when its result cannot be read here. The pickle is kept all the same.
+    unpickles : bool
+        Whether results are kept unpickled. Each must be read at most once then.
     """
 
     def __init__(
@@ -242,7 +253,9 @@ cdef class MainLoop:
         if outcome == RUNNING:
             raise MalformedFrameError(f"A message says an unknown outcome of job {r.record.id}")
         if outcome == SUCCESS and self.jobs is not None:
-            self.store()
+            if not self.store():
+                outcome = FAILED
+                self.news = True
         else:
             self.host.store(
                 r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
@@ -262,21 +275,41 @@ cdef class MainLoop:
             self.engine.raise_fault()
         return 0
 
-    cdef int store(self) except -1:
-        """Keep a result; it is unpickled here only when that is quick."""
+    cdef bint store(self) except -1:
+        """Keep a result, as a pickle unless it is plain; False when it cannot be unpickled."""
         cdef FrameReader r = self.reader
         cdef Handle job = self.jobs._job_queue[r.record.id]
+        if job.number < 0:
+            return True  # it was cancelled, and dropped since
         if r.record.flags & NO_RESULT:
             job._outcome = None
         elif r.record.flags & PLAIN and (
             r.record.size <= SMALL_RESULT or self.jobs._store is None
         ):
             job._outcome = plain_load(r.inline_payload, <Py_ssize_t>r.record.size)
-        elif self.jobs._store is None:
-            job._outcome = Packed(r.payload(), r.buffers())
         else:
-            job._outcome = self.jobs._store.keep(r.payload(), r.buffers())
-        return 0
+            return self.store_pickle(job, r.payload(), r.buffers())
+        return True
+
+    cdef bint store_pickle(self, Handle job, payload, list buffers) except -1:
+        # A copy that is unpickled for the check may write into the buffers, and without the
+        # opcode STACK_GLOBAL there is no class or function that could be missing or raise.
+        if self.unpickles or (
+            self.checks and not buffers and len(payload) <= MOST_CHECKED and b"\x93" in payload
+        ):
+            try:
+                value = pickle.loads(payload, buffers=buffers)
+            except BaseException as error:
+                self.host.unreadable(job.number, error)
+                return False
+            if self.unpickles:
+                job._outcome = value
+                return True
+        if self.jobs._store is None:
+            job._outcome = Packed(payload, buffers)
+        else:
+            job._outcome = self.jobs._store.keep(payload, buffers)
+        return True
 
     # Going out
 

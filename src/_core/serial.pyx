@@ -117,7 +117,11 @@ cdef class SerialLoop:
             self.host.failed(job, error)
             return 0
         if self.pool._store is not None:
-            job._outcome = self.pool._store.keep_value(job._outcome)
+            try:
+                job._outcome = self.pool._store.keep_value(job._outcome)
+            except BaseException as error:
+                self.host.failed(job, error)  # which raises what is not the job's
+                return 0
         return self.succeed(job)
 
     cdef int succeed(self, Handle job) except -1:

@@ -113,6 +113,9 @@ class WorkflowError(ExceptionGroup):
 class WorkerTraceback(Exception):
     """Where on a worker an error was raised; the ``__cause__`` of the error on main.
 
+    The traceback is its note: interpreters before Python 3.13 print notes, but not messages of
+    several lines, inside the bars of an exception group.
+
     Attributes
     ----------
     rank : int
@@ -126,9 +129,10 @@ class WorkerTraceback(Exception):
     def __init__(self, rank: int, job: str, text: str) -> None:
         super().__init__(rank, job, text)
         self.rank, self.job, self.text = rank, job, text
+        self.add_note(text.rstrip())
 
     def __str__(self) -> str:
-        return f"on rank {self.rank}, in {self.job}\n{self.text.rstrip()}"
+        return f"on rank {self.rank}, in {self.job}"
 
 
 class RemoteError(Exception):

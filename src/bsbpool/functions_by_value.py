@@ -88,11 +88,24 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
     return parcels
 
 
+def fits(obj: Any, most: int) -> bool:
+    """Whether an object can be pickled into some bytes at most."""
+    try:
+        Pickler(_Bounded(most)).dump(obj)
+    except Exception:
+        return False
+    return True
+
+
 class _Bounded(io.BytesIO):
     """A file that refuses to grow: nobody waits for the pickle of what is too large anyway."""
 
+    def __init__(self, most: int = LARGEST_GLOBAL) -> None:
+        super().__init__()
+        self._most = most
+
     def write(self, data: Any) -> int:
-        if self.tell() + memoryview(data).nbytes > LARGEST_GLOBAL:
+        if self.tell() + memoryview(data).nbytes > self._most:
             raise OverflowError("too large to come along")
         return super().write(data)
 

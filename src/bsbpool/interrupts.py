@@ -1,10 +1,15 @@
-"""Being told to end, by the batch system or by the user."""
+"""Being told to end, by the batch system or by the user.
+
+Pickling runs code of the objects that are pickled, and that may raise a KeyboardInterrupt or a
+SystemExit of its own. `noticing_signals` tells these from the errors that handlers of signals
+raise.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,3 +50,60 @@ def _terminate(number: int, frame: Any) -> None:
 def _restore_default() -> None:
     if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def is_from_signal(error: BaseException) -> bool:
+    """Whether the handler of a signal raised an error, in the main thread.
+
+    Outside of `noticing_signals` nobody can tell, and each KeyboardInterrupt counts as Ctrl-C.
+    """
+    if isinstance(error, Terminated) or _MARK in _attributes(error):
+        return True
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and not _noticing
+        and threading.current_thread() is threading.main_thread()
+    )
+
+
+@contextmanager
+def noticing_signals() -> Iterator[None]:
+    """Mark the errors that handlers of SIGINT and SIGTERM raise, for `is_from_signal`."""
+    if _noticing or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        # Those of this module raise Terminated, which is known by its type.
+        if callable(handler) and getattr(handler, "__module__", None) != __name__:
+            _noticing[number] = handler, _marking(handler)
+            signal.signal(number, _noticing[number][1])
+    try:
+        yield
+    finally:
+        for known, (handler, marking) in _noticing.items():
+            if signal.getsignal(known) is marking:  # else somebody has set another one meanwhile
+                signal.signal(known, handler)
+        _noticing.clear()
+
+
+def _marking(handler: Handler) -> Handler:
+    def handle(number: int, frame: Any) -> None:
+        try:
+            handler(number, frame)
+        except BaseException as error:
+            _attributes(error)[_MARK] = True
+            raise
+
+    return handle
+
+
+def _attributes(error: BaseException) -> dict[str, Any]:
+    attributes: dict[str, Any] = object.__getattribute__(error, "__dict__")  # not the class's own
+    return attributes
+
+
+Handler = Callable[[int, Any], Any]
+_MARK = "_bsbpool_from_signal"
+_noticing: dict[int, tuple[Handler, Handler]] = {}
+"""The handlers that are set aside, and what stands in for them, by signal."""

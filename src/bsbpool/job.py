@@ -9,12 +9,14 @@ from __future__ import annotations
 import abc
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import arguments, exceptions
 from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
-from bsbpool.naming import brief, call_text, safely, submitter_text, substitute, text_of
+from bsbpool.interrupts import is_from_signal
+from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
 from bsbpool.submission_context import SubmissionContext as SubmissionContext
@@ -145,9 +147,10 @@ class Job(Handle, abc.ABC):
         # Arrays live in the buffers: each reader gets some of its own to write in.
         return self._unpacked(fresh=True)
 
-    def _hand_over(self) -> Any:
-        """Return the result; its arrays live in the memory that they were received in."""
-        return self._unpacked(fresh=False)
+    def _hand_over(self, results: dict[Job, Any]) -> None:
+        """Enter the result, if it can be read; its arrays live in the memory that they came in."""
+        with suppress(exceptions.JobPoolError):  # which is the job's error now
+            results[self] = self._unpacked(fresh=False)
 
     def _unpacked(self, fresh: bool) -> Any:
         # After the pool nothing is kept; what a rank did not see it never had. Another thread may
@@ -165,7 +168,11 @@ class Job(Handle, abc.ABC):
             parts = outcome.parts(fresh)
             step = "unpickled on this rank"
             return loads(*parts)
-        except Exception as error:
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
+            add_note(error, f"The result of {self.label} cannot be {step}.")
+            self._pool._lose_result(self, error)
             raise exceptions.JobPoolError(f"Result of {self.label} cannot be {step}.") from error
 
     def _why_no_result(self) -> str:
@@ -196,7 +203,7 @@ class Job(Handle, abc.ABC):
         if status is not JobStatus.CANCELLED or self._id is None:
             return None
         if self._pool._engine.is_broken(self._id):
-            return exceptions.JobCancelledError("Job killed for dependency failure")
+            return self._pool._dependency_failures.error(self._deps)  # type: ignore[no-any-return]
         if self._pool._engine.is_cut_off(self._id):
             return exceptions.JobCancelledError(
                 f"The run ended before the job could finish{self._pool._limit.reason}."

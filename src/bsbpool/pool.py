@@ -12,8 +12,9 @@ from typing import Any, ClassVar, TypeVar
 from bsbpool import arguments, caching, exceptions, execution
 from bsbpool._core.intake import Intake
 from bsbpool.compat import PrivateNames
+from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
-from bsbpool.interrupts import heeding_sigterm
+from bsbpool.interrupts import heeding_sigterm, is_from_signal
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
 from bsbpool.naming import brief
 from bsbpool.progress import (
@@ -106,9 +107,11 @@ class JobPool(Intake, PrivateNames):
         self._submissions = Submissions()
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
+        self._dependency_failures = DependencyFailures()
         self._schedulers = Schedulers(self)
         self._limit = TimeLimit(self)
         self._state = _OUTSIDE
+        self._returned: dict[Any, Any] | None = None
         self._run = self._prepare()
 
     def _prepare(self) -> execution.Run:
@@ -170,6 +173,7 @@ class JobPool(Intake, PrivateNames):
         if self._store is not None:
             self._store.close()
         self._submissions = Submissions()
+        self._dependency_failures = DependencyFailures()
         self._reporter.failures = {}
         self._reporter.bulletin.waiting.clear()
 
@@ -327,7 +331,9 @@ class JobPool(Intake, PrivateNames):
         ----------
         return_results : bool
             Whether to return what the successful jobs returned. Large arrays then live in
-            the memory that they were received in.
+            the memory that they were received in. A job whose result cannot be unpickled here is
+            FAILED; `Job.result` gives the results of the others until the end of the ``with``
+            block.
         timeout : float, optional
             Seconds that the run may take, on the main rank; the others ignore theirs. When they
             are over, jobs that run are ABORTED, the others CANCELLED, and nobody is waited for:
@@ -358,6 +364,7 @@ class JobPool(Intake, PrivateNames):
         if self._state is not _OPEN:
             raise exceptions.JobPoolContextError(self._why_over())
         self._limit = TimeLimit(self, timeout if self.is_main() else None)
+        self._returned = {} if return_results else None
         for prepare in running.preparations:
             prepare()
         try:
@@ -370,9 +377,20 @@ class JobPool(Intake, PrivateNames):
             self._state = _DONE
             self._close_intake()
             self._schedulers.stop()
-        if not return_results:
-            return None
-        return self._results()
+            results, self._returned = self._returned, None
+        return results
+
+    def _read_results(self) -> None:
+        """Read what `execute` is to return, while a failure can still be told to all ranks."""
+        if self._returned is not None and not self._reporter.failures:
+            self._returned = self._results()
+
+    def _lose_result(self, job: Job, error: BaseException) -> None:
+        """Turn SUCCESS into FAILED: the result cannot be read. Dependents may have run."""
+        with self._lock:
+            if self._state is not _CLOSED and job.status is JobStatus.SUCCESS:
+                self._reporter.failed(job, error)
+                self._engine.revoke(self._number_of(job))
 
     def _close_early(self) -> None:
         """Tell how a run ends while its error is on its way out."""
@@ -406,8 +424,13 @@ class JobPool(Intake, PrivateNames):
         if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
             self._begin(job)  # refuses what a worker runs, and what has ended
         if status is JobStatus.SUCCESS:
-            job._end_with(self._kept(outcome))
-        else:
+            try:
+                job._end_with(self._kept(outcome))
+            except BaseException as error:
+                if is_from_signal(error):
+                    raise
+                status, outcome = JobStatus.FAILED, error
+        if status is JobStatus.FAILED:
             self._reporter.failed(job, outcome)
         self._engine.finish(number, JOB_STATUSES.index(status))
         self._reporter.call_back()

@@ -11,14 +11,10 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
-from bsbpool.exceptions import RemoteError, WorkerTraceback
-from bsbpool.interrupts import Terminated
-from bsbpool.tracebacks import with_source
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
@@ -51,7 +47,7 @@ def dumps(obj: Any) -> Parcel:
         # Under `bsbpool.run` the names of the script mean something else on other ranks.
         by_name = not (_main_travels and b"__main__" in payload)
         if by_name and b"getattr" in payload:  # bound methods, whose names pickle does not check
-            payload, buffers = _dump_with(_ByName, obj)
+            payload, buffers = dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
         by_name = False  # Something has no name to travel by. Costs a second try, but only then.
     return (payload, buffers) if by_name else _dumps_by_value(obj)
@@ -124,78 +120,12 @@ def _collector(buffers: list[memoryview]) -> Any:
 def _dumps_by_value(obj: Any) -> Parcel:
     from bsbpool.functions_by_value import Pickler
 
-    return _dump_with(Pickler, obj)
+    return dump_with(Pickler, obj)
 
 
-def _dump_with(pickler: Any, obj: Any) -> Parcel:
+def dump_with(pickler: Any, obj: Any) -> Parcel:
+    """Pickle an object as `dumps` does, with a class of picklers."""
     buffers: list[memoryview] = []
     file = io.BytesIO()
     pickler(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
     return file.getvalue(), buffers
-
-
-def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
-    """Pickle an error with its traceback as text, whatever the error is made of."""
-    cause = WorkerTraceback(rank, job, _safe_text(error))
-    for pack in (dumps, _dumps_rebuilding):
-        try:
-            parcel = pack((error, cause))
-            # Errors with a signature of their own fail, or change, only when loaded.
-            if _is_same(loads(*parcel)[0], error):
-                return parcel
-        except Terminated:
-            raise
-        except BaseException:  # what an error does when it is pickled is no reason to end
-            continue
-    return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
-
-
-def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
-    """Make an error from what `dump_error` returned; its ``__cause__`` is where it arose."""
-    error: BaseException
-    error, cause = loads(payload, buffers)
-    cause.text = with_source(cause.text)
-    error.__cause__ = cause
-    return error
-
-
-def _is_same(copy: BaseException, error: BaseException) -> bool:
-    if type(copy).__qualname__ != type(error).__qualname__:
-        return False
-    return dumps(copy.args)[0] == dumps(error.args)[0]
-
-
-def _dumps_rebuilding(obj: Any) -> Parcel:
-    """Pickle an object so that the errors in it are made again without their ``__init__``."""
-    from bsbpool.functions_by_value import Pickler as ByValue
-
-    class Pickler(ByValue):
-        def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, BaseException) and not isinstance(obj, WorkerTraceback):
-                return _rebuild, (type(obj), obj.args, dict(obj.__dict__))
-            return super().reducer_override(obj)
-
-    return _dump_with(Pickler, obj)
-
-
-def _rebuild(kind: type, args: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
-    error: BaseException = kind.__new__(kind, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
-
-
-def _safe_text(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception:
-        return "".join(traceback.format_tb(error.__traceback__))
-
-
-def _safe_str(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Terminated:
-        raise
-    except BaseException as broken:
-        return f"<its str() raised {type(broken).__name__}>"

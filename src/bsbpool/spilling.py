@@ -18,10 +18,12 @@ from typing import Any
 from bsbpool._core import plain
 from bsbpool._core.handle import Packed, Spilled
 from bsbpool.naming import brief, error_text
-from bsbpool.serialization import dumps
+from bsbpool.serialization import dumps, loads
 
 _log = logging.getLogger("bsbpool")
 
+MOST_CHECKED = 4_096
+"""Bytes of the pickle of a result that is unpickled once when it is kept, to see that it can be."""
 SMALL = 128
 """Results of this many bytes at most are not counted: their handles take more."""
 
@@ -78,15 +80,26 @@ class ResultStore:
         return Packed(payload, buffers)
 
     def keep_value(self, value: Any) -> Any:
-        """Keep what a job in this process returned; what cannot be pickled stays as it is."""
+        """Keep what a job in this process returned; what cannot be pickled stays as it is.
+
+        Raises
+        ------
+        BaseException
+            What is no Exception, as SystemExit, when pickling raises it.
+        """
         small = plain.dumps(value)
         if small is not None and len(small) <= SMALL:
             return value  # cannot change
         try:
             payload, buffers = dumps(value)
+            if len(payload) <= MOST_CHECKED and not buffers:
+                loads(payload)
         except Exception as error:
             self._warn("cannot be pickled", error)
             return value
+        except BaseException as error:
+            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
+            raise
         kept = self.keep(payload, buffers)
         if isinstance(kept, Packed) and buffers:
             # They are views of arrays that the job may have left to others.

@@ -203,6 +203,23 @@ def what_cannot_be_pickled_is_told_by_the_future(executor: PoolExecutor) -> None
 
 
 @check
+def dependents_name_the_call_that_failed_or_could_not_be_read(executor: PoolExecutor) -> None:
+    for bad in (
+        executor.submit(fail_with, KeyError, "because"),
+        executor.submit(Troublesome, "unpickled", KeyError),
+        executor.submit(square, Troublesome("pickled", KeyError)),
+    ):
+        after = executor.options(deps=[bad]).submit(square, 2)
+        last = executor.options(deps=[after]).submit(square, 3)
+        for future in (after, last):
+            error = future.exception(LONG)
+            assert type(error) is JobCancelledError
+            assert type(bad.exception()) is KeyError
+            assert error.__cause__ is bad.exception()
+            assert "which failed" in error.__notes__[0]
+
+
+@check
 def callbacks_may_submit(executor: PoolExecutor) -> None:
     later: list[Any] = []
     ready = threading.Event()

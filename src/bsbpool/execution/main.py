@@ -15,9 +15,10 @@ from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.waiting import Pacer
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import Terminated, is_from_signal, noticing_signals
 from bsbpool.naming import explain
-from bsbpool.serialization import dumps, load_error
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import dumps
 from bsbpool.status import FINISHED, PoolStatus
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class MainRun:
         self._pacer = Pacer(pool)
         pool._engine.open_workers(pool._comm.get_size() - 1)
         self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
+        self._loop.checks = True
         pool._wake(channel)
         self._stopped = False
         self._process = os.getpid()
@@ -66,7 +68,9 @@ class MainRun:
             pool._engine.start()
             self._pacer.reset()
             self._allow_direct()
-            self._loop.run()
+            with noticing_signals():
+                self._loop.run()
+                pool._read_results()
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
@@ -144,7 +148,9 @@ class MainRun:
             callee, mode, arguments = callee_of(job)
             function = self._functions.number_of(callee, mode)
             payload, buffers = dumps(arguments)
-        except Exception as error:
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
             explain(error, f"The function or the arguments of {job.label} cannot be pickled")
             self._pool._reporter.failed(job, error)
             return None
@@ -159,7 +165,9 @@ class MainRun:
             return -1
         try:
             return self._functions.number_of(f, CALL)
-        except Exception:
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
             return -1  # `encode` says why
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
@@ -177,7 +185,19 @@ class MainRun:
         if flags & OUTCOME_BITS:
             return
         job = self._pool._job_queue[number]
-        error = _error_of(job, payload, buffers)
+        if job._id is not None:  # else it was cancelled, and dropped since
+            self._fail(job, _error_of(job, payload, buffers))
+
+    def unreadable(self, number: int, error: BaseException) -> None:
+        """Keep why the result of a job cannot be unpickled, as the job's error."""
+        if is_from_signal(error):
+            raise error
+        job = self._pool._job_queue[number]
+        error.add_note(f"The result of {job} cannot be unpickled on this rank.")
+        self._fail(job, error)
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        """Keep the error of a job, unless it was cancelled meanwhile."""
         with self._pool._lock:  # nobody cancels it in between
             if job.status not in FINISHED:
                 self._pool._reporter.failed(job, error)
@@ -200,10 +220,7 @@ class MainRun:
         signal = self._channel.bells.signal_of(rank) if self._channel.bells else 0
         for number in jobs:
             job = pool._job_queue[number]
-            error = exceptions.WorkerLostError.while_running(job, rank, signal)
-            with pool._lock:  # nobody cancels it in between
-                if job.status not in FINISHED:
-                    pool._reporter.failed(job, error)
+            self._fail(job, exceptions.WorkerLostError.while_running(job, rank, signal))
         if not jobs:
             _log.warning("rank %d has died; it ran no job, and the run continues", rank)
 
@@ -248,7 +265,9 @@ def _error_of(job: Job, payload: Any, buffers: list[Any]) -> BaseException:
         if isinstance(error.__cause__, exceptions.WorkerTraceback):
             error.__cause__.job = job.label
         return error
-    except Exception as broken:
+    except BaseException as broken:
+        if is_from_signal(broken):
+            raise
         error = exceptions.RemoteError(
             f"{job.label} failed with an error that cannot be unpickled on rank 0"
         )

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
@@ -16,7 +17,7 @@ from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.owner_note import note_owner
 from bsbpool.execution.waiting import Pacer
 from bsbpool.forks import end_if_child_of
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
@@ -54,13 +55,14 @@ class SerialRun:
             pool.notify()
             self._wait_for_schedulers()
             pool._engine.start()
-            with self._cache.home():
+            with self._cache.home(), self._noticing():
                 self._loop.run(pool._limit.given)
                 # In this order: what the last scheduler queued must be counted. Jobs and
                 # callbacks may have started it.
                 while pool.scheduling or pool._engine.ready:
                     self._wait_for_schedulers()
                     self._loop.run(pool._limit.given)
+                pool._read_results()
             if pool._engine.unfinished:
                 raise exceptions.JobPoolError(deadlock_message(pool))
             pool.change_status(PoolStatus.CLOSING)
@@ -74,6 +76,10 @@ class SerialRun:
             if self._helper is not None:
                 self._helper.stop()
             self._cache.free_all()
+
+    def _noticing(self) -> AbstractContextManager[None]:
+        """Notice signals where results are pickled, which may raise what signals do."""
+        return nullcontext() if self._pool._store is None else noticing_signals()
 
     def leave(self) -> None:
         """Do nothing: nobody else takes part."""
@@ -110,10 +116,17 @@ class SerialRun:
         except BaseException as error:
             self.failed(job, error)
         else:
-            job._end_with(pool._kept(value))
-            pool._engine.finish(pool._number_of(job), SUCCESS)
+            self._succeed(job, value)
         if pool._needs:
             self.swept()
+
+    def _succeed(self, job: Job, value: Any) -> None:
+        try:
+            job._end_with(self._pool._kept(value))
+        except BaseException as error:
+            self.failed(job, error)
+        else:
+            self._pool._engine.finish(self._pool._number_of(job), SUCCESS)
 
     # As the loop's host
 
@@ -132,7 +145,7 @@ class SerialRun:
     def failed(self, job: Job, error: BaseException) -> None:
         """Keep the error of a job, unless it was cancelled meanwhile."""
         end_if_child_of(self._process, error)
-        if isinstance(error, Terminated):
+        if is_from_signal(error):
             raise error  # it is not the job that failed
         pool = self._pool
         if job._function is not None:

@@ -21,8 +21,9 @@ from bsbpool.forks import end_if_child_of, in_children
 from bsbpool.interrupts import Terminated
 from bsbpool.job import FunctionJob
 from bsbpool.naming import add_note, error_text, explain, name_of
+from bsbpool.remote_errors import dump_error
 from bsbpool.running import running
-from bsbpool.serialization import dump_error, dumps, loads
+from bsbpool.serialization import dumps, loads
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ class WorkerRun:
         """Unpickle a function; one that cannot be found makes its jobs fail."""
         try:
             return loads(payload, buffers), mode
+        except Terminated:
+            raise
         except BaseException as error:
             return _Unloadable(error), EXECUTE
 
@@ -169,7 +172,7 @@ class WorkerRun:
         """Pickle a result."""
         try:
             return dumps(value)
-        except Exception as error:
+        except BaseException as error:
             self._unpacked = error  # `failed` knows the job
             raise
 

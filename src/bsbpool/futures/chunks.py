@@ -21,7 +21,8 @@ from bsbpool.execution.functions import is_kept
 from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.naming import explain, name_of
-from bsbpool.serialization import Parcel, dump_error, dumps, loads
+from bsbpool.remote_errors import dump_error
+from bsbpool.serialization import Parcel, dumps, loads
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from typing import Any
+
+from bsbpool import exceptions
+from bsbpool.dependency_failures import killed_by, killed_like
+from bsbpool.status import JobStatus
 
 
 class InitializerError(BrokenExecutor):
@@ -11,3 +16,20 @@ class InitializerError(BrokenExecutor):
 
 class BrokenPoolError(BrokenExecutor):
     """The pool of an executor has ended before the executor did; the cause says why."""
+
+
+def dependency_error(dep: Future[Any]) -> exceptions.JobCancelledError | None:
+    """Return the error of a call that depends on a future; None when that has a result.
+
+    A future that has not ended is about to be cancelled by another thread.
+    """
+    if dep.cancelled() or not dep.done():
+        return killed_by(CancelledError(), "a call", JobStatus.CANCELLED)
+    error = dep.exception()
+    if error is None:
+        return None
+    if isinstance(error, exceptions.JobCancelledError):
+        return killed_like(error)
+    cause = error.__cause__
+    name = cause.job if isinstance(cause, exceptions.WorkerTraceback) else "a call"
+    return killed_by(error, name)

@@ -23,9 +23,12 @@ from bsbpool.futures.chunks import are_plain, packed, run_chunk, unpacked
 from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
+from bsbpool.futures.preparing import unpickled
 from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
+from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.naming import brief, explain, name_of
-from bsbpool.serialization import dumps, dumps_function, load_error, loads
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import dumps, dumps_function, loads
 
 CHUNKS_A_WORKER = 8
 """How many are on their way, so that no worker waits for the thread that sends."""
@@ -78,21 +81,20 @@ class Stream:
         self._closed = self._cut_off = self._feeding = False
         self._unfit: BaseException | None = None  # why the function cannot travel
         overhead = 0.0
-        try:
-            payload, buffers = dumps_function(f)
-            self._function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
-            overhead = SECONDS_A_BYTE * (len(payload) + sum(b.nbytes for b in buffers))
-        except Exception as error:
-            explain(error, f"The function of the map, {name_of(f)}, cannot be pickled")
-            self._unfit = error
+        with noticing_signals():
+            try:
+                payload, buffers = dumps_function(f)
+                self._function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
+                overhead = SECONDS_A_BYTE * (len(payload) + sum(b.nbytes for b in buffers))
+            except BaseException as error:
+                if is_from_signal(error):
+                    raise
+                explain(error, f"The function of the map, {name_of(f)}, cannot be pickled")
+                self._unfit = error
         self._most = CHUNKS_A_WORKER * crew.n_workers
         self._sizes = Sizes(plan.chunksize, crew.n_workers, overhead)
         crew.open_stream(self)
-        try:
-            self.feed()
-        except BaseException:
-            self.drop()
-            raise
+        self.feed()
 
     # Out
 
@@ -105,6 +107,9 @@ class Stream:
             try:
                 while self._may_send() and (items := self._read()):
                     self._send(items)
+            except BaseException:  # Ctrl-C; items that were read are lost
+                self.close()
+                raise
             finally:
                 self._feeding = False
                 if self._items.exhausted or self._closed:
@@ -131,18 +136,19 @@ class Stream:
             self._send_packed(items)
             return
         chunk: list[Any] = []
-        for item in items:
-            try:
-                chunk.append(packed(item))
-            except BaseException as error:
-                if not isinstance(error, Exception) and not self._crew.is_here():
-                    raise  # Ctrl-C, perhaps
-                explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
-                self._send_packed(chunk)
-                chunk = []
-                failed = PoolFuture(self._crew)
-                self._follow(failed)
-                failed.settle(error)
+        with noticing_signals():
+            for item in items:
+                try:
+                    chunk.append(packed(item))
+                except BaseException as error:
+                    if is_from_signal(error):
+                        raise
+                    explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
+                    self._send_packed(chunk)
+                    chunk = []
+                    failed = PoolFuture(self._crew)
+                    self._follow(failed)
+                    failed.settle(error)
         self._send_packed(chunk)
 
     def _send_packed(self, chunk: list[Any]) -> None:
@@ -219,7 +225,7 @@ class Stream:
             if lazy:
                 self._items.taken()
                 self.feed()
-            yield values.pop() if plain else unpacked(values.pop())
+            yield values.pop() if plain else unpickled(unpacked, values.pop())
         if error is not None:
             raise load_error(*error)
 

@@ -83,8 +83,10 @@ class ExecutorPool(JobPool):
         """Whether more calls may come."""
         return self.kept_open
 
-    def error_of(self, job: Any) -> Any:
-        """Return why a job that has ended did not succeed."""
+    def error_of(self, job: Any, deps: Any) -> Any:
+        """Return why a job that has ended did not succeed; `deps` are those it had."""
+        if self._engine.is_broken(job._id):
+            job._error = self._dependency_failures.error(deps)
         error = job.error  # it is not found any more when the failure is forgotten
         self._reporter.failures.pop(job, None)
         return error

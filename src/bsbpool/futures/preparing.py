@@ -69,6 +69,15 @@ class Prepared:
             self.error.__cause__ = error
 
 
+def unpickled(load: Callable[..., Any], *args: Any) -> Any:
+    """Return the result that a call of `load` unpickles; say so when that raises."""
+    try:
+        return load(*args)
+    except BaseException as error:
+        error.add_note("The result of the call cannot be unpickled on this rank.")
+        raise
+
+
 def packed(initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> Parcel | None:
     """Pickle an initializer; None when there is none."""
     return None if initializer is None else dumps(Preparation(initializer, initargs))

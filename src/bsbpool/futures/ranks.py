@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool import exceptions
-from bsbpool._core.handle import Kept
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.crew import Call, Crew, Failed, settle
-from bsbpool.futures.errors import InitializerError
+from bsbpool.futures.errors import InitializerError, dependency_error
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
-from bsbpool.naming import add_note, explain
-from bsbpool.serialization import Parcel, loads
+from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.naming import explain
+from bsbpool.serialization import Parcel
 from bsbpool.status import JOB_STATUSES, JobStatus
 
 JOBS_A_POOL = 1_000_000
@@ -62,11 +61,14 @@ class RanksCrew(Crew):
         self._service = service
         self.n_workers = min(service.get_size() - 1, max_workers or service.get_size())
         self.preparation: Any = None
-        try:
-            self.preparation = packed(initializer, initargs)
-        except Exception as error:
-            explain(error, "The initializer or its arguments cannot be pickled")
-            self.broken = error
+        with noticing_signals():
+            try:
+                self.preparation = packed(initializer, initargs)
+            except BaseException as error:
+                if is_from_signal(error):
+                    raise
+                explain(error, "The initializer or its arguments cannot be pickled")
+                self.broken = error
         self._waiting: dict[PoolFuture, Call] = {}  # for the next pool, in order
         self._draining = False
         self._drained_until = 0.0
@@ -167,22 +169,11 @@ class RanksCrew(Crew):
         pool = job._pool
         outcome, succeeded = pool._drop_job(job)
         if succeeded:
-            if isinstance(outcome, Kept):
-                self._unpack(future, outcome)
-            elif not future.ends_unnoticed(None, outcome):
+            if not future.ends_unnoticed(None, outcome):
                 future.settle(None, outcome)
         else:
-            self._deliver_failure(future, job, pool.error_of(job))
+            self._deliver_failure(future, job, pool.error_of(job, outcome))
         future._job = None
-
-    def _unpack(self, future: PoolFuture, outcome: Kept) -> None:
-        try:
-            value = loads(*outcome.parts(False))
-        except BaseException as error:  # no signal raises in this thread
-            add_note(error, "The result of the call cannot be unpickled on this rank.")
-            future.settle(error)
-        else:
-            future.settle(None, value)
 
     def _deliver_failure(self, future: PoolFuture, job: Any, error: BaseException) -> None:
         engine = job._pool._engine
@@ -239,8 +230,8 @@ class RanksCrew(Crew):
             job = dep._job  # once: it goes when the future is done
             if job is not None and job._pool is pool:
                 deps.append(job)
-            elif not dep.has_succeeded():  # it may fail, or be cancelled, at this moment
-                return [(future, exceptions.JobCancelledError("Job killed for dependency failure"))]
+            elif (error := dependency_error(dep)) is not None:
+                return [(future, error)]
         cache_set = pool._set_of(call.cache_items)
         pool._queue_for(future, call.f, call.args, call.kwargs, deps or None, cache_set)
         return []
@@ -319,6 +310,7 @@ class ExecutorRun(MainRun):
         super().__init__(pool, channel)
         assert pool.crew is not None
         self._crew: RanksCrew = pool.crew
+        self._loop.unpickles = True  # a future is the only reader
         self._prelude_is_old = False
         if self._crew.prelude() is not None:
             self._loop.begin_with(PREPARATION)

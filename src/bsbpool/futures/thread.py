@@ -11,14 +11,16 @@ import queue
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool import caching, exceptions
+from bsbpool import caching
 from bsbpool.forks import end_if_child_of
 from bsbpool.futures import chunks
 from bsbpool.futures.crew import Call, Crew, Failed
+from bsbpool.futures.errors import dependency_error
 from bsbpool.futures.future import PoolFuture
-from bsbpool.futures.preparing import Prepared, packed
+from bsbpool.futures.preparing import Prepared, packed, unpickled
 from bsbpool.naming import explain, name_of
-from bsbpool.serialization import Parcel, dump_error, dumps, load_error, loads
+from bsbpool.remote_errors import dump_error, load_error
+from bsbpool.serialization import Parcel, dumps, loads
 
 Outcome = tuple[BaseException | None, Any]
 
@@ -90,8 +92,9 @@ class ThreadCrew(Crew):
         try:
             if self.broken is not None:
                 return self.error(), None
-            if not all(dep.has_succeeded() for dep in call.deps):
-                return exceptions.JobCancelledError("Job killed for dependency failure"), None
+            for dep in call.deps:
+                if (error := dependency_error(dep)) is not None:
+                    return error, None
             return _run_apart(call, self._process)
         except BaseException as error:
             return error, None
@@ -152,7 +155,7 @@ def _run_apart(call: Call, process: int) -> Outcome:
         failed = True
     if failed:
         return load_error(payload, _apart(buffers)), None
-    return None, loads(payload, _apart(buffers))
+    return None, unpickled(loads, payload, _apart(buffers))
 
 
 def _packed(value: Any, f: Any) -> Parcel:

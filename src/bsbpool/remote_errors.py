@@ -1,0 +1,255 @@
+"""Errors of a worker on their way to the main rank.
+
+An error is taken apart and made again without calling its class, since a class with an
+``__init__`` of its own may fail, or make another error, when it is called with the error's
+`args`. The new instance comes from the builtin class that the error derives from, and gets what
+the old one had: `args`, the fields of builtin classes (such as `OSError.errno`), slots,
+attributes, notes, and the errors it was raised from. Classes that define how they are pickled
+are asked first.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bsbpool.exceptions import RemoteError, WorkerTraceback
+from bsbpool.interrupts import Terminated
+from bsbpool.serialization import Parcel, dump_with, dumps, loads
+from bsbpool.tracebacks import with_source
+
+LARGEST_OBJECT = 64 * 1024
+"""Bytes of the pickle of `AttributeError.obj`. The interpreter sets it to whatever lacks the
+attribute, so a larger one, or one that cannot be pickled, stays behind."""
+
+_WAYS = ((True, True), (True, False), (False, False))
+"""Ways to pickle an error, tried in this order: whether classes that define how they are pickled
+are asked, and whether what the interpreter adds (chained errors, `AttributeError.obj`) comes
+along."""
+
+_GENERAL = (BaseException, object)
+
+
+def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
+    """Pickle an error with its traceback as text, whatever the error is made of."""
+    cause = WorkerTraceback(rank, job, _safe_text(error))
+    for asks, adds in _WAYS:
+        try:
+            parcel = dump_with(functools.partial(_pickler(), asks, adds), (error, cause))
+            if isinstance(loads(*parcel)[0], BaseException):  # some fail only here
+                return parcel
+        except Terminated:
+            raise
+        except BaseException:  # pickling runs code of the error's class
+            continue
+    return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
+
+
+def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
+    """Make an error from what `dump_error` returned.
+
+    Its ``__cause__`` is a `WorkerTraceback`. Where it had a cause already, that becomes the
+    ``__context__`` of the `WorkerTraceback`, whose text shows it.
+    """
+    error: BaseException
+    error, cause = loads(payload, buffers)
+    cause = WorkerTraceback(cause.rank, cause.job, with_source(cause.text))
+    cause.__context__ = error.__cause__
+    cause.__suppress_context__ = True
+    error.__cause__ = cause
+    return error
+
+
+@functools.cache
+def _pickler() -> Any:
+    from bsbpool.functions_by_value import Pickler
+
+    class ErrorPickler(Pickler):
+        def __init__(self, asks: bool, adds: bool, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._how = asks, adds
+
+        def reducer_override(self, obj: Any) -> Any:
+            # By type: `isinstance` believes objects that pretend to be of another class.
+            if issubclass(type(obj), BaseException) and type(obj) is not WorkerTraceback:
+                return _reduce(obj, *self._how)
+            return super().reducer_override(obj)
+
+    return ErrorPickler
+
+
+# Taking apart
+
+
+def _reduce(error: BaseException, asks: bool, adds: bool) -> Any:
+    chain = _chain_of(error) if adds else None
+    reduced = _reduce_by_class(error) if asks else None
+    if reduced is None:
+        state = _args.__get__(error), list(_fields(error, adds)), _state_of(error, asks), chain
+        return _new, _new_arguments(error, asks), (asks, *state), None, None, _restore
+    if not isinstance(reduced, tuple) or any(part is not None for part in reduced[3:5]):
+        return reduced
+    function, arguments, state, _, _, set_state = reduced + (None,) * (6 - len(reduced))
+    notes = getattr(error, "__notes__", None)
+    return function, arguments, (state, set_state, notes, chain), None, None, _restore_by_class
+
+
+def _reduce_by_class(error: BaseException) -> Any:
+    """Return what a class says of its pickling; None for one that leaves it to `BaseException`."""
+    kind = type(error)
+    registered = copyreg.dispatch_table.get(kind)
+    # Packages like tblib register one reducer for all errors, which knows none in particular.
+    if registered is not None and registered is not copyreg.dispatch_table.get(Exception):
+        return registered(error)
+    if (
+        _defines(kind, "__reduce_ex__")
+        or _defines(kind, "__reduce__")
+        or _creator(kind).__module__ != "builtins"  # it may keep what only its code can set
+    ):
+        return error.__reduce_ex__(5)
+    return None
+
+
+def _defines(kind: type, name: str) -> bool:
+    """Whether a class has a method that is not the one of a builtin class."""
+    owner = next((base for base in kind.__mro__ if name in vars(base)), object)
+    return owner.__module__ != "builtins"
+
+
+def _creator(kind: type) -> type:
+    """Return the class, written in C, whose `__new__` makes instances of a class."""
+    while not isinstance(vars(kind).get("__new__"), types.BuiltinFunctionType):
+        assert kind.__base__ is not None
+        kind = kind.__base__
+    return kind
+
+
+def _new_arguments(error: BaseException, asks: bool) -> tuple[Any, ...]:
+    """Return the arguments of `_new`."""
+    kind = type(error)
+    if asks and _defines(kind, "__getnewargs_ex__"):
+        arguments, keywords = error.__getnewargs_ex__()  # type: ignore[attr-defined]
+        return kind, True, arguments, keywords
+    if asks and _defines(kind, "__getnewargs__"):
+        return kind, True, error.__getnewargs__()  # type: ignore[attr-defined]
+    if isinstance(error, BaseExceptionGroup):
+        return kind, False, (error.message, list(error.exceptions))
+    return kind, False
+
+
+def _fields(error: BaseException, adds: bool) -> Iterator[tuple[str, str, Any]]:
+    """Yield the slots of an error and the fields of its builtin bases: class, name, value."""
+    for owner in type(error).__mro__:
+        for name, descriptor in () if owner in _GENERAL else vars(owner).items():
+            if not _is_field(descriptor) or name in ("__dict__", "__weakref__"):
+                continue
+            try:
+                value = descriptor.__get__(error)
+            except AttributeError:  # an empty slot
+                continue
+            if owner is not AttributeError or name != "obj" or (adds and _is_small(value)):
+                yield owner.__qualname__, name, value
+
+
+def _is_field(descriptor: Any) -> bool:
+    return isinstance(descriptor, (types.MemberDescriptorType, types.GetSetDescriptorType))
+
+
+def _is_small(obj: Any) -> bool:
+    from bsbpool.functions_by_value import fits
+
+    return obj is None or fits(obj, LARGEST_OBJECT)
+
+
+def _state_of(error: BaseException, asks: bool) -> Any:
+    if asks and _defines(type(error), "__getstate__"):
+        return error.__getstate__()  # type: ignore[attr-defined, unused-ignore]
+    return dict(error.__dict__)
+
+
+def _chain_of(error: BaseException) -> tuple[Any, ...] | None:
+    chain = error.__cause__, error.__context__, error.__suppress_context__
+    return None if chain == (None, None, False) else chain
+
+
+# Making again
+
+
+def _new(
+    kind: type[BaseException],
+    by_class: bool,
+    arguments: Sequence[Any] = (),
+    keywords: dict[str, Any] | None = None,
+) -> Any:
+    return (kind if by_class else _creator(kind)).__new__(kind, *arguments, **(keywords or {}))
+
+
+def _restore(error: BaseException, whole: tuple[Any, ...]) -> None:
+    """Give an error made by `_new` what it had."""
+    asks, args, fields, state, chain = whole
+    _args.__set__(error, args)
+    for owner, name, value in fields:
+        _set_field(error, owner, name, value)
+    if asks and (_defines(type(error), "__setstate__") or not isinstance(state, dict)):
+        error.__setstate__(state)
+    else:
+        error.__dict__.update(state)
+    _restore_chain(error, chain)
+
+
+def _set_field(error: BaseException, owner: str, name: str, value: Any) -> None:
+    descriptor = next(vars(base)[name] for base in type(error).__mro__
+                      if base.__qualname__ == owner and name in vars(base))  # fmt: skip
+    try:
+        if descriptor.__get__(error) is value:
+            return  # or None would take the place of nothing, which prints another way
+    except AttributeError:
+        pass
+    if isinstance(error, BaseExceptionGroup) and name in ("message", "exceptions"):
+        return  # read-only; `_new` set them
+    descriptor.__set__(error, value)
+
+
+def _restore_by_class(obj: Any, whole: tuple[Any, ...]) -> None:
+    """Do as pickle would with the state, and add what the interpreter keeps of an error."""
+    state, set_state, notes, chain = whole
+    if set_state is not None:
+        set_state(obj, state)
+    elif state is not None:
+        obj.__setstate__(state)
+    if notes and not hasattr(obj, "__notes__"):
+        obj.__notes__ = notes
+    _restore_chain(obj, chain)
+
+
+def _restore_chain(error: BaseException, chain: tuple[Any, ...] | None) -> None:
+    if chain is not None:
+        error.__cause__, error.__context__, error.__suppress_context__ = chain
+
+
+_args: Any = vars(BaseException)["args"]
+
+
+# Text
+
+
+def _safe_text(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Terminated:
+        raise
+    except BaseException:
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
+def _safe_str(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Terminated:
+        raise
+    except BaseException as broken:
+        return f"<its str() raised {type(broken).__name__}>"
