@@ -49,7 +49,7 @@ class DependencyFailures:
         cause = culprit.error
         if _is_broken(culprit) and cause is not None:
             return killed_like(cause)
-        return killed_by(cause, f"job {culprit._id} ({culprit.description})", culprit.status)
+        return killed_by(cause, culprit.label, culprit.status)
 
     def _first_failed(self, deps: Iterable[Job] | None) -> Job | None:
         """Return the oldest of some jobs that has ended without success."""
