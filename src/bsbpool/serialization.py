@@ -22,7 +22,7 @@ OUT_OF_BAND = 32 * 1024
 MOST_BUFFERS = 1_000
 """Further buffers of one object stay in the pickle."""
 
-_main_travels = False
+_main_is_shared = True
 
 Parcel = tuple[bytes, list[memoryview]]
 
@@ -44,22 +44,20 @@ def dumps(obj: Any) -> Parcel:
     """
     buffers: list[memoryview] = []
     try:
-        payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
+        payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
     except (pickle.PicklingError, AttributeError, TypeError):
         # Something has no name to travel by. Costs a second try, but only then.
         return _dumps_by_value(obj)
-    if _main_travels and b"__main__" in payload:
-        return _dumps_by_value(obj)  # that name means something else there
     return payload, buffers
 
 
-def let_main_travel() -> None:
-    """From here on bring along what the main script defines: only this rank runs it."""
+def main_runs_alone() -> None:
+    """From here on the other ranks do not run the main script; see `bsbpool.script`."""
     from bsbpool import functions_by_value
 
-    global _main_travels
-    _main_travels = True
-    functions_by_value.let_main_travel()
+    global _main_is_shared
+    _main_is_shared = False
+    functions_by_value.main_runs_alone()
 
 
 def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
@@ -78,7 +76,7 @@ def travelling(function: Any) -> Any:
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
     """
-    if getattr(function, "__module__", None) == "__main__" and not _main_travels:
+    if getattr(function, "__module__", None) == "__main__" and _main_is_shared:
         from bsbpool.functions_by_value import OfMain, is_importable
 
         if is_importable(function):
@@ -86,7 +84,9 @@ def travelling(function: Any) -> Any:
     return function
 
 
-def _collector(buffers: list[memoryview]) -> Any:
+def buffer_collector(buffers: list[memoryview]) -> Any:
+    """Return a callback for picklers that puts large buffers into a list."""
+
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         if len(buffers) >= MOST_BUFFERS:
             return True
@@ -111,7 +111,7 @@ def _dumps_by_value(obj: Any) -> Parcel:
 def _dump_with(pickler: Any, obj: Any) -> Parcel:
     buffers: list[memoryview] = []
     file = io.BytesIO()
-    pickler(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
+    pickler(file, protocol=5, buffer_callback=buffer_collector(buffers)).dump(obj)
     return file.getvalue(), buffers
 
 

@@ -14,8 +14,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.execution.functions import is_kept
 from bsbpool.interrupts import Terminated
-from bsbpool.serialization import Parcel, dump_error, dumps, loads
+from bsbpool.serialization import Parcel, dump_error, dumps, dumps_function, loads
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64
@@ -32,11 +33,14 @@ class Here:
         Its number, for errors.
     functions : dict of bytes to callable
         Functions of maps, by their pickle.
+    explain : callable
+        Called with each error of a call, before it is pickled.
     """
 
     def __init__(self) -> None:
         self.rank = 0
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self.explain: Callable[[BaseException], object] = lambda error: None
 
     def function(self, payload: bytes, buffers: Buffers, kept: bool) -> Callable[..., Any]:
         """Unpickle a function, each time anew unless it is to be kept."""
@@ -54,12 +58,41 @@ class Here:
 here = Here()
 
 
-def packed(value: Any) -> Any:
+def packed(value: Any, dumps: Callable[[Any], Parcel] = dumps) -> Any:
     """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
     if type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value))):
         return value
     payload, buffers = dumps(value)
     return [payload, *map(pickle.PickleBuffer, buffers)]
+
+
+class Packing:
+    """How the function and the items of a map are pickled.
+
+    Parameters
+    ----------
+    f : callable
+        What is called with each item.
+
+    Attributes
+    ----------
+    function : tuple
+        The pickle of the function, its buffers, and whether workers keep what they unpickled.
+    call : callable
+        What is queued for a chunk: `run_chunk`.
+    """
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        payload, buffers = dumps_function(f)
+        self.function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
+        self.call: Callable[..., Any] = run_chunk
+
+    def look_at(self, items: list[Any]) -> None:
+        """Prepare for items that were read after the map was called."""
+
+    def packed(self, item: Any) -> Any:
+        """Return what travels for an item."""
+        return packed(item)
 
 
 def are_plain(values: list[Any]) -> bool:
@@ -128,6 +161,7 @@ def _size(payload: Any, buffers: Any) -> int:
 def _packed_error(error: BaseException, f: Any) -> Any:
     if isinstance(error, Terminated):
         raise error  # it is not the call that failed
+    here.explain(error)
     return _travelling(dump_error(error, here.rank, getattr(f, "__qualname__", None) or repr(f)))
 
 

@@ -107,7 +107,9 @@ def _ranks(of: Description, service: Any) -> Crew:
 def _of_hub(of: Description, hub: Hub) -> Crew:
     _check_threads()
     hub.make_room()
-    crew = _ranks(of, hub.service)
+    from bsbpool.futures.script import ScriptCrew
+
+    crew = ScriptCrew(hub.service, of.max_workers, of.initializer, of.initargs)
     hub.occupy(crew)
     return _started(crew)
 

@@ -142,7 +142,7 @@ def _spawned(n: int) -> Hub:
 
     from mpi4py import MPI
 
-    from bsbpool.serialization import let_main_travel
+    from bsbpool.serialization import main_runs_alone
     from bsbpool.services.mpi import MPIService
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
@@ -150,7 +150,7 @@ def _spawned(n: int) -> Hub:
     comm.bcast(sys.path)
     hub = Hub(MPIService(comm))
     channel_of(comm)
-    let_main_travel()
+    main_runs_alone()
     atexit.register(hub.close)
     return hub
 
@@ -158,7 +158,9 @@ def _spawned(n: int) -> Hub:
 def serve_always(service: Any) -> int:
     """Serve executors of rank 0 until its program is over; return the exit code."""
     from bsbpool.futures.serving import serve
+    from bsbpool.serialization import main_runs_alone
 
+    main_runs_alone()
     # What the program defines gets a place of its own here, with nothing of ours in it.
     sys.modules["__main__"] = types.ModuleType("__main__")
     while (code := serve(service)) is None:

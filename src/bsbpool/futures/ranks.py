@@ -21,7 +21,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import DISMISSED, FOLLOWED, OVER, PREPARE
-from bsbpool.serialization import loads
+from bsbpool.serialization import Parcel, loads
 from bsbpool.status import JOB_STATUSES, JobStatus
 
 JOBS_A_POOL = 1_000_000
@@ -62,7 +62,7 @@ class RanksCrew(Crew):
         self.n_workers = min(service.get_size() - 1, max_workers or service.get_size())
         self.preparation: Any = None
         try:
-            self.preparation = packed(initializer, initargs)
+            self.preparation = self._packed(initializer, initargs)
         except Exception as error:
             error.add_note("The initializer or its arguments cannot be pickled.")
             self.broken = error
@@ -74,10 +74,19 @@ class RanksCrew(Crew):
         self.abandoned = False
         self._pool = self._new_pool()
 
+    @property
+    def _run_kind(self) -> type[ExecutorRun]:
+        return ExecutorRun
+
+    def _packed(
+        self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
+    ) -> Parcel | None:
+        return packed(initializer, initargs)
+
     # The thread
 
     def _new_pool(self) -> ExecutorPool:
-        pool = ExecutorPool(self._service, ExecutorRun, crew=self)
+        pool = ExecutorPool(self._service, self._run_kind, crew=self)
         pool.__enter__()
         return pool
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.functions import CALL, EXECUTE
 from bsbpool.execution.serving import WorkerRun
 from bsbpool.futures import chunks
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import Prepared
+from bsbpool.script.namespace import ReceivedCall, namespace
 
-PREPARE = 2
-"""The mode of what is no function but the executor's initializer; see `execution.functions`."""
-
+PREPARE, UNIT, SCRIPT_CALL = 2, 3, 4
+"""Modes of the executor's initializer, of globals of the script and of a function that sees them;
+see `execution.functions`."""
 
 FOLLOWED, OVER, DISMISSED = 0, 1, 2
 """What the rank that submits says at the end of a pool: that another one follows, that the executor
@@ -62,6 +63,11 @@ class ServingRun(WorkerRun):
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, or prepare for all of them."""
+        if mode == UNIT:
+            chunks.here.explain = namespace.explain
+            return namespace.receive(payload, buffers), UNIT
+        if mode == SCRIPT_CALL:
+            return ReceivedCall(payload, buffers), CALL
         if mode != PREPARE:
             return super().load(mode, payload, buffers)
         self._shift.prepared.by(payload, buffers)
@@ -75,4 +81,16 @@ class ServingRun(WorkerRun):
         """Run a call, unless the initializer failed."""
         if self._shift.prepared.error is not None:
             return self.failed(number, function, self._shift.prepared.error)
+        if isinstance(function[0], ReceivedCall):
+            try:
+                function[0].enter()  # the arguments may need what it puts in place
+            except BaseException as error:
+                return self.failed(number, function, error)
         return super().run(number, function, flags, payload, buffers)
+
+    def failed(
+        self, number: int, function: tuple[Any, int], error: BaseException
+    ) -> tuple[int, bytes, list[memoryview]]:
+        """Return what to reply when a call raised."""
+        namespace.explain(error)
+        return super().failed(number, function, error)

@@ -1,0 +1,263 @@
+"""The globals of the script at each submission, in the process that runs the script."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pickle
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bsbpool.execution.functions import is_kept
+from bsbpool.interrupts import Terminated
+from bsbpool.script.calls import ScriptCall, Snapshot, Unit
+from bsbpool.script.components import components
+from bsbpool.script.namespace import apply
+from bsbpool.script.pickling import is_definition, script_names
+from bsbpool.script.records import MISSING, Record, View, dump_values
+from bsbpool.script.unchanged import are_same, parts_of
+
+MOST_KEPT = 1_024
+"""How many functions, and how many sets of names, are remembered."""
+PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+"""Types of arguments that refer to nothing."""
+
+Names = frozenset[str]
+NO_NAMES: Names = frozenset()
+
+
+class Callee:
+    """A function that was submitted.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        The globals that its pickle refers to, and the global names in its code.
+    kept : bool
+        Whether workers can keep what they unpickled for further calls.
+    """
+
+    def __init__(self, f: Any, view: View) -> None:
+        self.f = f
+        self.payload, self.names = b"", NO_NAMES
+        self._name = view.ids.get(id(f)) if is_definition(f) else None
+        self._parts = parts_of(f)
+        self.kept = False
+        file = io.BytesIO()
+        pickler = view.pickler(file)
+        try:
+            pickler.dump(f)
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException:  # the executor's thread tells it when it pickles the call
+            self.names = frozenset(pickler.references | pickler.mentioned)
+            return
+        self.names = frozenset(pickler.references | pickler.mentioned)
+        self._values = {name: view.names.get(name) for name in pickler.references}
+        self.payload = file.getvalue()
+        self.kept = self._name is not None or (is_kept(f) and self._parts is not None)
+
+    def is_current(self) -> bool:
+        """Whether the pickle is still that of the function."""
+        names = script_names()
+        if not self.kept or any(names.get(name) is not self._values[name] for name in self._values):
+            return False
+        return self._name is not None or are_same(self._parts, parts_of(self.f))
+
+
+class ScriptGlobals:
+    """Finds what calls can reach of the script's globals, and what of that has changed.
+
+    A change is noticed when a call that can reach it is submitted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self._records: dict[str, Record] = {}
+        self._units: dict[tuple[str, ...], Unit] = {}
+        self._payloads: dict[tuple[str, ...], tuple[tuple[Any, ...], bytes | None, str | None]] = {}
+        self._callees: dict[int, Callee] = {}
+        self._snapshots: dict[Names, tuple[Names, Snapshot]] = {}
+        self._calls: dict[tuple[Any, Snapshot], ScriptCall] = {}
+
+    # For calls
+
+    def bind(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Bind a call to the globals as they are now.
+
+        Returns
+        -------
+        f : callable
+            A `ScriptCall`; the function itself when the call reaches none of the globals.
+        args : tuple
+            Its positional arguments.
+        """
+        with self._lock:
+            callee = self._callee(f)
+            names = callee.names
+            if not PLAIN.issuperset(map(type, args)) or kwargs:
+                names = names | self.names_in([(args, kwargs)])
+            if not names:
+                return f, args
+            snapshot = self.snapshot(names)
+            if callee.kept:
+                return self._call(callee, snapshot), args
+            return self.call(apply, snapshot), (f, *args)
+
+    def snapshot_for(self, f: Callable[..., Any], items: Iterable[Any]) -> Snapshot:
+        """Return the globals, as they are now, that a function and its arguments reach."""
+        with self._lock:
+            return self.snapshot(self._callee(f).names | self.names_in(items))
+
+    def call(self, f: Callable[..., Any], snapshot: Snapshot) -> ScriptCall:
+        """Return a function that no script defines as one that sees a snapshot."""
+        key = (f, snapshot)
+        if key not in self._calls:
+            self._calls[key] = ScriptCall(f, pickle.dumps(f, 5), snapshot)
+        return self._calls[key]
+
+    def _call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
+        key = (callee, snapshot)
+        if key not in self._calls:
+            self._calls[key] = ScriptCall(callee.f, callee.payload, snapshot)
+        return self._calls[key]
+
+    def _callee(self, f: Callable[..., Any]) -> Callee:
+        callee = self._callees.get(id(f))
+        if callee is None or not callee.is_current():
+            callee = Callee(f, View())
+            if callee.kept:
+                _make_room(self._callees)
+                self._callees[id(f)] = callee
+        return callee
+
+    def names_in(self, items: Iterable[Any]) -> Names:
+        """Return the globals that the pickles of some objects refer to, and mention."""
+        with self._lock:
+            view, names = View(), NO_NAMES
+            for item in items:
+                if type(item) not in PLAIN and _may_refer(item):
+                    pickler = view.pickler(_Nowhere())
+                    try:
+                        pickler.dump(item)
+                    except (KeyboardInterrupt, Terminated):
+                        raise
+                    except BaseException:  # told when it is pickled for the call
+                        pass
+                    names |= pickler.references | pickler.mentioned
+            return names
+
+    # For snapshots
+
+    def snapshot(self, names: Names) -> Snapshot:
+        """Return all globals that can be reached by some names, as they are now."""
+        with self._lock:
+            view = View()
+            reached = self._reach(names, view)
+            found = self._snapshots.get(names)
+            if found is None or found[0] != reached:
+                units = self._units_of([self._records[name] for name in reached], view)
+                values = {name: view.names.get(name) for name in reached}
+                definitions = {name: obj for name, obj in values.items() if is_definition(obj)}
+                found = frozenset(reached), Snapshot(units, definitions)
+                _make_room(self._snapshots)
+                self._snapshots[names] = found
+            return found[1]
+
+    def _reach(self, names: Names, view: View) -> set[str]:
+        """Look at globals, and at those that they refer to and mention."""
+        reached: set[str] = set()
+        looked: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in looked or name == "__builtins__":
+                continue
+            looked.add(name)
+            value = view.names.get(name, MISSING)
+            record = self._records.get(name)
+            if record is None:
+                if value is MISSING:
+                    continue  # it never had a value, so workers may give it one
+                record = self._records[name] = Record(name, value, view)
+                self._forget_calls()
+            elif record.update(value, view):
+                self._forget_calls()
+            reached.add(name)
+            waiting += record.references.keys() | record.mentioned
+        return reached
+
+    def _forget_calls(self) -> None:
+        self._snapshots.clear()
+        self._calls.clear()
+
+    def _units_of(self, records: list[Record], view: View) -> tuple[Unit, ...]:
+        graph = {
+            record.name: [name for name in record.references if name in self._records]
+            for record in records
+        }
+        unit_of: dict[str, Unit] = {}
+        for names in components(graph):
+            referred = dict.fromkeys(
+                unit_of[name] for each in names for name in graph[each] if name not in names
+            )
+            unit = self._unit(names, tuple(referred), view)
+            unit_of.update(dict.fromkeys(names, unit))
+        return tuple(dict.fromkeys(unit_of.values()))
+
+    def _unit(self, names: tuple[str, ...], needs: tuple[Unit, ...], view: View) -> Unit:
+        payload, reason = self._payload(names, view)
+        unit = self._units.get(names)
+        if unit is None or not unit.is_of(payload, reason, needs):
+            unit = self._units[names] = Unit(next(self._numbers), names, payload, reason, needs)
+        return unit
+
+    def _payload(self, names: tuple[str, ...], view: View) -> tuple[bytes | None, str | None]:
+        records = [self._records[name] for name in names]
+        if len(records) == 1:
+            return records[0].payload, records[0].reason
+        parts = tuple(record.payload for record in records)
+        known = self._payloads.get(names)
+        if known is None or known[0] != parts:
+            values = tuple(view.names[name] for name in names)
+            payload, reason, _ = dump_values(values, view)
+            known = self._payloads[names] = parts, payload, reason
+        return known[1], known[2]
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+
+def _may_refer(obj: Any) -> bool:
+    """Whether the pickle of an object may refer to the script. Quick for large data."""
+    try:
+        payload = pickle.dumps(obj, 5, buffer_callback=lambda buffer: False)
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException:
+        return True
+    return b"__main__" in payload
+
+
+def _make_room(kept: dict[Any, Any]) -> None:
+    if len(kept) >= MOST_KEPT:
+        del kept[next(iter(kept))]
+
+
+_script: ScriptGlobals | None = None
+
+
+def script_globals() -> ScriptGlobals:
+    """Return what there is for the script of this process."""
+    global _script
+    if _script is None:
+        _script = ScriptGlobals()
+    return _script
