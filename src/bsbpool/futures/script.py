@@ -53,14 +53,13 @@ class ScriptCrew(RanksCrew):
         self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> None:
         """Take a call about which nothing else is said."""
-        f, args = script_globals().bind(f, args, kwargs)
+        f = script_globals().bind(f, args, kwargs)
         super().submit(future, f, args, kwargs)
 
     def queue(self, call: Call, stream: Any = None) -> None:
         """Take a call; one that is bound already when it belongs to a map."""
         if stream is None and not isinstance(call.f, ScriptCall):
-            f, args = script_globals().bind(call.f, call.args, call.kwargs)
-            call = call._replace(f=f, args=args)
+            call = call._replace(f=script_globals().bind(call.f, call.args, call.kwargs))
         super().queue(call, stream)
 
     def packing(self, f: Callable[..., Any], items: list[Any]) -> Packing:
@@ -87,7 +86,9 @@ class ScriptPacking(Packing):
 
     def _bind(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self.call = script_globals().call(run_chunk, snapshot) if snapshot.units else run_chunk
+        script = script_globals()
+        # Without any globals the function may be kept for further chunks.
+        self.call = script.call(script.callee(run_chunk), snapshot) if snapshot.units else run_chunk
 
     def look_at(self, items: list[Any]) -> None:
         """Add what items reach that were read after the map was called."""

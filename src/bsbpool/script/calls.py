@@ -47,7 +47,8 @@ class Unit:
     def parcel(self) -> Parcel:
         """Return what a worker gets."""
         payload = None if self.payload is None else pickle.PickleBuffer(self.payload)
-        return dumps_plain((self.number, self.names, payload, self.reason))
+        needs = tuple(unit.number for unit in self.needs)
+        return dumps_plain((self.number, self.names, payload, self.reason, needs))
 
 
 class Snapshot:
@@ -80,7 +81,8 @@ class Snapshot:
         self._ids = self._ids or ids_of(self.definitions)
         file, buffers = io.BytesIO(), []
         collect = buffer_collector(buffers)
-        ScriptPickler(file, self.definitions, self._ids, buffer_callback=collect).dump(obj)
+        names, ids = self.definitions, self._ids
+        ScriptPickler(file, names, ids, arguments=True, buffer_callback=collect).dump(obj)
         return file.getvalue(), buffers
 
     def has(self, name: str) -> bool:
@@ -104,17 +106,20 @@ class ScriptCall:
         Its pickle, with references to the globals of the snapshot.
     snapshot : Snapshot
         The globals.
+    fresh : bool
+        Whether each call gets a copy of the function of its own.
     """
 
-    def __init__(self, f: Any, payload: bytes, snapshot: Snapshot) -> None:
-        self.f, self.payload, self.snapshot = f, payload, snapshot
+    def __init__(self, f: Any, payload: bytes, snapshot: Snapshot, fresh: bool) -> None:
+        self.f, self.payload, self.snapshot, self.fresh = f, payload, snapshot, fresh
 
     def parcel(self) -> Parcel:
         """Return what a worker gets."""
         numbers = [unit.number for unit in self.snapshot.units]
         name = getattr(self.f, "__qualname__", None)
         name = name if isinstance(name, str) else type(self.f).__qualname__
-        return dumps_plain((name, numbers, self.payload))
+        payload = pickle.PickleBuffer(self.payload)
+        return dumps_plain((name, numbers, payload, self.fresh))
 
     def __str__(self) -> str:
         return str(self.f)

@@ -55,12 +55,20 @@ class ReceivedUnit:
         The pickle of a tuple of their values; None when they have none.
     reason : str or None
         Why they have no value here; None when the script has deleted them.
+    needs : tuple of int
+        The numbers of the units that the pickle refers to.
     """
 
     def __init__(
-        self, number: int, names: tuple[str, ...], payload: Any, reason: str | None
+        self,
+        number: int,
+        names: tuple[str, ...],
+        payload: Any,
+        reason: str | None,
+        needs: tuple[int, ...],
     ) -> None:
-        self.number, self.names, self.payload, self.reason = number, names, payload, reason
+        self.number, self.names, self.needs = number, names, needs
+        self.payload, self.reason = payload, reason
 
 
 class Namespace:
@@ -87,6 +95,8 @@ class Namespace:
         self.changes = 0
         self.entered: object = None
         self._current: dict[str, int] = {}
+        self._put_at: dict[int, int] = {}  # units that are in place: the count of changes then
+        self._made_of: dict[int, list[int]] = {}  # and those counts of the units that they need
 
     def receive(self, payload: Any, buffers: Buffers) -> ReceivedUnit:
         """Keep a unit for as long as the caller keeps what this returns."""
@@ -102,18 +112,31 @@ class Namespace:
         NameError
             When a builtin would be found in place of a global that has no value here.
         """
-        current = self._current
         self.entered = None
         for unit in units:
-            for name in unit.names:
-                if current.get(name) != unit.number:
-                    self._put(unit)
-                    break
+            if not self._is_in_place(unit):
+                self._put(unit)
             if unit.reason is not None:
                 self._check_builtins(unit)
 
+    def _is_in_place(self, unit: ReceivedUnit) -> bool:
+        current = self._current
+        for name in unit.names:
+            if current.get(name) != unit.number:
+                return False
+        if not unit.needs:
+            return True
+        # A class that was put in place again is another one, also for its subclasses.
+        return self._made_of[unit.number] == [self._put_at[need] for need in unit.needs]
+
     def _put(self, unit: ReceivedUnit) -> None:
         self.changes += 1
+        for name in unit.names:
+            before = self._current.get(name)
+            self._put_at.pop(before, None)
+            self._made_of.pop(before, None)
+        self._put_at[unit.number] = self.changes
+        self._made_of[unit.number] = [self._put_at[need] for need in unit.needs]
         for name in unit.names:
             self._current[name] = unit.number
             vars(sys.modules["__main__"]).pop(name, None)
@@ -187,7 +210,7 @@ class ReceivedCall:
     """
 
     def __init__(self, payload: Any, buffers: Buffers) -> None:
-        self.__qualname__, numbers, self._payload = loads(payload, buffers)
+        self.__qualname__, numbers, self._payload, self._fresh = loads(payload, buffers)
         self._units = [namespace.units[number] for number in numbers]
         self._changes = -1
         self._f: Any = None
@@ -197,7 +220,7 @@ class ReceivedCall:
         if namespace.entered is self:
             return
         namespace.enter(self._units)
-        if self._changes != namespace.changes:
+        if not self._fresh and self._changes != namespace.changes:
             self._f = pickle.loads(self._payload)
             self._changes = namespace.changes
         namespace.entered = self
@@ -205,9 +228,5 @@ class ReceivedCall:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         self.enter()
-        return self._f(*args, **kwargs)
-
-
-def apply(f: Any, /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function that travels with its arguments."""
-    return f(*args, **kwargs)
+        f = pickle.loads(self._payload) if self._fresh else self._f
+        return f(*args, **kwargs)

@@ -62,6 +62,9 @@ class ScriptPickler(Pickler):
     values : bool
         Whether values with a state become references as well. They do inside of other globals.
         Arguments are copies.
+    arguments : bool
+        Whether each call unpickles this. Then a class that is no global is the same class for all
+        calls, as cloudpickle does it: each pickle brings it to its own state.
     buffer_callback : callable, optional
         As of `pickle.Pickler`.
 
@@ -71,6 +74,8 @@ class ScriptPickler(Pickler):
         The globals referred to.
     mentioned : set of str
         The global names in the code of functions that were pickled by value.
+    unnamed : list of object
+        Classes and markers that were pickled by value, since they are no globals.
     """
 
     def __init__(
@@ -80,13 +85,16 @@ class ScriptPickler(Pickler):
         ids: Mapping[int, str],
         whole: Collection[int] = (),
         values: bool = False,
+        arguments: bool = False,
         buffer_callback: Any = None,
     ) -> None:
         super().__init__(file, protocol=5, buffer_callback=buffer_callback)
-        self._names, self._ids, self._whole, self._values = names, ids, whole, values
+        self._names, self._ids, self._whole = names, ids, whole
+        self._values, self._arguments = values, arguments
         self._script = script_names()
         self.references: set[str] = set()
         self.mentioned: set[str] = set()
+        self.unnamed: list[Any] = []
 
     def reducer_override(self, obj: Any) -> Any:
         """Say how to pickle an object that pickle does not know by itself."""
@@ -97,10 +105,13 @@ class ScriptPickler(Pickler):
                 return global_of_script, (name,)
             if (inside := self._inside(obj)) is not None:
                 return inside
+            if type(obj) is object or (isinstance(obj, type) and obj.__module__ == "__main__"):
+                self.unnamed.append(obj)
         by_value = id(obj) in self._whole or _is_of_script(obj)
         if isinstance(obj, types.FunctionType) and (by_value or not is_importable(obj)):
             return self._function(obj)
-        if by_value and isinstance(obj, type) and obj.__module__ == "__main__":
+        new = by_value or not self._arguments
+        if new and isinstance(obj, type) and obj.__module__ == "__main__":
             return class_by_value(obj)
         if by_value and isinstance(obj, CACHED) and obj.__module__ == "__main__":
             return cached_by_value(obj)
@@ -131,6 +142,8 @@ class ScriptPickler(Pickler):
         """Return a reference to what is an attribute of a class that is a global."""
         if not isinstance(obj, (types.FunctionType, type)) or obj.__module__ != "__main__":
             return None
+        if self._values and not isinstance(obj, type):
+            return None  # the pickle of a class leaves out functions that a base has as well
         first, _, path = obj.__qualname__.partition(".")
         owner = self._names.get(first)
         if not path or not isinstance(owner, type) or id(owner) in self._whole:
@@ -145,4 +158,4 @@ def _find(found: Any, path: str) -> Any:
 
 
 def _is_of_script(obj: Any) -> bool:
-    return is_definition(obj) and obj.__module__ == "__main__" and is_importable(obj)
+    return getattr(obj, "__module__", None) == "__main__" and is_importable(obj)

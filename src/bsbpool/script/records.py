@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -27,15 +26,9 @@ class View:
         """The globals by the id of their value."""
         return ids_of(self.names)
 
-    def pickler(self, file: Any, whole: Any = (), values: bool = False) -> ScriptPickler:
+    def pickler(self, file: Any, **options: Any) -> ScriptPickler:
         """Return a pickler that refers to the globals as they are now."""
-        ignore = None if values else _ignore_buffer
-        return ScriptPickler(file, self.names, self.ids, whole, values, buffer_callback=ignore)
-
-
-def _ignore_buffer(buffer: Any) -> bool:
-    """Keep a buffer out of a pickle that only tells what it refers to."""
-    return False
+        return ScriptPickler(file, self.names, self.ids, **options)
 
 
 class Record:
@@ -60,12 +53,13 @@ class Record:
         self.references: dict[str, Any] = {}
         self.mentioned: frozenset[str] = frozenset()
         self._parts: list[Any] | None = None
+        self._unnamed: list[Any] = []
         self._definition: Any = None  # the value, of a function or class
         self._take(value, view)
 
     def update(self, value: Any, view: View) -> bool:
         """Look at the value again; return whether it has changed."""
-        if self._is_current(value, view.names):
+        if self._is_current(value, view):
             return False
         definition, before = self._definition, self._description()
         self._take(value, view)
@@ -74,10 +68,13 @@ class Record:
     def _description(self) -> tuple[Any, ...]:
         return self.payload, self.reason, self.references.keys(), self.mentioned
 
-    def _is_current(self, value: Any, names: Mapping[str, Any]) -> bool:
-        return are_same(self._parts, parts_of(value)) and all(
-            names.get(name, MISSING) is other for name, other in self.references.items()
-        )
+    def _is_current(self, value: Any, view: View) -> bool:
+        names = view.names
+        if not are_same(self._parts, parts_of(value)):
+            return False
+        if any(names.get(name, MISSING) is not other for name, other in self.references.items()):
+            return False
+        return not self._unnamed or not any(id(obj) in view.ids for obj in self._unnamed)
 
     def _take(self, value: Any, view: View) -> None:
         # First of all, so that a change while it is pickled is noticed next time.
@@ -97,6 +94,7 @@ class Record:
             self._keep(payload)
             found = pickler.references
             self.mentioned = frozenset(pickler.mentioned)
+            self._unnamed = pickler.unnamed
         self.references = {name: view.names.get(name, MISSING) for name in found}
 
     def _keep(self, payload: bytes | None) -> None:

@@ -13,13 +13,14 @@ from bsbpool.execution.functions import is_kept
 from bsbpool.interrupts import Terminated
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
-from bsbpool.script.namespace import apply
 from bsbpool.script.pickling import is_definition, script_names
 from bsbpool.script.records import MISSING, Record, View, dump_values
 from bsbpool.script.unchanged import are_same, parts_of
 
 MOST_KEPT = 1_024
 """How many functions, and how many sets of names, are remembered."""
+MOST_FRESH = 16
+"""How many callables with a state are remembered; they may be large."""
 PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
 """Types of arguments that refer to nothing."""
 
@@ -55,6 +56,7 @@ class Callee:
             return
         self.names = frozenset(pickler.references | pickler.mentioned)
         self._values = {name: view.names.get(name) for name in pickler.references}
+        self._unnamed = pickler.unnamed
         self.payload = file.getvalue()
         self.kept = self._name is not None or (is_kept(f) and self._parts is not None)
 
@@ -63,7 +65,11 @@ class Callee:
         names = script_names()
         if not self.kept or any(names.get(name) is not self._values[name] for name in self._values):
             return False
-        return self._name is not None or are_same(self._parts, parts_of(self.f))
+        if self._name is not None:
+            return True
+        if self._unnamed and any(id(obj) in View().ids for obj in self._unnamed):
+            return False
+        return are_same(self._parts, parts_of(self.f))
 
 
 class ScriptGlobals:
@@ -80,58 +86,51 @@ class ScriptGlobals:
         self._payloads: dict[tuple[str, ...], tuple[tuple[Any, ...], bytes | None, str | None]] = {}
         self._callees: dict[int, Callee] = {}
         self._snapshots: dict[Names, tuple[Names, Snapshot]] = {}
-        self._calls: dict[tuple[Any, Snapshot], ScriptCall] = {}
+        self._kept_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
+        self._fresh_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
 
     # For calls
 
     def bind(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    ) -> Callable[..., Any]:
         """Bind a call to the globals as they are now.
 
         Returns
         -------
-        f : callable
+        callable
             A `ScriptCall`; the function itself when the call reaches none of the globals.
-        args : tuple
-            Its positional arguments.
         """
         with self._lock:
-            callee = self._callee(f)
+            callee = self.callee(f)
             names = callee.names
             if not PLAIN.issuperset(map(type, args)) or kwargs:
                 names = names | self.names_in([(args, kwargs)])
-            if not names:
-                return f, args
-            snapshot = self.snapshot(names)
-            if callee.kept:
-                return self._call(callee, snapshot), args
-            return self.call(apply, snapshot), (f, *args)
+            if not names or not callee.payload:
+                return f
+            return self.call(callee, self.snapshot(names))
 
     def snapshot_for(self, f: Callable[..., Any], items: Iterable[Any]) -> Snapshot:
         """Return the globals, as they are now, that a function and its arguments reach."""
         with self._lock:
-            return self.snapshot(self._callee(f).names | self.names_in(items))
+            return self.snapshot(self.callee(f).names | self.names_in(items))
 
-    def call(self, f: Callable[..., Any], snapshot: Snapshot) -> ScriptCall:
-        """Return a function that no script defines as one that sees a snapshot."""
-        key = (f, snapshot)
-        if key not in self._calls:
-            self._calls[key] = ScriptCall(f, pickle.dumps(f, 5), snapshot)
-        return self._calls[key]
+    def call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
+        """Return what is queued for a function that sees a snapshot."""
+        calls = self._kept_calls if callee.kept else self._fresh_calls
+        key = callee.payload, snapshot
+        if key not in calls:
+            _make_room(calls, MOST_KEPT if callee.kept else MOST_FRESH)
+            calls[key] = ScriptCall(callee.f, callee.payload, snapshot, fresh=not callee.kept)
+        return calls[key]
 
-    def _call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
-        key = (callee, snapshot)
-        if key not in self._calls:
-            self._calls[key] = ScriptCall(callee.f, callee.payload, snapshot)
-        return self._calls[key]
-
-    def _callee(self, f: Callable[..., Any]) -> Callee:
+    def callee(self, f: Callable[..., Any]) -> Callee:
+        """Return a function with its pickle."""
         callee = self._callees.get(id(f))
         if callee is None or not callee.is_current():
             callee = Callee(f, View())
             if callee.kept:
-                _make_room(self._callees)
+                _make_room(self._callees, MOST_KEPT)
                 self._callees[id(f)] = callee
         return callee
 
@@ -141,7 +140,7 @@ class ScriptGlobals:
             view, names = View(), NO_NAMES
             for item in items:
                 if type(item) not in PLAIN and _may_refer(item):
-                    pickler = view.pickler(_Nowhere())
+                    pickler = view.pickler(_Nowhere(), buffer_callback=_ignore_buffer)
                     try:
                         pickler.dump(item)
                     except (KeyboardInterrupt, Terminated):
@@ -164,7 +163,7 @@ class ScriptGlobals:
                 values = {name: view.names.get(name) for name in reached}
                 definitions = {name: obj for name, obj in values.items() if is_definition(obj)}
                 found = frozenset(reached), Snapshot(units, definitions)
-                _make_room(self._snapshots)
+                _make_room(self._snapshots, MOST_KEPT)
                 self._snapshots[names] = found
             return found[1]
 
@@ -193,7 +192,8 @@ class ScriptGlobals:
 
     def _forget_calls(self) -> None:
         self._snapshots.clear()
-        self._calls.clear()
+        self._kept_calls.clear()
+        self._fresh_calls.clear()
 
     def _units_of(self, records: list[Record], view: View) -> tuple[Unit, ...]:
         graph = {
@@ -229,6 +229,11 @@ class ScriptGlobals:
         return known[1], known[2]
 
 
+def _ignore_buffer(buffer: Any) -> bool:
+    """Keep a buffer out of a pickle that only tells what it refers to."""
+    return False
+
+
 class _Nowhere:
     """A file that keeps nothing."""
 
@@ -239,7 +244,7 @@ class _Nowhere:
 def _may_refer(obj: Any) -> bool:
     """Whether the pickle of an object may refer to the script. Quick for large data."""
     try:
-        payload = pickle.dumps(obj, 5, buffer_callback=lambda buffer: False)
+        payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException:
@@ -247,8 +252,8 @@ def _may_refer(obj: Any) -> bool:
     return b"__main__" in payload
 
 
-def _make_room(kept: dict[Any, Any]) -> None:
-    if len(kept) >= MOST_KEPT:
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    if len(kept) >= most:
         del kept[next(iter(kept))]
 
 

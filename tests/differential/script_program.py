@@ -1,0 +1,14 @@
+"""The script of `differential.scripts`: it changes its own globals.
+
+    python -m bsbpool.run script_program.py FIRST SEEDS
+"""
+
+import sys
+
+from differential.scripts import run_seeds
+
+from bsbpool.futures import PoolExecutor
+
+failures = run_seeds(int(sys.argv[1]), int(sys.argv[2]), globals(), PoolExecutor)
+print(sys.argv[2], "programs,", failures, "differ")
+sys.exit(failures > 0)
