@@ -9,7 +9,7 @@ from typing import Any
 from bsbpool.interrupts import Terminated
 from bsbpool.script.namespace import describe, global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
-from bsbpool.script.unchanged import are_same, parts_of
+from bsbpool.script.unchanged import Node, are_unchanged, nodes_of
 
 MISSING = object()
 """In place of the value of a global that the script does not have."""
@@ -52,14 +52,15 @@ class Record:
         self.reason: str | None = None
         self.references: dict[str, Any] = {}
         self.mentioned: frozenset[str] = frozenset()
-        self._parts: list[Any] | None = None
+        self._value: Any = None  # while its nodes tell whether it has changed
+        self._nodes: list[Node] | None = None
         self._unnamed: list[Any] = []
         self._definition: Any = None  # the value, of a function or class
         self._take(value, view)
 
     def update(self, value: Any, view: View) -> bool:
         """Look at the value again; return whether it has changed."""
-        if self._is_current(value, view):
+        if self.is_current(view):
             return False
         definition, before = self._definition, self._description()
         self._take(value, view)
@@ -68,17 +69,22 @@ class Record:
     def _description(self) -> tuple[Any, ...]:
         return self.payload, self.reason, self.references.keys(), self.mentioned
 
-    def _is_current(self, value: Any, view: View) -> bool:
+    def is_current(self, view: View) -> bool:
+        """Whether the value is what it was, as far as that is quick to tell."""
         names = view.names
-        if not are_same(self._parts, parts_of(value)):
+        if self._nodes is None or names.get(self.name, MISSING) is not self._value:
             return False
-        if any(names.get(name, MISSING) is not other for name, other in self.references.items()):
+        if self._nodes and not are_unchanged(self._nodes):
             return False
+        for name, other in self.references.items():
+            if names.get(name, MISSING) is not other:
+                return False
         return not self._unnamed or not any(id(obj) in view.ids for obj in self._unnamed)
 
     def _take(self, value: Any, view: View) -> None:
         # First of all, so that a change while it is pickled is noticed next time.
-        self._parts = parts_of(value)
+        self._nodes = nodes_of(value)
+        self._value = None if self._nodes is None else value
         self._definition = value if is_definition(value) else None
         found: set[str] = set()
         if value is MISSING:

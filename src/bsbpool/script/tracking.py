@@ -15,7 +15,7 @@ from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
 from bsbpool.script.pickling import is_definition, script_names
 from bsbpool.script.records import MISSING, Record, View, dump_values
-from bsbpool.script.unchanged import are_same, parts_of
+from bsbpool.script.unchanged import are_unchanged, nodes_of
 
 MOST_KEPT = 1_024
 """How many functions, and how many sets of names, are remembered."""
@@ -43,7 +43,7 @@ class Callee:
         self.f = f
         self.payload, self.names = b"", NO_NAMES
         self._name = view.ids.get(id(f)) if is_definition(f) else None
-        self._parts = parts_of(f)
+        self._nodes = nodes_of(f)
         self.kept = False
         file = io.BytesIO()
         pickler = view.pickler(file)
@@ -58,7 +58,7 @@ class Callee:
         self._values = {name: view.names.get(name) for name in pickler.references}
         self._unnamed = pickler.unnamed
         self.payload = file.getvalue()
-        self.kept = self._name is not None or (is_kept(f) and self._parts is not None)
+        self.kept = self._name is not None or (is_kept(f) and self._nodes is not None)
 
     def is_current(self) -> bool:
         """Whether the pickle is still that of the function."""
@@ -69,7 +69,31 @@ class Callee:
             return True
         if self._unnamed and any(id(obj) in View().ids for obj in self._unnamed):
             return False
-        return are_same(self._parts, parts_of(self.f))
+        return self._nodes is not None and are_unchanged(self._nodes)
+
+
+class Reach:
+    """All that can be reached by some names.
+
+    Attributes
+    ----------
+    records : list of Record
+        The globals.
+    absent : set of str
+        Names that the script has never given a value.
+    snapshot : Snapshot
+        The globals as they were last.
+    """
+
+    def __init__(self, records: list[Record], absent: set[str], snapshot: Snapshot) -> None:
+        self.records, self.absent, self.snapshot = records, absent, snapshot
+
+    def is_current(self, view: View) -> bool:
+        """Whether nothing has changed, as far as that is quick to tell."""
+        for record in self.records:
+            if not record.is_current(view):
+                return False
+        return view.names.keys().isdisjoint(self.absent)
 
 
 class ScriptGlobals:
@@ -85,7 +109,7 @@ class ScriptGlobals:
         self._units: dict[tuple[str, ...], Unit] = {}
         self._payloads: dict[tuple[str, ...], tuple[tuple[Any, ...], bytes | None, str | None]] = {}
         self._callees: dict[int, Callee] = {}
-        self._snapshots: dict[Names, tuple[Names, Snapshot]] = {}
+        self._snapshots: dict[Names, Reach] = {}
         self._kept_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
         self._fresh_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
 
@@ -156,27 +180,32 @@ class ScriptGlobals:
         """Return all globals that can be reached by some names, as they are now."""
         with self._lock:
             view = View()
-            reached = self._reach(names, view)
             found = self._snapshots.get(names)
-            if found is None or found[0] != reached:
-                units = self._units_of([self._records[name] for name in reached], view)
-                values = {name: view.names.get(name) for name in reached}
-                definitions = {name: obj for name, obj in values.items() if is_definition(obj)}
-                found = frozenset(reached), Snapshot(units, definitions)
+            if found is None or not found.is_current(view):
+                reached = self._reach(names, view)
+                found = self._snapshots.get(names)  # which is not there after a change
+            if found is None:
+                found = self._look(reached, view)
                 _make_room(self._snapshots, MOST_KEPT)
                 self._snapshots[names] = found
-            return found[1]
+            return found.snapshot
+
+    def _look(self, names: set[str], view: View) -> Reach:
+        records = [self._records[name] for name in names if name in self._records]
+        values = {name: view.names.get(name) for name in names}
+        definitions = {name: value for name, value in values.items() if is_definition(value)}
+        snapshot = Snapshot(self._units_of(records, view), definitions)
+        return Reach(records, names - self._records.keys(), snapshot)
 
     def _reach(self, names: Names, view: View) -> set[str]:
         """Look at globals, and at those that they refer to and mention."""
         reached: set[str] = set()
-        looked: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name in looked or name == "__builtins__":
+            if name in reached or name == "__builtins__":
                 continue
-            looked.add(name)
+            reached.add(name)
             value = view.names.get(name, MISSING)
             record = self._records.get(name)
             if record is None:
@@ -186,7 +215,6 @@ class ScriptGlobals:
                 self._forget_calls()
             elif record.update(value, view):
                 self._forget_calls()
-            reached.add(name)
             waiting += record.references.keys() | record.mentioned
         return reached
 

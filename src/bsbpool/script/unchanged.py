@@ -1,8 +1,8 @@
 """A quick way to tell that a value is what it was: the same objects, all the way down.
 
-`parts_of` lists the objects that a value is made of, as far as it is made of immutable values,
-functions, classes and small builtin containers. While the list names the same objects, the value
-has not changed. For other values there is no list, and only their pickle tells.
+`nodes_of` lists the functions, the classes and the small builtin containers that a value is made
+of, each with the objects that it held. While each holds the same objects, the value has not
+changed. For values that are made of other things there is no list, and only their pickle tells.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import operator
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 from bsbpool.functions_by_value import is_importable
@@ -35,84 +35,103 @@ FIXED = (
 """Types of attributes of classes whose objects are not changed once they are made."""
 CACHED: Any = type(functools.lru_cache(lambda: None))
 """The type of functions with a cache."""
-MOST_PARTS = 1_000
-"""For values with more parts the pickle is as quick."""
+MOST_NODES = 300
+"""For values of more nodes the pickle is as quick."""
 
-_END, _EMPTY = object(), object()
+Objects = tuple[Any, ...]
+Node = tuple[Any, Callable[[Any], Objects], Objects]
+"""An object, a function that returns what it holds, and what it held."""
 
-
-def parts_of(value: Any) -> list[Any] | None:
-    """Return the objects that a value is made of; None when they do not tell all."""
-    parts: list[Any] = []
-    return parts if _walk(value, parts, set()) else None
+_EMPTY = object()
 
 
-def are_same(parts: list[Any] | None, others: list[Any] | None) -> bool:
-    """Whether two lists of parts name the same objects."""
-    if parts is None or others is None or len(parts) != len(others):
-        return False
-    return all(map(operator.is_, parts, others))
+def nodes_of(value: Any) -> list[Node] | None:
+    """Return what a value is made of, as far as that can change; None when that cannot be told."""
+    nodes: list[Node] = []
+    return nodes if _walk(value, nodes, set()) else None
 
 
-def _walk(value: Any, parts: list[Any], seen: set[int]) -> bool:
-    parts.append(value)
-    kind = type(value)
-    if kind in IMMUTABLE or id(value) in seen:
-        return True
-    if len(parts) > MOST_PARTS:
-        return False
-    seen.add(id(value))
-    inner = _inner(value, kind)
-    if inner is None or not all([_walk(part, parts, seen) for part in inner]):
-        return False
-    parts.append(_END)  # or [[a], b] and [[a, b]] would look alike
+def are_unchanged(nodes: list[Node]) -> bool:
+    """Whether each object holds what it held."""
+    for obj, content_of, content in nodes:
+        now = content_of(obj)
+        if len(now) != len(content) or not all(map(operator.is_, now, content)):
+            return False
     return True
 
 
-def _inner(value: Any, kind: type) -> Iterable[Any] | None:
-    """Return what a value is made of; None when that cannot be told."""
-    if kind in (tuple, list, set, frozenset):
-        return list(value)
-    if kind is dict:
-        return [part for item in value.items() for part in item]
-    if kind is types.FunctionType:
-        return _of_function(value)
-    if isinstance(value, type):
-        return _of_class(value)
-    if kind in (staticmethod, classmethod, types.MethodType):
-        return [value.__func__, getattr(value, "__self__", None)]
-    if kind is property:
-        return [value.fget, value.fset, value.fdel]
-    if kind is CACHED:
-        return [value.__wrapped__]
-    if kind is types.CodeType:
-        return ()
+def _walk(value: Any, nodes: list[Node], seen: set[int]) -> bool:
+    kind = type(value)
+    if kind in IMMUTABLE or id(value) in seen:
+        return True
+    if len(nodes) > MOST_NODES or len(seen) > 4 * MOST_NODES:
+        return False
+    seen.add(id(value))
+    content_of = _CONTENT.get(kind)
+    if content_of is not None:
+        content = content_of(value)
+        if kind not in FROZEN:
+            nodes.append((value, content_of, content))
+    elif isinstance(value, type):
+        if "_abc_impl" in vars(value):
+            return False  # `register` leaves no trace in its attributes
+        content = _of_class(value)
+        nodes.append((value, _of_class, content))
+    else:
+        return _is_fixed(value, kind)
+    return all([_walk(part, nodes, seen) for part in content])
+
+
+def _is_fixed(value: Any, kind: type) -> bool:
     if kind is types.ModuleType:
-        return () if sys.modules.get(value.__name__) is value else None
+        return sys.modules.get(value.__name__) is value
     if kind is types.BuiltinFunctionType:
-        return () if isinstance(value.__self__, types.ModuleType) else None
-    return () if isinstance(value, FIXED) or kind.__module__ == "typing" else None
+        return isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, FIXED) or kind.__module__ == "typing"
 
 
-def _of_function(function: types.FunctionType) -> Iterable[Any]:
+def _of_dict(value: dict[Any, Any]) -> Objects:
+    return (*value, *value.values())
+
+
+def _of_function(function: types.FunctionType) -> Objects:
     if function.__module__ != "__main__" and is_importable(function):
         return ()  # it travels by its name
-    cells = [_content(cell) for cell in function.__closure__ or ()]
-    return [
-        function.__code__, function.__defaults__, function.__kwdefaults__, function.__dict__, *cells
-    ]  # fmt: skip
+    content = function.__code__, function.__defaults__, function.__kwdefaults__
+    if function.__dict__:
+        content += (*function.__dict__, *function.__dict__.values())
+    if function.__closure__ is None:
+        return content
+    return (*content, *map(_of_cell, function.__closure__))
 
 
-def _content(cell: types.CellType) -> Any:
+def _of_cell(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:
         return _EMPTY
 
 
-def _of_class(kind: type) -> Iterable[Any] | None:
+def _of_class(kind: type) -> Objects:
     if kind.__module__ != "__main__" and is_importable(kind):
         return ()
-    if "_abc_impl" in vars(kind):
-        return None  # `register` leaves no trace in its attributes
-    return [kind.__bases__, *(part for item in vars(kind).items() for part in item)]
+    attributes = vars(kind)
+    return (kind.__bases__, *attributes, *attributes.values())
+
+
+_CONTENT: dict[type, Callable[[Any], Objects]] = {
+    tuple: tuple,
+    frozenset: tuple,
+    list: tuple,
+    set: tuple,
+    dict: _of_dict,
+    types.FunctionType: _of_function,
+    types.CodeType: lambda code: (),
+    staticmethod: lambda method: (method.__func__,),
+    classmethod: lambda method: (method.__func__,),
+    types.MethodType: lambda method: (method.__func__, method.__self__),
+    property: lambda attribute: (attribute.fget, attribute.fset, attribute.fdel),
+    CACHED: lambda function: (function.__wrapped__,),
+}
+FROZEN = frozenset(_CONTENT) - {list, set, dict, types.FunctionType}
+"""Types that hold the same objects for ever."""
