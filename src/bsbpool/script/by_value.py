@@ -24,10 +24,11 @@ def class_by_value(kind: type) -> tuple[Any, ...]:
     that object to a subclass without attributes do not hear of it.
     """
     reduced = cloudpickle.cloudpickle._dynamic_class_reduce(kind)
-    make, (*args, _, extra), *rest = reduced
+    make, (*args, _, extra), (attributes, slots), *rest = reduced
+    attributes.pop("__slotnames__", None)  # appears when the first instance is pickled
     if make is cloudpickle.cloudpickle._make_skeleton_class:
         make = _make_class
-    return (make, (*args, None, extra), *rest)
+    return (make, (*args, None, extra), (attributes, slots), *rest)
 
 
 class _Quiet:
