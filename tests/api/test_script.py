@@ -87,7 +87,7 @@ def pair(monkeypatch):
         ("def h(): return 1", "h.__code__ = (lambda: 2).__code__", "h"),
         ("class C:\n    a = 1", "C.a = 2", "lambda: C.a"),
         ("class C:\n    a = [1]", "C.a.append(2)", "lambda: C.a"),
-        ("class C:\n    a = 1\n    b = 1", "del C.a", "lambda: sorted(n for n in vars(C) if n < 'c')"),
+        ("class C:\n    a = 1", "del C.a", "lambda: hasattr(C, 'a')"),
         ("class C:\n    def m(self): return 1", "C.m = lambda self: 2", "lambda: C().m()"),
         ("class C:\n    def m(self): return x\nx = 1", "x = 2", "C().m"),
         ("class C:\n    @staticmethod\n    def s(): return x\nx = 1", "x = 2", "C.s"),
@@ -99,7 +99,7 @@ def pair(monkeypatch):
         ("def d(f): return lambda: (f(), x)\n@d\ndef h(): return 1\nx = 1", "x = 2", "h"),
         ("def m(y): return lambda: (y, x)\nx = 1", "x = 2", "m(3)"),
         ("import functools\ndef h(y): return x\nx = 1", "x = 2", "functools.partial(h, 1)"),
-        ("import functools\n@functools.lru_cache\ndef h(): return x\nx = 1", "x = 2", "h.__wrapped__"),
+        ("from functools import *\n@cache\ndef h(): return x\nx = 1", "x = 2", "h.__wrapped__"),
         ("def h():\n    class D:\n        a = x\n    return D.a\nx = 1", "x = 2", "h"),
         ("a = [1]\nb = a", "b.append(2)", "lambda: (a, b, a is b)"),
         ("a = [1]\nb = a", "a = [1]", "lambda: (a, b, a is b)"),
@@ -146,7 +146,8 @@ def test_a_class_is_one_class_for_all_that_refer_to_it(pair):
 
 def test_globals_that_refer_to_each_other(pair):
     pair.run("class B:\n    known = []\n    def __init_subclass__(cls): B.known.append(cls)")
-    pair.run("class C(B): pass\nclass D(B): pass\ndef h(): return [k.__name__ for k in B.known], D.up")
+    pair.run("class C(B): pass\nclass D(B): pass")
+    pair.run("def h(): return [k.__name__ for k in B.known], D.up")
     pair.run("B.up = 1\nC.other, D.other = D, C")
     assert pair.call("h") == (["C", "D"], 1)
     assert pair.call("lambda: C.other is D and D.other is C and B.known == [C, D]")
@@ -156,7 +157,7 @@ def test_globals_that_refer_to_each_other(pair):
 
 def test_02_what_a_worker_made_of_a_global_stays_until_the_script_changes_it(pair):
     pair.run("n, table, data, other = 0, {}, None, 1")
-    pair.run("def count():\n    global n\n    n += 1\n    table[n] = other\n    return n, dict(table)")
+    pair.run("def count():\n    global n\n    n += 1; table[n] = other\n    return n, dict(table)")
     pair.run("def load():\n    global data, unset\n    data = unset = 7")
     pair.run("def read(): return data, unset")
     pair.call("load")
@@ -213,7 +214,7 @@ def test_no_builtin_takes_the_place_of_a_global_that_cannot_travel(pair):
 
 def test_what_cannot_be_unpickled_on_the_worker_is_told(pair):
     pair.run("class Bad:\n    def __reduce__(self): return int, ('no number',)\nbad = Bad()")
-    with pytest.raises(NameError, match="cannot be unpickled on the worker.*no number"):
+    with pytest.raises(NameError, match=r"cannot be unpickled on the worker.*no number"):
         pair.call("lambda: bad")
 
 

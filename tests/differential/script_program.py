@@ -5,9 +5,8 @@
 
 import sys
 
-from differential.scripts import run_seeds
-
 from bsbpool.futures import PoolExecutor
+from differential.scripts import run_seeds
 
 failures = run_seeds(int(sys.argv[1]), int(sys.argv[2]), globals(), PoolExecutor)
 print(sys.argv[2], "programs,", failures, "differ")

@@ -152,9 +152,11 @@ saved = h0, C0, g0
 CALLS = [
     "h0", "h1", "h2", "lambda x: (h2(x), g0)", "functools.partial(h1)", "o0.m", "C1().m", "C0.of",
     "C1.st", "make(h1)", "local", "functools.partial(apply_to, h2)", "reg['h']",
-    "lambda x: reg['o'].m(x)", "lambda x: reg['c'].of(x)", "lambda x, o=o0: (o.m(x), type(o) is C0)",
+    "lambda x: reg['o'].m(x)", "lambda x: reg['c'].of(x)",
+    "lambda x, o=o0: (o.m(x), type(o) is C0)",
     "lambda x: [g() for g in [lambda: g1]]", "functools.partial(apply_to, lambda x: (g3, h0(x)))",
-    "lambda x: isinstance(C1(), C0)", "plain(a0).count", "deco(h0)", "lambda x: (a0 is g1, a0 == g1)",
+    "lambda x: isinstance(C1(), C0)", "plain(a0).count", "deco(h0)",
+    "lambda x: (type(a0) is list and a0 is g1, a0 == g1)",
 ]  # fmt: skip
 """Sources of what is called with an item."""
 
@@ -173,7 +175,7 @@ def outcome(call: Callable[[], Any]) -> str:
         return repr(call())
     except NameError as error:
         why = " (cannot be pickled)" if "cannot be pickled" in str(error) else ""
-        return f"NameError {str(error).split(chr(39))[1]}{why}" + (str(error)+str(error.__cause__) if os.environ.get("DBG") else "")
+        return f"NameError {str(error).split(chr(39))[1]}{why}"
     except Exception as error:
         return type(error).__name__
 
@@ -251,7 +253,7 @@ class Reader:
         found = [outcome(lambda item=item: f(item)) for item in items]
         self.names.update(locks)
         return [
-            text + " (cannot be pickled)" if text[10:] in locks and text[:9] == "NameError" else text
+            text + " (cannot be pickled)" if text.removeprefix("NameError ") in locks else text
             for text in found
         ]
 

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Collection
 from typing import Any
 
-from bsbpool.execution.functions import FunctionTable, is_kept
+from bsbpool.execution.functions import FunctionTable
 from bsbpool.futures.chunks import Packing, packed, run_chunk
 from bsbpool.futures.crew import Call
 from bsbpool.futures.future import PoolFuture
@@ -79,9 +79,10 @@ class ScriptPacking(Packing):
     """
 
     def __init__(self, f: Callable[..., Any], items: list[Any]) -> None:
-        self._bind(script_globals().snapshot_for(f, items))
+        script = script_globals()
+        self._bind(script.snapshot_for(f, items))
         payload, buffers = self._snapshot.dumps(f)
-        kept = is_kept(f) and not self._snapshot.units  # else it may change with the globals
+        kept = script.callee(f).kept
         self.function = payload, list(map(pickle.PickleBuffer, buffers)), kept
 
     def _bind(self, snapshot: Snapshot) -> None:
@@ -136,6 +137,8 @@ class ScriptPreparation(Preparation):
 
 class ScriptRun(ExecutorRun):
     """The run of a pool of a `ScriptCrew`, on the rank that submits."""
+
+    _crew: ScriptCrew
 
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
         super().__init__(pool, channel)

@@ -65,6 +65,7 @@ class ServingRun(WorkerRun):
         """Unpickle a function, or prepare for all of them."""
         if mode == UNIT:
             chunks.here.explain = namespace.explain
+            namespace.on_change = chunks.here.functions.clear
             return namespace.receive(payload, buffers), UNIT
         if mode == SCRIPT_CALL:
             return ReceivedCall(payload, buffers), CALL

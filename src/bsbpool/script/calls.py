@@ -121,6 +121,10 @@ class ScriptCall:
         payload = pickle.PickleBuffer(self.payload)
         return dumps_plain((name, numbers, payload, self.fresh))
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function in this process, with the globals as they are now."""
+        return self.f(*args, **kwargs)
+
     def __str__(self) -> str:
         return str(self.f)
 

@@ -13,6 +13,7 @@ import pickle
 import sys
 import types
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from bsbpool.interrupts import Terminated
@@ -86,6 +87,8 @@ class Namespace:
         How often something was put in place.
     entered : object
         The call whose globals are in place; None for nobody's.
+    on_change : callable
+        Called whenever something is put in place.
     """
 
     def __init__(self) -> None:
@@ -94,6 +97,7 @@ class Namespace:
         self.missing: dict[str, str] = {}
         self.changes = 0
         self.entered: object = None
+        self.on_change: Callable[[], object] = lambda: None
         self._current: dict[str, int] = {}
         self._put_at: dict[int, int] = {}  # units that are in place: the count of changes then
         self._made_of: dict[int, list[int]] = {}  # and those counts of the units that they need
@@ -131,8 +135,9 @@ class Namespace:
 
     def _put(self, unit: ReceivedUnit) -> None:
         self.changes += 1
+        self.on_change()
         for name in unit.names:
-            before = self._current.get(name)
+            before = self._current.get(name, 0)
             self._put_at.pop(before, None)
             self._made_of.pop(before, None)
         self._put_at[unit.number] = self.changes

@@ -55,12 +55,13 @@ class Record:
         self._value: Any = None  # while its nodes tell whether it has changed
         self._nodes: list[Node] | None = None
         self._unnamed: list[Any] = []
+        self._owner = name
         self._definition: Any = None  # the value, of a function or class
         self._take(value, view)
 
     def update(self, value: Any, view: View) -> bool:
         """Look at the value again; return whether it has changed."""
-        if self.is_current(view):
+        if self.is_current(view) and self._has_names_as_before(value, view):
             return False
         definition, before = self._definition, self._description()
         self._take(value, view)
@@ -76,25 +77,29 @@ class Record:
             return False
         if self._nodes and not are_unchanged(self._nodes):
             return False
-        for name, other in self.references.items():
-            if names.get(name, MISSING) is not other:
-                return False
-        return not self._unnamed or not any(id(obj) in view.ids for obj in self._unnamed)
+        return all(names.get(name, MISSING) is obj for name, obj in self.references.items())
+
+    def _has_names_as_before(self, value: Any, view: View) -> bool:
+        """Whether the value, and what it is made of, are the same globals, or none, as before."""
+        if view.ids.get(id(value), self.name) != self._owner:
+            return False
+        return not any(id(obj) in view.ids for obj in self._unnamed)
 
     def _take(self, value: Any, view: View) -> None:
         # First of all, so that a change while it is pickled is noticed next time.
         self._nodes = nodes_of(value)
         self._value = None if self._nodes is None else value
         self._definition = value if is_definition(value) else None
+        self._owner = view.ids.get(id(value), self.name)  # the first name of the value
         found: set[str] = set()
         if value is MISSING:
             self.payload = self.reason = None
-            self.mentioned = frozenset()
-        elif (owner := view.ids.get(id(value), self.name)) != self.name:
-            found = {owner}
-            payload, self.reason, _ = dump_values((_Alias(owner),), view)
+            self.mentioned, self._unnamed = frozenset(), []
+        elif self._owner != self.name:
+            found = {self._owner}
+            payload, self.reason, _ = dump_values((_Alias(self._owner),), view)
             self._keep(payload)
-            self.mentioned = frozenset()
+            self.mentioned, self._unnamed = frozenset(), []
         else:
             payload, self.reason, pickler = dump_values((value,), view)
             self._keep(payload)

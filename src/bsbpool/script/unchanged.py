@@ -97,7 +97,7 @@ def _of_dict(value: dict[Any, Any]) -> Objects:
 def _of_function(function: types.FunctionType) -> Objects:
     if function.__module__ != "__main__" and is_importable(function):
         return ()  # it travels by its name
-    content = function.__code__, function.__defaults__, function.__kwdefaults__
+    content: Objects = (function.__code__, function.__defaults__, function.__kwdefaults__)
     if function.__dict__:
         content += (*function.__dict__, *function.__dict__.values())
     if function.__closure__ is None:
