@@ -22,6 +22,7 @@ LAYERS = [
     ["cli", "run"],
     ["integrations"],
     ["futures"],
+    ["script"],
     # Doors: the names under which people, and bsb, find what is below.
     ["api", "services.pool", "services._pool_listeners"],
     ["listeners"],

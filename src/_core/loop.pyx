@@ -9,6 +9,8 @@ with the GIL; polling and waiting go without it. The host's methods:
     already kept the error.
 ``function(number) -> (flags, payload, buffers)``
     What to send for a function, once for each worker.
+``required(function) -> iterable of int``
+    The numbers that a worker must know before this one.
 ``evicted() -> list of int``
     Functions that no worker needs to keep.
 ``store(job, flags, payload, buffers, seconds)``

@@ -35,6 +35,7 @@ cdef class Outbox:
     cdef int send_parcel(self, FrameWriter writer, int worker, int64_t job) except -1
     cdef int call_number(self, object f) except -1
     cdef int know(self, int worker, uint32_t function) except -1
+    cdef int introduce(self, int worker, uint32_t function) except -1
     cdef int teach(self, int worker, uint32_t function) except -1
     cdef int drop_evicted(self) except -1
     cdef int forget(self, uint32_t function) except -1

@@ -158,15 +158,23 @@ cdef class Outbox:
 
     cdef int know(self, int worker, uint32_t function) except -1:
         """See to it that a worker knows a function."""
-        cdef set known
         if self.peers[worker].function == function:
             return 0
-        known = <set>self.known_functions[worker]
-        if self.prelude >= 0 and self.prelude not in known:
-            self.teach(worker, <uint32_t>self.prelude)
-        if function not in known:
-            self.teach(worker, function)
+        if self.prelude >= 0:
+            self.introduce(worker, <uint32_t>self.prelude)
+        self.introduce(worker, function)
         self.peers[worker].function = function
+        return 0
+
+    cdef int introduce(self, int worker, uint32_t function) except -1:
+        """Send a function that a worker does not know, after the records that it requires."""
+        cdef set known = <set>self.known_functions[worker]
+        if function in known:
+            return 0
+        for required in self.host.required(function):
+            if required not in known:
+                self.teach(worker, required)
+        self.teach(worker, function)
         return 0
 
     cdef int teach(self, int worker, uint32_t function) except -1:

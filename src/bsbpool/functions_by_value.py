@@ -9,11 +9,11 @@ Only globals of the main script that the other rank has not defined come along.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import pickle
 import sys
-import threading
 import types
 from typing import Any
 
@@ -32,8 +32,8 @@ class Pickler(classes_by_value.Pickler):
         """Say how to pickle an object that pickle does not know by itself."""
         if not issubclass(type(obj), NAMED_TYPES):
             return super().reducer_override(obj)  # names of other objects do not matter
-        if is_importable(obj) and not _is_inside_travelling(obj):
-            return _travelling(obj) if _main_travels else NotImplemented
+        if is_importable(obj):
+            return NotImplemented
         if isinstance(obj, BOUND_TYPES):
             return reduce_bound(obj)
         if isinstance(obj, types.FunctionType):
@@ -63,25 +63,31 @@ def _module_of(function: types.FunctionType) -> str | None:
     return name if module.__spec__ is not None or name == "__main__" else None
 
 
+_main_is_shared = True
+
+
+def main_runs_alone() -> None:
+    """From here on no function takes globals of the main script along; see `bsbpool.script`."""
+    global _main_is_shared
+    _main_is_shared = False
+
+
 def _over_module(module: str, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
     """Turn cloudpickle's recipe of a function into one over the globals of its module."""
     _, (code, _, *rest), (state, slots), *others = reduced
     values = slots["__globals__"]
     slots["__globals__"] = {}
-    missing = _pickled(values) if module == "__main__" else {}
+    missing = _pickled(values) if module == "__main__" and _main_is_shared else {}
     return (_make, (code, module, missing, *rest), (state, slots), *others)
 
 
 def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
     """Pickle what can be pickled."""
     parcels = {}
-    pickler = Pickler if _main_travels else classes_by_value.Pickler
     for name, value in values.items():
-        if _is_under_way(value):
-            continue  # what is being pickled is found by its name
         file = _Bounded()
         try:
-            pickler(file).dump(value)
+            classes_by_value.Pickler(file).dump(value)
         except Exception:
             continue  # the other rank has its own, or fails by the name
         parcels[name] = file.getvalue()
@@ -112,10 +118,12 @@ class _Bounded(io.BytesIO):
 
 def _make(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:
     names = importlib.import_module(module).__dict__
-    for name, parcel in ({} if _main_travels else missing).items():
+    for name, parcel in missing.items():
         # Jobs may have given it another value, which it keeps until main gives it a new one.
         if name not in names or _arrived.get(name, parcel) != parcel:
-            _give(names, name, parcel)
+            with contextlib.suppress(AttributeError):  # it needs what is not defined here
+                names[name] = pickle.loads(parcel)
+                _arrived[name] = parcel
     return types.FunctionType(code, names, *rest)
 
 
@@ -144,7 +152,7 @@ def _by_value(obj: Any) -> bytes:
             # A class, as of no module, or a function with a cache
             return classes_by_value.Pickler.reducer_override(self, obj)
 
-    by_names = _main_travels or isinstance(obj, (types.FunctionType, LruCache))
+    by_names = isinstance(obj, (types.FunctionType, LruCache))
     file = io.BytesIO()
     (ByValue if by_names else classes_by_value.Pickler)(file, protocol=5).dump(obj)
     return file.getvalue()
@@ -162,86 +170,5 @@ def _find_in_main(name: str, value: bytes | None) -> Any:
     return found
 
 
-# A main script that runs on one rank alone
-
-
-class _UnderWay(threading.local):
-    """What this thread is pickling, by id."""
-
-    def __init__(self) -> None:
-        self.objects: set[int] = set()
-
-
-_main_travels = False
-_under_way = _UnderWay()
 _arrived: dict[str, bytes] = {}
 """What came from the main script's rank, as it was pickled last."""
-_early: dict[str, bytes] = {}
-"""What refers to something that had not arrived."""
-
-
-def let_main_travel() -> None:
-    """Pickle what the main script defines by name and by value, wherever it is met."""
-    global _main_travels
-    _main_travels = True
-
-
-def _is_inside_travelling(obj: Any) -> bool:
-    """Whether an object is part of a class that is being pickled by value."""
-    if not _main_travels or not isinstance(obj, (types.FunctionType, type, LruCache)):
-        return False
-    owner, _, rest = obj.__qualname__.partition(".")
-    return obj.__module__ == "__main__" and bool(rest) and _is_under_way(_main(owner))
-
-
-def _is_under_way(obj: Any) -> bool:
-    return id(obj) in _under_way.objects
-
-
-def _travelling(obj: Any) -> Any:
-    """Return how an importable object is pickled when the other rank has not run the script."""
-    if not isinstance(obj, (types.FunctionType, type, LruCache)) or obj.__module__ != "__main__":
-        return NotImplemented
-    owner, _, rest = obj.__qualname__.partition(".")
-    if rest:
-        return _find_inside, (_main(owner), rest)
-    if _is_under_way(obj):
-        return _main, (owner,)
-    _under_way.objects.add(id(obj))
-    try:
-        value = _by_value(obj)
-    finally:
-        _under_way.objects.discard(id(obj))
-    return _arrive_in_main, (owner, value)
-
-
-def _main(name: str) -> Any:
-    return getattr(sys.modules["__main__"], name)
-
-
-def _find_inside(found: Any, path: str) -> Any:
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def _arrive_in_main(name: str, value: bytes) -> Any:
-    if _main_travels:  # a thread of the script's own process
-        return _main(name)
-    names = sys.modules["__main__"].__dict__
-    if _arrived.get(name) != value or name not in names:
-        names[name] = pickle.loads(value)
-        _arrived[name] = value
-        for other in list(_early):
-            _give(names, other, _early.pop(other))
-    return names[name]
-
-
-def _give(names: dict[str, Any], name: str, parcel: bytes) -> None:
-    """Unpickle a global; later, when it needs what is about to arrive."""
-    try:
-        names[name] = pickle.loads(parcel)
-    except AttributeError:
-        _early[name] = parcel
-    else:
-        _arrived[name] = parcel

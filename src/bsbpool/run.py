@@ -25,7 +25,7 @@ from bsbpool.forks import end_child
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
-from bsbpool.serialization import let_main_travel
+from bsbpool.serialization import main_runs_alone
 from bsbpool.services.channels import channel_of, flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
@@ -65,7 +65,7 @@ def _serve_parent() -> int:
 
 def _run_with(service: Any, arguments: list[str]) -> int:
     channel_of(service.get_communicator())  # all ranks make it, the others when they serve
-    let_main_travel()
+    main_runs_alone()
     hub.waiting.hub = hub.Hub(service)
     running.apart = True
     code, process = 1, os.getpid()

@@ -21,7 +21,7 @@ OUT_OF_BAND = 32 * 1024
 MOST_BUFFERS = 1_000
 """Further buffers of one object stay in the pickle."""
 
-_main_travels = False
+_main_is_shared = True
 
 Parcel = tuple[bytes, list[memoryview]]
 
@@ -43,14 +43,13 @@ def dumps(obj: Any) -> Parcel:
     """
     buffers: list[memoryview] = []
     try:
-        payload = pickle.dumps(obj, 5, buffer_callback=_collector(buffers))
-        # Under `bsbpool.run` the names of the script mean something else on other ranks.
-        by_name = not (_main_travels and b"__main__" in payload)
-        if by_name and b"getattr" in payload:  # bound methods, whose names pickle does not check
+        payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
+        if b"getattr" in payload:  # bound methods, whose names pickle does not check
             payload, buffers = dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        by_name = False  # Something has no name to travel by. Costs a second try, but only then.
-    return (payload, buffers) if by_name else _dumps_by_value(obj)
+        # Something has no name to travel by. Costs a second try, but only then.
+        return _dumps_by_value(obj)
+    return payload, buffers
 
 
 class _ByName(pickle.Pickler):
@@ -61,13 +60,13 @@ class _ByName(pickle.Pickler):
         self.dispatch_table = copyreg.dispatch_table | dict.fromkeys(BOUND_TYPES, reduce_bound)
 
 
-def let_main_travel() -> None:
-    """From here on bring along what the main script defines: only this rank runs it."""
+def main_runs_alone() -> None:
+    """From here on the other ranks do not run the main script; see `bsbpool.script`."""
     from bsbpool import functions_by_value
 
-    global _main_travels
-    _main_travels = True
-    functions_by_value.let_main_travel()
+    global _main_is_shared
+    _main_is_shared = False
+    functions_by_value.main_runs_alone()
 
 
 def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
@@ -82,7 +81,7 @@ def dumps_function(function: Any) -> Parcel:
 
 def travels_by_name(obj: Any) -> bool:
     """Whether a function or class travels as a name that the other ranks know as well."""
-    if _main_travels and getattr(obj, "__module__", None) == "__main__":
+    if not _main_is_shared and getattr(obj, "__module__", None) == "__main__":
         return False
     return is_importable(obj)
 
@@ -93,7 +92,7 @@ def travelling(function: Any) -> Any:
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
     """
-    if getattr(function, "__module__", None) == "__main__" and not _main_travels:
+    if getattr(function, "__module__", None) == "__main__" and _main_is_shared:
         from bsbpool.functions_by_value import OfMain
 
         if is_importable(function):
@@ -101,7 +100,9 @@ def travelling(function: Any) -> Any:
     return function
 
 
-def _collector(buffers: list[memoryview]) -> Any:
+def buffer_collector(buffers: list[memoryview]) -> Any:
+    """Return a callback for picklers that puts large buffers into a list."""
+
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         if len(buffers) >= MOST_BUFFERS:
             return True
@@ -127,5 +128,5 @@ def dump_with(pickler: Any, obj: Any) -> Parcel:
     """Pickle an object as `dumps` does, with a class of picklers."""
     buffers: list[memoryview] = []
     file = io.BytesIO()
-    pickler(file, protocol=5, buffer_callback=_collector(buffers)).dump(obj)
+    pickler(file, protocol=5, buffer_callback=buffer_collector(buffers)).dump(obj)
     return file.getvalue(), buffers

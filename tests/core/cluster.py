@@ -23,6 +23,7 @@ class MainHost:
         self.names = [name.encode() for name in functions]
         self.parcels = {}
         self.results = {}
+        self.requirements = {}
         self.to_evict = []
         self.departed = []
         self.died = []
@@ -35,6 +36,9 @@ class MainHost:
 
     def function(self, number):
         return 0, self.names[number], []
+
+    def required(self, number):
+        return self.requirements.get(number, ())
 
     def evicted(self):
         evicted, self.to_evict = self.to_evict, []

@@ -87,6 +87,24 @@ def test_a_function_is_sent_once_to_a_worker_until_it_is_evicted():
     assert results[101] == (OK, b"8", [])
 
 
+def test_a_worker_gets_what_a_function_requires_before_it():
+    """Once, and on each worker that gets the function."""
+    with cluster(2, {"double": double, "echo": echo, "first": echo, "second": echo}) as ranks:
+        run = Run(ranks)
+        run.host.requirements = {0: [2, 3], 1: [3]}
+        for n in range(100):
+            run.submit("echo" if n % 3 else "double", b"%d" % n)
+        run.execute()
+        run.stop()
+    for worker in range(2):
+        loaded = ranks.host_of(worker).logged("load")
+        assert len(loaded) == len(set(loaded))
+        for name, required in (("double", {"first", "second"}), ("echo", {"second"})):
+            if name in loaded:
+                assert required <= set(loaded[: loaded.index(name)])
+    assert set(logged_anywhere(ranks, "load")) == {"double", "echo", "first", "second"}
+
+
 def test_jobs_submitted_and_cancelled_while_the_loop_runs():
     release, running = threading.Event(), threading.Event()
 

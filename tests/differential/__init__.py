@@ -1,0 +1,1 @@
+"""Random programs, run by bsbpool and by plain Python, which must agree."""

@@ -70,6 +70,9 @@ class MainHost:
     def function(self, number):
         return 0, b"%d" % number, ()
 
+    def required(self, number):
+        return ()
+
     def evicted(self):
         evicted, self.to_evict = self.to_evict, []
         return evicted

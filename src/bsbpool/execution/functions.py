@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 from bsbpool.by_name import LruCache
@@ -74,7 +74,7 @@ class FunctionTable:
     def __init__(self) -> None:
         self._numbers: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
         self._parcels: dict[int, tuple[int, Parcel]] = {}
-        self._evicted: list[int] = []
+        self._evicted: deque[int] = deque()
         self._next = 0
 
     def number_of(self, callee: Any, mode: int) -> int:
@@ -89,16 +89,24 @@ class FunctionTable:
         if key in self._numbers:
             self._numbers.move_to_end(key)
             return self._numbers[key][0]
-        parcel = dumps_function(callee)
-        number = self._next
-        self._next += 1
+        number = self.add(mode, dumps_function(callee))
         self._numbers[key] = (number, callee)  # kept alive, so that its id stays its own
-        self._parcels[number] = (mode, parcel)
         if len(self._numbers) > MOST_FUNCTIONS:
             _, (oldest, _) = self._numbers.popitem(last=False)
-            del self._parcels[oldest]
-            self._evicted.append(oldest)
+            self.drop(oldest)
         return number
+
+    def add(self, mode: int, parcel: Parcel) -> int:
+        """Return a number for a parcel, which stays until it is dropped."""
+        number = self._next
+        self._next += 1
+        self._parcels[number] = (mode, parcel)
+        return number
+
+    def drop(self, number: int) -> None:
+        """Let workers forget a parcel. From any thread."""
+        if self._parcels.pop(number, None) is not None:
+            self._evicted.append(number)
 
     def parcel(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return what to send for a function: how it is called, and its pickle."""
@@ -113,5 +121,5 @@ class FunctionTable:
 
     def take_evicted(self) -> list[int]:
         """Return the numbers that gave way since the last call."""
-        evicted, self._evicted = self._evicted, []
-        return evicted
+        # One by one, since another thread may add to them.
+        return [self._evicted.popleft() for _ in range(len(self._evicted))]

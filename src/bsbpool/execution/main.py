@@ -174,6 +174,10 @@ class MainRun:
         """Return what to send for a function."""
         return self._functions.parcel(number)
 
+    def required(self, number: int) -> Collection[int]:
+        """Return the numbers that a worker must know before a function: none."""
+        return ()
+
     def evicted(self) -> list[int]:
         """Return the functions that workers can forget."""
         return self._functions.take_evicted()

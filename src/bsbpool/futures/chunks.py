@@ -22,7 +22,7 @@ from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.naming import explain, name_of
 from bsbpool.remote_errors import dump_error
-from bsbpool.serialization import Parcel, dumps, loads
+from bsbpool.serialization import Parcel, dumps, dumps_function, loads
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64
@@ -41,12 +41,15 @@ class Here:
         The process that began to run calls, and not a child that a call forked.
     functions : dict of bytes to callable
         Functions of maps, by their pickle.
+    explain : callable
+        Called with each error of a call, before it is pickled.
     """
 
     def __init__(self) -> None:
         self.rank = 0
         self.process = os.getpid()
         self.functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
+        self.explain: Callable[[BaseException], object] = lambda error: None
 
     def function(self, payload: bytes, buffers: Buffers) -> Callable[..., Any]:
         """Unpickle a function that is kept; each time anew when its pickle is not all of it."""
@@ -106,12 +109,41 @@ def is_plain(value: Any) -> bool:
     return type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value)))
 
 
-def packed(value: Any) -> Any:
+def packed(value: Any, dumps: Callable[[Any], Parcel] = dumps) -> Any:
     """Return what travels for a value: itself if it is plain, else a list of pickle and buffers."""
     if is_plain(value):
         return value
     payload, buffers = dumps(value)
     return [payload, *map(pickle.PickleBuffer, buffers)]
+
+
+class Packing:
+    """How the function and the items of a map are pickled.
+
+    Parameters
+    ----------
+    f : callable
+        What is called with each item.
+
+    Attributes
+    ----------
+    function : tuple
+        The pickle of the function, its buffers, and whether workers keep what they unpickled.
+    call : callable
+        What is queued for a chunk: `run_chunk`.
+    """
+
+    def __init__(self, f: Callable[..., Any]) -> None:
+        payload, buffers = dumps_function(f)
+        self.function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
+        self.call: Callable[..., Any] = run_chunk
+
+    def look_at(self, items: list[Any]) -> None:
+        """Prepare for items that were read after the map was called."""
+
+    def packed(self, item: Any) -> Any:
+        """Return what travels for an item."""
+        return packed(item)
 
 
 def are_plain(values: list[Any]) -> bool:
@@ -186,6 +218,7 @@ def _packed_error(error: BaseException, f: Any) -> Any:
     end_if_child_of(here.process, error)
     if isinstance(error, Terminated):
         raise error  # it is not the call that failed
+    here.explain(error)
     return _travelling(dump_error(error, here.rank, name_of(f)))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from bsbpool.forks import in_children
+from bsbpool.futures.chunks import Packing
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture
 from bsbpool.naming import error_text
@@ -110,6 +111,18 @@ class Crew(abc.ABC):
     ) -> None:
         """Take a call about which nothing else is said."""
         self.queue(Call(future, f, args, kwargs))
+
+    def packing(self, f: Callable[..., Any], items: list[Any]) -> Packing:
+        """Return how a map of a function is pickled.
+
+        Parameters
+        ----------
+        f : callable
+            The function.
+        items : list
+            The items that have been read.
+        """
+        return Packing(f)
 
     def queue(self, call: Call, stream: Any = None) -> None:
         """Take a call.

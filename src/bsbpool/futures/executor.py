@@ -36,6 +36,12 @@ class Calls(Executor):
     def _get_crew(self) -> Crew:
         raise NotImplementedError
 
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"cannot pickle {type(self).__name__!r} object: an executor stays in the process that "
+            "opened it"
+        )
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
         """Have ``fn(*args, **kwargs)`` called on a worker.
 

@@ -149,7 +149,7 @@ def _spawned(n: int) -> Hub:
 
     from mpi4py import MPI
 
-    from bsbpool.serialization import let_main_travel
+    from bsbpool.serialization import main_runs_alone
     from bsbpool.services.mpi import MPIService
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
@@ -157,7 +157,7 @@ def _spawned(n: int) -> Hub:
     comm.bcast(this_program())
     hub = Hub(MPIService(comm))
     channel_of(comm)
-    let_main_travel()
+    main_runs_alone()
     atexit.register(hub.close)
     return hub
 
@@ -178,7 +178,9 @@ def serve_always(service: Any, file: str | None, module: str | None) -> int:
         The exit code.
     """
     from bsbpool.futures.serving import serve
+    from bsbpool.serialization import main_runs_alone
 
+    main_runs_alone()
     # What the program defines gets a place of its own here, with nothing of ours in it.
     stand_in_for_main(file, module)
     while (code := serve(service)) is None:

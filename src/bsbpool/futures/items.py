@@ -30,8 +30,9 @@ class Items:
     def __init__(self, items: Iterable[Any], buffersize: int | None) -> None:
         self._buffersize = buffersize
         self._left = 0
+        self._known: list[Any] = []
         if buffersize is None:
-            items = list(items)
+            items = self._known = list(items)
             self._left = len(items)
         self._iterator: Iterator[Any] = iter(items)
         self._ahead = 0
@@ -54,6 +55,11 @@ class Items:
         if len(items) < room or (self._buffersize is None and self._left == 0):
             self.exhausted = True
         return items
+
+    def take_known(self) -> list[Any]:
+        """Return the items that were read at once; later calls return none."""
+        known, self._known = self._known, []
+        return known
 
     def taken(self) -> None:
         """Note that the result of one was taken."""

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
-from bsbpool.execution.functions import is_kept
-from bsbpool.futures.chunks import are_plain, packed, run_chunk, unpacked
+from bsbpool.futures.chunks import are_plain, unpacked
 from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
@@ -28,7 +27,7 @@ from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
 from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.naming import brief, explain, name_of
 from bsbpool.remote_errors import load_error
-from bsbpool.serialization import dumps, dumps_function, loads
+from bsbpool.serialization import dumps, loads
 
 CHUNKS_A_WORKER = 8
 """How many are on their way, so that no worker waits for the thread that sends."""
@@ -83,9 +82,9 @@ class Stream:
         overhead = 0.0
         with noticing_signals():
             try:
-                payload, buffers = dumps_function(f)
-                self._function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
-                overhead = SECONDS_A_BYTE * (len(payload) + sum(b.nbytes for b in buffers))
+                self._packing = crew.packing(f, self._items.take_known())
+                payload, buffers, _ = self._packing.function
+                overhead = SECONDS_A_BYTE * (len(payload) + sum(b.raw().nbytes for b in buffers))
             except BaseException as error:
                 if is_from_signal(error):
                     raise
@@ -135,11 +134,13 @@ class Stream:
         if are_plain(items):
             self._send_packed(items)
             return
+        if not self.eager:
+            self._packing.look_at(items)
         chunk: list[Any] = []
         with noticing_signals():
             for item in items:
                 try:
-                    chunk.append(packed(item))
+                    chunk.append(self._packing.packed(item))
                 except BaseException as error:
                     if is_from_signal(error):
                         raise
@@ -159,8 +160,8 @@ class Stream:
         try:
             payload, buffers = dumps(chunk)
             parts = list(map(pickle.PickleBuffer, buffers))
-            args = (self._function, payload, parts, self._plan.star)
-            self._crew.queue(Call(future, run_chunk, args, {}, *self._needs), stream=self)
+            args = (self._packing.function, payload, parts, self._plan.star)
+            self._crew.queue(Call(future, self._packing.call, args, {}, *self._needs), stream=self)
         except Exception as error:
             self._items.stop(error)
         else:

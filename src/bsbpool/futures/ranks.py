@@ -63,7 +63,7 @@ class RanksCrew(Crew):
         self.preparation: Any = None
         with noticing_signals():
             try:
-                self.preparation = packed(initializer, initargs)
+                self.preparation = self._packed(initializer, initargs)
             except BaseException as error:
                 if is_from_signal(error):
                     raise
@@ -77,10 +77,19 @@ class RanksCrew(Crew):
         self.abandoned = False
         self._pool = self._new_pool()
 
+    @property
+    def _run_kind(self) -> type[ExecutorRun]:
+        return ExecutorRun
+
+    def _packed(
+        self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
+    ) -> Parcel | None:
+        return packed(initializer, initargs)
+
     # The thread
 
     def _new_pool(self) -> ExecutorPool:
-        pool = ExecutorPool(self._service, ExecutorRun, crew=self)
+        pool = ExecutorPool(self._service, self._run_kind, crew=self)
         pool.__enter__()
         return pool
 
@@ -327,8 +336,7 @@ class ExecutorRun(MainRun):
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
-        if self._prelude_is_old:
-            self._renew_prelude()
+        self._renew_prelude_if_old()
         try:
             return super().encode(number)
         except BaseException as error:
@@ -345,6 +353,10 @@ class ExecutorRun(MainRun):
         """Let each worker get the prelude before its next job; with the crew's lock."""
         self._prelude_is_old = True
         self._loop.direct = False  # so that `encode` is asked about the next job
+
+    def _renew_prelude_if_old(self) -> None:
+        if self._prelude_is_old:
+            self._renew_prelude()
 
     def _renew_prelude(self) -> None:
         with self._crew._lock:

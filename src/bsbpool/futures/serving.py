@@ -6,16 +6,17 @@ import os
 import pickle
 from typing import Any
 
-from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.functions import CALL, EXECUTE
 from bsbpool.execution.serving import WorkerRun
 from bsbpool.futures import chunks
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import Prepared
 from bsbpool.futures.program import extend_search_path
+from bsbpool.script.namespace import ReceivedCall, namespace
 
-PREPARE = 2
-"""The mode of the prelude, which is no function; see `execution.functions`."""
-
+PREPARE, UNIT, SCRIPT_CALL = 2, 3, 4
+"""Modes of the prelude, of globals of the script and of a function that sees them; see
+`execution.functions`."""
 
 FOLLOWED, OVER, DISMISSED = 0, 1, 2
 """What the rank that submits says at the end of a pool: that another one follows, that the executor
@@ -65,6 +66,12 @@ class ServingRun(WorkerRun):
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, or prepare for all of them."""
+        if mode == UNIT:
+            chunks.here.explain = namespace.explain
+            namespace.on_change = chunks.here.functions.clear
+            return namespace.receive(payload, buffers), UNIT
+        if mode == SCRIPT_CALL:
+            return ReceivedCall(payload, buffers), CALL
         if mode != PREPARE:
             return super().load(mode, payload, buffers)
         path, initializer = pickle.loads(payload)
@@ -82,4 +89,16 @@ class ServingRun(WorkerRun):
         """Run a call, unless the initializer failed."""
         if self._shift.prepared.error is not None:
             return self.failed(number, function, self._shift.prepared.error)
+        if isinstance(function[0], ReceivedCall):
+            try:
+                function[0].enter()  # the arguments may need what it puts in place
+            except BaseException as error:
+                return self.failed(number, function, error)
         return super().run(number, function, flags, payload, buffers)
+
+    def failed(
+        self, number: int, function: tuple[Any, int], error: BaseException
+    ) -> tuple[int, bytes, list[memoryview]]:
+        """Return what to reply when a call raised."""
+        namespace.explain(error)
+        return super().failed(number, function, error)

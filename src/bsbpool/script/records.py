@@ -1,0 +1,138 @@
+"""What is known of each global of the script: its pickle, and what that refers to."""
+
+from __future__ import annotations
+
+import io
+from functools import cached_property
+from typing import Any
+
+from bsbpool.interrupts import Terminated
+from bsbpool.script.namespace import describe, global_of_script
+from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
+from bsbpool.script.unchanged import Node, are_unchanged, nodes_of
+
+MISSING = object()
+"""In place of the value of a global that the script does not have."""
+
+
+class View:
+    """The namespace of the script while a call is being submitted."""
+
+    def __init__(self) -> None:
+        self.names = script_names()
+
+    @cached_property
+    def ids(self) -> dict[int, str]:
+        """The globals by the id of their value."""
+        return ids_of(self.names)
+
+    def pickler(self, file: Any, **options: Any) -> ScriptPickler:
+        """Return a pickler that refers to the globals as they are now."""
+        return ScriptPickler(file, self.names, self.ids, **options)
+
+
+class Record:
+    """One global, as it was when a submission looked at it last.
+
+    Attributes
+    ----------
+    payload : bytes or None
+        The pickle of a tuple of the value; None when there is none.
+    reason : str or None
+        Why the value cannot be pickled.
+    references : dict of str to object
+        The globals that the pickle refers to, with the values that they had.
+    mentioned : frozenset of str
+        The global names in the code of functions inside the pickle.
+    """
+
+    def __init__(self, name: str, value: Any, view: View) -> None:
+        self.name = name
+        self.payload: bytes | None = None
+        self.reason: str | None = None
+        self.references: dict[str, Any] = {}
+        self.mentioned: frozenset[str] = frozenset()
+        self._value: Any = None  # while its nodes tell whether it has changed
+        self._nodes: list[Node] | None = None
+        self._unnamed: list[Any] = []
+        self._owner = name
+        self._definition: Any = None  # the value, of a function or class
+        self._take(value, view)
+
+    def update(self, value: Any, view: View) -> bool:
+        """Look at the value again; return whether it has changed."""
+        if self.is_current(view) and self._has_names_as_before(value, view):
+            return False
+        definition, before = self._definition, self._description()
+        self._take(value, view)
+        return definition is not self._definition or before != self._description()
+
+    def _description(self) -> tuple[Any, ...]:
+        return self.payload, self.reason, self.references.keys(), self.mentioned
+
+    def is_current(self, view: View) -> bool:
+        """Whether the value is what it was, as far as that is quick to tell."""
+        names = view.names
+        if self._nodes is None or names.get(self.name, MISSING) is not self._value:
+            return False
+        if self._nodes and not are_unchanged(self._nodes):
+            return False
+        return all(names.get(name, MISSING) is obj for name, obj in self.references.items())
+
+    def _has_names_as_before(self, value: Any, view: View) -> bool:
+        """Whether the value, and what it is made of, are the same globals, or none, as before."""
+        if view.ids.get(id(value), self.name) != self._owner:
+            return False
+        return not any(id(obj) in view.ids for obj in self._unnamed)
+
+    def _take(self, value: Any, view: View) -> None:
+        # First of all, so that a change while it is pickled is noticed next time.
+        self._nodes = nodes_of(value)
+        self._value = None if self._nodes is None else value
+        self._definition = value if is_definition(value) else None
+        self._owner = view.ids.get(id(value), self.name)  # the first name of the value
+        found: set[str] = set()
+        if value is MISSING:
+            self.payload = self.reason = None
+            self.mentioned, self._unnamed = frozenset(), []
+        elif self._owner != self.name:
+            found = {self._owner}
+            payload, self.reason, _ = dump_values((_Alias(self._owner),), view)
+            self._keep(payload)
+            self.mentioned, self._unnamed = frozenset(), []
+        else:
+            payload, self.reason, pickler = dump_values((value,), view)
+            self._keep(payload)
+            found = pickler.references
+            self.mentioned = frozenset(pickler.mentioned)
+            self._unnamed = pickler.unnamed
+        self.references = {name: view.names.get(name, MISSING) for name in found}
+
+    def _keep(self, payload: bytes | None) -> None:
+        if payload != self.payload:  # else the one that units have already
+            self.payload = payload
+
+
+class _Alias:
+    """A second name of a global."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return global_of_script, (self.name,)
+
+
+def dump_values(
+    values: tuple[Any, ...], view: View
+) -> tuple[bytes | None, str | None, ScriptPickler]:
+    """Pickle the values of globals; return the pickle, or why there is none, and the pickler."""
+    file = io.BytesIO()
+    pickler = view.pickler(file, whole=set(map(id, values)), values=True)
+    try:
+        pickler.dump(values)
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
+        return None, f"it cannot be pickled ({describe(error)})", pickler
+    return file.getvalue(), None, pickler

@@ -1,0 +1,296 @@
+"""The globals of the script at each submission, in the process that runs the script."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pickle
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bsbpool.execution.functions import is_kept
+from bsbpool.interrupts import Terminated
+from bsbpool.script.calls import ScriptCall, Snapshot, Unit
+from bsbpool.script.components import components
+from bsbpool.script.pickling import is_definition, script_names
+from bsbpool.script.records import MISSING, Record, View, dump_values
+from bsbpool.script.unchanged import are_unchanged, nodes_of
+
+MOST_KEPT = 1_024
+"""How many functions, and how many sets of names, are remembered."""
+MOST_FRESH = 16
+"""How many callables with a state are remembered; they may be large."""
+PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
+"""Types of arguments that refer to nothing."""
+
+Names = frozenset[str]
+NO_NAMES: Names = frozenset()
+
+
+class Callee:
+    """A function that was submitted.
+
+    Attributes
+    ----------
+    names : frozenset of str
+        The globals that its pickle refers to, and the global names in its code.
+    kept : bool
+        Whether workers can keep what they unpickled for further calls.
+    """
+
+    def __init__(self, f: Any, view: View) -> None:
+        self.f = f
+        self.payload, self.names = b"", NO_NAMES
+        self._name = view.ids.get(id(f)) if is_definition(f) else None
+        self._nodes = nodes_of(f)
+        self.kept = False
+        file = io.BytesIO()
+        pickler = view.pickler(file)
+        try:
+            pickler.dump(f)
+        except (KeyboardInterrupt, Terminated):
+            raise
+        except BaseException:  # the executor's thread tells it when it pickles the call
+            self.names = frozenset(pickler.references | pickler.mentioned)
+            return
+        self.names = frozenset(pickler.references | pickler.mentioned)
+        self._values = {name: view.names.get(name) for name in pickler.references}
+        self._unnamed = pickler.unnamed
+        self.payload = file.getvalue()
+        self.kept = self._name is not None or (is_kept(f) and self._nodes is not None)
+
+    def is_current(self) -> bool:
+        """Whether the pickle is still that of the function."""
+        names = script_names()
+        if not self.kept or any(names.get(name) is not self._values[name] for name in self._values):
+            return False
+        if self._name is not None:
+            return True
+        if self._unnamed and any(id(obj) in View().ids for obj in self._unnamed):
+            return False
+        return self._nodes is not None and are_unchanged(self._nodes)
+
+
+class Reach:
+    """All that can be reached by some names.
+
+    Attributes
+    ----------
+    records : list of Record
+        The globals.
+    absent : set of str
+        Names that the script has never given a value.
+    snapshot : Snapshot
+        The globals as they were last.
+    """
+
+    def __init__(self, records: list[Record], absent: set[str], snapshot: Snapshot) -> None:
+        self.records, self.absent, self.snapshot = records, absent, snapshot
+
+    def is_current(self, view: View) -> bool:
+        """Whether nothing has changed, as far as that is quick to tell."""
+        for record in self.records:
+            if not record.is_current(view):
+                return False
+        return view.names.keys().isdisjoint(self.absent)
+
+
+class ScriptGlobals:
+    """Finds what calls can reach of the script's globals, and what of that has changed.
+
+    A change is noticed when a call that can reach it is submitted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self._records: dict[str, Record] = {}
+        self._units: dict[tuple[str, ...], Unit] = {}
+        self._payloads: dict[tuple[str, ...], tuple[tuple[Any, ...], bytes | None, str | None]] = {}
+        self._callees: dict[int, Callee] = {}
+        self._snapshots: dict[Names, Reach] = {}
+        self._kept_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
+        self._fresh_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
+
+    # For calls
+
+    def bind(
+        self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Callable[..., Any]:
+        """Bind a call to the globals as they are now.
+
+        Returns
+        -------
+        callable
+            A `ScriptCall`; the function itself when the call reaches none of the globals.
+        """
+        with self._lock:
+            callee = self.callee(f)
+            names = callee.names
+            if not PLAIN.issuperset(map(type, args)) or kwargs:
+                names = names | self.names_in([(args, kwargs)])
+            if not names or not callee.payload:
+                return f
+            return self.call(callee, self.snapshot(names))
+
+    def snapshot_for(self, f: Callable[..., Any], items: Iterable[Any]) -> Snapshot:
+        """Return the globals, as they are now, that a function and its arguments reach."""
+        with self._lock:
+            return self.snapshot(self.callee(f).names | self.names_in(items))
+
+    def call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
+        """Return what is queued for a function that sees a snapshot."""
+        calls = self._kept_calls if callee.kept else self._fresh_calls
+        key = callee.payload, snapshot
+        if key not in calls:
+            _make_room(calls, MOST_KEPT if callee.kept else MOST_FRESH)
+            calls[key] = ScriptCall(callee.f, callee.payload, snapshot, fresh=not callee.kept)
+        return calls[key]
+
+    def callee(self, f: Callable[..., Any]) -> Callee:
+        """Return a function with its pickle."""
+        callee = self._callees.get(id(f))
+        if callee is None or not callee.is_current():
+            callee = Callee(f, View())
+            if callee.kept:
+                _make_room(self._callees, MOST_KEPT)
+                self._callees[id(f)] = callee
+        return callee
+
+    def names_in(self, items: Iterable[Any]) -> Names:
+        """Return the globals that the pickles of some objects refer to, and mention."""
+        with self._lock:
+            view, names = View(), NO_NAMES
+            for item in items:
+                if type(item) not in PLAIN and _may_refer(item):
+                    pickler = view.pickler(_Nowhere(), buffer_callback=_ignore_buffer)
+                    try:
+                        pickler.dump(item)
+                    except (KeyboardInterrupt, Terminated):
+                        raise
+                    except BaseException:  # told when it is pickled for the call
+                        pass
+                    names |= pickler.references | pickler.mentioned
+            return names
+
+    # For snapshots
+
+    def snapshot(self, names: Names) -> Snapshot:
+        """Return all globals that can be reached by some names, as they are now."""
+        with self._lock:
+            view = View()
+            found = self._snapshots.get(names)
+            if found is None or not found.is_current(view):
+                reached = self._reach(names, view)
+                found = self._snapshots.get(names)  # which is not there after a change
+            if found is None:
+                found = self._look(reached, view)
+                _make_room(self._snapshots, MOST_KEPT)
+                self._snapshots[names] = found
+            return found.snapshot
+
+    def _look(self, names: set[str], view: View) -> Reach:
+        records = [self._records[name] for name in names if name in self._records]
+        values = {name: view.names.get(name) for name in names}
+        definitions = {name: value for name, value in values.items() if is_definition(value)}
+        snapshot = Snapshot(self._units_of(records, view), definitions)
+        return Reach(records, names - self._records.keys(), snapshot)
+
+    def _reach(self, names: Names, view: View) -> set[str]:
+        """Look at globals, and at those that they refer to and mention."""
+        reached: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in reached or name == "__builtins__":
+                continue
+            reached.add(name)
+            value = view.names.get(name, MISSING)
+            record = self._records.get(name)
+            if record is None:
+                if value is MISSING:
+                    continue  # it never had a value, so workers may give it one
+                record = self._records[name] = Record(name, value, view)
+                self._forget_calls()
+            elif record.update(value, view):
+                self._forget_calls()
+            waiting += record.references.keys() | record.mentioned
+        return reached
+
+    def _forget_calls(self) -> None:
+        self._snapshots.clear()
+        self._kept_calls.clear()
+        self._fresh_calls.clear()
+
+    def _units_of(self, records: list[Record], view: View) -> tuple[Unit, ...]:
+        graph = {
+            record.name: [name for name in record.references if name in self._records]
+            for record in records
+        }
+        unit_of: dict[str, Unit] = {}
+        for names in components(graph):
+            referred = dict.fromkeys(
+                unit_of[name] for each in names for name in graph[each] if name not in names
+            )
+            unit = self._unit(names, tuple(referred), view)
+            unit_of.update(dict.fromkeys(names, unit))
+        return tuple(dict.fromkeys(unit_of.values()))
+
+    def _unit(self, names: tuple[str, ...], needs: tuple[Unit, ...], view: View) -> Unit:
+        payload, reason = self._payload(names, view)
+        unit = self._units.get(names)
+        if unit is None or not unit.is_of(payload, reason, needs):
+            unit = self._units[names] = Unit(next(self._numbers), names, payload, reason, needs)
+        return unit
+
+    def _payload(self, names: tuple[str, ...], view: View) -> tuple[bytes | None, str | None]:
+        records = [self._records[name] for name in names]
+        if len(records) == 1:
+            return records[0].payload, records[0].reason
+        parts = tuple(record.payload for record in records)
+        known = self._payloads.get(names)
+        if known is None or known[0] != parts:
+            values = tuple(view.names[name] for name in names)
+            payload, reason, _ = dump_values(values, view)
+            known = self._payloads[names] = parts, payload, reason
+        return known[1], known[2]
+
+
+def _ignore_buffer(buffer: Any) -> bool:
+    """Keep a buffer out of a pickle that only tells what it refers to."""
+    return False
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return memoryview(data).nbytes
+
+
+def _may_refer(obj: Any) -> bool:
+    """Whether the pickle of an object may refer to the script. Quick for large data."""
+    try:
+        payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException:
+        return True
+    return b"__main__" in payload
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    if len(kept) >= most:
+        del kept[next(iter(kept))]
+
+
+_script: ScriptGlobals | None = None
+
+
+def script_globals() -> ScriptGlobals:
+    """Return what there is for the script of this process."""
+    global _script
+    if _script is None:
+        _script = ScriptGlobals()
+    return _script

@@ -1,0 +1,134 @@
+"""A quick way to tell that a value is what it was: the same objects, all the way down.
+
+`nodes_of` lists the functions, the classes and the small builtin containers that a value is made
+of, each with the objects that it held. While each holds the same objects, the value has not
+changed. For values that are made of other things there is no list, and only their pickle tells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from bsbpool.by_name import LruCache, is_importable
+
+IMMUTABLE = frozenset(
+    [type(None), bool, int, float, complex, str, bytes, range, object, type(...),
+     type(NotImplemented)]
+)  # fmt: skip
+"""Types whose objects never change."""
+FIXED = (
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.GenericAlias,
+    types.UnionType,
+    dataclasses.Field,
+    type(getattr(dataclasses.make_dataclass("_", ()), "__dataclass_params__")),  # noqa: B009
+)
+"""Types of attributes of classes whose objects are not changed once they are made."""
+MOST_NODES = 300
+"""For values of more nodes the pickle is as quick."""
+
+Objects = tuple[Any, ...]
+Node = tuple[Any, Callable[[Any], Objects], Objects]
+"""An object, a function that returns what it holds, and what it held."""
+
+_EMPTY = object()
+
+
+def nodes_of(value: Any) -> list[Node] | None:
+    """Return what a value is made of, as far as that can change; None when that cannot be told."""
+    nodes: list[Node] = []
+    return nodes if _walk(value, nodes, set()) else None
+
+
+def are_unchanged(nodes: list[Node]) -> bool:
+    """Whether each object holds what it held."""
+    for obj, content_of, content in nodes:
+        now = content_of(obj)
+        if len(now) != len(content) or not all(map(operator.is_, now, content)):
+            return False
+    return True
+
+
+def _walk(value: Any, nodes: list[Node], seen: set[int]) -> bool:
+    kind = type(value)
+    if kind in IMMUTABLE or id(value) in seen:
+        return True
+    if len(nodes) > MOST_NODES or len(seen) > 4 * MOST_NODES:
+        return False
+    seen.add(id(value))
+    content_of = _CONTENT.get(kind)
+    if content_of is not None:
+        content = content_of(value)
+        if kind not in FROZEN:
+            nodes.append((value, content_of, content))
+    elif isinstance(value, type):
+        if "_abc_impl" in vars(value):
+            return False  # `register` leaves no trace in its attributes
+        content = _of_class(value)
+        nodes.append((value, _of_class, content))
+    else:
+        return _is_fixed(value, kind)
+    return all([_walk(part, nodes, seen) for part in content])
+
+
+def _is_fixed(value: Any, kind: type) -> bool:
+    if kind is types.ModuleType:
+        return sys.modules.get(value.__name__) is value
+    if kind is types.BuiltinFunctionType:
+        return isinstance(value.__self__, types.ModuleType)
+    return isinstance(value, FIXED) or kind.__module__ == "typing"
+
+
+def _of_dict(value: dict[Any, Any]) -> Objects:
+    return (*value, *value.values())
+
+
+def _of_function(function: types.FunctionType) -> Objects:
+    if function.__module__ != "__main__" and is_importable(function):
+        return ()  # it travels by its name
+    content: Objects = (function.__code__, function.__defaults__, function.__kwdefaults__)
+    if function.__dict__:
+        content += (*function.__dict__, *function.__dict__.values())
+    if function.__closure__ is None:
+        return content
+    return (*content, *map(_of_cell, function.__closure__))
+
+
+def _of_cell(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def _of_class(kind: type) -> Objects:
+    if kind.__module__ != "__main__" and is_importable(kind):
+        return ()
+    attributes = vars(kind)
+    return (kind.__bases__, *attributes, *attributes.values())
+
+
+_CONTENT: dict[type, Callable[[Any], Objects]] = {
+    tuple: tuple,
+    frozenset: tuple,
+    list: tuple,
+    set: tuple,
+    dict: _of_dict,
+    types.FunctionType: _of_function,
+    types.CodeType: lambda code: (),
+    staticmethod: lambda method: (method.__func__,),
+    classmethod: lambda method: (method.__func__,),
+    types.MethodType: lambda method: (method.__func__, method.__self__),
+    property: lambda attribute: (attribute.fget, attribute.fset, attribute.fdel),
+    LruCache: lambda function: (function.__wrapped__,),
+}
+FROZEN = frozenset(_CONTENT) - {list, set, dict, types.FunctionType}
+"""Types that hold the same objects for ever."""

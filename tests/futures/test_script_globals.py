@@ -1,0 +1,208 @@
+"""The globals of a script under ``python -m bsbpool.run``, on ranks: many things in one launch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from helpers.launch import environment, is_openmpi, launcher, mpirun
+
+LIMIT = 90.0
+
+SCRIPT = '''
+import functools
+import threading
+
+from bsbpool.futures import PoolExecutor, as_completed
+from bsbpool.services import MPI
+
+X, data, table, big = 0, None, {}, list(range(200_000))
+lock = threading.Lock()
+MISSING = object()
+
+
+class Model:
+    scale = 1
+
+    def __init__(self, x):
+        self.x = x
+
+    def work(self, y=0):
+        return self.x * self.scale + X + y
+
+    def never_called(self):
+        return executor, lock
+
+
+def helper():
+    return X
+
+
+def read(_):
+    return helper()
+
+
+def begin(value):
+    global data, atlas
+    data, atlas = value, X
+
+
+def prepared():
+    return data, atlas
+
+
+def fill(key):
+    table[key] = table.get(key, 0) + 1
+    return MPI.get_rank(), dict(table)
+
+
+def is_missing(value=MISSING):
+    return value is MISSING
+
+
+def size():
+    return len(big)
+
+
+def locked():
+    return lock
+
+
+def section(f):
+    f()
+    print("done:", f.__name__)
+
+
+def values_come_and_go():
+    global X
+    seen = []
+    with PoolExecutor() as executor:
+        for X in (10, 20, 10, 20, 30, 10):
+            seen += [
+                executor.submit(read, 0).result(),
+                executor.submit(lambda: X).result(),
+                executor.submit(functools.partial(read, 0)).result(),
+                executor.submit(Model(0).work).result(),
+                executor.options(name="named").submit(read, 0).result(),
+                *executor.map(read, [1]),
+                *executor.map(lambda _: X, [1]),
+                *executor.map(read, [1], buffersize=1),
+                *executor.starmap(read, [(1,)]),
+                *(model for model in executor.map(Model.work, [Model(0)])),
+            ]
+            assert seen == [X] * 10, (X, seen)
+            seen.clear()
+
+
+def calls_that_wait_see_their_submission():
+    global X
+    with PoolExecutor() as executor:
+        futures, maps = {}, []
+        for X in range(200):
+            futures[executor.submit(read, 0)] = X
+            if X % 20 == 0:
+                maps.append((X, executor.map(read, range(3), buffersize=2)))
+        for future in as_completed(futures):
+            assert future.result() == futures[future]
+        for x, results in maps:
+            assert list(results) == [x] * 3
+        Model.scale = 5
+        early = [executor.submit(Model(1).work) for _ in range(20)]
+        Model.scale = 7
+        late = [executor.submit(Model(1).work) for _ in range(20)]
+        assert {f.result() - X for f in early} == {5} and {f.result() - X for f in late} == {7}
+
+
+def workers_keep_what_they_made():
+    global X, table, data
+    X = 1
+    with PoolExecutor(initializer=begin, initargs=(4,)) as executor:
+        X = 2
+        assert set(executor.map(lambda _: prepared(), range(20))) == {(4, 1)}
+        counts = {}
+        for _ in range(10):
+            rank, now = executor.submit(fill, "a").result()
+            counts[rank] = counts.get(rank, 0) + 1
+            assert now == {"a": counts[rank]}
+    with PoolExecutor() as executor:
+        assert executor.submit(prepared).result() == (4, 1)
+        data, table = 6, {"b": 1}
+        assert executor.submit(prepared).result() == (6, 1)
+        assert executor.submit(fill, "a").result()[1] == {"a": 1, "b": 1}
+
+
+def what_cannot_travel_is_named():
+    with PoolExecutor() as executor:
+        for take in (
+            lambda: executor.submit(locked).result(),
+            lambda: list(executor.map(lambda _: lock, [1])),
+            lambda: executor.submit(Model(1).never_called).result(),
+        ):
+            try:
+                take()
+            except NameError as error:
+                text = str(error)
+                assert "'lock'" in text or "'executor'" in text, text
+                assert "cannot pickle" in text and "initializer" in text, text
+            else:
+                raise AssertionError("it was found")
+        assert executor.submit(size).result() == 200_000
+        big.append(1)
+        assert list(executor.map(lambda _: size(), [1])) == [200_001]
+        assert executor.submit(is_missing).result()
+
+
+def what_was_deleted_is_gone():
+    global X
+    with PoolExecutor() as executor:
+        assert executor.submit(read, 0).result() == X
+        del X
+        try:
+            executor.submit(read, 0).result()
+        except NameError as error:
+            assert str(error) == "name 'X' is not defined", error
+        else:
+            raise AssertionError("it was found")
+
+
+executor = PoolExecutor()
+executor.shutdown()
+if __name__ == "__main__":
+    section(values_come_and_go)
+    section(calls_that_wait_see_their_submission)
+    section(workers_keep_what_they_made)
+    section(what_cannot_travel_is_named)
+    section(what_was_deleted_is_gone)
+'''
+SECTIONS = [
+    "values_come_and_go",
+    "calls_that_wait_see_their_submission",
+    "workers_keep_what_they_made",
+    "what_cannot_travel_is_named",
+    "what_was_deleted_is_gone",
+]
+
+
+@pytest.mark.limit(LIMIT + 10)
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_02_calls_see_the_globals_that_the_script_had_at_their_submission(tmp_path, ranks):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    done = mpirun(ranks, "-m", "bsbpool.run", path, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout == "".join(f"done: {name}\n" for name in SECTIONS)
+
+
+@pytest.mark.limit(LIMIT + 10)
+def test_02_spawned_workers_see_them_too(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.replace("PoolExecutor(", "PoolExecutor(max_workers=2, "))
+    command = [*launcher(1), sys.executable, str(path)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=LIMIT)
+    if is_openmpi(launcher(1)[0]) and os.geteuid() == 0 and "could not start" in done.stderr:
+        return  # a thread of the script's own process runs the calls
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == "".join(f"done: {name}\n" for name in SECTIONS)
