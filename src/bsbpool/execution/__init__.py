@@ -67,7 +67,7 @@ def prepare(pool: JobPool) -> Run:
         return SerialRun(pool)
     if running.apart:
         raise RuntimeError(
-            "A job pool needs all ranks, but under `python -m bsbpool.run` only rank 0 runs the "
+            "A job pool needs all ranks, but under bsbpool.run only rank 0 runs the "
             "program. Use bsbpool.futures.PoolExecutor, or start the program with "
             "`mpiexec -n N python script.py`."
         )

@@ -66,7 +66,7 @@ def _takes_who_waits(of: Description) -> bool:
         return of.anywhere
     if running.apart and not (of.root == 0 and (of.anywhere or _is_of_the_hub(of.service))):
         raise RuntimeError(
-            "comm and root cannot be chosen under `python -m bsbpool.run`, where rank 0 uses "
+            "comm and root cannot be chosen under bsbpool.run, where rank 0 uses "
             "all other ranks. Leave them out, or start the program with "
             "`mpiexec -n N python script.py`."
         )
