@@ -60,9 +60,11 @@ class Copies:
 
     def in_place_of(self, argument: Any, confirm: bool) -> Hashable:
         """Return what stands for an argument in a key: its state, where its hash is its address."""
-        if type(argument).__hash__ is not object.__hash__:
-            return argument  # type: ignore[no-any-return]
-        return self.state_of(argument, confirm) or argument
+        by_address: Any = object.__hash__
+        stands_for: Hashable = argument
+        if type(argument).__hash__ is by_address:
+            stands_for = self.state_of(argument, confirm) or argument
+        return stands_for
 
     def _remember(self, obj: Any, state: State | None) -> None:
         number, known = id(obj), self._known

@@ -118,7 +118,7 @@ def _sees_others(MPI: Any) -> bool:
     if MPI is None:
         return False
     spawned = MPI.Comm.Get_parent() != MPI.COMM_NULL
-    return spawned or MPI.COMM_WORLD.Get_size() > 1
+    return bool(spawned or MPI.COMM_WORLD.Get_size() > 1)
 
 
 def _message(launch: Launch, MPI: Any) -> str:
