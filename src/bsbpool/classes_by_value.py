@@ -1,8 +1,8 @@
 """Code, classes and decorated functions by value: what cloudpickle does not keep.
 
 Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
-qualified names and slots. What `functools` makes of functions and methods is made again on the other side: caches
-arrive empty, and locks are new.
+qualified names and their slots. What `functools` makes of functions and methods is made again
+on the other side: caches arrive empty, and locks are new.
 """
 
 from __future__ import annotations
