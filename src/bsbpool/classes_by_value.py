@@ -1,8 +1,8 @@
 """Code, classes and decorated functions by value: what cloudpickle does not keep.
 
 Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
-slots. What `functools` makes of functions and methods is made again on the other side: caches
-arrive empty, and locks are new.
+qualified names and their slots. What `functools` makes of functions and methods is made again
+on the other side: caches arrive empty, and locks are new.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
         return reduced
     _, (meta, name, bases, names, *rest), (members, slot_state), *others = reduced
     bases = tuple(base for base in bases if base is not _Quiet)
+    names = {**names, "__qualname__": kind.__qualname__}
     if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
         # Created with them: descriptors that are set later make no room in instances.
         names = {**names, "__slots__": _slots_of(kind)}

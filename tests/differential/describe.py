@@ -127,6 +127,9 @@ class _Describer:
             text = ADDRESS.sub("0x", str(obj))
         except Exception as broken:
             text = f"its str raised {type(broken).__name__}"
+        args = self.describe(obj.args)
+        if "set'" in repr(args):
+            text = ""  # it tells in which order this process has them
         fields = tuple(
             (name, self.describe(getattr(obj, name, None)))
             for name in FIELDS
@@ -135,7 +138,7 @@ class _Describer:
         attributes = tuple(part for part in self._attributes(obj) if part[0] != "__notes__")
         group = obj.exceptions if isinstance(obj, BaseExceptionGroup) else ()
         return (
-            "error", name_of(type(obj)), self.describe(obj.args), text, fields, attributes,
+            "error", name_of(type(obj)), args, text, fields, attributes,
             self._parts(group),
         )  # fmt: skip
 

@@ -130,7 +130,7 @@ def _stubborn(message: str, hint: Any) -> Stubborn:
 def _local_error(code: Any) -> BaseException:
     class LocalError(RuntimeError):
         def __init__(self, code: Any, *, extra: Any) -> None:
-            super().__init__(f"code {code}")
+            super().__init__(f"code {type(code).__name__}")
             self.code_of_mine = code
             self.extra = extra
 
