@@ -61,7 +61,8 @@ def test_main_says_what_failed(play: Players, scene: str, ranks: int) -> None:
     assert first["error"] == first["cause"]
     if ranks:
         assert first["cause"]["cause"]["text"].startswith("on rank ")
-        assert "in fail\n" in first["cause"]["cause"]["text"], "no traceback of the worker"
+        (trace,) = first["cause"]["cause"]["notes"]
+        assert "in fail\n" in trace, "no traceback of the worker"
 
 
 @pytest.mark.parametrize("ranks", RANKS)

@@ -74,6 +74,7 @@ def facts_of(error: BaseException | None) -> dict[str, Any] | None:
         "kinds": [f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__],
         "text": str(error),
         "cause": facts_of(error.__cause__),
+        "notes": getattr(error, "__notes__", []),
         "error": facts_of(getattr(error, "error", None)),
         "members": [facts_of(member) for member in getattr(error, "exceptions", ())],
     }
