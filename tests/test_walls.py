@@ -31,7 +31,7 @@ LAYERS = [
     ["job", "spilling"],
     ["caching", "serialization", "progress", "workflow"],
     ["services", "functions_by_value"],
-    ["status", "exceptions", "running", "interrupts"],
+    ["status", "exceptions", "running", "interrupts", "arguments", "callbacks"],
     ["_core"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""

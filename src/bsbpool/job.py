@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool import exceptions
 from bsbpool._core.calling import NO_OWNER
 from bsbpool._core.handle import Handle, Kept
+from bsbpool.arguments import warn_of_context
 from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
 
@@ -117,6 +118,12 @@ class Job(Handle, abc.ABC):
 
     def __str__(self) -> str:
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A job cannot be pickled, so it is no argument or result of a job: wait until it has "
+            "ended and pass job.result, or use deps=[job] to run the other job after it."
+        )
 
     @property
     def pool_id(self) -> int:
@@ -303,6 +310,7 @@ class FunctionJob(Job):
         cache_items: Any = None,
         **context: Any,
     ) -> None:
+        warn_of_context(context)
         self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
         self._calls = type(self).execute is FunctionJob.execute
         self._want(deps, cache_items)

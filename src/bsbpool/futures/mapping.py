@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
+from bsbpool._core.intake import check_arguments
 from bsbpool.execution.functions import is_kept
 from bsbpool.futures.chunks import are_plain, packed, run_chunk, unpacked
 from bsbpool.futures.crew import Call, Crew
@@ -134,6 +135,7 @@ class Stream:
             except BaseException as error:
                 if not isinstance(error, Exception) and not self._crew.is_here():
                     raise  # Ctrl-C, perhaps
+                error = _refusal(item) or error
                 error.add_note("An item of the map cannot be pickled.")
                 self._send_packed(chunk)
                 chunk = []
@@ -242,6 +244,15 @@ class Stream:
         for future in chunks:
             future.cancel()
         self._crew.end_stream(self)
+
+
+def _refusal(item: Any) -> TypeError | None:
+    """Return why an item cannot travel, where that is known better than by pickling."""
+    try:
+        check_arguments(item if type(item) is tuple else (item,))
+    except TypeError as refusal:
+        return refusal
+    return None
 
 
 def stream(crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> Iterator[Any]:
