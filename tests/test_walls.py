@@ -19,7 +19,9 @@ PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
 # ------------------------------------------------------------------ the Python package
 
 LAYERS = [
-    ["cli", "run"],
+    ["__main__"],
+    ["cli"],
+    ["run"],
     ["integrations"],
     ["futures"],
     # Doors: the names under which people, and bsb, find what is below.

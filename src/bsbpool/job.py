@@ -210,8 +210,7 @@ class Job(Handle, abc.ABC):
         return self._error
 
     def _why_not(self) -> BaseException | None:
-        status = self.status
-        if status is JobStatus.ABORTED:
+        if (status := self.status) is JobStatus.ABORTED:
             return exceptions.JobCancelledError(
                 f"The run ended while the job was running{self._pool._limit.reason}."
             )

@@ -145,8 +145,8 @@ class PoolFuture(Future[Any]):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "A future cannot be pickled, so it is no argument or result of a call: wait until it has "
-            "ended and pass future.result(), or use deps=[future] to run the call after it."
+            "A future cannot be pickled, so it is no argument or result of a call: wait until it "
+            "has ended and pass future.result(), or use deps=[future] to run the call after it."
         )
 
     def running(self) -> bool:
