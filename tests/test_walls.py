@@ -19,7 +19,9 @@ PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
 # ------------------------------------------------------------------ the Python package
 
 LAYERS = [
-    ["cli", "run"],
+    ["__main__"],
+    ["cli"],
+    ["run"],
     ["integrations"],
     ["futures"],
     ["script"],
@@ -36,7 +38,7 @@ LAYERS = [
     ["classes_by_value", "tracebacks"],
     ["by_name"],
     ["naming"],
-    ["status", "exceptions", "running", "interrupts"],
+    ["status", "exceptions", "running", "interrupts", "callbacks"],
     ["forks"],
     ["_core"],
 ]

@@ -5,6 +5,8 @@ from bsbpool._core.channel import Channel
 from bsbpool._core.dependencies import DependencySets
 from bsbpool._core.engine import Engine
 
+def check_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> None: ...
+
 class Intake:
     _job_queue: list[Any]
     _store: Any

@@ -15,13 +15,17 @@ from cpython.object cimport PyCallable_Check
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int32_t
 
+import sys
+
 cdef extern from "Python.h":
+    bint PyType_IsSubtype(type, type)
     void PyObject_GC_Track(object)
     void PyObject_GC_UnTrack(object)
     bint PyObject_GC_IsTracked(object)
     Py_ssize_t Py_REFCNT(object)
 
 cdef tuple NO_ARGUMENTS = ()
+cdef type FUTURE = None  # `concurrent.futures.Future`, once somebody has imported it
 cdef Handle GONE = Handle()  # stands in the list for jobs that were dropped
 
 
@@ -120,9 +124,15 @@ cdef class Intake:
         Raises
         ------
         TypeError
-            When an argument is not of its kind.
+            When an argument is not of its kind; when an argument of the function is a job or a
+            future.
         JobPoolError
             When a dependency is not a job of this pool, or the pool is closed.
+
+        Warns
+        -----
+        UserWarning
+            When a keyword of the context looks like a misspelt parameter.
         """
         cdef int32_t cache_set = -1
         cdef Handle job
@@ -131,6 +141,8 @@ cdef class Intake:
         check_function(self, f)
         if self.puts:
             return self.put(self.kind(self, f, as_arguments(self, args), kwargs, deps, **context))
+        if context:
+            self._check_context(context)
         needs = context.pop("cache_items", None) if context else None
         if needs:
             cache_set = self._set_of(needs)
@@ -253,7 +265,9 @@ cdef class Intake:
         return results
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
-        cdef Handle job = bare(self.kind)
+        cdef Handle job
+        check_values(arguments, keywords)
+        job = bare(self.kind)
         job._pool = self
         job.calls = True
         job.f = f
@@ -297,6 +311,66 @@ cdef int check_function(object pool, object f) except -1:
     if not PyCallable_Check(f):
         pool._refuse_argument("f", f)
     return 0
+
+
+def check_arguments(tuple args not None, kwargs=None):
+    """Refuse jobs and futures as arguments of a call: they cannot travel, only their results can.
+
+    Looks at the arguments themselves; what is inside of them fails when it is pickled.
+
+    Parameters
+    ----------
+    args : tuple
+        The positional arguments.
+    kwargs : dict, optional
+        The keyword arguments.
+
+    Raises
+    ------
+    TypeError
+        Which argument it is, and what to do.
+    """
+    check_values(args, kwargs)
+
+
+cdef inline int check_values(tuple arguments, object keywords) except -1:
+    cdef Py_ssize_t i
+    for i in range(len(arguments)):
+        if not is_scalar(arguments[i]):
+            check_value(arguments[i], "args", i)
+    if keywords:
+        for name, value in keywords.items():
+            check_value(value, "kwargs", name)
+    return 0
+
+
+cdef inline bint is_scalar(object value) noexcept:
+    return type(value) is int or type(value) is float or type(value) is str or value is None
+
+
+cdef int check_value(object value, str where, object key) except -1:
+    """Refuse a job or a future."""
+    if not stands_for_result(value):
+        return 0
+    is_job = isinstance(value, Handle)
+    one = "job" if is_job else "future"
+    result = "job.result" if is_job else "future.result()"
+    raise TypeError(
+        f"{where}[{key!r}] is a {one}. A {one} cannot be an argument: wait until it has ended and "
+        f"pass {result}, or use deps=[{one}] to run the call after it."
+    )
+
+
+cdef bint stands_for_result(object item) except -1:
+    global FUTURE
+    if isinstance(item, Handle):
+        return True
+    if FUTURE is None:
+        module = sys.modules.get("concurrent.futures._base")
+        if module is None:  # so there is no future
+            return False
+        FUTURE = module.Future
+    return PyType_IsSubtype(type(item), FUTURE)
 
 
 cdef tuple as_arguments(object pool, object args):

@@ -9,6 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bsbpool import exceptions as exceptions
+    from bsbpool import futures as futures
+    from bsbpool import integrations as integrations
+    from bsbpool import listeners as listeners
+    from bsbpool import progress as progress
+    from bsbpool import services as services
     from bsbpool.api import create_job_pool as create_job_pool
     from bsbpool.caching import pool_cache as pool_cache
     from bsbpool.caching import pool_cached_function as pool_cached_function
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import WorkerLostError as WorkerLostError
     from bsbpool.exceptions import WorkerTraceback as WorkerTraceback
     from bsbpool.exceptions import WorkflowError as WorkflowError
+    from bsbpool.futures import PoolExecutor as PoolExecutor
     from bsbpool.job import Job as Job
     from bsbpool.job import SubmissionContext as SubmissionContext
     from bsbpool.pool import JobPool as JobPool
@@ -47,6 +54,7 @@ _HOMES = {
     "WorkerLostError": "exceptions",
     "WorkerTraceback": "exceptions",
     "WorkflowError": "exceptions",
+    "PoolExecutor": "futures",
     "Job": "job",
     "SubmissionContext": "job",
     "JobPool": "pool",
@@ -58,14 +66,18 @@ _HOMES = {
     "Workflow": "workflow",
 }
 
+_MODULES = ("exceptions", "futures", "integrations", "listeners", "progress", "services")
+
 __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"bsbpool.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'bsbpool' has no attribute '{name}'")
     return getattr(importlib.import_module(f"bsbpool.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from bsbpool.arguments import flag, warn_of_owner
 from bsbpool.pool import JobPool
 from bsbpool.running import running
 
@@ -52,6 +53,8 @@ def create_job_pool(
     >>> list(results.values())
     [0, 1, 4, 9]
     """
+    quiet = flag("quiet", quiet)
+    warn_of_owner(owner)
     ids = _ids_inside_jobs if running.inside_job else _ids
     pool = JobPool(next(ids), owner, fail_fast=fail_fast, comm=comm, max_memory=max_memory)
     if not quiet and pool.is_main():

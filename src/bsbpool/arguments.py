@@ -1,8 +1,13 @@
-"""Checks of arguments, and the errors that refuse them."""
+"""Checks of arguments, and the errors and warnings about those that are likely mistakes."""
 
 from __future__ import annotations
 
+import difflib
+import functools
 import numbers
+import sys
+import warnings
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from bsbpool.naming import brief
@@ -13,6 +18,20 @@ _ALLOWED = {
     "argses": "argses must be an iterable of tuples of arguments, got {}; use [(x,), (y,)]",
     "kwargs": "kwargs must be a mapping of names to values, got {}",
 }
+
+_PARAMETERS = ("args", "kwargs", "deps", "cache_items", "submitter")
+"""The parameters of `JobPool.queue` that a keyword of the context may have been meant for."""
+_MEANT = {
+    "deps": "after dep depend dependence dependencies dependency depends depends_on requires",
+    "cache_items": "cache cached cached_items cache_item item_cache",
+    "args": "arg argument arguments positional",
+    "kwargs": "keyword keyword_args keyword_arguments keywords kw kwarg kwds",
+    "submitter": "job_name label name submitted_by title",
+}
+"""Other words for them that are no misspellings."""
+_ALIASES = {alias: name for name, aliases in _MEANT.items() for alias in aliases.split()}
+_SIMILAR = 0.9
+"""How similar, by difflib, a keyword is to the parameter that it is taken for."""
 
 
 def refuse(name: str, value: Any) -> NoReturn:
@@ -55,3 +74,65 @@ def cache_items(needs: Any) -> list[Any]:
         item = brief(needs)
         raise TypeError(f"cache_items must be a list, got {item}; use cache_items=[{item}]")
     return list(needs)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check an argument that is true or false.
+
+    Raises
+    ------
+    TypeError
+        When it is neither a bool (numpy's included) nor the number 0 or 1. Any other object has
+        a truth value as well, but ``"no"`` is true.
+    """
+    if isinstance(value, bool):
+        return value
+    numpy = sys.modules.get("numpy")
+    is_number = isinstance(value, numbers.Integral) and value in (0, 1)
+    if is_number or (numpy is not None and isinstance(value, numpy.bool_)):
+        return bool(value)
+    raise TypeError(f"{name} must be True or False, got {brief(value)}")
+
+
+def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
+    """Warn of an owner of a pool that was most likely meant for another parameter."""
+    if isinstance(owner, numbers.Number):
+        what, remedy = "number", "the ranks that take part are given by comm="
+    elif hasattr(owner, "Get_size") or hasattr(owner, "get_communicator"):
+        what, remedy = "communicator", "to run on its ranks, use create_job_pool(comm=...)"
+    else:
+        return
+    warnings.warn(
+        f"The owner of this job pool is a {what}, {brief(owner)}; {remedy}. The first parameter of "
+        "create_job_pool is the object that every job gets as its first argument.",
+        UserWarning,
+        stacklevel=stacklevel + 1,
+    )
+
+
+def warn_of_context(names: Iterable[str], stacklevel: int = 2) -> None:
+    """Warn of keywords of a job's context that look like a misspelt parameter of `queue`."""
+    for name in names:
+        meant = _meant_by(name)
+        if meant is not None:
+            warnings.warn(
+                f"The keyword {name!r} is not a parameter of `queue`, so it is only remembered as "
+                f"context of the job. Did you mean {meant}=?",
+                UserWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+@functools.lru_cache(maxsize=1024)
+def _meant_by(name: str) -> str | None:
+    """Return the parameter that a keyword was most likely meant for; None for a plain keyword."""
+    lower = name.lower().strip("_")
+    if name in _PARAMETERS:
+        return None
+    if lower in _PARAMETERS:
+        return lower
+    for parameter in _PARAMETERS:
+        if sorted(lower) == sorted(parameter):  # two letters in each other's place
+            return parameter
+    close = difflib.get_close_matches(lower, _PARAMETERS, 1, _SIMILAR)
+    return close[0] if close else _ALIASES.get(lower)

@@ -14,10 +14,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["bsb"]:
         return _bsb(arguments[1:])
+    if arguments[:1] == ["run"]:
+        return _run(arguments[1:])
     parser = argparse.ArgumentParser(prog="bsbpool", description=__doc__)
     parser.add_argument("--version", action="version", version=f"bsbpool {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("bsb", help="bsb's own command, with its jobs run by bsbpool")
+    commands.add_parser("run", help="a program on rank 0, with the other ranks as its workers")
     parser.parse_args(arguments)
     return 0
 
@@ -31,6 +34,12 @@ def _bsb(arguments: list[str]) -> int:
     sys.argv = ["bsb", *arguments]
     handle_cli()
     return 0
+
+
+def _run(arguments: list[str]) -> int:
+    from bsbpool import run
+
+    return run.main(arguments)
 
 
 if __name__ == "__main__":

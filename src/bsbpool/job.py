@@ -88,6 +88,12 @@ class Job(Handle, abc.ABC):
     def __str__(self) -> str:
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A job cannot be pickled, so it is no argument or result of a job: wait until it has "
+            "ended and pass job.result, or use deps=[job] to run the other job after it."
+        )
+
     @property
     def pool_id(self) -> int:
         """The id that the pool has, or had while it was open."""
@@ -195,8 +201,7 @@ class Job(Handle, abc.ABC):
         return self._error
 
     def _why_not(self) -> BaseException | None:
-        status = self.status
-        if status is JobStatus.ABORTED:
+        if (status := self.status) is JobStatus.ABORTED:
             return exceptions.JobCancelledError(
                 f"The run ended while the job was running{self._pool._limit.reason}."
             )
@@ -303,6 +308,7 @@ class FunctionJob(Job):
         cache_items: Any = None,
         **context: Any,
     ) -> None:
+        arguments.warn_of_context(context)
         self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
         self._calls = type(self).execute is FunctionJob.execute
         self._want(deps, cache_items)

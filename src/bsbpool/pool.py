@@ -6,11 +6,12 @@ import itertools
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from bsbpool import arguments, caching, exceptions, execution
-from bsbpool._core.intake import Intake
+from bsbpool._core.intake import Intake, check_arguments
 from bsbpool.compat import PrivateNames
 from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
@@ -33,7 +34,7 @@ from bsbpool.workflow import Workflow
 
 AnyJob = TypeVar("AnyJob", bound=Job)
 
-_OUTSIDE, _OPEN, _DONE, _CLOSED = "outside", "open", "done", "closed"
+_OUTSIDE, _OPEN, _EXECUTING, _DONE, _CLOSED = "outside", "open", "executing", "done", "closed"
 
 
 class JobPool(Intake, PrivateNames):
@@ -87,18 +88,18 @@ class JobPool(Intake, PrivateNames):
         self,
         id: int,
         scaffold: Any,
-        fail_fast: bool = False,
+        fail_fast: bool | None = False,
         workflow: Workflow | None = None,
         *,
         comm: Any = None,
         max_memory: int | None = None,
     ) -> None:
+        self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
         self._store = None if max_memory is None else ResultStore(max_memory)
         self.id: int | None = self._take_id(id)
         self._given_id = self.id
         self._scaffold = scaffold
         self._comm = execution.service_for(scaffold, comm)
-        self._fail_fast = bool(fail_fast)
         self._workflow = workflow
         self._status: PoolStatus | None = None
         self._lock = threading.RLock()
@@ -147,7 +148,13 @@ class JobPool(Intake, PrivateNames):
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if self._state not in (_OPEN, _DONE) or self._schedulers.is_here():
+            self._refuse_exit(*error)
+            return
         assert self.id is not None
+        forgotten = 0
+        if self._state is _OPEN and not any(error) and self.is_main():
+            forgotten = self._engine.unfinished
         self._close_intake()
         self._schedulers.stop()
         try:
@@ -165,6 +172,25 @@ class JobPool(Intake, PrivateNames):
             if folder is not None:
                 folder.cleanup()
             self.id = None
+        if forgotten:
+            warnings.warn(
+                f"The `with` block of this pool ended without pool.execute(), so {forgotten:,} "
+                f"queued job{'s' * (forgotten > 1)} did not run.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _refuse_exit(self, kind: Any = None, error: BaseException | None = None, *_: Any) -> None:
+        """Say why the block cannot end here; an error that leaves it only gets a note."""
+        if self._state in (_OUTSIDE, _CLOSED):
+            reason = "This pool is not inside its `with` block, so it cannot leave it."
+        elif self._state is _EXECUTING:
+            reason = "The `with` block of a pool cannot end before pool.execute() has returned."
+        else:
+            reason = "The `with` block of a pool cannot end in one of its schedulers."
+        if error is None:
+            raise exceptions.JobPoolContextError(reason)
+        error.add_note(reason)
 
     def _forget_jobs(self) -> None:
         """Let results go now, and jobs with their last handle: both can be large."""
@@ -193,6 +219,11 @@ class JobPool(Intake, PrivateNames):
     def jobs(self) -> list[Job]:
         """The jobs in the order of queueing, as a new list; empty after the ``with`` block."""
         return [] if self._state is _CLOSED else list(self._job_queue)
+
+    @property
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status, on this rank."""
+        return dict(zip(JOB_STATUSES, self._engine.counts(), strict=True))
 
     @property
     def parallel(self) -> bool:
@@ -265,6 +296,8 @@ class JobPool(Intake, PrivateNames):
             raise exceptions.JobPoolError(
                 f"{job.label} was made for another pool or is in this one already; make a new job"
             )
+        if isinstance(job._arguments, tuple):
+            check_arguments(job._arguments, job._kwargs)
         self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
         return job
 
@@ -293,6 +326,10 @@ class JobPool(Intake, PrivateNames):
             "its pool first and leave it out"
         )
 
+    def _check_context(self, context: dict[str, Any]) -> None:
+        """Warn of keywords that look like a misspelt parameter; `queue` has no frame here."""
+        arguments.warn_of_context(context)
+
     def _set_of(self, needs: Any) -> int:
         if not needs:
             return -1
@@ -318,9 +355,26 @@ class JobPool(Intake, PrivateNames):
             raise TypeError(f"nodes must be a list of nodes, got {brief(nodes)}; use [node]")
         if scheduler is not None and not callable(scheduler):
             raise TypeError(f"scheduler must be callable or None, got {brief(scheduler)}")
+        if not self._accepts:
+            self._refuse()
         self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
 
     # ------------------------------------------------------------ executing
+
+    @overload
+    def execute(
+        self, return_results: Literal[False] = ..., timeout: float | None = ...
+    ) -> None: ...
+
+    @overload
+    def execute(
+        self, return_results: Literal[True], timeout: float | None = ...
+    ) -> dict[Job, Any]: ...
+
+    @overload
+    def execute(
+        self, return_results: bool, timeout: float | None = ...
+    ) -> dict[Job, Any] | None: ...
 
     def execute(
         self, return_results: bool = False, timeout: float | None = None
@@ -349,7 +403,8 @@ class JobPool(Intake, PrivateNames):
         Raises
         ------
         JobPoolContextError
-            Outside of the ``with`` block, or the second time.
+            Outside of the ``with`` block, or the second time. A call while the pool executes (from
+            a callback, a listener, a scheduler, a job or another thread) leaves the run alone.
         JobPoolTimeoutError
             When the run did not end in time. It has the `results` so far, if they are to be
             returned; `Job.result` gives them until the end of the ``with`` block in any case.
@@ -357,17 +412,15 @@ class JobPool(Intake, PrivateNames):
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
         """
-        if self._state is _OUTSIDE:
-            raise exceptions.JobPoolContextError(
-                "The pool must be entered first: use `with create_job_pool() as pool:`."
-            )
-        if self._state is not _OPEN:
-            raise exceptions.JobPoolContextError(self._why_over())
-        self._limit = TimeLimit(self, timeout if self.is_main() else None)
+        return_results = arguments.flag("return_results", return_results)
+        limit = TimeLimit(self, timeout if self.is_main() else None)
+        with self._lock:  # of several threads one begins
+            self._check_executable()
+            self._state, self._limit = _EXECUTING, limit
         self._returned = {} if return_results else None
-        for prepare in running.preparations:
-            prepare()
         try:
+            for prepare in running.preparations:
+                prepare()
             with heeding_sigterm():
                 self._run.execute()
         except TimeIsUp:
@@ -391,6 +444,23 @@ class JobPool(Intake, PrivateNames):
             if self._state is not _CLOSED and job.status is JobStatus.SUCCESS:
                 self._reporter.failed(job, error)
                 self._engine.revoke(self._number_of(job))
+
+    def _check_executable(self) -> None:
+        """Refuse to execute, unless this is the first time and inside the ``with`` block."""
+        if self._state is _EXECUTING:
+            raise exceptions.JobPoolContextError(
+                "This pool is executing; `execute` can be called once, and not from within the run."
+            )
+        if self._schedulers.is_here():
+            raise exceptions.JobPoolContextError(
+                "A scheduler cannot execute its pool; call execute() in the `with` block."
+            )
+        if self._state is _OUTSIDE:
+            raise exceptions.JobPoolContextError(
+                "The pool must be entered first: use `with create_job_pool() as pool:`."
+            )
+        if self._state is not _OPEN:
+            raise exceptions.JobPoolContextError(self._why_over())
 
     def _close_early(self) -> None:
         """Tell how a run ends while its error is on its way out."""

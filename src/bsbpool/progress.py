@@ -69,6 +69,11 @@ class PoolProgress(Record):
         return self._pool.jobs  # type: ignore[no-any-return]
 
     @property
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status, now."""
+        return self._pool.counts  # type: ignore[no-any-return]
+
+    @property
     def status(self) -> Any:
         """The status of the pool at the event; of the job, when that is what changed."""
         return self._status

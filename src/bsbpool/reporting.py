@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.records import Logbook
+from bsbpool.callbacks import CallbackQueue
 from bsbpool.naming import node_name
 from bsbpool.progress import (
     Bulletin,
@@ -44,6 +45,7 @@ class Reporter:
         self.bulletin = Bulletin()
         self.failures: dict[Any, Exception] = {}
         self._due: list[tuple[Callable[[Job], Any], Job]] = []
+        self._queue = CallbackQueue()
         self._logbook = Logbook(
             pool,
             JOB_STATUSES,
@@ -74,26 +76,35 @@ class Reporter:
             self.failures[object()] = failure
 
     def on_completion(self, job: Job, callback: Callable[[Job], Any]) -> None:
-        """Call back when the job has ended: with the next report, or now if it has."""
+        """Call back when the job has ended: with the next report, or now if it has.
+
+        Inside a callback, "now" is after that callback.
+        """
         with self._pool._lock:
             if job._id is None or self._pool._engine.watch(job._id) not in FINISHED:
                 job._callbacks = [*job._callbacks, callback]
                 return
-        callback(job)
+        self._queue.call(callback, job)
 
     def call_back(self) -> None:
-        """Call the callbacks of jobs that have ended; raise the first error after all."""
+        """Call the callbacks of jobs that have ended; raise the first error after all.
+
+        Inside a callback they are called after that callback.
+        """
         self.gather()
-        error: BaseException | None = None
-        while self._due:
+        if self._due:
             with self._pool._lock:
                 due = self._due[:]
                 self._due.clear()
-            for callback, job in due:
-                try:
-                    callback(job)
-                except BaseException as raised:
-                    error = error or raised
+            self._queue.call(self._call_all, due)
+
+    def _call_all(self, due: list[tuple[Callable[[Job], Any], Job]]) -> None:
+        error: BaseException | None = None
+        for callback, job in due:
+            try:
+                callback(job)
+            except BaseException as raised:
+                error = error or raised
         if error is not None:
             raise error
 
@@ -101,6 +112,9 @@ class Reporter:
         """Tell what is left though an error is on its way out."""
         with suppress(Exception):
             self.notify()
+        while self.bulletin.waiting:  # a listener that raises ends a delivery
+            with suppress(Exception):
+                self.notify()
 
     def raise_unhandled(self) -> None:
         """Raise the failures that nobody handled as one WorkflowError."""

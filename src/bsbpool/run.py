@@ -11,11 +11,14 @@ ranks end with its exit code.
 from __future__ import annotations
 
 import atexit
+import importlib.machinery
 import importlib.util
+import itertools
 import os
 import sys
 import threading
 import types
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -112,10 +115,7 @@ def _execute(arguments: list[str]) -> None:
         module = types.ModuleType("__main__")
     else:
         sys.argv = arguments
-        with open(kind, "rb") as file:
-            code = compile(file.read(), kind, "exec", dont_inherit=True)
-        module = types.ModuleType("__main__")
-        module.__file__ = os.path.abspath(kind)
+        code, module = _script(kind)
     # For good: calls that still wait when the program ends are pickled by the names in it.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
@@ -125,7 +125,38 @@ def _folder_of(arguments: list[str]) -> str:
     """Return where a program finds the modules beside it."""
     if arguments[0] == "-m":
         return os.getcwd()
-    return "" if arguments[0] == "-c" else os.path.dirname(os.path.abspath(arguments[0]))
+    if arguments[0] == "-c":
+        return ""
+    path = os.path.abspath(arguments[0])
+    return path if _is_folder(path) else os.path.dirname(path)
+
+
+def _is_folder(path: str) -> bool:
+    """Whether modules can be in it."""
+    return os.path.isdir(path) or zipfile.is_zipfile(path)
+
+
+def _script(path: str) -> tuple[types.CodeType, types.ModuleType]:
+    """Return the code of a script, and where it may run.
+
+    A folder or an archive is a script by the `__main__` module in it, as for the interpreter.
+    """
+    module = types.ModuleType("__main__")
+    module.__file__ = os.path.abspath(path)
+    if _is_folder(path):
+        spec = importlib.machinery.PathFinder.find_spec("__main__", [os.path.abspath(path)])
+        code = getattr(spec and spec.loader, "get_code", lambda name: None)("__main__")
+        if spec is None or code is None:
+            raise SystemExit(f"bsbpool.run: {path!r} has no '__main__' module to run.")
+        module.__spec__, module.__package__, module.__file__ = spec, "", spec.origin
+        return code, module
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        print(f"bsbpool.run: cannot open {path!r}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
+    return compile(source, path, "exec", dont_inherit=True), module
 
 
 def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
@@ -144,7 +175,12 @@ def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
 
 def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
     """Return the code of a module, or of the main module of a package, and where it may run."""
-    spec = importlib.util.find_spec(name)
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError) as error:  # of the packages that it is in
+        if getattr(error, "name", name) not in _parents_of(name):
+            raise
+        raise SystemExit(f"bsbpool.run: there is no module named {name} ({error})") from None
     if spec is not None and spec.submodule_search_locations is not None:
         name += ".__main__"
         spec = importlib.util.find_spec(name)
@@ -154,6 +190,11 @@ def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
     module = types.ModuleType("__main__")
     module.__spec__, module.__package__, module.__file__ = spec, spec.parent, spec.origin
     return code, module
+
+
+def _parents_of(name: str) -> list[str]:
+    """Return the packages that a module is in, and the module itself."""
+    return list(itertools.accumulate(name.split("."), "{}.{}".format))
 
 
 def _code_of(end: SystemExit) -> int:
@@ -170,7 +211,7 @@ def _print_error(error: BaseException) -> None:
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename == __file__:
         step = step.tb_next
-    error.__traceback__ = step or error.__traceback__
+    error.__traceback__ = step  # none for a program that cannot be compiled
     sys.excepthook(type(error), error, error.__traceback__)
 
 

@@ -38,6 +38,10 @@ class Schedulers:
         """Whether a thread still schedules."""
         return bool(self._threads)
 
+    def is_here(self) -> bool:
+        """Whether the current thread is one of them."""
+        return threading.current_thread() in self._threads
+
     def start(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
         """Schedule the nodes in a new thread, in a copy of the caller's context."""
         thread = threading.Thread(
@@ -56,7 +60,7 @@ class Schedulers:
 
     def check_stopped(self) -> None:
         """Leave the calling thread if it is a scheduler of a run that has ended."""
-        if self._stopped and threading.current_thread() in self._threads:
+        if self._stopped and self.is_here():
             raise SchedulerStopped
 
     def join(self, seconds: float) -> bool:

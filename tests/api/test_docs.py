@@ -5,22 +5,18 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
-import re
-from pathlib import Path
 
 import pytest
 
 import bsbpool
 from helpers.launch import mpirun
+from helpers.typed_examples import programs
 
-ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "docs/futures.md", "docs/migrating.md"]
 PROGRAMS = {
     f"{page}:{number}": program
     for page in PAGES
-    for number, program in enumerate(
-        re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
-    )
+    for number, program in enumerate(programs(page))
     if "print(" in program
 }
 
@@ -56,3 +52,25 @@ def test_program_of(where, tmp_path):
     ranks = mpirun(3, *([] if on_all else ["-m", "bsbpool.run"]), script, cwd=tmp_path)
     assert ranks.returncode == 0, ranks.stdout
     assert alone.stdout.splitlines()[-1] in ranks.stdout
+
+
+STARTS = {"alone": (1,), "on-ranks": (3,), "under-the-runner": (3, "-m", "bsbpool.run")}
+
+
+@pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(program, marks=pytest.mark.interop if "from bsb " in program else ())
+        for program in programs()
+    ],
+    ids=lambda program: program.split("(")[0].split()[-1],
+)
+def test_23_every_program_of_the_readme_runs_however_it_is_started(program, start, tmp_path):
+    script = tmp_path / "program.py"
+    script.write_text(program)
+    done = mpirun(*start, script, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "Traceback" not in done.stdout
+    if "print(" in program:
+        assert "330" in done.stdout.splitlines()  # the sum of n * (n + 1) below 10

@@ -203,7 +203,7 @@ def test_whoever_holds_a_handle_it_is_seen_after_the_block(holder):
         if holder == "list":
             kept.append(job)
         elif holder == "dependent":
-            kept.append(pool.queue(lambda owner, other: None, (job,)))
+            kept.append(pool.queue(lambda owner, others: None, ((job,),)))
         elif holder == "callback":
             job.on_completion(kept.append)
         elif holder == "kwargs":
@@ -214,6 +214,7 @@ def test_whoever_holds_a_handle_it_is_seen_after_the_block(holder):
         del job, results
     for one in kept:
         found = [one, *gc.get_referents(one)]
+        found += [group for groups in found if type(groups) is tuple for group in groups]
         handles = [obj for obj in found if isinstance(obj, Job)]
         handles += [obj for group in found if type(group) in (dict, tuple) for obj in group]
         assert handles

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -66,11 +67,14 @@ def prepare(pool: JobPool) -> Run:
     if pool._comm.get_size() == 1 or running.inside_job:
         return SerialRun(pool)
     if running.apart:
-        raise RuntimeError(
-            "A job pool needs all ranks, but under bsbpool.run only rank 0 runs the "
-            "program. Use bsbpool.futures.PoolExecutor, or start the program with "
-            "`mpiexec -n N python script.py`."
+        warnings.warn(
+            "Under bsbpool.run the other ranks only run the calls of executors, so the jobs of "
+            "this pool run on rank 0, one after the other. To run them on all ranks, start the "
+            "program with `mpiexec -n N python script.py`, or use bsbpool.PoolExecutor.",
+            RuntimeWarning,
+            stacklevel=5,
         )
+        return SerialRun(pool)
     from bsbpool.services.channels import channel_of
 
     channel = channel_of(pool._comm.get_communicator())

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import arguments, exceptions
-from bsbpool.status import JOB_STATUSES, JobStatus
+from bsbpool.status import JobStatus
 
 if TYPE_CHECKING:
     from bsbpool.pool import JobPool
@@ -68,7 +68,7 @@ class TimeLimit:
 
     def error(self, results: dict[Any, Any] | None) -> exceptions.JobPoolTimeoutError:
         """Return what to raise, once all jobs have ended."""
-        counts = dict(zip(JOB_STATUSES, self._pool._engine.counts(), strict=True))
+        counts = self._pool.counts
         return exceptions.JobPoolTimeoutError(
             f"timeout: the run did not end within {self._timeout:g} s. "
             f"Of {len(self._pool._engine):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "

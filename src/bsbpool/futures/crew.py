@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from bsbpool._core.intake import check_arguments
 from bsbpool.forks import in_children
 from bsbpool.futures.chunks import Packing
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
@@ -138,7 +139,10 @@ class Crew(abc.ABC):
         ------
         BrokenExecutor, RuntimeError
             When no calls are taken any more.
+        TypeError
+            When an argument is a job or a future.
         """
+        check_arguments(call.args, call.kwargs)
         with self._lock:
             if self.broken is not None:
                 raise self.error()

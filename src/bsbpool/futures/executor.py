@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Any
 
 from bsbpool import arguments, execution
+from bsbpool.arguments import flag
 from bsbpool.futures import checks, crews
 from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
+from bsbpool.running import running
 
 _entered: list[PoolExecutor] = []
 
@@ -149,7 +151,7 @@ class Calls(Executor):
             None if timeout is None else arguments.seconds("timeout", timeout),
             checks.count("chunksize", chunksize),
             checks.count("buffersize", buffersize),
-            unordered,
+            flag("unordered", unordered),
             self._said or None,
         )
         return stream(self._get_crew(), fn, items, plan)
@@ -289,6 +291,12 @@ class PoolExecutor(Calls):
         traceback: TracebackType | None,
     ) -> bool | None:
         """End, when all calls have; at once when the program is told to end."""
+        inside = running.inside_job if self._crew is None else self._crew.is_here()
+        if self._entered is None or inside:
+            raise RuntimeError(
+                "the executor cannot leave its `with` block here: it is not in one, or this is one "
+                "of its calls or callbacks; to take no more calls use executor.shutdown()"
+            )
         stack, self._entered = self._entered, None
         assert stack is not None
         with stack:
@@ -334,6 +342,7 @@ class PoolExecutor(Calls):
         cancel_futures : bool
             Whether to cancel those that have not begun.
         """
+        wait, cancel_futures = flag("wait", wait), flag("cancel_futures", cancel_futures)
         self._shut = True
         if self._crew is not None:
             self._crew.close(cancel_futures)

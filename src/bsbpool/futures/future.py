@@ -14,10 +14,14 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import TYPE_CHECKING, Any
 
+from bsbpool.callbacks import CallbackQueue
+
 if TYPE_CHECKING:
     from bsbpool.futures.crew import Crew
 
 _log = logging.getLogger("bsbpool")
+_callbacks = CallbackQueue()
+"""Of all futures: their callbacks may end others, whose callbacks may end others, ..."""
 _making = threading.RLock()
 """Held to make what futures were made without. A collection may make another one meanwhile."""
 
@@ -97,6 +101,21 @@ class PoolFuture(Future[Any]):
         self.be_cancelled()
         return True
 
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call ``fn(future)`` once the call has ended; now, when it has already.
+
+        Inside a callback of another future, "now" is after that callback.
+        """
+        if self.done():
+            _callbacks.call(super().add_done_callback, fn)
+        else:
+            super().add_done_callback(fn)
+
+    def _invoke_callbacks(self) -> None:
+        # What the standard library does here calls the callbacks, whose own calls would nest.
+        if self._done_callbacks:
+            _callbacks.call(super()._invoke_callbacks)  # type: ignore[misc]
+
     def be_cancelled(self) -> None:
         """Become cancelled, and tell those who wait. From any thread; more than once."""
         if super().cancel():
@@ -127,6 +146,12 @@ class PoolFuture(Future[Any]):
             self._result, self._exception = value, error
             self._state = FINISHED
             return True
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A future cannot be pickled, so it is no argument or result of a call: wait until it "
+            "has ended and pass future.result(), or use deps=[future] to run the call after it."
+        )
 
     def running(self) -> bool:
         """Return whether the call is being run."""

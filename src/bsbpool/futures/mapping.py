@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
+from bsbpool._core.intake import check_arguments
 from bsbpool.futures.chunks import are_plain, unpacked
 from bsbpool.futures.crew import Call, Crew
 from bsbpool.futures.future import PoolFuture
@@ -144,6 +145,7 @@ class Stream:
                 except BaseException as error:
                     if is_from_signal(error):
                         raise
+                    error = _refusal(item) or error
                     explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
                     self._send_packed(chunk)
                     chunk = []
@@ -252,6 +254,15 @@ class Stream:
         for future in chunks:
             future.cancel()
         self._crew.end_stream(self)
+
+
+def _refusal(item: Any) -> TypeError | None:
+    """Return why an item cannot travel, where that is known better than by pickling."""
+    try:
+        check_arguments(item if type(item) is tuple else (item,))
+    except TypeError as refusal:
+        return refusal
+    return None
 
 
 def stream(crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> Iterator[Any]:

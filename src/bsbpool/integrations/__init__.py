@@ -1,1 +1,18 @@
-"""Doors for other people's code; each module for one package, imported when used."""
+"""Adapters for other people's code; each module for one package, imported when used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULES = ("bsb", "joblib", "mpi4py_futures", "mpipool", "schwimmbad", "scinexus")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'bsbpool.integrations' has no attribute '{name}'")
+    return importlib.import_module(f"bsbpool.integrations.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

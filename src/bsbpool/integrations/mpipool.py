@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
+from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.crew import is_of_a_crew
 from bsbpool.integrations._batches import Batch, MapResult, Result
@@ -84,6 +85,7 @@ class MPIExecutor(Executor):
         logger: Any = None,
         loglevel: Any = None,
     ) -> None:
+        rejoin = flag("rejoin", rejoin)
         self._open, self._left = True, False
         self._size = 0
         self._lock = threading.Lock()
@@ -134,6 +136,7 @@ class MPIExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the pool; the workers go on with their own program, or exit."""
+        wait, cancel_futures = flag("wait", wait), flag("cancel_futures", cancel_futures)
         if wait and not cancel_futures:
             self._read_batches()
         self._open = False

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
+from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
 
 __all__ = ["MPIPool", "SerialPool", "choose_pool"]
@@ -188,7 +189,7 @@ def choose_pool(mpi: bool = False, processes: int = 1, **kwargs: Any) -> SerialP
     ...     print(pool.map(abs, [-2, 3]))
     [2, 3]
     """
-    if mpi:
+    if flag("mpi", mpi):
         return MPIPool(**kwargs)
     if processes != 1:
         raise ValueError(

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import FINISHED, JobStatus
+
+_UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED)
+
+
+def describe(counts: Mapping[JobStatus, int]) -> str:
+    """Say how many jobs succeeded, and how many of the others run or have ended, and how."""
+    parts = [f"{counts[JobStatus.SUCCESS]}/{sum(counts.values())} jobs succeeded"]
+    if counts[JobStatus.RUNNING]:
+        parts.append(f"{counts[JobStatus.RUNNING]} running")
+    return ", ".join(filter(None, [*parts, describe_unsuccessful(counts)]))
+
+
+def describe_unsuccessful(counts: Mapping[JobStatus, int]) -> str:
+    """Say how many jobs ended without success, and how; empty when there are none."""
+    return ", ".join(f"{counts[end]} {end.value}" for end in _UNSUCCESSFUL if counts[end])
 
 
 class JobTally:
@@ -33,12 +49,13 @@ class JobTally:
         """How many jobs have ended, well or not."""
         return sum(self.counts[status] for status in FINISHED)
 
+    @property
+    def succeeded(self) -> int:
+        """How many jobs have succeeded."""
+        return self.counts[JobStatus.SUCCESS]
+
     def __str__(self) -> str:
-        parts = [f"{self.finished}/{self.total} jobs"]
-        for status in (JobStatus.RUNNING, JobStatus.FAILED, JobStatus.CANCELLED):
-            if self.counts[status]:
-                parts.append(f"{self.counts[status]} {status.value}")
-        return ", ".join(parts)
+        return describe(self.counts)
 
 
 class PoolTally(JobTally):

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bsbpool.listeners.base import Listener
-from bsbpool.listeners.tally import JobTally, PoolTally
+from bsbpool.listeners.tally import JobTally, describe, describe_unsuccessful
 from bsbpool.naming import printable, shortened, without_addresses
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import FINISHED, JobStatus, PoolStatus
@@ -40,19 +40,17 @@ def _text_of(job: Job, status: JobStatus) -> str:
 
 
 class SummaryListener(Listener):
-    """Prints how many jobs have ended, every few seconds and at the end."""
+    """Prints how many jobs have ended and how, every few seconds and at the end."""
 
     def __init__(self, seconds: float = SECONDS_A_LINE) -> None:
-        self._tally = PoolTally()
         self._seconds = seconds
         self._next = time.monotonic() + seconds
 
     def __call__(self, progress: PoolProgress) -> None:
-        """Count a record; print when it is time."""
-        self._tally(progress)
+        """Print when it is time; the pool counts, so that nothing is missed."""
         if progress.status is PoolStatus.CLOSING or time.monotonic() >= self._next:
             self._next = time.monotonic() + self._seconds
-            print(f"bsbpool: {self._tally}", file=sys.stderr, flush=True)
+            print(f"bsbpool: {describe(progress.counts)}", file=sys.stderr, flush=True)
 
 
 class TTYTerminalListener(Listener):
@@ -71,6 +69,7 @@ class TTYTerminalListener(Listener):
         self._tallies: dict[str, JobTally] = {}
         self._bars: dict[str, Any] = {}
         self._progress: Any = None
+        self._heard: PoolProgress | None = None
         self._next = 0.0
         self._plain = None if _has_rich() else SummaryListener()
 
@@ -78,14 +77,24 @@ class TTYTerminalListener(Listener):
         return self
 
     def __exit__(self, *error: Any) -> None:
+        if any(error) and self._heard is not None:
+            self._count_again(self._heard.jobs)
         if self._progress is not None:
             self._draw()
             self._progress.stop()
+
+    def _count_again(self, jobs: list[Job]) -> None:
+        """Count all jobs: an interrupt may have come between a record and its count."""
+        for tally in self._tallies.values():
+            tally.counts.clear()
+        for job in jobs:
+            self._tally_of(job).add(job.status)
 
     def __call__(self, progress: PoolProgress) -> None:
         """Bring the bars up to date with a record."""
         if self._plain is not None:
             return self._plain(progress)
+        self._heard = progress
         if isinstance(progress, PoolJobAddedProgress):
             self._tally_of(progress.job).add()
         elif isinstance(progress, PoolJobUpdateProgress):
@@ -110,12 +119,11 @@ class TTYTerminalListener(Listener):
                 self._bars[name] = self._progress.add_task(
                     printable(shortened(name), sys.stderr), total=0, note=""
                 )
-            failed = tally.counts[JobStatus.FAILED]
             self._progress.update(
                 self._bars[name],
                 total=tally.total,
-                completed=tally.finished,
-                note=f"{failed} failed" if failed else "",
+                completed=tally.succeeded,
+                note=describe_unsuccessful(tally.counts),
             )
 
     def _start(self) -> None:

@@ -72,7 +72,8 @@ class Snapshot:
         buffers: list[memoryview] = []
         try:
             payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
-            if b"__main__" not in payload:
+            # Bound methods go by an attribute, which pickle does not check.
+            if b"__main__" not in payload and b"getattr" not in payload:
                 return payload, buffers
         except Exception:  # it may have no name to travel by
             pass

@@ -1,0 +1,246 @@
+"""Calls that are most likely a mistake: warned of or refused where they stand."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from bsbpool import JobPool, JobStatus, create_job_pool
+from bsbpool.futures import PoolExecutor
+from bsbpool.integrations.mpipool import MPIExecutor
+from bsbpool.integrations.schwimmbad import choose_pool
+from bsbpool.job import FunctionJob
+from bsbpool.services.mpi import MPIService
+
+from .support import give, nothing
+
+# ------------------------------------------------------------------ keywords
+
+MEANT = {
+    "deps": "dep depends dependencies depends_on Deps deps_ dpes requires",
+    "cache_items": "cache_item cached_items cacheitems cache_itmes",
+    "args": "arg arguments agrs ARGS",
+    "kwargs": "kwarg kwrags keywords",
+    "submitter": "name submiter sumbitter label",
+}
+CONTEXT = (
+    "uri node chunk submitted time tags steps flags seed stage kind priority names depth "
+    "description cached_until"
+)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "meant"), [(word, name) for name, words in MEANT.items() for word in words.split()]
+)
+def test_24_a_keyword_that_looks_like_a_misspelt_parameter_warns(pool, keyword, meant):
+    with pytest.warns(UserWarning, match=rf"'{keyword}' .* mean {meant}=\?") as heard:
+        job = pool.queue(nothing, **{keyword: 1})
+    assert [warning.filename for warning in heard] == [__file__]
+    assert job.context == {keyword: 1}  # it stays what it was
+
+
+@pytest.mark.parametrize("keyword", CONTEXT.split())
+def test_24_other_keywords_are_context(pool, keyword):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jobs = [pool.queue(nothing, submitter=pool, **{keyword: [1]})]
+        jobs += pool.queue_many(nothing, [()], cache_items=[], deps=jobs, **{keyword: [1]})
+    assert [keyword in job.description for job in jobs] == [True, True]
+
+
+def test_24_once_for_each_place_that_queues(pool):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        for _ in range(3):
+            pool.queue(nothing, dependencies=[])
+            pool.queue_many(nothing, [()] * 3, dependencies=[])
+    assert len(heard) == 2
+
+
+@pytest.mark.filterwarnings("error")
+def test_24_jobs_made_by_hand_and_pools_with_a_put_of_their_own_warn_as_well(pool):
+    with pytest.raises(UserWarning, match="deps="):
+        FunctionJob(pool, nothing, (), {}, dependencies=[])
+
+    class Own(JobPool):
+        def put(self, job):
+            return super().put(job)
+
+    with Own(1, None) as own:
+        with pytest.raises(UserWarning, match="deps="):
+            own.queue(nothing, depends=[])
+        assert own.jobs == []
+
+
+# ------------------------------------------------------------------ jobs and futures as arguments
+
+
+def futures():
+    """Return futures of this package and of the standard library."""
+    with PoolExecutor() as executor, ThreadPoolExecutor(1) as threads:
+        return [executor.submit(abs, -1), threads.submit(abs, -1), Future()]
+
+
+@pytest.fixture(params=["job", "future", "future of a thread", "future of nobody"])
+def reference(request, pool):
+    """Something that stands for a result."""
+    if request.param == "job":
+        return pool.submit(give, 1)
+    return futures()[["future", "future of a thread", "future of nobody"].index(request.param)]
+
+
+SHAPES = [
+    lambda x: ((x,), {}),
+    lambda x: ((1, "two", x), {}),
+    lambda x: ((), {"x": x}),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_25_a_job_or_a_future_as_an_argument_is_refused_at_the_call(pool, reference, shape):
+    args, kwargs = shape(reference)
+    queued = len(pool.jobs)
+    match = r"(args|kwargs)\[.*\] is a (job|future)\..* pass .*result.* or use deps="
+    for queue in (
+        lambda: pool.submit(nothing, *args, **kwargs),
+        lambda: pool.queue(nothing, args, kwargs),
+        lambda: pool.queue_many(nothing, [args], kwargs),
+        lambda: pool.put(FunctionJob(pool, nothing, args, kwargs)),
+    ):
+        with pytest.raises(TypeError, match=match):
+            queue()
+    assert len(pool.jobs) == queued
+    with PoolExecutor() as executor:
+        for view in (executor, executor.options(name="a view")):
+            with pytest.raises(TypeError, match=match):
+                view.submit(nothing, *args, **kwargs)
+        assert executor.submit(pow, 2, 3).result(30) == 8
+
+
+def test_25_the_sentence_names_the_argument(pool):
+    job = pool.submit(give, 1)
+    with pytest.raises(TypeError, match=r"^args\[1\] is a job\. A job cannot be an argument: "):
+        pool.submit(nothing, 0, job)
+    with pytest.raises(TypeError, match=r"^kwargs\['that'\] is a job\. "):
+        pool.submit(nothing, that=job)
+
+
+def test_25_inside_of_an_argument_they_cannot_be_pickled(pool):
+    for reference in (pool.submit(give, 1), futures()[0]):
+        with pytest.raises(TypeError, match="cannot be pickled, so it is no argument"):
+            pickle.dumps([[[reference]]])
+
+
+def test_25_an_item_of_a_map_is_told_in_its_place():
+    with PoolExecutor() as executor:
+        for future in futures():
+            results = executor.map(give, [1, 2], [3, future])
+            assert next(results) == 3
+            with pytest.raises(TypeError, match="future"):
+                next(results)
+
+
+def test_25_other_arguments_are_what_they_were(pool):
+    values = [[], (), {}, [[]], np.zeros(3), pool, object(), {1: 2}, "x", None, range(3), {0}]
+    jobs = [pool.submit(give, value) for value in values]
+    results = pool.execute(return_results=True)
+    assert all(results[job] is value for job, value in zip(jobs, values, strict=True))
+
+
+# ------------------------------------------------------------------ owners, flags, forgotten jobs
+
+
+@pytest.mark.parametrize("owner", [4, 4.0, np.int64(2), MPIService()], ids=repr)
+def test_29_an_owner_that_was_meant_for_comm_warns(owner):
+    with pytest.warns(UserWarning, match="comm=") as heard, create_job_pool(owner, quiet=True) as p:
+        job = p.submit(lambda own: own is owner)
+        assert p.execute(return_results=True) == {job: True}
+    assert heard[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("owner", [None, "text", object(), [1], np.zeros(2)], ids=type)
+def test_29_other_owners_do_not(owner):
+    create_job_pool(owner, quiet=True)
+
+
+def test_29_a_block_that_ends_with_jobs_that_did_not_run_warns():
+    with pytest.warns(RuntimeWarning, match="so 2 queued jobs did not run") as heard:  # noqa: SIM117
+        with create_job_pool(quiet=True) as pool:
+            jobs = [pool.submit(nothing) for _ in range(3)]
+            jobs[0].cancel()
+    assert heard[0].filename == __file__
+    assert pool.id is None
+    with pytest.warns(RuntimeWarning, match="so 1 queued job did not"), JobPool(1, None) as pool:
+        pool.submit(nothing)
+
+
+@pytest.mark.filterwarnings("error")
+def test_29_a_block_without_such_jobs_or_with_an_error_does_not():
+    with create_job_pool(quiet=True):
+        pass
+    with create_job_pool(quiet=True) as pool:
+        pool.submit(nothing)
+        pool.execute()
+    with create_job_pool(quiet=True) as pool:
+        pool.submit(nothing).run()
+    with pytest.raises(KeyError), create_job_pool(quiet=True) as pool:
+        pool.submit(nothing)
+        raise KeyError
+    with pytest.raises(RuntimeWarning), create_job_pool(quiet=True) as pool:
+        pool.submit(nothing)
+    assert pool.id is None  # the block has ended all the same
+
+
+def with_executor(use):
+    def check(value):
+        with PoolExecutor() as executor:
+            use(executor, value)
+
+    return check
+
+
+FLAGS = {
+    "fail_fast": lambda value: create_job_pool(quiet=True, fail_fast=value),
+    "fail_fast of JobPool": lambda value: JobPool(7, None, value),
+    "quiet": lambda value: create_job_pool(quiet=value),
+    "return_results": lambda value: JobPool(7, None).execute(value),
+    "unordered": with_executor(lambda executor, value: executor.map(abs, [1], unordered=value)),
+    "unordered of starmap": with_executor(
+        lambda executor, value: executor.starmap(abs, [(1,)], unordered=value)
+    ),
+    "wait": with_executor(lambda executor, value: executor.shutdown(wait=value)),
+    "cancel_futures": with_executor(lambda ex, value: ex.shutdown(cancel_futures=value)),
+    "cancel_futures of a view": with_executor(
+        lambda executor, value: executor.options(name="x").shutdown(cancel_futures=value)
+    ),
+    "rejoin": lambda value: MPIExecutor(rejoin=value),
+    "mpi": lambda value: choose_pool(mpi=value),
+}
+
+
+@pytest.mark.parametrize("value", ["no", "", "False", 2, 0.0, [], object()], ids=repr)
+@pytest.mark.parametrize("name", FLAGS)
+def test_29_what_is_neither_true_nor_false_is_refused(name, value):
+    with pytest.raises(TypeError, match=rf"^{name.split()[0]} must be True or False, got "):
+        FLAGS[name](value)
+
+
+@pytest.mark.parametrize("value", [True, 1, np.True_, False, 0, np.False_], ids=repr)
+def test_29_flags_may_be_numpys_or_0_and_1(value):
+    with create_job_pool(quiet=True, fail_fast=value) as pool:
+        pool.submit(nothing)
+        results = pool.execute(return_results=value)
+    assert (results is None) == (not value)
+
+
+def test_29_bsb_says_none_for_a_run_that_does_not_fail_fast():
+    with JobPool(7, None, fail_fast=None) as pool:
+        bad, good = pool.submit(lambda owner: 1 / 0), pool.submit(nothing)
+        with pytest.raises(ExceptionGroup):
+            pool.execute()
+        assert (bad.status, good.status) == (JobStatus.FAILED, JobStatus.SUCCESS)
