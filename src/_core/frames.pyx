@@ -25,7 +25,7 @@ cdef enum:
     MOST_PARTS = 0xFFFF  # of a record, its payload included
 
 
-NOT_A_FRAME = (
+_NOT_A_FRAME = (
     "A message is not of this version of bsbpool; all ranks must run the same version"
 )
 
@@ -169,7 +169,7 @@ cdef class FrameReader:
         self.message = message
         self.next_part = 0
         if cursor_open(&self.cursor, message.frame, message.frame_size) < 0:
-            raise MalformedFrameError(NOT_A_FRAME)
+            raise MalformedFrameError(_NOT_A_FRAME)
         if self.cursor.header.n_parts != message.n_parts:
             raise MalformedFrameError("A message is incomplete: parts of it are missing")
         for i in range(message.n_parts):
@@ -231,7 +231,7 @@ def read_frame(const uint8_t[::1] data):
     cdef int code
     records = []
     if data.shape[0] == 0 or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0:
-        raise MalformedFrameError(NOT_A_FRAME)
+        raise MalformedFrameError(_NOT_A_FRAME)
     while True:
         code = cursor_next(&cursor, &record, &payload)
         if code == 0:
@@ -254,5 +254,5 @@ def read_part_sizes(const uint8_t[::1] data):
         or cursor_open(&cursor, &data[0], <uint64_t>data.shape[0]) < 0
         or cursor_check_parts(&cursor) < 0
     ):
-        raise MalformedFrameError(NOT_A_FRAME)
+        raise MalformedFrameError(_NOT_A_FRAME)
     return [cursor_part_size(&cursor, i) for i in range(cursor.header.n_parts)]

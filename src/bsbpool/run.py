@@ -168,8 +168,10 @@ def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
     spec = None
     with suppress(Exception, SystemExit):  # rank 0 says what is wrong with it
         spec = importlib.util.find_spec(arguments[1])
-    if spec is None or spec.submodule_search_locations is None:
-        return spec and spec.origin, spec and spec.name
+    if spec is None:
+        return None, None
+    if spec.submodule_search_locations is None:
+        return spec.origin, spec.name
     return None, spec.name + ".__main__"
 
 

@@ -45,7 +45,8 @@ class RunnerBackend(RanksCrew):
     def _send_path(self) -> None:
         with self._lock:
             self._path.look()
-            self._pool._run.send_prelude_again()
+            run: Any = self._pool._run
+            run.send_prelude_again()
 
     def _new_path(self) -> list[str] | None:
         return self._path.news()
