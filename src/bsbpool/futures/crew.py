@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from bsbpool.forks import in_children
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
-from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.future import PoolFuture, renew_lock
 
 
 class Call(NamedTuple):
@@ -255,5 +255,6 @@ class Crew(abc.ABC):
 
 
 def _let_go() -> None:
+    renew_lock()
     for crew in _living:
         crew.let_go()
