@@ -2,11 +2,12 @@
 # make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
 # make latest    the same with the newest release of every package, in .envs/latest
 # make constraints  take the versions in .envs/latest into tests/constraints.txt, after `make latest`
+# make differential  random programs of the public API against plain Python, SEEDS=1000 from FIRST=0
 # make sim       the loops on a simulated network, SEEDS=1000 of them from FIRST=0 on
 # make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
 # make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60"
 # make valgrind  the tests of the core below memcheck; needs valgrind
-# make lint      ruff, cython-lint and mypy
+# make lint      ruff, cython-lint and mypy, of README's examples too
 # make bench     every target measured, beside the peers: on a machine that does nothing else
 # make bench-check  instructions per job against the baseline in benches/; needs valgrind
 # make chaos     ranks of real runs are killed, 200 of them; ARGS="--kills 20"
@@ -59,7 +60,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 # What the caller's Python sees is none of the environments' business.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test latest constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
+.PHONY: help demo test differential latest constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -71,6 +72,16 @@ demo: $(ENVS)/mpich/demo
 
 test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(if $(LEGS),$(filter sanitized,$(LEGS)),sanitized)
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+differential: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+	cd tests && failed=0; for mpi in mpich openmpi; do \
+	    echo "$$mpi"; \
+	    ../$(ENVS)/$$mpi/bin/python -m differential --seeds $(SEEDS) --first $(FIRST) $(ARGS) || failed=1; \
+	    for ranks in 2 3; do \
+	        ../$(ENVS)/$$mpi/bin/python -m differential.scripts --seeds $(SEEDS) --first $(FIRST) \
+	            --ranks $$ranks || failed=1; \
+	    done; \
+	done; exit $$failed
 
 latest:
 	rm -rf .envs/latest build/latest
@@ -112,7 +123,8 @@ valgrind:
 	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
-	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" "cython-lint src/_core" mypy; do \
+	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" \
+	    "cython-lint src/_core" mypy "python tests/helpers/typed_examples.py"; do \
 	    echo "$$linter"; $$linter || failed=1; \
 	done; exit $$failed
 

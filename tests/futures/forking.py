@@ -10,13 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
 from bsbpool import create_job_pool
 from bsbpool.futures import PoolExecutor
 
-KILL = "KILL_AT_BIRTH"
 FORK: Any = multiprocessing.get_context("fork")
 EXPECTED = {
     "handler": True,
@@ -45,7 +45,8 @@ def has_default_handler() -> None:
 
 
 def kill_at_birth() -> None:
-    if KILL in os.environ:  # a global of the script would travel to the workers
+    # Said of the thread: others fork as well, and a global of the script would travel to workers.
+    if getattr(threading.current_thread(), "kill_at_birth", False):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -55,11 +56,12 @@ if __name__ == "__main__":
 
 def end_of_one_that_is_killed_at_birth() -> int:
     os.register_at_fork(after_in_child=kill_at_birth)  # for workers under bsbpool.run
-    os.environ[KILL] = "1"
+    thread: Any = threading.current_thread()
+    thread.kill_at_birth = True
     try:
         return end_of(int)
     finally:
-        del os.environ[KILL]
+        thread.kill_at_birth = False
 
 
 def end_of_one_that_is_terminated() -> int | None:

@@ -15,7 +15,7 @@ from bsbpool._core.intake import check_arguments
 from bsbpool.forks import in_children
 from bsbpool.futures.chunks import Packing
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
-from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.future import PoolFuture, renew_lock
 from bsbpool.naming import error_text
 
 
@@ -276,5 +276,6 @@ class Crew(abc.ABC):
 
 
 def _let_go() -> None:
+    renew_lock()
     for crew in _living:
         crew.let_go()

@@ -26,6 +26,12 @@ _making = threading.RLock()
 """Held to make what futures were made without. A collection may make another one meanwhile."""
 
 
+def renew_lock() -> None:
+    """Forget, in a forked child, that a thread of the parent held the lock."""
+    global _making
+    _making = threading.RLock()
+
+
 class PoolFuture(Future[Any]):
     """The future of a call that a crew runs.
 
