@@ -1,4 +1,4 @@
-"""Bound methods arrive as what they are, whatever their `__name__` says (entry 13)."""
+"""Bound methods arrive as what they are, whatever their `__name__` says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes that travel by value keep slots, caches and what functools made (entry 12)."""
+"""Classes that travel by value keep slots, caches and what functools made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which callables workers keep: those that carry nothing that may change (entry 1)."""
+"""Which callables workers keep: those that carry nothing that may change."""
 
 from __future__ import annotations
 

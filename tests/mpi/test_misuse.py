@@ -83,7 +83,7 @@ def test_18_another_pool_of_these_ranks_is_refused_while_one_executes() -> None:
         results = pool.execute(return_results=True)
         if MAIN:
             assert sorted(results.values()) == list(range(1, 10))
-            assert "another pool" in str(errors[0])
+            assert "Another pool" in str(errors[0])
         else:
             with pytest.raises(WorkflowError):
                 inner.execute()
