@@ -80,7 +80,7 @@ class MainRun:
             # Now, not with the pool: who was left behind may come back for a pool inside of it.
             self.leave()
             pool._engine.end()
-            pool._close_early()
+            pool._close_early(error)
             raise
         finally:
             self._cache.free_all()
