@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.interrupts import is_from_signal
+
 
 class CallbackQueue(threading.local):
     """Calls functions in turn in each thread.
@@ -31,7 +33,8 @@ class CallbackQueue(threading.local):
         Raises
         ------
         BaseException
-            The first error of the functions that this call called, once all of them were called.
+            The first error of the functions that this call called, once all of them were called;
+            that of a signal at once. The next call then calls those that wait.
         """
         if self._depth == self._deepest:
             self._waiting.append((f, args))
@@ -43,6 +46,8 @@ class CallbackQueue(threading.local):
                 try:
                     f(*args)
                 except BaseException as error:
+                    if is_from_signal(error):
+                        raise  # a chain may have no end
                     first = first or error
                 # Functions wait only while the innermost one runs.
                 if not self._waiting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from itertools import pairwise
 
@@ -100,6 +101,22 @@ def test_19_all_are_called_and_the_first_error_is_raised(pool):
     with pytest.raises(ValueError, match=r"^0$"):
         jobs[0].cancel()
     assert statuses(*jobs) == ["cancelled"] * N
+
+
+def test_19_ctrl_c_ends_a_chain_that_has_no_end(pool):
+    called = []
+
+    def callback(job):
+        called.append(job)
+        job.on_completion(callback)
+        if len(called) == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    job = pool.submit(give, 0)
+    job.cancel("not needed")
+    with pytest.raises(KeyboardInterrupt):
+        job.on_completion(callback)
+    assert len(called) == 5
 
 
 def test_19_a_callback_of_a_job_that_has_ended_is_called_at_once(pool):
