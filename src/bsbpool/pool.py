@@ -17,7 +17,7 @@ from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
 from bsbpool.interrupts import heeding_sigterm, is_from_signal, noticing_signals
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
-from bsbpool.naming import brief
+from bsbpool.naming import add_note, brief
 from bsbpool.progress import (
     Listener,
     PoolProgress,
@@ -190,7 +190,7 @@ class JobPool(Intake, PrivateNames):
             reason = "The `with` block of a pool cannot end in one of its schedulers."
         if error is None:
             raise exceptions.JobPoolContextError(reason)
-        error.add_note(reason)
+        add_note(error, reason)
 
     def _forget_jobs(self) -> None:
         """Let results go now, and jobs with their last handle: both can be large."""

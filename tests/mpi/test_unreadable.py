@@ -20,8 +20,17 @@ from bsbpool import (
 from .support import MAIN, fail, give, pool_works
 
 pytestmark = pytest.mark.mpi(min_size=2)
-KINDS = (SystemExit, KeyboardInterrupt, GeneratorExit, ZeroDivisionError)
 LARGE = bytes(100_000)
+
+
+class TakesNoNotes(Exception):
+    """An error to which nothing can be added."""
+
+    def add_note(self, note: str) -> None:
+        raise RuntimeError(note)
+
+
+KINDS = (SystemExit, KeyboardInterrupt, GeneratorExit, ZeroDivisionError, TakesNoNotes)
 
 
 def explode(kind: type[BaseException]) -> None:
