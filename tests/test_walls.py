@@ -37,8 +37,8 @@ LAYERS = [
     ["services", "functions_by_value"],
     ["classes_by_value", "tracebacks"],
     ["by_name"],
-    ["naming"],
-    ["status", "exceptions", "running", "interrupts", "callbacks"],
+    ["naming", "callbacks"],
+    ["status", "exceptions", "running", "interrupts"],
     ["forks"],
     ["_core"],
 ]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from bsbpool.naming import attribute
+from bsbpool.naming import attribute, brief
 
 LruCache: Any = type(functools.lru_cache(lambda: None))
 """The type of functions with a cache of `functools`."""
@@ -56,7 +56,9 @@ def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
         with suppress(Exception):
             if _are_same(descriptor.__get__(owner), bound):  # type: ignore[union-attr]
                 return _bind, (descriptor, owner)
-    raise pickle.PicklingError(f"{bound!r} is not an attribute of the object that it is bound to")
+    raise pickle.PicklingError(
+        f"{brief(bound)} is not an attribute of the object that it is bound to"
+    )
 
 
 def _names_of(bound: Any) -> Iterator[str]:

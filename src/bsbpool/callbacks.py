@@ -7,17 +7,25 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from bsbpool.interrupts import is_from_signal
+
 
 class CallbackQueue(threading.local):
     """Calls functions in turn in each thread.
 
-    A function that is given while another one runs in the same thread is called when that has
-    returned. So a chain in which each callback causes the next needs no deeper stack than one.
+    A function that is given inside of `deepest` others is called when the innermost of them has
+    returned. So a chain in which each callback causes the next needs a stack of limited depth.
+
+    Parameters
+    ----------
+    deepest : int
+        How many functions are called inside of each other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deepest: int = 1) -> None:
+        self._deepest = deepest
+        self._depth = 0
         self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._calling = False
 
     def call(self, f: Callable[..., Any], *args: Any) -> None:
         """Call ``f(*args)``, now or after the functions before it.
@@ -25,21 +33,27 @@ class CallbackQueue(threading.local):
         Raises
         ------
         BaseException
-            The first error of the functions that this call called, once all of them were called.
+            The first error of the functions that this call called, once all of them were called;
+            that of a signal at once. The next call then calls those that wait.
         """
-        self._waiting.append((f, args))
-        if self._calling:
+        if self._depth == self._deepest:
+            self._waiting.append((f, args))
             return
-        self._calling = True
+        self._depth += 1
         first: BaseException | None = None
         try:
-            while self._waiting:
-                f, args = self._waiting.popleft()
+            while True:
                 try:
                     f(*args)
                 except BaseException as error:
+                    if is_from_signal(error):
+                        raise  # a chain may have no end
                     first = first or error
+                # Functions wait only while the innermost one runs.
+                if not self._waiting:
+                    break
+                f, args = self._waiting.popleft()
         finally:
-            self._calling = False
+            self._depth -= 1
         if first is not None:
             raise first

@@ -15,9 +15,9 @@ from bsbpool._core.intake import Intake, check_arguments
 from bsbpool.compat import PrivateNames
 from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
-from bsbpool.interrupts import heeding_sigterm, is_from_signal
+from bsbpool.interrupts import heeding_sigterm, is_from_signal, noticing_signals
 from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob
-from bsbpool.naming import brief
+from bsbpool.naming import add_note, brief
 from bsbpool.progress import (
     Listener,
     PoolProgress,
@@ -190,7 +190,7 @@ class JobPool(Intake, PrivateNames):
             reason = "The `with` block of a pool cannot end in one of its schedulers."
         if error is None:
             raise exceptions.JobPoolContextError(reason)
-        error.add_note(reason)
+        add_note(error, reason)
 
     def _forget_jobs(self) -> None:
         """Let results go now, and jobs with their last handle: both can be large."""
@@ -424,8 +424,7 @@ class JobPool(Intake, PrivateNames):
             with heeding_sigterm():
                 self._run.execute()
         except TimeIsUp:
-            results = self._results() if return_results else None
-            raise self._limit.error(results) from self._reporter.take_unhandled()
+            raise self._limit.error(self._returned) from self._reporter.take_unhandled()
         finally:
             self._state = _DONE
             self._close_intake()
@@ -462,8 +461,11 @@ class JobPool(Intake, PrivateNames):
         if self._state is not _OPEN:
             raise exceptions.JobPoolContextError(self._why_over())
 
-    def _close_early(self) -> None:
+    def _close_early(self, error: BaseException) -> None:
         """Tell how a run ends while its error is on its way out."""
+        if self._returned is not None and isinstance(error, TimeIsUp):
+            with noticing_signals():
+                self._returned = self._results()  # now, since it changes the counts
         if self._status is not PoolStatus.CLOSING:
             self.change_status(PoolStatus.CLOSING)
         self._reporter.conclude()

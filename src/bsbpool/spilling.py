@@ -17,7 +17,7 @@ from typing import Any
 
 from bsbpool._core import plain
 from bsbpool._core.handle import Packed, Spilled
-from bsbpool.naming import brief, error_text
+from bsbpool.naming import add_note, brief, error_text
 from bsbpool.serialization import dumps, loads
 
 _log = logging.getLogger("bsbpool")
@@ -98,7 +98,7 @@ class ResultStore:
             self._warn("cannot be pickled", error)
             return value
         except BaseException as error:
-            error.add_note(f"The result of the job, a {type(value)}, cannot be pickled.")
+            add_note(error, f"The result of the job, {brief(value)}, cannot be pickled.")
             raise
         kept = self.keep(payload, buffers)
         if isinstance(kept, Packed) and buffers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import threading
 from itertools import pairwise
 
@@ -101,6 +103,22 @@ def test_19_all_are_called_and_the_first_error_is_raised(pool):
     assert statuses(*jobs) == ["cancelled"] * N
 
 
+def test_19_ctrl_c_ends_a_chain_that_has_no_end(pool):
+    called = []
+
+    def callback(job):
+        called.append(job)
+        job.on_completion(callback)
+        if len(called) == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    job = pool.submit(give, 0)
+    job.cancel("not needed")
+    with pytest.raises(KeyboardInterrupt):
+        job.on_completion(callback)
+    assert len(called) == 5
+
+
 def test_19_a_callback_of_a_job_that_has_ended_is_called_at_once(pool):
     called = []
     job = pool.submit(give, 1)
@@ -140,6 +158,21 @@ def test_19_each_callback_of_a_future_cancels_the_next_one(late):
         busy.result(30)
     assert called == futures
     assert all(future.cancelled() for future in futures)
+
+
+def test_19_a_callback_of_a_future_may_wait_for_callbacks_of_others():
+    """As `asyncio.run` does, which learns by a callback that a future has ended."""
+    with PoolExecutor() as executor:
+        first, *others = [executor.submit(abs, -n) for n in range(4)]
+        results = [future.result(30) for future in (first, *others)]
+        seen = []
+
+        async def wait_for_all():
+            waiting = [asyncio.wrap_future(future) for future in others]
+            return await asyncio.wait_for(asyncio.gather(*waiting), 30)
+
+        first.add_done_callback(lambda _: seen.append(asyncio.run(wait_for_all())))
+        assert seen == [results[1:]]
 
 
 def test_19_each_callback_of_a_future_ends_the_next_one():

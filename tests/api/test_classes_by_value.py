@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import enum
 import functools
+import os
 import pickle
 import subprocess
 import sys
@@ -31,7 +32,10 @@ def elsewhere(*functions):
     """Call functions in another process; return what came back, in this one."""
     parcels = [dumps(function)[0] for function in functions]
     done = subprocess.run(
-        [sys.executable, "-c", OTHER_PROCESS], input=pickle.dumps(parcels), capture_output=True
+        [sys.executable, "-c", OTHER_PROCESS],
+        input=pickle.dumps(parcels),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},  # it imports this module
     )
     assert done.returncode == 0, done.stderr.decode()
     results, rest = [], done.stdout

@@ -120,3 +120,25 @@ def test_30_a_pool_counts_its_jobs(pool):
         pool.execute()
     ends = {JobStatus.SUCCESS: 1, JobStatus.FAILED: 1, JobStatus.CANCELLED: 1}
     assert {status: n for status, n in pool.counts.items() if n} == ends
+
+
+class Unreadable:
+    """A large result that cannot be unpickled; small ones are tried when they come."""
+
+    def __reduce__(self):
+        return int, ("x" * 100_000,)
+
+
+def test_30_results_that_cannot_be_read_when_the_time_is_up_are_counted(capfd):
+    with create_job_pool(quiet=True, max_memory=0) as pool:
+        pool.add_listener(SummaryListener())
+        pool.submit(lambda owner: Unreadable())
+        good = pool.submit(lambda owner: "read")
+        pool.submit(lambda owner: setattr(pool._limit, "_end", 0))
+        pool.submit(nothing)
+        with pytest.raises(JobPoolTimeoutError, match=r"2 succeeded, 1 failed") as caught:
+            pool.execute(return_results=True, timeout=60)
+        assert caught.value.results[good] == "read"
+        assert isinstance(caught.value.__cause__, WorkflowError)
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert last == "bsbpool: 2/4 jobs succeeded, 1 failed, 1 cancelled"

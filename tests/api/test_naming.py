@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import signal
 import sys
 import threading
 from collections import OrderedDict
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from bsbpool import naming
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import Terminated, noticing_signals
 
 
 class Hostile:
@@ -108,6 +109,23 @@ def test_a_signal_is_not_swallowed():
         naming.brief(Hostile(Terminated))
     with pytest.raises(KeyboardInterrupt):
         naming.text_of(Hostile(KeyboardInterrupt))
+
+
+def test_where_signals_are_noticed_an_interrupt_of_an_object_is_none_of_the_user():
+    with noticing_signals():
+        assert naming.brief(Hostile(KeyboardInterrupt)) == (
+            "<Hostile: its __repr__ raised KeyboardInterrupt>"
+        )
+        with pytest.raises(KeyboardInterrupt):
+            naming.brief(Interrupting())
+
+
+class Interrupting:
+    """Ctrl-C comes while its text is made."""
+
+    def __repr__(self) -> str:
+        signal.raise_signal(signal.SIGINT)
+        return "too late"
 
 
 def test_no_signal_raises_in_other_threads():

@@ -117,6 +117,18 @@ def test_a_result_that_cannot_be_unpickled_says_so_in_submit_and_map(kind):
         assert executor.submit(square, 3).result() == 9
 
 
+class TakesNoNotes(Exception):
+    def add_note(self, note):
+        raise RuntimeError(note)
+
+
+def test_an_error_that_takes_no_notes_stays_what_it_is():
+    with PoolExecutor() as executor:
+        assert type(executor.submit(bad, "unpickled", TakesNoNotes).exception()) is TakesNoNotes
+        with pytest.raises(TakesNoNotes):
+            next(executor.map(bad, ["unpickled"], [TakesNoNotes]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_items_and_functions_of_a_map_that_raise_are_told_in_their_place(kind):
     with PoolExecutor() as executor:

@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from bsbpool.naming import call_text
 from bsbpool.script import namespace as receiving
 from bsbpool.script.components import components
 from bsbpool.script.names import global_names
@@ -313,3 +314,10 @@ def test_what_cannot_be_told_quickly_is_left_to_the_pickle():
     for value in (object, random.Random(1).random, threading.Lock(), [threading.Lock()]):
         assert (nodes_of(value) is None) == (value is not object)
     assert nodes_of([[n] for n in range(10_000)]) is None
+
+
+def test_28_messages_name_the_function_of_a_call(monkeypatch):
+    pair = Pair(monkeypatch)
+    pair.run("n = 1\ndef area(a): return a * n")
+    call, _ = pair.submit("area", 2)
+    assert call_text(call, (2,)) == "area(2)"

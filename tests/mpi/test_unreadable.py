@@ -20,8 +20,17 @@ from bsbpool import (
 from .support import MAIN, fail, give, pool_works
 
 pytestmark = pytest.mark.mpi(min_size=2)
-KINDS = (SystemExit, KeyboardInterrupt, GeneratorExit, ZeroDivisionError)
 LARGE = bytes(100_000)
+
+
+class TakesNoNotes(Exception):
+    """An error to which nothing can be added."""
+
+    def add_note(self, note: str) -> None:
+        raise RuntimeError(note)
+
+
+KINDS = (SystemExit, KeyboardInterrupt, GeneratorExit, ZeroDivisionError, TakesNoNotes)
 
 
 def explode(kind: type[BaseException]) -> None:
@@ -125,7 +134,9 @@ def test_a_job_whose_result_main_cannot_unpickle_is_failed_and_its_dependents_do
                 "failed", "cancelled", "success",
             ]  # fmt: skip
             assert type(bad.error) is ZeroDivisionError
-            assert "result" in bad.error.__notes__[0]
+            assert bad.error.__notes__ == [
+                f"The result of {bad.label} cannot be unpickled on this rank."
+            ]
             assert type(after.error) is JobCancelledError
             assert after.error.__cause__ is bad.error
             assert good.result == {"a": 1}

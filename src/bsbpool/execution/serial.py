@@ -68,9 +68,9 @@ class SerialRun:
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
-        except BaseException:
+        except BaseException as error:
             pool._engine.end()
-            pool._close_early()
+            pool._close_early(error)
             raise
         finally:
             if self._helper is not None:

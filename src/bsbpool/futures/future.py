@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from bsbpool.futures.crew import Crew
 
 _log = logging.getLogger("bsbpool")
-_callbacks = CallbackQueue()
-"""Of all futures: their callbacks may end others, whose callbacks may end others, ..."""
+_callbacks = CallbackQueue(deepest=20)
+"""Of all futures: their callbacks may end others, whose callbacks may end others, ... More than one
+deep, since a callback may run a program that waits for other callbacks, as `asyncio.run` does."""
 _making = threading.RLock()
 """Held to make what futures were made without. A collection may make another one meanwhile."""
 
@@ -110,7 +111,7 @@ class PoolFuture(Future[Any]):
     def add_done_callback(self, fn: Callable[[Any], object]) -> None:
         """Call ``fn(future)`` once the call has ended; now, when it has already.
 
-        Inside a callback of another future, "now" is after that callback.
+        Inside of many callbacks of other futures, "now" is after the innermost one.
         """
         if self.done():
             _callbacks.call(super().add_done_callback, fn)

@@ -11,7 +11,7 @@ from typing import Any
 from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
-from bsbpool.naming import error_text
+from bsbpool.naming import add_note, error_text
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads
 
 _numbers = itertools.count()
@@ -74,7 +74,7 @@ def unpickled(load: Callable[..., Any], *args: Any) -> Any:
     try:
         return load(*args)
     except BaseException as error:
-        error.add_note("The result of the call cannot be unpickled on this rank.")
+        add_note(error, "The result of the call cannot be unpickled on this rank.")
         raise
 
 

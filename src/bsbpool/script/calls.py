@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from bsbpool.naming import name_of
 from bsbpool.serialization import Parcel, buffer_collector
 
 
@@ -125,6 +126,11 @@ class ScriptCall:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this process, with the globals as they are now."""
         return self.f(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__qualname__":  # messages name the function
+            return name_of(self.f)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __str__(self) -> str:
         return str(self.f)
