@@ -191,6 +191,6 @@ def test_plain_objects_are_pickled_once(monkeypatch) -> None:
     def refuse(*args):
         raise AssertionError
 
-    monkeypatch.setattr("bsbpool.serialization._dump_with", refuse)
+    monkeypatch.setattr("bsbpool.serialization.dump_with", refuse)
     obj = [Methods, Methods(), {"a": (1, 2.5)}, free]
     assert dumps(obj)[0] == pickle.dumps(obj, 5)

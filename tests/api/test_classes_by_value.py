@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import enum
 import functools
+import os
 import pickle
 import subprocess
 import sys
@@ -31,7 +32,10 @@ def elsewhere(*functions):
     """Call functions in another process; return what came back, in this one."""
     parcels = [dumps(function)[0] for function in functions]
     done = subprocess.run(
-        [sys.executable, "-c", OTHER_PROCESS], input=pickle.dumps(parcels), capture_output=True
+        [sys.executable, "-c", OTHER_PROCESS],
+        input=pickle.dumps(parcels),
+        capture_output=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr.decode()
     results, rest = [], done.stdout
@@ -337,6 +341,20 @@ def test_other_kinds_of_local_classes_still_travel() -> None:
     ((colour, shown, pair, label, kind),) = elsewhere(make)
     assert (colour, shown, pair, label, kind) == (Colour.RED, "red", Pair(1), "KIND", Kind)
     assert type(pair) is Pair
+
+
+def test_a_class_that_comes_back_is_the_one_that_was_sent_and_keeps_its_attributes() -> None:
+    class Counter:
+        count = 0
+
+        def up(self):
+            Counter.count += 1
+            return self
+
+    up = Counter.up
+    (made,) = elsewhere(lambda: Counter().up())
+    assert type(made) is Counter
+    assert (Counter.count, Counter.up) == (0, up)
 
 
 def test_a_class_attribute_that_cannot_travel_is_an_error() -> None:

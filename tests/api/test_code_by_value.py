@@ -8,7 +8,8 @@ import traceback
 import types
 
 from bsbpool.exceptions import WorkerTraceback
-from bsbpool.serialization import dump_error, dumps, load_error, loads
+from bsbpool.remote_errors import dump_error, load_error
+from bsbpool.serialization import dumps, loads
 from bsbpool.tracebacks import with_source
 
 CELL = "def in_a_cell(x):\n    return 1 / x  # the cell's line\n"

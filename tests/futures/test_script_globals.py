@@ -13,6 +13,7 @@ from helpers.launch import environment, is_openmpi, launcher, mpirun
 LIMIT = 90.0
 
 SCRIPT = '''
+import dataclasses
 import functools
 import threading
 
@@ -69,6 +70,17 @@ def size():
 
 def locked():
     return lock
+
+
+def factory():
+    @dataclasses.dataclass
+    class Made:
+        x: int
+
+    return Made, lambda x: Made(x)
+
+
+Made, made_global = factory()
 
 
 def section(f):
@@ -155,6 +167,41 @@ def what_cannot_travel_is_named():
         assert executor.submit(is_missing).result()
 
 
+def local_classes_stay_what_they_are():
+    @dataclasses.dataclass(slots=True)
+    class Local:
+        x: int
+
+    class Counter:
+        count = 0
+
+        def up(self):
+            print(end="")  # the pickle mentions a global name, if only a builtin one
+            Counter.count += 1
+            return self
+
+    def make(x):
+        print(end="")
+        return Local(x)
+
+    def is_local(value):
+        print(end="")
+        return type(value) is Local
+
+    with PoolExecutor() as executor:
+        made = [executor.submit(f, 1).result() for f in (make, Local, made_global, Made)]
+        assert made == [Local(1), Local(1), Made(1), Made(1)]
+        assert list(executor.map(make, [1, 2])) == [Local(1), Local(2)]
+        assert executor.submit(is_local, Local(1)).result()
+        assert list(executor.map(is_local, [Local(1)])) == [True]
+        assert type(executor.submit(Counter().up).result()) is Counter
+        assert Counter.count == 0
+        for Counter.count in (1, 2, 1):
+            up = executor.submit(lambda: Counter().up() and Counter.count)
+            assert up.result() == Counter.count + 1
+            assert list(executor.map(lambda _: Counter.count, [0])) == [Counter.count]
+
+
 def what_was_deleted_is_gone():
     global X
     with PoolExecutor() as executor:
@@ -175,6 +222,7 @@ if __name__ == "__main__":
     section(calls_that_wait_see_their_submission)
     section(workers_keep_what_they_made)
     section(what_cannot_travel_is_named)
+    section(local_classes_stay_what_they_are)
     section(what_was_deleted_is_gone)
 '''
 SECTIONS = [
@@ -182,6 +230,7 @@ SECTIONS = [
     "calls_that_wait_see_their_submission",
     "workers_keep_what_they_made",
     "what_cannot_travel_is_named",
+    "local_classes_stay_what_they_are",
     "what_was_deleted_is_gone",
 ]
 

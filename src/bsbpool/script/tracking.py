@@ -46,7 +46,8 @@ class Callee:
         self._nodes = nodes_of(f)
         self.kept = False
         file = io.BytesIO()
-        pickler = view.pickler(file)
+        # Only what is unpickled for each call refers to classes that are no globals.
+        pickler = view.pickler(file, arguments=True)
         try:
             pickler.dump(f)
         except (KeyboardInterrupt, Terminated):
