@@ -75,7 +75,10 @@ def reduce_class(pickler: cloudpickle.Pickler, kind: type, anew: bool = False) -
     return _make_class, (anew, make, *args), state, None, None, _fill_class
 
 
-_MAKERS = (cloudpickle.cloudpickle._make_skeleton_class, cloudpickle.cloudpickle._make_skeleton_enum)
+_MAKERS = (
+    cloudpickle.cloudpickle._make_skeleton_class,
+    cloudpickle.cloudpickle._make_skeleton_enum,
+)
 
 
 def _with_slots(kind: type, args: Any, state: Any) -> tuple[Any, Any]:

@@ -72,6 +72,18 @@ def locked():
     return lock
 
 
+class Interrupting:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts if len(self.parts) > 1 else self.parts[0]()
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
 def factory():
     @dataclasses.dataclass
     class Made:
@@ -167,6 +179,23 @@ def what_cannot_travel_is_named():
         assert executor.submit(is_missing).result()
 
 
+def what_raises_an_interrupt_while_it_travels_is_named():
+    global interrupting
+    with PoolExecutor() as executor:
+        for interrupting in (Interrupting(raise_interrupt), Interrupting(raise_interrupt, ())):
+            for _ in range(2):
+                for take in (
+                    lambda: executor.submit(lambda: interrupting).result(),
+                    lambda: list(executor.map(lambda _: interrupting, [1])),
+                ):
+                    try:
+                        take()
+                    except NameError as error:
+                        assert "'interrupting'" in str(error) and "Interrupt" in str(error), error
+                    else:
+                        raise AssertionError("it was found")
+
+
 def local_classes_stay_what_they_are():
     @dataclasses.dataclass(slots=True)
     class Local:
@@ -222,6 +251,7 @@ if __name__ == "__main__":
     section(calls_that_wait_see_their_submission)
     section(workers_keep_what_they_made)
     section(what_cannot_travel_is_named)
+    section(what_raises_an_interrupt_while_it_travels_is_named)
     section(local_classes_stay_what_they_are)
     section(what_was_deleted_is_gone)
 '''
@@ -230,6 +260,7 @@ SECTIONS = [
     "calls_that_wait_see_their_submission",
     "workers_keep_what_they_made",
     "what_cannot_travel_is_named",
+    "what_raises_an_interrupt_while_it_travels_is_named",
     "local_classes_stay_what_they_are",
     "what_was_deleted_is_gone",
 ]
