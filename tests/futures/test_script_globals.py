@@ -196,6 +196,16 @@ def what_raises_an_interrupt_while_it_travels_is_named():
                         raise AssertionError("it was found")
 
 
+def callables_have_the_state_of_their_submission():
+    with PoolExecutor() as executor:
+        state = [0]
+        for f in (state.copy, functools.partial(list, state), lambda: state[:]):
+            futures = []
+            for state[0] in range(100):
+                futures.append(executor.submit(f))
+            assert [future.result() for future in futures] == [[n] for n in range(100)]
+
+
 def local_classes_stay_what_they_are():
     @dataclasses.dataclass(slots=True)
     class Local:
@@ -252,6 +262,7 @@ if __name__ == "__main__":
     section(workers_keep_what_they_made)
     section(what_cannot_travel_is_named)
     section(what_raises_an_interrupt_while_it_travels_is_named)
+    section(callables_have_the_state_of_their_submission)
     section(local_classes_stay_what_they_are)
     section(what_was_deleted_is_gone)
 '''
@@ -261,6 +272,7 @@ SECTIONS = [
     "workers_keep_what_they_made",
     "what_cannot_travel_is_named",
     "what_raises_an_interrupt_while_it_travels_is_named",
+    "callables_have_the_state_of_their_submission",
     "local_classes_stay_what_they_are",
     "what_was_deleted_is_gone",
 ]
