@@ -122,14 +122,23 @@ _arrived: weakref.WeakSet[type] = weakref.WeakSet()
 def _make_class(anew: bool, make: Any, *args: Any) -> Any:
     """Return the class of a key, or make an empty one."""
     *rest, key, extra = args
-    known = None if anew else cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.get(key)
+    by_key = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    known = None if anew else by_key.get(key)
     if known is not None:
-        return known
+        bases = rest[0] if make is cloudpickle.cloudpickle._make_skeleton_enum else rest[2]
+        if known not in _arrived or _has_bases(known, bases):
+            return known
+        del by_key[key]  # a base is another class by now, and classes keep theirs
     made = _make_empty(make, *rest, None if anew else key, extra)
     if key is not None:  # what the class is pickled with when it returns
         cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[made] = key
     _arrived.add(made)
     return made
+
+
+def _has_bases(kind: type, bases: tuple[Any, ...]) -> bool:
+    present = tuple(base for base in kind.__bases__ if base is not _Quiet)
+    return present == types.resolve_bases(bases)
 
 
 def _make_empty(make: Any, *args: Any) -> Any:

@@ -240,6 +240,15 @@ def local_classes_stay_what_they_are():
             assert up.result() == Counter.count + 1
             assert list(executor.map(lambda _: Counter.count, [0])) == [Counter.count]
 
+        class Special(Model):
+            pass
+
+        special = Special(1)
+        for Model.scale in (1, 2, 1):
+            assert executor.submit(special.work).result() == special.work()
+            assert executor.submit(Model.work, special).result() == special.work()
+            assert list(executor.map(Model.work, [special])) == [special.work()]
+
 
 def what_was_deleted_is_gone():
     global X
