@@ -11,6 +11,7 @@ import functools
 import threading
 import types
 import typing
+import weakref
 from collections import ChainMap
 from typing import Any
 
@@ -52,15 +53,36 @@ Pickler.dispatch_table = ChainMap(
 # Classes
 
 
-def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
-    """Return cloudpickle's recipe of a class, changed so that it has slots and any bases."""
+def reduce_class(pickler: cloudpickle.Pickler, kind: type, anew: bool = False) -> Any:
+    """Return cloudpickle's recipe of a class, changed so that it has slots and any bases.
+
+    Parameters
+    ----------
+    pickler : cloudpickle.Pickler
+        The pickler that asks.
+    kind : type
+        The class.
+    anew : bool
+        Whether each unpickling makes another class, and not one for all. Back in this process,
+        all of them are `kind`.
+    """
     reduced = cloudpickle.Pickler.reducer_override(pickler, kind)
-    if (
-        not isinstance(reduced, tuple)
-        or reduced[0] is not cloudpickle.cloudpickle._make_skeleton_class
-    ):
+    if not isinstance(reduced, tuple) or reduced[0] not in _MAKERS:
         return reduced
-    _, (meta, name, bases, names, *rest), (members, slot_state), *others = reduced
+    make, args, state, *_ = reduced
+    if make is cloudpickle.cloudpickle._make_skeleton_class:
+        args, state = _with_slots(kind, args, state)
+    return _make_class, (anew, make, *args), state, None, None, _fill_class
+
+
+_MAKERS = (
+    cloudpickle.cloudpickle._make_skeleton_class,
+    cloudpickle.cloudpickle._make_skeleton_enum,
+)
+
+
+def _with_slots(kind: type, args: Any, state: Any) -> tuple[Any, Any]:
+    (meta, name, bases, names, *rest), (members, slot_state) = args, state
     bases = tuple(base for base in bases if base is not _Quiet)
     names = {**names, "__qualname__": kind.__qualname__}
     if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
@@ -71,7 +93,7 @@ def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
             for name, value in members.items()
             if not isinstance(value, types.MemberDescriptorType)
         }
-    return (_make_class, (meta, name, bases, names, *rest), (members, slot_state), *others)
+    return (meta, name, bases, names, *rest), (members, slot_state)
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:
@@ -93,19 +115,51 @@ class _Quiet:
             super().__init_subclass__(**kwargs)
 
 
-def _make_class(
-    kind: type, name: str, bases: tuple[type, ...], names: dict[str, Any], *rest: Any
-) -> Any:
-    make = cloudpickle.cloudpickle._make_skeleton_class
+_arrived: weakref.WeakSet[type] = weakref.WeakSet()
+"""The classes that came to this process by value."""
+
+
+def _make_class(anew: bool, make: Any, *args: Any) -> Any:
+    """Return the class of a key, or make an empty one."""
+    *rest, key, extra = args
+    by_key = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
+    known = None if anew else by_key.get(key)
+    if known is not None:
+        bases = rest[0] if make is cloudpickle.cloudpickle._make_skeleton_enum else rest[2]
+        if known not in _arrived or _has_bases(known, bases):
+            return known
+        del by_key[key]  # a base is another class by now, and classes keep theirs
+    made = _make_empty(make, *rest, None if anew else key, extra)
+    if key is not None:  # what the class is pickled with when it returns
+        cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[made] = key
+    _arrived.add(made)
+    return made
+
+
+def _has_bases(kind: type, bases: tuple[Any, ...]) -> bool:
+    present = tuple(base for base in kind.__bases__ if base is not _Quiet)
+    return present == types.resolve_bases(bases)
+
+
+def _make_empty(make: Any, *args: Any) -> Any:
     try:
-        return make(kind, name, bases, names, *rest)
+        return make(*args)
     except Exception:
+        if make is not cloudpickle.cloudpickle._make_skeleton_class:
+            raise
         # They have seen it where it was defined, and what they did to it comes along.
+        kind, name, bases, names, *rest = args
         names = {**names, "_bsbpool_is_empty": True}
         made = make(kind, name, (_Quiet, *bases), names, *rest)
-        if "_bsbpool_is_empty" in vars(made):  # else it is a class that this process has
-            del made._bsbpool_is_empty
+        del made._bsbpool_is_empty
         return made
+
+
+def _fill_class(kind: type, state: Any) -> type:
+    """Give a class its attributes; one that was defined in this process keeps those it has."""
+    if kind in _arrived:
+        cloudpickle.cloudpickle._class_setstate(kind, state)
+    return kind
 
 
 # Decorated functions and methods

@@ -343,6 +343,20 @@ def test_other_kinds_of_local_classes_still_travel() -> None:
     assert type(pair) is Pair
 
 
+def test_a_class_that_comes_back_is_the_one_that_was_sent_and_keeps_its_attributes() -> None:
+    class Counter:
+        count = 0
+
+        def up(self):
+            Counter.count += 1
+            return self
+
+    up = Counter.up
+    (made,) = elsewhere(lambda: Counter().up())
+    assert type(made) is Counter
+    assert (Counter.count, Counter.up) == (0, up)
+
+
 def test_a_class_attribute_that_cannot_travel_is_an_error() -> None:
     class Local:
         lock = threading.Lock()

@@ -9,10 +9,10 @@ import threading
 import time
 
 import pytest
-from bsbpool._core.engine import Engine
-from bsbpool._core.waits import wait_chain
 
 from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
+from bsbpool._core.engine import Engine
+from bsbpool._core.waits import wait_chain
 from helpers.tangle import turn_edge, wait_for_nothing
 
 from .on_ranks import on_ranks

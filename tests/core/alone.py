@@ -1,9 +1,10 @@
 """One rank alone, with a test that writes the frames of the other."""
 
+from cluster import Cluster, Run
+
 from bsbpool._core.frames import FrameWriter
 from bsbpool._core.status import Status
 from bsbpool._core.wire import RecordKind
-from cluster import Cluster, Run
 
 OK = 1
 DONE, JOB, LEAVE, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.LEAVE, RecordKind.STOP

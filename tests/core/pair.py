@@ -4,10 +4,11 @@ from itertools import groupby
 from operator import itemgetter
 
 import pytest
+from oracle import FINISHED, LEGAL, Oracle
+
 from bsbpool._core.engine import Engine
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
-from oracle import FINISHED, LEGAL, Oracle
 
 
 class Pair:

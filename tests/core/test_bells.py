@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+
 from bsbpool._core.bells import AVAILABLE, BYTES, Bells
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this system has no bells")

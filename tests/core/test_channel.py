@@ -16,11 +16,12 @@ from alone import (
     main_alone,
     worker_alone,
 )
+from cluster import Cluster, Run, cluster, wait_until
+
 from bsbpool._core.channel import Channel, TransportError
 from bsbpool._core.sim import PipeNetwork
 from bsbpool._core.status import Status
 from bsbpool._core.worker import WorkerLoop
-from cluster import Cluster, Run, cluster, wait_until
 
 # Epochs
 

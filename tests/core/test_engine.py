@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pytest
+from pair import Pair
+
 from bsbpool._core.engine import Engine
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
-from pair import Pair
 
 
 def started(n_workers=0):

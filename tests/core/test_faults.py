@@ -18,6 +18,8 @@ from alone import (
     main_alone,
     worker_alone,
 )
+from cluster import Cluster, Run, WorkerHost
+
 from bsbpool._core.calling import Nesting
 from bsbpool._core.channel import Channel, TransportError
 from bsbpool._core.frames import FrameWriter, MalformedFrameError
@@ -25,7 +27,6 @@ from bsbpool._core.plain import dumps
 from bsbpool._core.sim import PipeNetwork
 from bsbpool._core.wire import RecordFlag, RecordKind
 from bsbpool._core.worker import WorkerLoop
-from cluster import Cluster, Run, WorkerHost
 
 
 def test_a_network_that_fails_ends_the_loops():

@@ -4,8 +4,9 @@ import threading
 import time
 
 import pytest
-from bsbpool._core.status import Status
 from cluster import Run, cluster
+
+from bsbpool._core.status import Status
 
 OK, FAILED = 1, 0
 

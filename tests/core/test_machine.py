@@ -1,6 +1,5 @@
 """Hypothesis looks for a history in which an engine and its oracle disagree."""
 
-from bsbpool._core.status import Status
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -12,6 +11,8 @@ from hypothesis.stateful import (
 )
 from oracle import FINISHED
 from pair import Pair
+
+from bsbpool._core.status import Status
 
 PICK = st.integers(0, 2**16)
 PICKS = st.lists(PICK, max_size=4)

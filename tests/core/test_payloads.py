@@ -6,8 +6,9 @@ import threading
 import time
 
 import pytest
-from bsbpool._core.status import Status
 from cluster import Run, cluster, wait_until
+
+from bsbpool._core.status import Status
 
 OUT_OF_BAND = 32 * 1024
 OK = 1

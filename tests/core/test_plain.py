@@ -8,9 +8,10 @@ from array import array
 
 import numpy
 import pytest
-from bsbpool._core.plain import dumps, loads
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from bsbpool._core.plain import dumps, loads
 
 WIDE = st.integers(-(2**63), 2**63 - 1)
 EDGES = st.sampled_from(

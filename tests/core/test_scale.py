@@ -6,6 +6,7 @@ import textwrap
 import time
 
 import pytest
+
 from bsbpool._core.engine import Engine
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status

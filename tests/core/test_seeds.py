@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from bsbpool._core.status import Status
 from oracle import FINISHED
 from pair import Pair
+
+from bsbpool._core.status import Status
 
 RUN_NS = [1e3, 1e3, 1e4, 1e6, 5e6, 3e7, 1e8]
 

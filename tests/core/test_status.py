@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
+from bsbpool import status as public
 from bsbpool._core import status
 from bsbpool._core.status import Status, terminal, transitions
-
-from bsbpool import status as public
 
 LEGAL = transitions()
 FINISHED = terminal()

@@ -1,9 +1,10 @@
 """Hypothesis takes the tables one by one, each against a few plain lines of Python."""
 
-from bsbpool._core.tables import CacheTable, GraphTable, ReadyTable, WorkersTable
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bsbpool._core.tables import CacheTable, GraphTable, ReadyTable, WorkersTable
 
 PICK = st.integers(0, 2**16)
 N_WORKERS = 4

@@ -7,10 +7,11 @@ import time
 from itertools import pairwise
 
 import pytest
+from oracle import FINISHED, LEGAL
+
 from bsbpool._core.engine import Engine
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
-from oracle import FINISHED, LEGAL
 
 N_THREADS = 4
 N_JOBS = 1500

@@ -4,6 +4,9 @@ import random
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from bsbpool._core.frames import (
     FrameWriter,
     MalformedFrameError,
@@ -11,8 +14,6 @@ from bsbpool._core.frames import (
     read_part_sizes,
 )
 from bsbpool._core.wire import RecordKind
-from hypothesis import given
-from hypothesis import strategies as st
 
 HEADER = struct.Struct("=HBBIIIQ")
 RECORD = struct.Struct("=BBHIqQQ")

@@ -13,6 +13,7 @@ from helpers.launch import environment, is_openmpi, launcher, mpirun
 LIMIT = 90.0
 
 SCRIPT = '''
+import dataclasses
 import functools
 import threading
 
@@ -69,6 +70,29 @@ def size():
 
 def locked():
     return lock
+
+
+class Interrupting:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __reduce__(self):
+        return self.parts if len(self.parts) > 1 else self.parts[0]()
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+def factory():
+    @dataclasses.dataclass
+    class Made:
+        x: int
+
+    return Made, lambda x: Made(x)
+
+
+Made, made_global = factory()
 
 
 def section(f):
@@ -155,6 +179,77 @@ def what_cannot_travel_is_named():
         assert executor.submit(is_missing).result()
 
 
+def what_raises_an_interrupt_while_it_travels_is_named():
+    global interrupting
+    with PoolExecutor() as executor:
+        for interrupting in (Interrupting(raise_interrupt), Interrupting(raise_interrupt, ())):
+            for _ in range(2):
+                for take in (
+                    lambda: executor.submit(lambda: interrupting).result(),
+                    lambda: list(executor.map(lambda _: interrupting, [1])),
+                ):
+                    try:
+                        take()
+                    except NameError as error:
+                        assert "'interrupting'" in str(error) and "Interrupt" in str(error), error
+                    else:
+                        raise AssertionError("it was found")
+
+
+def callables_have_the_state_of_their_submission():
+    with PoolExecutor() as executor:
+        state = [0]
+        for f in (state.copy, functools.partial(list, state), lambda: state[:]):
+            futures = []
+            for state[0] in range(100):
+                futures.append(executor.submit(f))
+            assert [future.result() for future in futures] == [[n] for n in range(100)]
+
+
+def local_classes_stay_what_they_are():
+    @dataclasses.dataclass(slots=True)
+    class Local:
+        x: int
+
+    class Counter:
+        count = 0
+
+        def up(self):
+            print(end="")  # the pickle mentions a global name, if only a builtin one
+            Counter.count += 1
+            return self
+
+    def make(x):
+        print(end="")
+        return Local(x)
+
+    def is_local(value):
+        print(end="")
+        return type(value) is Local
+
+    with PoolExecutor() as executor:
+        made = [executor.submit(f, 1).result() for f in (make, Local, made_global, Made)]
+        assert made == [Local(1), Local(1), Made(1), Made(1)]
+        assert list(executor.map(make, [1, 2])) == [Local(1), Local(2)]
+        assert executor.submit(is_local, Local(1)).result()
+        assert list(executor.map(is_local, [Local(1)])) == [True]
+        assert type(executor.submit(Counter().up).result()) is Counter
+        assert Counter.count == 0
+        for Counter.count in (1, 2, 1):
+            up = executor.submit(lambda: Counter().up() and Counter.count)
+            assert up.result() == Counter.count + 1
+            assert list(executor.map(lambda _: Counter.count, [0])) == [Counter.count]
+
+        class Special(Model):
+            pass
+
+        special = Special(1)
+        for Model.scale in (1, 2, 1):
+            assert executor.submit(special.work).result() == special.work()
+            assert executor.submit(Model.work, special).result() == special.work()
+            assert list(executor.map(Model.work, [special])) == [special.work()]
+
+
 def what_was_deleted_is_gone():
     global X
     with PoolExecutor() as executor:
@@ -175,6 +270,9 @@ if __name__ == "__main__":
     section(calls_that_wait_see_their_submission)
     section(workers_keep_what_they_made)
     section(what_cannot_travel_is_named)
+    section(what_raises_an_interrupt_while_it_travels_is_named)
+    section(callables_have_the_state_of_their_submission)
+    section(local_classes_stay_what_they_are)
     section(what_was_deleted_is_gone)
 '''
 SECTIONS = [
@@ -182,6 +280,9 @@ SECTIONS = [
     "calls_that_wait_see_their_submission",
     "workers_keep_what_they_made",
     "what_cannot_travel_is_named",
+    "what_raises_an_interrupt_while_it_travels_is_named",
+    "callables_have_the_state_of_their_submission",
+    "local_classes_stay_what_they_are",
     "what_was_deleted_is_gone",
 ]
 

@@ -18,6 +18,7 @@ import os
 import sys
 from bsbpool.futures import PoolExecutor
 
+at_first = sys.path[:]
 here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, "first"))
 from of_first import first
@@ -44,6 +45,12 @@ if __name__ == "__main__":
         assert list(executor.map(through_third, range(9), chunksize=1)) == list(range(9))
     with PoolExecutor() as executor:
         assert shown(executor.submit(through_third, n) for n in range(9)) == list(range(9))
+    sys.path[:] = at_first
+    with PoolExecutor() as executor:
+        sys.path.append("elsewhere")
+        assert shown(executor.submit(abs, -n) for n in range(9)) == list(range(9))
+        sys.path.remove("elsewhere")
+        assert shown(executor.submit(abs, -n) for n in range(9)) == list(range(9))
     print("all found")
 """
 
@@ -79,6 +86,18 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
     assert sys.path == ["", str(tmp_path / "lib"), "/own", "/workers"]
 
 
+def test_workers_hear_of_a_search_path_that_is_again_that_of_the_beginning(monkeypatch) -> None:
+    monkeypatch.setattr("sys.path", ["/first"])
+    path = SearchPath()
+    path.look()
+    assert path.news() is None
+    sys.path.append("/second")
+    path.look()
+    sys.path.remove("/second")
+    path.look()
+    assert path.news() == ["/first"]
+
+
 PROCESSES = """
 import multiprocessing
 from bsbpool.futures import PoolExecutor
@@ -111,9 +130,10 @@ def test_multiprocessing_works_in_calls(tmp_path, by) -> None:
 
 
 def test_a_program_that_is_not_there_ends_all_ranks() -> None:
-    for program in (["nothere.py"], ["-m", "nothere"], ["-m", "nothere.part"]):
+    # The exit codes are those of the interpreter.
+    for code, *program in ((2, "nothere.py"), (1, "-m", "nothere"), (1, "-m", "nothere.part")):
         done = mpirun(2, "-m", "bsbpool.run", *program, timeout=LIMIT)
-        assert done.returncode == 1 and "nothere" in done.stdout, done.stdout
+        assert done.returncode == code and "nothere" in done.stdout, done.stdout
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text()

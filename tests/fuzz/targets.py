@@ -37,6 +37,8 @@ def _leave(data: bytes) -> Any:
 pickle.loads = _leave
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
+from cluster import MainHost, WorkerHost  # noqa: E402
+
 from bsbpool._core import plain  # noqa: E402
 from bsbpool._core.calling import Nesting  # noqa: E402
 from bsbpool._core.channel import Channel, TransportError  # noqa: E402
@@ -55,7 +57,6 @@ from bsbpool._core.sim import PipeNetwork  # noqa: E402
 from bsbpool._core.status import Status  # noqa: E402
 from bsbpool._core.wire import RecordKind as Kind  # noqa: E402
 from bsbpool._core.worker import WorkerLoop  # noqa: E402
-from cluster import MainHost, WorkerHost  # noqa: E402
 
 pickle.loads = load_pickle
 

@@ -6,7 +6,6 @@ from collections import Counter
 from bsbpool._core.plain import dumps, loads
 from bsbpool._core.status import Status
 from bsbpool._core.wire import RecordFlag, ReplyFlag
-
 from sim.oracle import arguments, filling, value_of
 from sim.plan import MS
 

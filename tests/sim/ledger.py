@@ -3,7 +3,6 @@
 from bsbpool._core.bells import BYTES
 from bsbpool._core.invariants import check
 from bsbpool._core.status import Status
-
 from sim import oracle
 from sim.hosts import OK, SKIPPED
 from sim.plan import MS

@@ -5,7 +5,6 @@ from functools import partial
 from bsbpool._core.engine import Engine
 from bsbpool._core.loop import MainLoop
 from bsbpool._core.status import Status
-
 from sim.hosts import AllLostError
 from sim.ledger import Ledger
 from sim.plan import MS

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from bsbpool._core.status import Status
 
+from bsbpool._core.status import Status
 from sim.faulty import FAULTY, LosesReply
 from sim.plan import Cancel, Death, Job, Plan, Pool, draw, show
 from sim.seeds import check_seed

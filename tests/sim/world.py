@@ -11,7 +11,6 @@ from bsbpool._core.channel import Channel, TransportError
 from bsbpool._core.status import Status
 from bsbpool._core.virtual import VirtualNetwork
 from bsbpool._core.worker import WorkerLoop
-
 from sim.hosts import DiedError, MainDiedError, MainHost, WorkerHost
 from sim.plan import MS
 from sim.pools import PATIENCE_NS, PoolRun

@@ -67,6 +67,8 @@ class SearchPath:
 
     def __init__(self) -> None:
         self._absolute: dict[str, str] = {}
+        self._at_first: list[str] | None = None
+        self._has_changed = False
         self.look()
         self._at_first = self.folders
 
@@ -78,10 +80,12 @@ class SearchPath:
             # An empty entry stands for whatever the working directory is at that time.
             self._absolute.setdefault(entry, entry and os.path.abspath(entry))
         self.folders = [self._absolute[entry] for entry in entries]
+        # For good: workers that were sent another path must be sent that of the beginning as well.
+        self._has_changed |= self._at_first not in (None, self.folders)
 
     def news(self) -> list[str] | None:
-        """Return the folders, unless they are those of the beginning."""
-        return None if self.folders == self._at_first else self.folders
+        """Return the folders; None as long as they have always been those of the beginning."""
+        return self.folders if self._has_changed else None
 
 
 def extend_search_path(path: list[str]) -> None:

@@ -202,7 +202,7 @@ class ScriptTable:
         number = self._functions.add(mode, obj.parcel())
 
         def drop(_: Any) -> None:
-            del self._numbers[key]
+            self._numbers.pop(key, None)  # `clear` may have come first, in another thread
             self._required.pop(number, None)
             self._functions.drop(number)
 

@@ -118,10 +118,13 @@ class ScriptCall:
     def parcel(self) -> Parcel:
         """Return what a worker gets."""
         numbers = [unit.number for unit in self.snapshot.units]
-        name = getattr(self.f, "__qualname__", None)
-        name = name if isinstance(name, str) else type(self.f).__qualname__
         payload = pickle.PickleBuffer(self.payload)
-        return dumps_plain((name, numbers, payload, self.fresh))
+        return dumps_plain((name_of(self.f), numbers, payload, self.fresh))
+
+    def __getattr__(self, name: str) -> str:
+        if name == "__qualname__":  # labels name the function
+            return name_of(self.f)
+        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this process, with the globals as they are now."""

@@ -156,7 +156,7 @@ class Namespace:
         """Unpickle the values of a unit; return why that fails."""
         try:
             values = dict(zip(unit.names, pickle.loads(unit.payload), strict=True))
-        except (KeyboardInterrupt, Terminated):
+        except Terminated:
             raise
         except BaseException as error:
             return f"it cannot be unpickled on the worker ({describe(error)})"

@@ -6,7 +6,7 @@ import io
 from functools import cached_property
 from typing import Any
 
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.script.namespace import describe, global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
 from bsbpool.script.unchanged import Node, are_unchanged, nodes_of
@@ -129,10 +129,19 @@ def dump_values(
     """Pickle the values of globals; return the pickle, or why there is none, and the pickler."""
     file = io.BytesIO()
     pickler = view.pickler(file, whole=set(map(id, values)), values=True)
-    try:
-        pickler.dump(values)
-    except (KeyboardInterrupt, Terminated):
-        raise
-    except BaseException as error:
+    error = dump(pickler, values)
+    if error is not None:
         return None, f"it cannot be pickled ({describe(error)})", pickler
     return file.getvalue(), None, pickler
+
+
+def dump(pickler: ScriptPickler, obj: Any) -> BaseException | None:
+    """Pickle an object; return what that raises, unless a signal does."""
+    with noticing_signals():
+        try:
+            pickler.dump(obj)
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
+            return error
+    return None

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
 from bsbpool.script.pickling import is_definition, script_names
-from bsbpool.script.records import MISSING, Record, View, dump_values
+from bsbpool.script.records import MISSING, Record, View, dump, dump_values
 from bsbpool.script.unchanged import are_unchanged, nodes_of
 
 MOST_KEPT = 1_024
@@ -46,15 +46,12 @@ class Callee:
         self._nodes = nodes_of(f)
         self.kept = False
         file = io.BytesIO()
-        pickler = view.pickler(file)
-        try:
-            pickler.dump(f)
-        except (KeyboardInterrupt, Terminated):
-            raise
-        except BaseException:  # the executor's thread tells it when it pickles the call
-            self.names = frozenset(pickler.references | pickler.mentioned)
-            return
+        # Only what is unpickled for each call refers to classes that are no globals.
+        pickler = view.pickler(file, arguments=True)
+        error = dump(pickler, f)
         self.names = frozenset(pickler.references | pickler.mentioned)
+        if error is not None:  # the executor's thread tells it when it pickles the call
+            return
         self._values = {name: view.names.get(name) for name in pickler.references}
         self._unnamed = pickler.unnamed
         self.payload = file.getvalue()
@@ -123,14 +120,15 @@ class ScriptGlobals:
         Returns
         -------
         callable
-            A `ScriptCall`; the function itself when the call reaches none of the globals.
+            A `ScriptCall`; the function itself when the call reaches none of the globals and the
+            function has no state.
         """
         with self._lock:
             callee = self.callee(f)
             names = callee.names
             if not PLAIN.issuperset(map(type, args)) or kwargs:
                 names = names | self.names_in([(args, kwargs)])
-            if not names or not callee.payload:
+            if not callee.payload or (callee.kept and not names):
                 return f
             return self.call(callee, self.snapshot(names))
 
@@ -165,12 +163,7 @@ class ScriptGlobals:
             for item in items:
                 if type(item) not in PLAIN and _may_refer(item):
                     pickler = view.pickler(_Nowhere(), buffer_callback=_ignore_buffer)
-                    try:
-                        pickler.dump(item)
-                    except (KeyboardInterrupt, Terminated):
-                        raise
-                    except BaseException:  # told when it is pickled for the call
-                        pass
+                    dump(pickler, item)  # what that raises is told when it is pickled for the call
                     names |= pickler.references | pickler.mentioned
             return names
 
@@ -271,12 +264,13 @@ class _Nowhere:
 
 def _may_refer(obj: Any) -> bool:
     """Whether the pickle of an object may refer to the script. Quick for large data."""
-    try:
-        payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
-    except (KeyboardInterrupt, Terminated):
-        raise
-    except BaseException:
-        return True
+    with noticing_signals():
+        try:
+            payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
+            return True
     return b"__main__" in payload
 
 
