@@ -19,6 +19,19 @@ BOUND_TYPES = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperTyp
 NAMED_TYPES = (types.FunctionType, type, LruCache, *BOUND_TYPES)
 """Types whose names are looked at; those of other objects may run any code."""
 
+_main_is_shared = True
+
+
+def main_is_shared() -> bool:
+    """Whether all ranks run the same main script, so that its names exist on each of them."""
+    return _main_is_shared
+
+
+def main_runs_alone() -> None:
+    """Record that the other ranks do not run the main script; see `bsbpool.script`."""
+    global _main_is_shared
+    _main_is_shared = False
+
 
 def is_importable(obj: Any) -> bool:
     """Whether an object's module gives it back by its name."""
@@ -26,9 +39,14 @@ def is_importable(obj: Any) -> bool:
     found: Any = sys.modules.get(home) if isinstance(home, str) else None
     if not isinstance(name, str) or found is None:
         return False
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
+    return find_attribute(found, name) is obj
+
+
+def find_attribute(obj: Any, path: str) -> Any:
+    """Return an attribute of an attribute and so on; None where one is missing."""
+    for part in path.split("."):
+        obj = getattr(obj, part, None)
+    return obj
 
 
 def reduce_bound(bound: Any) -> str | tuple[Any, ...]:

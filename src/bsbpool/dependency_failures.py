@@ -48,8 +48,8 @@ class DependencyFailures:
             return exceptions.JobCancelledError(MESSAGE)
         cause = culprit.error
         if _is_broken(culprit) and cause is not None:
-            return killed_like(cause)
-        return killed_by(cause, culprit.label, culprit.status)
+            return cancelled_like(cause)
+        return cancelled_by(cause, culprit.label, culprit.status)
 
     def _first_failed(self, deps: Iterable[Job] | None) -> Job | None:
         """Return the oldest of some jobs that has ended without success."""
@@ -61,7 +61,7 @@ class DependencyFailures:
         return oldest
 
 
-def killed_by(
+def cancelled_by(
     cause: BaseException | None, name: str, status: JobStatus = JobStatus.FAILED
 ) -> exceptions.JobCancelledError:
     """Return the error of a job that depends on a job of this name, which ended so."""
@@ -71,7 +71,7 @@ def killed_by(
     return error
 
 
-def killed_like(other: BaseException) -> exceptions.JobCancelledError:
+def cancelled_like(other: BaseException) -> exceptions.JobCancelledError:
     """Return the error of a job that depends on one which was cancelled with this error."""
     error = exceptions.JobCancelledError(MESSAGE)
     for note in getattr(other, "__notes__", ()):

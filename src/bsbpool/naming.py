@@ -11,14 +11,13 @@ import functools
 import itertools
 import re
 import reprlib
-import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pickle import PicklingError
 from typing import Any
 
-from bsbpool.interrupts import Terminated
+from bsbpool.interrupts import is_from_signal
 
 LONGEST = 60
 """Characters of a text; longer ones end in ``...``."""
@@ -159,7 +158,7 @@ def attribute(obj: Any, name: str) -> Any:
     try:
         return getattr(obj, name, None)
     except BaseException as error:
-        if _is_signal(error):
+        if is_from_signal(error):
             raise
         return None
 
@@ -174,15 +173,9 @@ def safely(make: Callable[[], str], obj: Any, method: str) -> str:
 
 def substitute(error: BaseException, obj: Any, method: str) -> str:
     """Return what stands for a text whose method raised; raise what a signal has raised."""
-    if _is_signal(error):
+    if is_from_signal(error):
         raise error
     return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
-
-
-def _is_signal(error: BaseException) -> bool:
-    """Whether an error came from a signal to this process rather than from an object."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, Terminated) or (is_main and isinstance(error, KeyboardInterrupt))
 
 
 class _Brief(reprlib.Repr):

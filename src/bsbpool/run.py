@@ -24,11 +24,11 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import services
+from bsbpool.by_name import main_runs_alone
 from bsbpool.forks import end_child
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
-from bsbpool.serialization import main_runs_alone
 from bsbpool.services.channels import channel_of, flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"

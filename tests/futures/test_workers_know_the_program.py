@@ -68,12 +68,12 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", "lib", tmp_path])
     path = SearchPath()
-    assert path.news() is None
+    assert path.changed_folders() is None
     monkeypatch.chdir("/")
     sys.path.append("/own")
     path.look()
     sent = ["", str(tmp_path / "lib"), "/own"]
-    assert path.folders == path.news() == sent
+    assert path.folders == path.changed_folders() == sent
     monkeypatch.setattr("sys.path", ["/own", "/workers"])
     extend_search_path(sent)
     assert sys.path == ["", str(tmp_path / "lib"), "/own", "/workers"]

@@ -42,7 +42,7 @@ def this_program() -> Program:
     return Program(SearchPath().folders, file and os.path.abspath(file), spec and spec.name)
 
 
-def stand_in_for_main(file: str | None, module: str | None) -> None:
+def create_main_module(file: str | None, module: str | None) -> None:
     """Give this process a ``__main__`` of the program, with nothing in it yet."""
     main = types.ModuleType("__main__")
     if file is not None:
@@ -79,7 +79,7 @@ class SearchPath:
             self._absolute.setdefault(entry, entry and os.path.abspath(entry))
         self.folders = [self._absolute[entry] for entry in entries]
 
-    def news(self) -> list[str] | None:
+    def changed_folders(self) -> list[str] | None:
         """Return the folders, unless they are those of the beginning."""
         return None if self.folders == self._at_first else self.folders
 

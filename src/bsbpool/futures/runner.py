@@ -49,4 +49,4 @@ class RunnerBackend(RanksCrew):
             run.send_prelude_again()
 
     def _new_path(self) -> list[str] | None:
-        return self._path.news()
+        return self._path.changed_folders()

@@ -27,7 +27,7 @@ from bsbpool.script.tracking import script_globals
 from bsbpool.serialization import Parcel, dumps
 
 
-class ScriptCrew(RunnerBackend):
+class ScriptBackend(RunnerBackend):
     """Has calls of a script run by ranks that do not run it. Parameters as of `RunnerBackend`.
 
     Attributes
@@ -138,9 +138,9 @@ class ScriptPreparation(Preparation):
 
 
 class ScriptRun(ExecutorRun):
-    """The run of a pool of a `ScriptCrew`, on the rank that submits."""
+    """The run of a pool of a `ScriptBackend`, on the rank that submits."""
 
-    _crew: ScriptCrew
+    _crew: ScriptBackend
 
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
         super().__init__(pool, channel)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import operator
 import pickle
 import sys
 import types
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import error_text
 from bsbpool.serialization import loads
 
 Buffers = list[Any]
@@ -32,10 +34,8 @@ def global_of_script(name: str) -> Any:
 
 
 def attribute_of(found: Any, path: str) -> Any:
-    """Return an attribute of an attribute and so on."""
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+    """Return an attribute of an attribute and so on, such as ``Outer.Inner``."""
+    return operator.attrgetter(path)(found)
 
 
 def function_over(module: str, code: types.CodeType, *rest: Any) -> types.FunctionType:
@@ -159,7 +159,7 @@ class Namespace:
         except (KeyboardInterrupt, Terminated):
             raise
         except BaseException as error:
-            return f"it cannot be unpickled on the worker ({describe(error)})"
+            return f"it cannot be unpickled on the worker ({error_text(error)})"
         self.objects.update(values)
         vars(sys.modules["__main__"]).update(values)
         return None
@@ -191,14 +191,6 @@ def _message(name: str, reason: str) -> str:
         f"{reason}. Pass what the call needs of it as an argument, or let an initializer of the "
         "executor make it on each worker."
     )
-
-
-def describe(error: BaseException) -> str:
-    """Return the type and the text of an error, whatever its `str` does."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
 
 
 namespace = Namespace()

@@ -12,7 +12,7 @@ import types
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bsbpool.by_name import LruCache, is_importable
+from bsbpool.by_name import LruCache, find_attribute, is_importable
 from bsbpool.classes_by_value import reduce_decorated
 from bsbpool.functions_by_value import Pickler
 from bsbpool.naming import attribute
@@ -154,13 +154,7 @@ class ScriptPickler(Pickler):
         owner = self._names.get(first)
         if not path or not isinstance(owner, type) or id(owner) in self._whole:
             return None
-        return (attribute_of, (owner, path)) if _find(owner, path) is obj else None
-
-
-def _find(found: Any, path: str) -> Any:
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found
+        return (attribute_of, (owner, path)) if find_attribute(owner, path) is obj else None
 
 
 def _is_of_script(obj: Any) -> bool:

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from bsbpool.interrupts import Terminated
-from bsbpool.script.namespace import describe, global_of_script
+from bsbpool.naming import error_text
+from bsbpool.script.namespace import global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
 from bsbpool.script.unchanged import Node, are_unchanged, nodes_of
 
@@ -134,5 +135,5 @@ def dump_values(
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:
-        return None, f"it cannot be pickled ({describe(error)})", pickler
+        return None, f"it cannot be pickled ({error_text(error)})", pickler
     return file.getvalue(), None, pickler
