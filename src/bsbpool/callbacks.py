@@ -11,8 +11,8 @@ from typing import Any
 class CallbackQueue(threading.local):
     """Calls functions in turn in each thread.
 
-    A function that is given while another one runs in the same thread is called when that has
-    returned. So a chain in which each callback causes the next needs no deeper stack than one.
+    A function that is passed to `call` while another one runs in the same thread is called after
+    that one has returned. So a chain in which each callback causes the next one does not nest.
     """
 
     def __init__(self) -> None:

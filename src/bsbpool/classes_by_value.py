@@ -1,8 +1,8 @@
 """Code, classes and decorated functions by value: what cloudpickle does not keep.
 
 Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
-qualified names and their slots. What `functools` makes of functions and methods is made again
-on the other side: caches arrive empty, and locks are new.
+qualified names and their slots. Objects of the decorators of `functools` are made again by the
+process that unpickles them: caches are empty there, and locks are new.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def reduce_class(pickler: cloudpickle.Pickler, kind: type) -> Any:
     ):
         return reduced
     _, (meta, name, bases, names, *rest), (members, slot_state), *others = reduced
-    bases = tuple(base for base in bases if base is not _Quiet)
+    bases = tuple(base for base in bases if base is not _NoInitSubclass)
     names = {**names, "__qualname__": kind.__qualname__}
     if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
-        # Created with them: descriptors that are set later make no room in instances.
+        # Slots must exist when the class is created; they cannot be added to it later.
         names = {**names, "__slots__": _slots_of(kind)}
         members = {
             name: value
@@ -83,8 +83,8 @@ def _slots_of(kind: type) -> tuple[str, ...]:
     )
 
 
-class _Quiet:
-    """Comes before bases that would look at a subclass while it is still empty."""
+class _NoInitSubclass:
+    """A base that keeps `__init_subclass__` of the others from running on an empty class."""
 
     __slots__ = ()
 
@@ -100,10 +100,10 @@ def _make_class(
     try:
         return make(kind, name, bases, names, *rest)
     except Exception:
-        # They have seen it where it was defined, and what they did to it comes along.
+        # `__init_subclass__` ran where the class was defined; what it changed is in the pickle.
         names = {**names, "_bsbpool_is_empty": True}
-        made = make(kind, name, (_Quiet, *bases), names, *rest)
-        if "_bsbpool_is_empty" in vars(made):  # else it is a class that this process has
+        made = make(kind, name, (_NoInitSubclass, *bases), names, *rest)
+        if "_bsbpool_is_empty" in vars(made):  # else this process has the class already
             del made._bsbpool_is_empty
         return made
 

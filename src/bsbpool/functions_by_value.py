@@ -93,7 +93,7 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
 
 
 def fits(obj: Any, most: int) -> bool:
-    """Whether an object can be pickled into some bytes at most."""
+    """Whether an object can be pickled into at most this many bytes."""
     try:
         Pickler(_Bounded(most)).dump(obj)
     except Exception:
@@ -102,7 +102,7 @@ def fits(obj: Any, most: int) -> bool:
 
 
 class _Bounded(io.BytesIO):
-    """A file that refuses to grow: nobody waits for the pickle of what is too large anyway."""
+    """A file of limited size; OverflowError ends the pickling of an object that is too large."""
 
     def __init__(self, most: int = LARGEST_GLOBAL) -> None:
         super().__init__()

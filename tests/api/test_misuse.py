@@ -131,7 +131,7 @@ def test_25_the_sentence_names_the_argument(pool):
 
 def test_25_inside_of_an_argument_they_cannot_be_pickled(pool):
     for reference in (pool.submit(give, 1), futures()[0]):
-        with pytest.raises(TypeError, match="cannot be pickled, so it is no argument"):
+        with pytest.raises(TypeError, match="cannot be pickled, so it cannot be an argument"):
             pickle.dumps([[[reference]]])
 
 

@@ -125,7 +125,8 @@ def test_a_job_whose_result_main_cannot_unpickle_is_failed_and_its_dependents_do
                 "failed", "cancelled", "success",
             ]  # fmt: skip
             assert type(bad.error) is ZeroDivisionError
-            assert "result" in bad.error.__notes__[0]
+            note = f"The result of {bad.label} cannot be unpickled on this rank."
+            assert bad.error.__notes__[0] == note
             assert type(after.error) is JobCancelledError
             assert after.error.__cause__ is bad.error
             assert good.result == {"a": 1}

@@ -16,7 +16,7 @@ from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
 from bsbpool.execution.waiting import Pacer
 from bsbpool.interrupts import Terminated, is_from_signal, noticing_signals
-from bsbpool.naming import explain
+from bsbpool.naming import add_note, explain
 from bsbpool.remote_errors import load_error
 from bsbpool.serialization import dumps
 from bsbpool.status import FINISHED, PoolStatus
@@ -87,7 +87,7 @@ class MainRun:
         self._stop(aborted=False)
 
     def _allow_direct(self) -> None:
-        """Let plain jobs pass without being asked about, unless each is to be logged."""
+        """Let the loop send plain jobs without calling `encode`, unless jobs are logged."""
         self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
@@ -197,7 +197,7 @@ class MainRun:
         if is_from_signal(error):
             raise error
         job = self._pool._job_queue[number]
-        error.add_note(f"The result of {job} cannot be unpickled on this rank.")
+        add_note(error, f"The result of {job.label} cannot be unpickled on this rank.")
         self._fail(job, error)
 
     def _fail(self, job: Job, error: BaseException) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bsbpool")
 _callbacks = CallbackQueue()
-"""Of all futures: their callbacks may end others, whose callbacks may end others, ..."""
+"""Of all futures: a callback may end another future, whose callbacks are then called after it."""
 _making = threading.RLock()
 """Held to make what futures were made without. A collection may make another one meanwhile."""
 
@@ -118,7 +118,7 @@ class PoolFuture(Future[Any]):
             super().add_done_callback(fn)
 
     def _invoke_callbacks(self) -> None:
-        # What the standard library does here calls the callbacks, whose own calls would nest.
+        # The standard library calls them at once, so callbacks that end other futures would nest.
         if self._done_callbacks:
             _callbacks.call(super()._invoke_callbacks)  # type: ignore[misc]
 
@@ -155,8 +155,9 @@ class PoolFuture(Future[Any]):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "A future cannot be pickled, so it is no argument or result of a call: wait until it "
-            "has ended and pass future.result(), or use deps=[future] to run the call after it."
+            "A future cannot be pickled, so it cannot be an argument or a result of a call: wait "
+            "until it has ended and pass future.result(), or use deps=[future] to run the call "
+            "after it."
         )
 
     def running(self) -> bool:

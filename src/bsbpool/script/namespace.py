@@ -49,9 +49,9 @@ class ReceivedUnit:
     Parameters
     ----------
     number : int
-        Tells this unit from those before and after, of whatever globals.
+        Identifies the unit.
     names : tuple of str
-        The globals, one as a rule.
+        The globals: usually one.
     payload : bytes-like or None
         The pickle of a tuple of their values; None when they have none.
     reason : str or None
@@ -73,7 +73,7 @@ class ReceivedUnit:
 
 
 class Namespace:
-    """What a worker has of the script's globals.
+    """The script's globals on a worker.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Namespace:
     objects : dict of str to object
         The values as they were sent.
     missing : dict of str to str
-        The globals without a value that the script has, and why.
+        The globals of the script that have no value here, and the reasons.
     changes : int
         How often something was put in place.
     entered : object
-        The call whose globals are in place; None for nobody's.
+        The call whose globals are in place; None if there is none.
     on_change : callable
         Called whenever something is put in place.
     """
@@ -130,7 +130,7 @@ class Namespace:
                 return False
         if not unit.needs:
             return True
-        # A class that was put in place again is another one, also for its subclasses.
+        # A class that was put in place again is a new object, so its subclasses must be made again.
         return self._made_of[unit.number] == [self._put_at[need] for need in unit.needs]
 
     def _put(self, unit: ReceivedUnit) -> None:
@@ -170,7 +170,7 @@ class Namespace:
                 raise NameError(_message(name, self.missing[name]), name=name)
 
     def explain(self, error: BaseException) -> None:
-        """Let a NameError, or one behind an error, say why the global has no value here."""
+        """Let a NameError, also one that an error is chained to, say why a global has no value."""
         seen: set[int] = set()
         errors: list[BaseException | None] = [error]
         while errors:
@@ -194,7 +194,7 @@ def _message(name: str, reason: str) -> str:
 
 
 namespace = Namespace()
-"""Of this process, which works for a script on another rank."""
+"""The globals in this process, which runs calls of a script on another rank."""
 
 
 class ReceivedCall:

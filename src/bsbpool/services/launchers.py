@@ -62,8 +62,8 @@ def launch_of_several(environ: Mapping[str, str] = os.environ) -> Launch | None:
     """Return the launch of this process, None when it was not started as one of several.
 
     The variables of launchers of MPI come first: `mpiexec` may itself use Slurm or PBS to reach
-    the nodes. Several of them are there when one launcher runs inside another; then one that
-    started a single process is right.
+    the nodes. When one launcher runs inside another, the variables of both are set; if one of
+    them says 1, the inner launcher started this process alone.
     """
     launches = [
         Launch("mpi", _number(environ, size), _number(environ, rank, -1), _setting(environ, size))
