@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from bsbpool.naming import call_text
 from bsbpool.script import namespace as receiving
 from bsbpool.script.components import components
 from bsbpool.script.names import global_names
@@ -251,6 +252,14 @@ def test_calls_that_reach_nothing_are_left_alone(pair):
     pair.run("x = 1")
     for f, args in ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (random.random, ())):
         assert pair.globals.bind(f, args, {}) is f
+
+
+def test_28_messages_name_a_call_by_its_function(pair):
+    pair.run("x = 1\ndef f(n): return n + x\nclass C:\n    def m(self): return x")
+    labels = {"f": "f(2)", "C().m": "C.m(2)", "lambda n: x": "<lambda>(2)"}
+    for source, label in labels.items():
+        call, _ = pair.submit(source, 2)
+        assert call_text(call, (2,)) == label
 
 
 def test_the_names_in_code():

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+from bsbpool.naming import name_of
 from bsbpool.serialization import Parcel, buffer_collector
 
 
@@ -128,6 +129,10 @@ class ScriptCall:
 
     def __str__(self) -> str:
         return str(self.f)
+
+    def __repr__(self) -> str:
+        """Return the name of the function, which labels of jobs show."""
+        return name_of(self.f)
 
 
 def dumps_plain(obj: Any) -> Parcel:
