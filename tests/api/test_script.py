@@ -250,8 +250,16 @@ def test_callables_with_a_state_are_as_they_were_and_fresh_for_each_call(pair):
 
 def test_calls_that_reach_nothing_are_left_alone(pair):
     pair.run("x = 1")
-    for f, args in ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (random.random, ())):
+    for f, args in ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (random.Random, ())):
         assert pair.globals.bind(f, args, {}) is f
+
+
+def test_01_02_callables_of_other_modules_have_the_state_of_their_submission(pair):
+    pair.run("from functools import partial\nd = {'a': 1}")
+    early = [pair.submit("d.get", "a"), pair.submit("partial(dict.get, d)", "a")]
+    pair.run("d['a'] = 2")
+    late = [pair.submit("d.get", "a"), pair.submit("partial(dict.get, d)", "a")]
+    assert [pair.perform(each) for each in (*late, *early)] == [2, 2, 1, 1]
 
 
 def test_28_messages_name_a_call_by_its_function(pair):

@@ -123,14 +123,15 @@ class ScriptGlobals:
         Returns
         -------
         callable
-            A `ScriptCall`; the function itself when the call reaches none of the globals.
+            A `ScriptCall`; the function itself when it has no state and the call reaches none of
+            the globals.
         """
         with self._lock:
             callee = self.callee(f)
             names = callee.names
             if not PLAIN.issuperset(map(type, args)) or kwargs:
                 names = names | self.names_in([(args, kwargs)])
-            if not names or not callee.payload:
+            if not callee.payload or (callee.kept and not names):
                 return f
             return self.call(callee, self.snapshot(names))
 
