@@ -179,12 +179,12 @@ def main():
         for failing in (fail, lambda x: 1 / x  # this very line
                         ):
             for future in (executor.submit(failing, 0), executor.submit(list, map(fail, [0]))):
-                text = str(future.exception().__cause__)
+                text = future.exception().__cause__.text
                 assert "# this very line" in text and "program.py" in text, text
         try:
             list(executor.map(fail, [0]))
         except ZeroDivisionError as error:
-            assert "# this very line" in str(error.__cause__), error.__cause__
+            assert "# this very line" in error.__cause__.text
     print("all as it was")
 
 
