@@ -170,7 +170,7 @@ BAD = {
 
 
 class Odd:
-    """An owner with a communicator that is none."""
+    """An owner whose `_comm` is not a communicator."""
 
     def __init__(self, comm):
         self._comm = comm

@@ -1,4 +1,4 @@
-"""What is called from within a run, and does not belong there, is refused at that call alone."""
+"""Calls that are not allowed during a run are refused, and the run continues."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_a_call_sees_each_kind_of_change_in_both_directions(pair, start, change,
         assert pair.perform(submitted) == expected
 
 
-def test_what_was_put_back_is_seen(pair):
+def test_a_value_that_is_put_back_is_seen(pair):
     """Classes and markers that other globals hold become globals again."""
     pair.run("class C: pass\nclass D(C): pass\nM = object()\ndef h(y=M): return y is M")
     pair.run("kept = C, M\ndef both(): return issubclass(D, C), h()")
@@ -156,7 +156,7 @@ def test_globals_that_refer_to_each_other(pair):
     assert pair.call("lambda: (B().m(), D().m())") == (5, 5)
 
 
-def test_02_what_a_worker_made_of_a_global_stays_until_the_script_changes_it(pair):
+def test_02_a_value_that_a_worker_gave_a_global_stays_until_the_script_changes_it(pair):
     pair.run("n, table, data, other = 0, {}, None, 1")
     pair.run("def count():\n    global n\n    n += 1; table[n] = other\n    return n, dict(table)")
     pair.run("def load():\n    global data, unset\n    data = unset = 7")
@@ -213,7 +213,7 @@ def test_no_builtin_takes_the_place_of_a_global_that_cannot_travel(pair):
         pair.call("h")
 
 
-def test_what_cannot_be_unpickled_on_the_worker_is_told(pair):
+def test_a_global_that_cannot_be_unpickled_is_named_with_the_reason(pair):
     pair.run("class Bad:\n    def __reduce__(self): return int, ('no number',)\nbad = Bad()")
     with pytest.raises(NameError, match=r"cannot be unpickled on the worker.*no number"):
         pair.call("lambda: bad")
@@ -322,7 +322,7 @@ def test_changes_inside_of_containers_are_noticed(value, change):
     assert not are_unchanged(nodes)
 
 
-def test_what_cannot_be_told_quickly_is_left_to_the_pickle():
+def test_values_whose_changes_only_the_pickle_shows():
     cell = [1]
     cell.append(cell)
     assert nodes_of(cell) is not None  # it ends

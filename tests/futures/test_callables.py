@@ -19,7 +19,7 @@ def test_in_one_process(check) -> None:
 
 
 PROGRAM = '''
-"""What the script defines is as it was on the workers (entries 1, 3, 12, 13 and 32)."""
+"""What the script defines is as it was on the workers."""
 import dataclasses
 import functools
 import math
