@@ -434,7 +434,7 @@ class JobPool(Intake, PrivateNames):
         return results
 
     def _read_results(self) -> None:
-        """Read the results that `execute` returns, while all ranks can still hear of a failure."""
+        """Read the results that `execute` returns, while the run can still fail on all ranks."""
         if self._returned is not None and not self._reporter.failures:
             self._returned = self._results()
 

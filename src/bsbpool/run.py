@@ -166,7 +166,7 @@ def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
     if arguments[0] != "-m":
         return os.path.abspath(arguments[0]), None
     spec = None
-    with suppress(Exception, SystemExit):  # rank 0 says what is wrong with it
+    with suppress(Exception, SystemExit):  # rank 0 reports the error
         spec = importlib.util.find_spec(arguments[1])
     if spec is None:
         return None, None

@@ -166,7 +166,7 @@ BAD = {
     "processes must be 1 without MPI, got 4; use mpi=True and start the program with "
     "`mpiexec -n 5`, or use schwimmbad's MultiPool": lambda pool: choose_pool(processes=4),
 }
-"""By what is said. Dictionaries need no names for their tests."""
+"""Calls with bad arguments, by the messages that they cause."""
 
 
 class Odd:

@@ -74,7 +74,7 @@ class SearchPath:
         self.seen = sys.path[:]
         entries = [entry for entry in self.seen if isinstance(entry, str)]
         for entry in entries:
-            # An empty entry stands for whatever the working directory is at that time.
+            # An empty entry stays empty: it means the current working directory.
             self._absolute.setdefault(entry, entry and os.path.abspath(entry))
         self.folders = [self._absolute[entry] for entry in entries]
 

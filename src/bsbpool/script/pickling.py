@@ -145,7 +145,7 @@ class ScriptPickler(Pickler):
         return attribute(obj, "__module__") == "__main__" or not is_importable(obj)
 
     def _inside(self, obj: Any) -> Any:
-        """Return a reference to what is an attribute of a class that is a global."""
+        """Return a reference to an attribute of a class that is a global, or None."""
         if not isinstance(obj, (types.FunctionType, type)) or obj.__module__ != "__main__":
             return None
         if self._values and not isinstance(obj, type):
