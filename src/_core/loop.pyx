@@ -253,7 +253,7 @@ cdef class MainLoop:
         cdef int code
         self.engine.known(r.record.id)
         if outcome == RUNNING:
-            raise MalformedFrameError(f"A message says an unknown outcome of job {r.record.id}")
+            raise MalformedFrameError(f"A message gives an unknown outcome of job {r.record.id}")
         if outcome == SUCCESS and self.jobs is not None:
             if not self.store():
                 outcome = FAILED

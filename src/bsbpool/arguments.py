@@ -28,7 +28,7 @@ _MEANT = {
     "kwargs": "keyword keyword_args keyword_arguments keywords kw kwarg kwds",
     "submitter": "job_name label name submitted_by title",
 }
-"""Other words for them that are no misspellings."""
+"""Other words that people write for these parameters."""
 _ALIASES = {alias: name for name, aliases in _MEANT.items() for alias in aliases.split()}
 _SIMILAR = 0.9
 """How similar, by difflib, a keyword is to the parameter that it is taken for."""
@@ -40,12 +40,12 @@ def refuse(name: str, value: Any) -> NoReturn:
 
 
 def communicator(comm: Any, name: str = "comm") -> None:
-    """Check that ranks can work together over a communicator, an mpi4py one or an `MPIService`.
+    """Check a communicator: an intracommunicator of mpi4py, or an `MPIService`.
 
     Raises
     ------
     TypeError, ValueError
-        When `comm` is something else, or has no part for this rank.
+        When `comm` is something else, or is COMM_NULL on this rank.
     """
     if hasattr(comm, "get_communicator"):
         return
@@ -82,8 +82,8 @@ def flag(name: str, value: Any) -> bool:
     Raises
     ------
     TypeError
-        When it is neither a bool (numpy's included) nor the number 0 or 1. Any other object has
-        a truth value as well, but ``"no"`` is true.
+        When it is neither a bool (numpy's included) nor the number 0 or 1. Other objects are
+        refused, since a string such as ``"no"`` would count as true.
     """
     if isinstance(value, bool):
         return value
@@ -95,7 +95,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
-    """Warn of an owner of a pool that was most likely meant for another parameter."""
+    """Warn about an owner of a pool that was most likely meant for another parameter."""
     if isinstance(owner, numbers.Number):
         what, remedy = "number", "the ranks that take part are given by comm="
     elif hasattr(owner, "Get_size") or hasattr(owner, "get_communicator"):
@@ -111,7 +111,7 @@ def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
 
 
 def warn_of_context(names: Iterable[str], stacklevel: int = 2) -> None:
-    """Warn of keywords of a job's context that look like a misspelt parameter of `queue`."""
+    """Warn about keywords of a job's context that look like a misspelt parameter of `queue`."""
     for name in names:
         meant = _meant_by(name)
         if meant is not None:
@@ -132,7 +132,7 @@ def _meant_by(name: str) -> str | None:
     if lower in _PARAMETERS:
         return lower
     for parameter in _PARAMETERS:
-        if sorted(lower) == sorted(parameter):  # two letters in each other's place
+        if sorted(lower) == sorted(parameter):  # the same letters in another order
             return parameter
     close = difflib.get_close_matches(lower, _PARAMETERS, 1, _SIMILAR)
     return close[0] if close else _ALIASES.get(lower)

@@ -17,24 +17,42 @@ LruCache: Any = type(functools.lru_cache(lambda: None))
 BOUND_TYPES = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
 """Types of bound methods; pickle refers to them by an attribute of their object."""
 NAMED_TYPES = (types.FunctionType, type, LruCache, *BOUND_TYPES)
-"""Types whose names are looked at; those of other objects may run any code."""
+"""Types whose ``__qualname__`` is read; reading that of other objects may run any code."""
+
+_main_is_shared = True
+
+
+def main_is_shared() -> bool:
+    """Whether all ranks run the same main script, so that its names exist on each of them."""
+    return _main_is_shared
+
+
+def main_runs_alone() -> None:
+    """Record that the other ranks do not run the main script; see `bsbpool.script`."""
+    global _main_is_shared
+    _main_is_shared = False
 
 
 def is_importable(obj: Any) -> bool:
-    """Whether an object's module gives it back by its name."""
+    """Whether an object's module has it under its qualified name."""
     name, home = attribute(obj, "__qualname__"), attribute(obj, "__module__")
     found: Any = sys.modules.get(home) if isinstance(home, str) else None
     if not isinstance(name, str) or found is None:
         return False
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is obj
+    return find_attribute(found, name) is obj
+
+
+def find_attribute(obj: Any, path: str) -> Any:
+    """Return an attribute of an attribute and so on; None where one is missing."""
+    for part in path.split("."):
+        obj = getattr(obj, part, None)
+    return obj
 
 
 def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
     """Return how to pickle a bound method, so that the same method is loaded.
 
-    pickle refers to a method by its ``__name__``. That is another attribute, or none, for
+    pickle refers to a method by its ``__name__``. No attribute, or another one, has that name for
     private methods, methods decorated without `functools.wraps`, lambdas, and methods that a
     subclass overrides.
 
@@ -56,13 +74,11 @@ def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
         with suppress(Exception):
             if _are_same(descriptor.__get__(owner), bound):  # type: ignore[union-attr]
                 return _bind, (descriptor, owner)
-    raise pickle.PicklingError(
-        f"{brief(bound)} is not an attribute of the object that it is bound to"
-    )
+    raise pickle.PicklingError(f"{brief(bound)} is not an attribute of the object it is bound to")
 
 
 def _names_of(bound: Any) -> Iterator[str]:
-    """Yield names of the attribute that a bound method may be."""
+    """Yield the names of attributes that may be a bound method."""
     name = getattr(bound, "__name__", None)
     if isinstance(name, str):
         yield name

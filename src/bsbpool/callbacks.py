@@ -13,8 +13,9 @@ from bsbpool.interrupts import is_from_signal
 class CallbackQueue(threading.local):
     """Calls functions in turn in each thread.
 
-    A function that is given inside of `deepest` others is called when the innermost of them has
-    returned. So a chain in which each callback causes the next needs a stack of limited depth.
+    A function that is passed to `call` while `deepest` others run inside of each other in the same
+    thread is called when the innermost of them has returned. So a chain in which each callback
+    causes the next one needs a stack of limited depth.
 
     Parameters
     ----------

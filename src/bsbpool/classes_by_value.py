@@ -1,8 +1,8 @@
 """Code, classes and decorated functions by value: what cloudpickle does not keep.
 
 Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
-qualified names and their slots. What `functools` makes of functions and methods is made again
-on the other side: caches arrive empty, and locks are new.
+qualified names and their slots. Objects of the decorators of `functools` are made again by the
+process that unpickles them: caches are empty there, and locks are new.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ _MAKERS = (
 
 def _with_slots(kind: type, args: Any, state: Any) -> tuple[Any, Any]:
     (meta, name, bases, names, *rest), (members, slot_state) = args, state
-    bases = tuple(base for base in bases if base is not _Quiet)
+    bases = tuple(base for base in bases if base is not _NoInitSubclass)
     names = {**names, "__qualname__": kind.__qualname__}
     if "__slots__" in members and typing.NamedTuple not in vars(kind).get("__orig_bases__", ()):
-        # Created with them: descriptors that are set later make no room in instances.
+        # Slots must exist when the class is created; they cannot be added to it later.
         names = {**names, "__slots__": _slots_of(kind)}
         members = {
             name: value
@@ -105,8 +105,8 @@ def _slots_of(kind: type) -> tuple[str, ...]:
     )
 
 
-class _Quiet:
-    """Comes before bases that would look at a subclass while it is still empty."""
+class _NoInitSubclass:
+    """A base that keeps `__init_subclass__` of the others from running on an empty class."""
 
     __slots__ = ()
 
@@ -137,7 +137,7 @@ def _make_class(anew: bool, make: Any, *args: Any) -> Any:
 
 
 def _has_bases(kind: type, bases: tuple[Any, ...]) -> bool:
-    present = tuple(base for base in kind.__bases__ if base is not _Quiet)
+    present = tuple(base for base in kind.__bases__ if base is not _NoInitSubclass)
     return present == types.resolve_bases(bases)
 
 
@@ -147,10 +147,10 @@ def _make_empty(make: Any, *args: Any) -> Any:
     except Exception:
         if make is not cloudpickle.cloudpickle._make_skeleton_class:
             raise
-        # They have seen it where it was defined, and what they did to it comes along.
+        # `__init_subclass__` ran where the class was defined; what it changed is in the pickle.
         kind, name, bases, names, *rest = args
         names = {**names, "_bsbpool_is_empty": True}
-        made = make(kind, name, (_Quiet, *bases), names, *rest)
+        made = make(kind, name, (_NoInitSubclass, *bases), names, *rest)
         del made._bsbpool_is_empty
         return made
 

@@ -27,7 +27,7 @@ class DependencyFailures:
     """
 
     def __init__(self) -> None:
-        # Jobs that share their dependencies share one tuple, and as a rule are asked in turn.
+        # Jobs that share dependencies share one tuple, and usually follow each other.
         self._last: tuple[Iterable[Job] | None, Job | None] = None, None
 
     def error(self, deps: Iterable[Job] | None) -> exceptions.JobCancelledError:
@@ -38,18 +38,18 @@ class DependencyFailures:
         deps : iterable of Job or None
             The dependencies; None when they are not known any more.
         """
-        culprit = None
+        origin = None
         while (failed := self._first_failed(deps)) is not None:
-            culprit = failed
+            origin = failed
             if not _is_broken(failed) or failed._error is not None:
                 break
             deps = failed._deps
-        if culprit is None:
+        if origin is None:
             return exceptions.JobCancelledError(MESSAGE)
-        cause = culprit.error
-        if _is_broken(culprit) and cause is not None:
-            return killed_like(cause)
-        return killed_by(cause, culprit.label, culprit.status)
+        cause = origin.error
+        if _is_broken(origin) and cause is not None:
+            return cancelled_like(cause)
+        return cancelled_by(cause, origin.label, origin.status)
 
     def _first_failed(self, deps: Iterable[Job] | None) -> Job | None:
         """Return the oldest of some jobs that has ended without success."""
@@ -61,17 +61,17 @@ class DependencyFailures:
         return oldest
 
 
-def killed_by(
+def cancelled_by(
     cause: BaseException | None, name: str, status: JobStatus = JobStatus.FAILED
 ) -> exceptions.JobCancelledError:
-    """Return the error of a job that depends on a job of this name, which ended so."""
+    """Return the error of a job that depends on the job `name`, which ended with `status`."""
     error = exceptions.JobCancelledError(MESSAGE)
     error.add_note(f"It depends on {name}, which {_VERBS[status]}.")
     error.__cause__ = cause
     return error
 
 
-def killed_like(other: BaseException) -> exceptions.JobCancelledError:
+def cancelled_like(other: BaseException) -> exceptions.JobCancelledError:
     """Return the error of a job that depends on one which was cancelled with this error."""
     error = exceptions.JobCancelledError(MESSAGE)
     for note in getattr(other, "__notes__", ()):

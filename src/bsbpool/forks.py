@@ -1,8 +1,8 @@
 """Children that are forked from a process with pools, by jobs, callbacks or the program itself.
 
-They are no ranks and have none of the threads of their parent, so they must end on SIGTERM as other
-processes do, and must not send messages in the name of their parent. Whatever runs another program
-(`subprocess`, or multiprocessing with spawn) starts afresh and needs nothing of this.
+A forked child is not a rank, and the threads of its parent do not run in it. It must end on SIGTERM
+like any other process, and must not send messages as its parent. Children that run another program
+(`subprocess`, or multiprocessing with spawn) are not affected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _thread = threading.local()
 
 
 def in_children(action: Callable[[], object]) -> None:
-    """Have something called in each process that this one forks from now on; once each."""
+    """Call an action, once, in each child that this process forks from now on."""
     if action in _actions:
         return
     if not _actions:
@@ -32,7 +32,7 @@ def in_children(action: Callable[[], object]) -> None:
 
 
 def _hold_sigterm() -> None:
-    """Block SIGTERM until the child can end by it: Python forgets signals that come meanwhile."""
+    """Block SIGTERM until the child can end by it: Python drops what is pending in a new child."""
     _thread.holds = signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 
@@ -52,10 +52,9 @@ def _act() -> None:
 
 
 def end_if_child_of(process: int, error: BaseException) -> None:
-    """End this process with an error, if another one was to run the code that raised it.
+    """End this process if it is a forked child of `process`, in which a job or call raised.
 
-    A job, in a child that it forked, would otherwise return into the loop of its parent, and reply
-    for it.
+    Otherwise the child would return into the loop of its parent, and reply as that rank.
     """
     if os.getpid() == process:
         return

@@ -18,7 +18,14 @@ import types
 from typing import Any
 
 from bsbpool import classes_by_value
-from bsbpool.by_name import BOUND_TYPES, NAMED_TYPES, LruCache, is_importable, reduce_bound
+from bsbpool.by_name import (
+    BOUND_TYPES,
+    NAMED_TYPES,
+    LruCache,
+    is_importable,
+    main_is_shared,
+    reduce_bound,
+)
 from bsbpool.classes_by_value import reduce_decorated
 
 LARGEST_GLOBAL = 64 * 1024
@@ -63,21 +70,12 @@ def _module_of(function: types.FunctionType) -> str | None:
     return name if module.__spec__ is not None or name == "__main__" else None
 
 
-_main_is_shared = True
-
-
-def main_runs_alone() -> None:
-    """From here on no function takes globals of the main script along; see `bsbpool.script`."""
-    global _main_is_shared
-    _main_is_shared = False
-
-
 def _over_module(module: str, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
     """Turn cloudpickle's recipe of a function into one over the globals of its module."""
     _, (code, _, *rest), (state, slots), *others = reduced
     values = slots["__globals__"]
     slots["__globals__"] = {}
-    missing = _pickled(values) if module == "__main__" and _main_is_shared else {}
+    missing = _pickled(values) if module == "__main__" and main_is_shared() else {}
     return (_make, (code, module, missing, *rest), (state, slots), *others)
 
 
@@ -95,7 +93,7 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
 
 
 def fits(obj: Any, most: int) -> bool:
-    """Whether an object can be pickled into some bytes at most."""
+    """Whether an object can be pickled into at most this many bytes."""
     try:
         Pickler(_Bounded(most)).dump(obj)
     except Exception:
@@ -104,7 +102,7 @@ def fits(obj: Any, most: int) -> bool:
 
 
 class _Bounded(io.BytesIO):
-    """A file that refuses to grow: nobody waits for the pickle of what is too large anyway."""
+    """A file of limited size; OverflowError ends the pickling of an object that is too large."""
 
     def __init__(self, most: int = LARGEST_GLOBAL) -> None:
         super().__init__()

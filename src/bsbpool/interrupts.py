@@ -1,8 +1,8 @@
 """Being told to end, by the batch system or by the user.
 
 Pickling runs code of the objects that are pickled, and that may raise a KeyboardInterrupt or a
-SystemExit of its own. `noticing_signals` tells these from the errors that handlers of signals
-raise.
+SystemExit of its own. `noticing_signals` marks the errors that signal handlers raise, so that
+`is_from_signal` can tell the two apart.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _restore_default() -> None:
 def is_from_signal(error: BaseException) -> bool:
     """Whether the handler of a signal raised an error, in the main thread.
 
-    Outside of `noticing_signals` nobody can tell, and each KeyboardInterrupt counts as Ctrl-C.
+    Outside of `noticing_signals` there are no marks, and each KeyboardInterrupt counts as Ctrl-C.
     """
     if isinstance(error, Terminated) or _MARK in _attributes(error):
         return True
@@ -74,7 +74,7 @@ def noticing_signals() -> Iterator[None]:
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
-        # Those of this module raise Terminated, which is known by its type.
+        # Handlers of this module need no mark: they raise Terminated.
         if callable(handler) and getattr(handler, "__module__", None) != __name__:
             _noticing[number] = handler, _marking(handler)
             signal.signal(number, _noticing[number][1])
@@ -82,7 +82,7 @@ def noticing_signals() -> Iterator[None]:
         yield
     finally:
         for known, (handler, marking) in _noticing.items():
-            if signal.getsignal(known) is marking:  # else somebody has set another one meanwhile
+            if signal.getsignal(known) is marking:  # else the program has set another one
                 signal.signal(known, handler)
         _noticing.clear()
 
@@ -106,4 +106,4 @@ def _attributes(error: BaseException) -> dict[str, Any]:
 Handler = Callable[[int, Any], Any]
 _MARK = "_bsbpool_from_signal"
 _noticing: dict[int, tuple[Handler, Handler]] = {}
-"""The handlers that are set aside, and what stands in for them, by signal."""
+"""By signal: the handler of the program, and the one that is set in its place."""

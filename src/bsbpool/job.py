@@ -90,8 +90,8 @@ class Job(Handle, abc.ABC):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "A job cannot be pickled, so it is no argument or result of a job: wait until it has "
-            "ended and pass job.result, or use deps=[job] to run the other job after it."
+            "A job cannot be pickled, so it cannot be an argument or a result of a job: wait until "
+            "it has ended and pass job.result, or use deps=[job] to run the other job after it."
         )
 
     @property

@@ -1,8 +1,8 @@
 """Short texts about objects of the user, for messages.
 
-Such a text is only printed, so nothing here raises: an object whose ``__repr__``, ``__str__``,
-``__qualname__`` or `get_node_name` fails gets a substitute. The texts are short and on one line,
-and hold no memory addresses and no contents of arrays.
+These texts are only printed, so an object whose ``__repr__``, ``__str__``, ``__qualname__`` or
+`get_node_name` raises gets a substitute text. Only errors that a signal caused are raised. The
+texts are short and on one line, and contain no memory addresses and no contents of arrays.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ LONGEST = 60
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _AROUND = re.compile(r"(?:\w+\.|<\w+>\.)+<locals>\.")
 _type_name = type.__dict__["__name__"].__get__
-"""The name of a class, whatever its metaclass makes of it."""
+"""Returns the name of a class, even if its metaclass has a ``__name__`` of its own."""
 
 
 def text_of(obj: Any) -> str:
-    """Return ``str(obj)``, a substitute if that raises."""
+    """Return ``str(obj)``, or a substitute if that raises."""
     try:
         return str.__str__(str(obj))
     except BaseException as error:
@@ -37,7 +37,7 @@ def text_of(obj: Any) -> str:
 
 
 def repr_of(obj: Any) -> str:
-    """Return ``repr(obj)``, a substitute if that raises."""
+    """Return ``repr(obj)``, or a substitute if that raises."""
     try:
         return str.__str__(repr(obj))
     except BaseException as error:
@@ -90,7 +90,7 @@ def call_text(f: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None
 
 
 def submitter_text(submitter: Any) -> str:
-    """Return what to add to the text of a call for its submitter; nothing for None."""
+    """Return the text `` of submitter``, to follow the text of a call; empty for None."""
 
     def text() -> str:
         is_named = isinstance(submitter, str) or attribute(submitter, "get_node_name") is not None
@@ -142,7 +142,7 @@ _PLAIN_ERRORS = (AttributeError, NotImplementedError, PicklingError, TypeError, 
 
 
 def explain(error: BaseException, what: str) -> None:
-    """Put what went wrong before the message of an error, in a note if that could harm it."""
+    """Put what went wrong before the message of an error, or in a note if it is not a plain one."""
     args = error.args
     if type(error) in _PLAIN_ERRORS and len(args) == 1 and isinstance(args[0], str):
         error.args = (f"{what}: {args[0]}",)
@@ -150,7 +150,7 @@ def explain(error: BaseException, what: str) -> None:
         add_note(error, f"{what}.")
 
 
-# ------------------------------------------------------------------ how it is done
+# ------------------------------------------------------------------ helpers
 
 
 def attribute(obj: Any, name: str) -> Any:
@@ -172,14 +172,14 @@ def safely(make: Callable[[], str], obj: Any, method: str) -> str:
 
 
 def substitute(error: BaseException, obj: Any, method: str) -> str:
-    """Return what stands for a text whose method raised; raise what a signal has raised."""
+    """Return a text in place of one whose method raised; raise the error of a signal."""
     if is_from_signal(error):
         raise error
     return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
 
 
 class _Brief(reprlib.Repr):
-    """Unlike its base, looks at no more items than it shows, and survives every object."""
+    """A `reprlib.Repr` that reads only the items that it shows, and does not raise."""
 
     KNOWN = frozenset([list, tuple, dict, set, frozenset, deque, str, int])
     SIZED = (list, tuple, dict, set, frozenset, deque, str, bytes, bytearray, memoryview)

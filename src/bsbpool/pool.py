@@ -183,11 +183,11 @@ class JobPool(Intake, PrivateNames):
     def _refuse_exit(self, kind: Any = None, error: BaseException | None = None, *_: Any) -> None:
         """Say why the block cannot end here; an error that leaves it only gets a note."""
         if self._state in (_OUTSIDE, _CLOSED):
-            reason = "This pool is not inside its `with` block, so it cannot leave it."
+            reason = "The `with` block of this pool has not begun, or has already ended."
         elif self._state is _EXECUTING:
             reason = "The `with` block of a pool cannot end before pool.execute() has returned."
         else:
-            reason = "The `with` block of a pool cannot end in one of its schedulers."
+            reason = "A scheduler cannot end the `with` block of its pool."
         if error is None:
             raise exceptions.JobPoolContextError(reason)
         add_note(error, reason)
@@ -433,7 +433,7 @@ class JobPool(Intake, PrivateNames):
         return results
 
     def _read_results(self) -> None:
-        """Read what `execute` is to return, while a failure can still be told to all ranks."""
+        """Read the results that `execute` returns, while the run can still fail on all ranks."""
         if self._returned is not None and not self._reporter.failures:
             self._returned = self._results()
 

@@ -4,8 +4,8 @@ An error is taken apart and made again without calling its class, since a class 
 ``__init__`` of its own may fail, or make another error, when it is called with the error's
 `args`. The new instance comes from the builtin class that the error derives from, and gets what
 the old one had: `args`, the fields of builtin classes (such as `OSError.errno`), slots,
-attributes, notes, and the errors it was raised from. Classes that define how they are pickled
-are asked first.
+attributes, notes, and the errors it was raised from. Classes that define how
+they are pickled are pickled in that way first.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from bsbpool.serialization import Parcel, dump_with, dumps, loads
 from bsbpool.tracebacks import with_source
 
 LARGEST_OBJECT = 64 * 1024
-"""Bytes of the pickle of `AttributeError.obj`. The interpreter sets it to whatever lacks the
-attribute, so a larger one, or one that cannot be pickled, stays behind."""
+"""The largest pickle of `AttributeError.obj`, in bytes. The interpreter sets `obj` to the object
+that lacks the attribute; a larger object, or one that cannot be pickled, is left out."""
 
 _WAYS = ((True, True), (True, False), (False, False))
-"""Ways to pickle an error, tried in this order: whether classes that define how they are pickled
-are asked, and whether what the interpreter adds (chained errors, `AttributeError.obj`) comes
-along."""
+"""Values of `custom` and `extra`, tried in this order: whether classes may define how they are
+pickled, and whether to include what the interpreter adds: chained errors, `AttributeError.obj`."""
 
 _GENERAL = (BaseException, object)
 
@@ -37,9 +36,9 @@ _GENERAL = (BaseException, object)
 def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
     """Pickle an error with its traceback as text, whatever the error is made of."""
     cause = WorkerTraceback(rank, job, _safe_text(error))
-    for asks, adds in _WAYS:
+    for custom, extra in _WAYS:
         try:
-            parcel = dump_with(functools.partial(_pickler(), asks, adds), (error, cause))
+            parcel = dump_with(functools.partial(_pickler(), custom, extra), (error, cause))
             if isinstance(loads(*parcel)[0], BaseException):  # some fail only here
                 return parcel
         except Terminated:
@@ -69,12 +68,12 @@ def _pickler() -> Any:
     from bsbpool.functions_by_value import Pickler
 
     class ErrorPickler(Pickler):
-        def __init__(self, asks: bool, adds: bool, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, custom: bool, extra: bool, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
-            self._how = asks, adds
+            self._how = custom, extra
 
         def reducer_override(self, obj: Any) -> Any:
-            # By type: `isinstance` believes objects that pretend to be of another class.
+            # By type: for `isinstance` an object may set `__class__` to that of an error.
             if issubclass(type(obj), BaseException) and type(obj) is not WorkerTraceback:
                 return _reduce(obj, *self._how)
             return super().reducer_override(obj)
@@ -82,15 +81,15 @@ def _pickler() -> Any:
     return ErrorPickler
 
 
-# Taking apart
+# Pickling
 
 
-def _reduce(error: BaseException, asks: bool, adds: bool) -> Any:
-    chain = _chain_of(error) if adds else None
-    reduced = _reduce_by_class(error) if asks else None
+def _reduce(error: BaseException, custom: bool, extra: bool) -> Any:
+    chain = _chain_of(error) if extra else None
+    reduced = _reduce_by_class(error) if custom else None
     if reduced is None:
-        state = _args.__get__(error), list(_fields(error, adds)), _state_of(error, asks), chain
-        return _new, _new_arguments(error, asks), (asks, *state), None, None, _restore
+        state = _args.__get__(error), list(_fields(error, extra)), _state_of(error, custom), chain
+        return _new, _new_arguments(error, custom), (custom, *state), None, None, _restore
     if not isinstance(reduced, tuple) or any(part is not None for part in reduced[3:5]):
         return reduced
     function, arguments, state, _, _, set_state = reduced + (None,) * (6 - len(reduced))
@@ -99,16 +98,16 @@ def _reduce(error: BaseException, asks: bool, adds: bool) -> Any:
 
 
 def _reduce_by_class(error: BaseException) -> Any:
-    """Return what a class says of its pickling; None for one that leaves it to `BaseException`."""
+    """Return how the class itself pickles an error; None if it leaves that to `BaseException`."""
     kind = type(error)
     registered = copyreg.dispatch_table.get(kind)
-    # Packages like tblib register one reducer for all errors, which knows none in particular.
+    # tblib and others register one reducer for all errors; it does not know this class.
     if registered is not None and registered is not copyreg.dispatch_table.get(Exception):
         return registered(error)
     if (
         _defines(kind, "__reduce_ex__")
         or _defines(kind, "__reduce__")
-        or _creator(kind).__module__ != "builtins"  # it may keep what only its code can set
+        or _creator(kind).__module__ != "builtins"  # C code may have fields that only it can set
     ):
         return error.__reduce_ex__(5)
     return None
@@ -128,20 +127,20 @@ def _creator(kind: type) -> type:
     return kind
 
 
-def _new_arguments(error: BaseException, asks: bool) -> tuple[Any, ...]:
+def _new_arguments(error: BaseException, custom: bool) -> tuple[Any, ...]:
     """Return the arguments of `_new`."""
     kind = type(error)
-    if asks and _defines(kind, "__getnewargs_ex__"):
+    if custom and _defines(kind, "__getnewargs_ex__"):
         arguments, keywords = error.__getnewargs_ex__()  # type: ignore[attr-defined]
         return kind, True, arguments, keywords
-    if asks and _defines(kind, "__getnewargs__"):
+    if custom and _defines(kind, "__getnewargs__"):
         return kind, True, error.__getnewargs__()  # type: ignore[attr-defined]
     if isinstance(error, BaseExceptionGroup):
         return kind, False, (error.message, list(error.exceptions))
     return kind, False
 
 
-def _fields(error: BaseException, adds: bool) -> Iterator[tuple[str, str, Any]]:
+def _fields(error: BaseException, extra: bool) -> Iterator[tuple[str, str, Any]]:
     """Yield the slots of an error and the fields of its builtin bases: class, name, value."""
     for owner in type(error).__mro__:
         for name, descriptor in () if owner in _GENERAL else vars(owner).items():
@@ -151,7 +150,7 @@ def _fields(error: BaseException, adds: bool) -> Iterator[tuple[str, str, Any]]:
                 value = descriptor.__get__(error)
             except AttributeError:  # an empty slot
                 continue
-            if owner is not AttributeError or name != "obj" or (adds and _is_small(value)):
+            if owner is not AttributeError or name != "obj" or (extra and _is_small(value)):
                 yield owner.__qualname__, name, value
 
 
@@ -165,8 +164,8 @@ def _is_small(obj: Any) -> bool:
     return obj is None or fits(obj, LARGEST_OBJECT)
 
 
-def _state_of(error: BaseException, asks: bool) -> Any:
-    if asks and _defines(type(error), "__getstate__"):
+def _state_of(error: BaseException, custom: bool) -> Any:
+    if custom and _defines(type(error), "__getstate__"):
         return error.__getstate__()  # type: ignore[attr-defined, unused-ignore]
     return dict(error.__dict__)
 
@@ -176,7 +175,7 @@ def _chain_of(error: BaseException) -> tuple[Any, ...] | None:
     return None if chain == (None, None, False) else chain
 
 
-# Making again
+# Unpickling
 
 
 def _new(
@@ -189,12 +188,12 @@ def _new(
 
 
 def _restore(error: BaseException, whole: tuple[Any, ...]) -> None:
-    """Give an error made by `_new` what it had."""
-    asks, args, fields, state, chain = whole
+    """Restore the contents of an error that `_new` made."""
+    custom, args, fields, state, chain = whole
     _args.__set__(error, args)
     for owner, name, value in fields:
         _set_field(error, owner, name, value)
-    if asks and (_defines(type(error), "__setstate__") or not isinstance(state, dict)):
+    if custom and (_defines(type(error), "__setstate__") or not isinstance(state, dict)):
         error.__setstate__(state)
     else:
         error.__dict__.update(state)
@@ -206,7 +205,7 @@ def _set_field(error: BaseException, owner: str, name: str, value: Any) -> None:
                       if base.__qualname__ == owner and name in vars(base))  # fmt: skip
     try:
         if descriptor.__get__(error) is value:
-            return  # or None would take the place of nothing, which prints another way
+            return  # a field set to None may print in another way than an unset field
     except AttributeError:
         pass
     if isinstance(error, BaseExceptionGroup) and name in ("message", "exceptions"):
@@ -215,7 +214,7 @@ def _set_field(error: BaseException, owner: str, name: str, value: Any) -> None:
 
 
 def _restore_by_class(obj: Any, whole: tuple[Any, ...]) -> None:
-    """Do as pickle would with the state, and add what the interpreter keeps of an error."""
+    """Restore the state as pickle does, then the notes and the chained errors."""
     state, set_state, notes, chain = whole
     if set_state is not None:
         set_state(obj, state)

@@ -24,11 +24,11 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import services
+from bsbpool.by_name import main_runs_alone
 from bsbpool.forks import end_child
 from bsbpool.futures import hub
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
-from bsbpool.serialization import main_runs_alone
 from bsbpool.services.channels import channel_of, flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"
@@ -166,7 +166,7 @@ def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
     if arguments[0] != "-m":
         return os.path.abspath(arguments[0]), None
     spec = None
-    with suppress(Exception, SystemExit):  # rank 0 says what is wrong with it
+    with suppress(Exception, SystemExit):  # rank 0 reports the error
         spec = importlib.util.find_spec(arguments[1])
     if spec is None:
         return None, None

@@ -14,14 +14,12 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
-from bsbpool.by_name import BOUND_TYPES, is_importable, reduce_bound
+from bsbpool.by_name import BOUND_TYPES, is_importable, main_is_shared, reduce_bound
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
 MOST_BUFFERS = 1_000
 """Further buffers of one object stay in the pickle."""
-
-_main_is_shared = True
 
 Parcel = tuple[bytes, list[memoryview]]
 
@@ -60,15 +58,6 @@ class _ByName(pickle.Pickler):
         self.dispatch_table = copyreg.dispatch_table | dict.fromkeys(BOUND_TYPES, reduce_bound)
 
 
-def main_runs_alone() -> None:
-    """From here on the other ranks do not run the main script; see `bsbpool.script`."""
-    from bsbpool import functions_by_value
-
-    global _main_is_shared
-    _main_is_shared = False
-    functions_by_value.main_runs_alone()
-
-
 def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
     """Make an object from what `dumps` returned."""
     return pickle.loads(payload, buffers=buffers)
@@ -81,7 +70,7 @@ def dumps_function(function: Any) -> Parcel:
 
 def travels_by_name(obj: Any) -> bool:
     """Whether a function or class travels as a name that the other ranks know as well."""
-    if not _main_is_shared and getattr(obj, "__module__", None) == "__main__":
+    if not main_is_shared() and getattr(obj, "__module__", None) == "__main__":
         return False
     return is_importable(obj)
 
@@ -92,7 +81,7 @@ def travelling(function: Any) -> Any:
     What ``__main__`` defines travels by name and by value: the other ranks run the
     same script, but may not have come by the definition.
     """
-    if getattr(function, "__module__", None) == "__main__" and _main_is_shared:
+    if getattr(function, "__module__", None) == "__main__" and main_is_shared():
         from bsbpool.functions_by_value import OfMain
 
         if is_importable(function):

@@ -23,7 +23,7 @@ from bsbpool.serialization import dumps, loads
 _log = logging.getLogger("bsbpool")
 
 MOST_CHECKED = 4_096
-"""Bytes of the pickle of a result that is unpickled once when it is kept, to see that it can be."""
+"""Results of at most this many pickled bytes are unpickled once when they are kept, as a check."""
 SMALL = 128
 """Results of this many bytes at most are not counted: their handles take more."""
 

@@ -161,7 +161,7 @@ def test_all_results_are_freed_with_their_item_and_copies_with_their_job(home):
     assert home._pool_cache == {}
 
 
-def test_what_cannot_be_compared_counts_by_itself(home):
+def test_objects_that_cannot_be_compared_count_by_identity(home):
     def locked():
         return Layer(lock=threading.Lock())  # as `__setstate__` would make it
 

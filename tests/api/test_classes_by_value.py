@@ -272,7 +272,7 @@ def use_caches(kind):
     ]  # fmt: skip
 
 
-def test_what_functools_made_of_methods_travels() -> None:
+def test_methods_that_functools_decorates_travel() -> None:
     wanted = use_caches(class_with_caches())
     (told,) = elsewhere(functools.partial(use_caches, class_with_caches()))
     assert told == wanted

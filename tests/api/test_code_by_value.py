@@ -57,7 +57,7 @@ def test_code_keeps_its_file_and_lines() -> None:
     assert places_of(copy) == places_of(Local.method)
 
 
-def test_a_second_journey_changes_nothing() -> None:
+def test_code_that_is_pickled_again_is_the_same() -> None:
     copy = there_and_back(there_and_back(lambda x: [x for _ in range(x)]))
     assert {code.co_filename for code in codes_of(copy.__code__)} == {__file__}
 

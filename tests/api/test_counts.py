@@ -1,4 +1,4 @@
-"""What listeners on a terminal count is true however the run ends."""
+"""The job counts of listeners on a terminal are correct however the run ends."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_31_programs_run_with_their_exit_code(command, program, folder):
         (["-m", "beside.here"], "no module named beside.here"),
     ],
 )
-def test_31_what_is_no_program_is_said_in_one_line(command, program, words, folder):
+def test_31_a_missing_program_is_reported_in_one_line(command, program, words, folder):
     code, out, errors = python(*command, *program, cwd=folder)
     assert code == python(*program, cwd=folder)[0]
     assert out == [] and len(errors) == 1

@@ -214,7 +214,7 @@ class Registered(Exception):
         self.b = b
 
 
-def test_what_a_class_says_of_its_pickling_is_kept():
+def test_a_class_may_define_how_its_errors_are_pickled():
     error = HasReduce(4, secret=threading.Lock())
     error.add_note("a hint")
     copy = arrived(error)

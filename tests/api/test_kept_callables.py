@@ -76,12 +76,12 @@ NOT_KEPT = [
 
 
 @pytest.mark.parametrize("f", KEPT, ids=str)
-def test_what_has_no_state_or_has_it_by_name_is_kept(f) -> None:
+def test_callables_without_state_or_sent_by_name_are_kept(f) -> None:
     assert is_kept(f)
 
 
 @pytest.mark.parametrize("f", NOT_KEPT, ids=str)
-def test_what_carries_state_is_not_kept(f) -> None:
+def test_callables_with_state_are_not_kept(f) -> None:
     assert not is_kept(f)
 
 

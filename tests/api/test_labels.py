@@ -1,4 +1,4 @@
-"""Jobs in messages are told apart, and nothing that is only printed decides anything."""
+"""Messages name jobs by their labels, and objects that cannot be printed fail no job and no run."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_17_a_terminal_that_cannot_show_a_name(pool, monkeypatch):
     assert rb"JobStatus.SUCCESS caf\xe9 \udc80" in written.getvalue()
 
 
-def test_17_an_error_about_a_bad_argument_is_that_error(pool):
+def test_17_a_bad_argument_that_cannot_be_printed_is_still_refused(pool):
     for misuse in (
         lambda: pool.queue(nothing, Odd()),
         lambda: pool.queue(Odd()),

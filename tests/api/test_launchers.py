@@ -20,7 +20,7 @@ PBS = {"PBS_JOBID": "7", "PBS_NP": "4", "PBS_NODENUM": "0", "PBS_VNODENUM": "0"}
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "launch"),
     [
         ({"PMI_SIZE": "4", "PMI_RANK": "2"}, ("mpi", 4, 2, "PMI_SIZE=4")),
         (
@@ -33,8 +33,8 @@ PBS = {"PBS_JOBID": "7", "PBS_NP": "4", "PBS_NODENUM": "0", "PBS_VNODENUM": "0"}
         ({"PBS_TASKNUM": "2"}, ("pbs", 0, -1, "PBS_TASKNUM=2")),
     ],
 )
-def test_one_of_several_tasks(environ, said):
-    assert launch_of_several(environ) == said
+def test_one_of_several_tasks(environ, launch):
+    assert launch_of_several(environ) == launch
 
 
 @pytest.mark.parametrize(

@@ -166,11 +166,11 @@ BAD = {
     "processes must be 1 without MPI, got 4; use mpi=True and start the program with "
     "`mpiexec -n 5`, or use schwimmbad's MultiPool": lambda pool: choose_pool(processes=4),
 }
-"""By what is said. Dictionaries need no names for their tests."""
+"""Calls with bad arguments, by the messages that they cause."""
 
 
 class Odd:
-    """An owner with a communicator that is none."""
+    """An owner whose `_comm` is not a communicator."""
 
     def __init__(self, comm):
         self._comm = comm

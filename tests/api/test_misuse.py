@@ -1,4 +1,4 @@
-"""Calls that are most likely a mistake: warned of or refused where they stand."""
+"""Calls that are most likely a mistake get a warning or an error at the call."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_25_the_sentence_names_the_argument(pool):
 
 def test_25_inside_of_an_argument_they_cannot_be_pickled(pool):
     for reference in (pool.submit(give, 1), futures()[0]):
-        with pytest.raises(TypeError, match="cannot be pickled, so it is no argument"):
+        with pytest.raises(TypeError, match="cannot be pickled, so it cannot be an argument"):
             pickle.dumps([[[reference]]])
 
 
@@ -144,7 +144,7 @@ def test_25_an_item_of_a_map_is_told_in_its_place():
                 next(results)
 
 
-def test_25_other_arguments_are_what_they_were(pool):
+def test_25_other_arguments_are_accepted(pool):
     values = [[], (), {}, [[]], np.zeros(3), pool, object(), {1: 2}, "x", None, range(3), {0}]
     jobs = [pool.submit(give, value) for value in values]
     results = pool.execute(return_results=True)
@@ -164,7 +164,7 @@ def test_29_an_owner_that_was_meant_for_comm_warns(owner):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("owner", [None, "text", object(), [1], np.zeros(2)], ids=type)
-def test_29_other_owners_do_not(owner):
+def test_29_other_owners_do_not_warn(owner):
     create_job_pool(owner, quiet=True)
 
 
@@ -180,7 +180,7 @@ def test_29_a_block_that_ends_with_jobs_that_did_not_run_warns():
 
 
 @pytest.mark.filterwarnings("error")
-def test_29_a_block_without_such_jobs_or_with_an_error_does_not():
+def test_29_a_block_without_such_jobs_or_with_an_error_does_not_warn():
     with create_job_pool(quiet=True):
         pass
     with create_job_pool(quiet=True) as pool:
@@ -225,7 +225,7 @@ FLAGS = {
 
 @pytest.mark.parametrize("value", ["no", "", "False", 2, 0.0, [], object()], ids=repr)
 @pytest.mark.parametrize("name", FLAGS)
-def test_29_what_is_neither_true_nor_false_is_refused(name, value):
+def test_29_flags_must_be_true_or_false(name, value):
     with pytest.raises(TypeError, match=rf"^{name.split()[0]} must be True or False, got "):
         FLAGS[name](value)
 

@@ -1,4 +1,4 @@
-"""What raises while it is pickled or unpickled in one process fails its job or its call."""
+"""In one process, an error while an object is pickled or unpickled fails its job or its call."""
 
 from __future__ import annotations
 

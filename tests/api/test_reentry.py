@@ -1,4 +1,4 @@
-"""What is called from within a run, and does not belong there, is refused at that call alone."""
+"""Calls that are not allowed during a run are refused, and the run continues."""
 
 from __future__ import annotations
 
@@ -101,11 +101,11 @@ def test_18_another_pool_may_be_executed_within_the_run(pool):
 
 def test_18_a_block_that_has_not_begun_or_has_ended_cannot_end():
     pool = create_job_pool(quiet=True)
-    with pytest.raises(JobPoolContextError, match="not inside"):
+    with pytest.raises(JobPoolContextError, match="has not begun, or has already ended"):
         pool.__exit__(None, None, None)
     with pool:
         pool.execute()
-    with pytest.raises(JobPoolContextError, match="not inside"):
+    with pytest.raises(JobPoolContextError, match="has not begun, or has already ended"):
         pool.__exit__(None, None, None)
 
 

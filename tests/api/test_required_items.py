@@ -1,4 +1,4 @@
-"""What `_read_required_cache_items` returns is a set, in every operator and from both sides."""
+"""`_read_required_cache_items` returns a set, in every operator and on both sides."""
 
 from __future__ import annotations
 

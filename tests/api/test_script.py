@@ -123,7 +123,7 @@ def test_a_call_sees_each_kind_of_change_in_both_directions(pair, start, change,
         assert pair.perform(submitted) == expected
 
 
-def test_what_was_put_back_is_seen(pair):
+def test_a_value_that_is_put_back_is_seen(pair):
     """Classes and markers that other globals hold become globals again."""
     pair.run("class C: pass\nclass D(C): pass\nM = object()\ndef h(y=M): return y is M")
     pair.run("kept = C, M\ndef both(): return issubclass(D, C), h()")
@@ -157,7 +157,7 @@ def test_globals_that_refer_to_each_other(pair):
     assert pair.call("lambda: (B().m(), D().m())") == (5, 5)
 
 
-def test_02_what_a_worker_made_of_a_global_stays_until_the_script_changes_it(pair):
+def test_02_a_value_that_a_worker_gave_a_global_stays_until_the_script_changes_it(pair):
     pair.run("n, table, data, other = 0, {}, None, 1")
     pair.run("def count():\n    global n\n    n += 1; table[n] = other\n    return n, dict(table)")
     pair.run("def load():\n    global data, unset\n    data = unset = 7")
@@ -214,7 +214,7 @@ def test_no_builtin_takes_the_place_of_a_global_that_cannot_travel(pair):
         pair.call("h")
 
 
-def test_what_cannot_be_unpickled_on_the_worker_is_told(pair):
+def test_a_global_that_cannot_be_unpickled_is_named_with_the_reason(pair):
     pair.run("class Bad:\n    def __reduce__(self): return int, ('no number',)\nbad = Bad()")
     with pytest.raises(NameError, match=r"cannot be unpickled on the worker.*no number"):
         pair.call("lambda: bad")
@@ -251,8 +251,25 @@ def test_callables_with_a_state_are_as_they_were_and_fresh_for_each_call(pair):
 
 def test_calls_that_reach_nothing_are_left_alone(pair):
     pair.run("x = 1")
-    for f, args in ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (math.sqrt, (4,))):
+    calls = ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (math.sqrt, (4,)), (random.Random, ()))
+    for f, args in calls:
         assert pair.globals.bind(f, args, {}) is f
+
+
+def test_01_02_callables_of_other_modules_have_the_state_of_their_submission(pair):
+    pair.run("from functools import partial\nd = {'a': 1}")
+    early = [pair.submit("d.get", "a"), pair.submit("partial(dict.get, d)", "a")]
+    pair.run("d['a'] = 2")
+    late = [pair.submit("d.get", "a"), pair.submit("partial(dict.get, d)", "a")]
+    assert [pair.perform(each) for each in (*late, *early)] == [2, 2, 1, 1]
+
+
+def test_28_messages_name_a_call_by_its_function(pair):
+    pair.run("x = 1\ndef f(n): return n + x\nclass C:\n    def m(self): return x")
+    labels = {"f": "f(2)", "C().m": "C.m(2)", "lambda n: x": "<lambda>(2)"}
+    for source, label in labels.items():
+        call, _ = pair.submit(source, 2)
+        assert call_text(call, (2,)) == label
 
 
 def test_the_names_in_code():
@@ -307,7 +324,7 @@ def test_changes_inside_of_containers_are_noticed(value, change):
     assert not are_unchanged(nodes)
 
 
-def test_what_cannot_be_told_quickly_is_left_to_the_pickle():
+def test_values_whose_changes_only_the_pickle_shows():
     cell = [1]
     cell.append(cell)
     assert nodes_of(cell) is not None  # it ends

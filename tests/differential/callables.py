@@ -1,4 +1,4 @@
-"""What jobs and calls call beside functions of a module: what has no name, or comes with Python."""
+"""Callables of jobs and calls that are not functions of a module: nameless and builtin ones."""
 
 from __future__ import annotations
 
@@ -96,4 +96,4 @@ CALLABLES = (
     "builtin", "builtin method",
 )  # fmt: skip
 STATEFUL = ("closure", "partial", "method", "machine", "builtin method", "builtin method")
-"""Those that carry what a call may change: each call is to get a copy of it."""
+"""Callables with state that a call may change: each call must get its own copy."""

@@ -1,4 +1,4 @@
-"""What a value is, as something that compares: two values are alike when their descriptions are.
+"""Descriptions of values: two values are alike when their descriptions are equal.
 
 A description tells types, contents and which of the mutable objects inside are one object, and
 calls nothing that a class of the program could have defined.

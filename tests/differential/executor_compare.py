@@ -1,4 +1,4 @@
-"""How what came of a program with an executor differs from what the oracle says."""
+"""Compares the outcome of a program with an executor with that of the oracle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from differential.outcome import FAILED, Expected, Seen, kind_of
 from differential.pool_run import Here
 
 CUT_OFF = "concurrent.futures._base.CancelledError"
-"""What those hear who read the results of a map that was cancelled."""
+"""The errors that a reader of the results of a cancelled map gets."""
 ITEMS_END = kind_of(ItemsEnd())
 
 

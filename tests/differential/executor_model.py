@@ -1,4 +1,4 @@
-"""What a program with an executor must come to: the oracle, in plain Python."""
+"""The oracle of programs with an executor: their outcomes, in plain Python."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from differential.pool_run import Here
 from differential.recipes import Builder
 
 SECONDS = 60.0
-"""A time limit for calls that cannot strike."""
+"""A time limit for calls that is never reached."""
 
 
 class LeavesByError(Exception):

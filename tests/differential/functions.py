@@ -13,7 +13,7 @@ from differential.errors import ToRaise
 from differential.recipes import change, maker
 
 in_oracle: ContextVar[bool] = ContextVar("in_oracle", default=False)
-"""Whether functions do without the library, since it is the oracle that calls them."""
+"""Whether the oracle calls the functions, which then do not use the library."""
 ran: list[Any] = []
 """The keys of the logged calls that ran in this process."""
 
@@ -32,9 +32,9 @@ def logged_call(key: Any, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -
 
 
 prepared: ContextVar[Any] = ContextVar("prepared", default=None)
-"""What the oracle says of the initializer."""
+"""The argument of the initializer, in the oracle."""
 given: list[Any] = [None]
-"""What the initializer of this process was given."""
+"""The argument of the initializer, in this process."""
 
 
 def prepare(value: Any) -> None:

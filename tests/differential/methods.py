@@ -1,4 +1,4 @@
-"""Methods and callable objects, with names and states that make trouble."""
+"""Methods and callable objects whose names or states are difficult to pickle."""
 
 from __future__ import annotations
 

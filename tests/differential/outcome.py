@@ -1,4 +1,4 @@
-"""What a job or call came to, and what it may come to."""
+"""Outcomes of jobs and calls: those that were seen, and those that are allowed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from differential.describe import BOMB, UNPICKLABLE, Description, describe, ment
 
 SUCCESS, FAILED, CANCELLED, ABORTED = "SUCCESS", "FAILED", "CANCELLED", "ABORTED"
 UNREADABLE = "UNREADABLE"
-"""How a job is seen that has succeeded and whose result cannot be had."""
+"""The outcome of a job that has succeeded but whose result cannot be read."""
 PICKLING = ("builtins.TypeError", "_pickle.PicklingError", "builtins.AttributeError")
 """What pickle and cloudpickle raise when they cannot do their work."""
 REMOTE = "bsbpool.exceptions.RemoteError"

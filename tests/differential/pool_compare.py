@@ -1,4 +1,4 @@
-"""How what came of a program with a pool differs from what the oracle says."""
+"""Compares the outcome of a program with a pool with that of the oracle."""
 
 from __future__ import annotations
 

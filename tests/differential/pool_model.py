@@ -1,4 +1,4 @@
-"""What a program with a job pool must come to: the oracle, in plain Python."""
+"""The oracle of programs with a job pool: their outcomes, in plain Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program with a difference made small: whatever can go while it still differs goes."""
+"""Makes a program with a difference smaller, by removing all that it does not need to differ."""
 
 from __future__ import annotations
 

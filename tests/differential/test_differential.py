@@ -127,7 +127,7 @@ def test_a_callable_that_is_changed_between_two_calls_is_told_apart():
     assert Session().play(plan) == []
 
 
-def test_what_time_decides_may_be_either():
+def test_both_outcomes_are_allowed_where_timing_decides():
     plan = PoolPlan(steps=(Queue(0), Cancel(0, "why"), Queue(1, deps=(0,))))
     assert Session().play(plan) == []
     loose = Expected("SUCCESS", 1, or_else={"CANCELLED"})

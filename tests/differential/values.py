@@ -1,4 +1,4 @@
-"""What jobs get and give: values of many kinds."""
+"""Arguments and results of jobs: values of many kinds."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ def main():
         try:
             list(executor.map(fail, [0]))
         except ZeroDivisionError as error:
-            assert "# this very line" in error.__cause__.text, error.__cause__.text
+            assert "# this very line" in error.__cause__.text
     print("all as it was")
 
 

@@ -1,4 +1,4 @@
-"""Children forked by jobs, calls and programs end by themselves, and disturb nobody."""
+"""Children that jobs, calls and programs fork end like other processes, and leave MPI alone."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ def test_02_calls_see_the_globals_that_the_script_had_at_their_submission(tmp_pa
 
 
 @pytest.mark.limit(LIMIT + 10)
-def test_02_spawned_workers_see_them_too(tmp_path):
+def test_02_spawned_workers_see_the_globals_too(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(SCRIPT.replace("PoolExecutor(", "PoolExecutor(max_workers=2, "))
     command = [*launcher(1), sys.executable, str(path)]

@@ -43,7 +43,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_they_have_a_communicator_and_the_search_path(tmp_path) -> None:
+def test_spawned_workers_have_a_communicator_and_the_search_path(tmp_path) -> None:
     program, folder = tmp_path / "program.py", tmp_path / "folder"
     program.write_text(PROGRAM)
     folder.mkdir()

@@ -75,12 +75,12 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", ["", "lib", tmp_path])
     path = SearchPath()
-    assert path.news() is None
+    assert path.changed_folders() is None
     monkeypatch.chdir("/")
     sys.path.append("/own")
     path.look()
     sent = ["", str(tmp_path / "lib"), "/own"]
-    assert path.folders == path.news() == sent
+    assert path.folders == path.changed_folders() == sent
     monkeypatch.setattr("sys.path", ["/own", "/workers"])
     extend_search_path(sent)
     assert sys.path == ["", str(tmp_path / "lib"), "/own", "/workers"]
@@ -90,12 +90,12 @@ def test_workers_hear_of_a_search_path_that_is_again_that_of_the_beginning(monke
     monkeypatch.setattr("sys.path", ["/first"])
     path = SearchPath()
     path.look()
-    assert path.news() is None
+    assert path.changed_folders() is None
     sys.path.append("/second")
     path.look()
     sys.path.remove("/second")
     path.look()
-    assert path.news() == ["/first"]
+    assert path.changed_folders() == ["/first"]
 
 
 PROCESSES = """
@@ -130,7 +130,7 @@ def test_multiprocessing_works_in_calls(tmp_path, by) -> None:
 
 
 def test_a_program_that_is_not_there_ends_all_ranks() -> None:
-    # The exit codes are those of the interpreter.
+    # The codes are those of the interpreter.
     for code, *program in ((2, "nothere.py"), (1, "-m", "nothere"), (1, "-m", "nothere.part")):
         done = mpirun(2, "-m", "bsbpool.run", *program, timeout=LIMIT)
         assert done.returncode == code and "nothere" in done.stdout, done.stdout

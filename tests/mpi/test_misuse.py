@@ -1,4 +1,4 @@
-"""On several ranks: what does not belong into a run leaves it alone, and counts are true."""
+"""On several ranks: calls that are refused during a run leave it alone, and counts are correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What raises while it is pickled or unpickled fails its own job, and nothing else."""
+"""An error while an object is pickled or unpickled fails its own job, and nothing else."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def raise_for_worker(owner: Any) -> None:
 
 
 @pytest.mark.parametrize("max_memory", [None, 0])
-def test_what_raises_in_pickling_fails_its_job_and_the_run_goes_on(max_memory: Any) -> None:
+def test_an_error_in_pickling_fails_its_job_and_the_run_goes_on(max_memory: Any) -> None:
     with create_job_pool(quiet=True, max_memory=max_memory) as pool:
         jobs: dict[Any, type[BaseException]] = {}
         if MAIN:
@@ -134,9 +134,8 @@ def test_a_job_whose_result_main_cannot_unpickle_is_failed_and_its_dependents_do
                 "failed", "cancelled", "success",
             ]  # fmt: skip
             assert type(bad.error) is ZeroDivisionError
-            assert bad.error.__notes__ == [
-                f"The result of {bad.label} cannot be unpickled on this rank."
-            ]
+            note = f"The result of {bad.label} cannot be unpickled on this rank."
+            assert bad.error.__notes__[0] == note
             assert type(after.error) is JobCancelledError
             assert after.error.__cause__ is bad.error
             assert good.result == {"a": 1}

@@ -1,4 +1,4 @@
-"""Calls of an executor that wait for its next pool, since the present one has had its share."""
+"""Calls of an executor that wait for its next pool, since the present one has reached its limit."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def steps_of(f: Callable[[], Any]) -> int:
     return steps
 
 
-def test_cancelling_takes_as_long_however_many_wait(monkeypatch) -> None:
+def test_the_time_to_cancel_a_call_does_not_depend_on_how_many_wait(monkeypatch) -> None:
     monkeypatch.setattr(ranks, "JOBS_A_POOL", 5)
     monkeypatch.setattr(ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:

@@ -19,7 +19,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class State:
-    """What copies of an object have in common."""
+    """The state of an object; copies with equal states count as one object."""
 
     kind: type
     digest: bytes
@@ -46,8 +46,8 @@ class Copies:
         obj : object
             The object.
         confirm : bool
-            Whether to look at the object again. When it has changed since it was first met, it
-            counts by identity from here on: a result of it is none of its copies'.
+            Whether to compare the object with its first state. When it has changed, it counts by
+            identity from here on, and copies do not share its results.
         """
         known = self._known.get(id(obj))
         if known is not None and (known[1] is None or not confirm):
@@ -58,8 +58,8 @@ class Copies:
         self._remember(obj, state)
         return state
 
-    def in_place_of(self, argument: Any, confirm: bool) -> Hashable:
-        """Return what stands for an argument in a key: its state, where its hash is its address."""
+    def key_part(self, argument: Any, confirm: bool) -> Hashable:
+        """Return an argument's part of a key: its state if its hash is its id, else itself."""
         by_address: Any = object.__hash__
         stands_for: Hashable = argument
         if type(argument).__hash__ is by_address:
@@ -70,7 +70,7 @@ class Copies:
         number, known = id(obj), self._known
         try:
             reference = weakref.ref(obj, lambda _: known.pop(number, None))
-        except TypeError:  # its class has slots; it is looked at each time
+        except TypeError:  # slots without __weakref__; it is pickled each time
             return
         known[number] = (reference, state)
 
@@ -101,7 +101,7 @@ class Copies:
 
 
 class _Writer:
-    """A file that hands on what is written."""
+    """A file that passes what is written to a function."""
 
     def __init__(self, write: Any) -> None:
         self.write = write
@@ -117,7 +117,7 @@ def _pickler() -> Any:
 
         def reducer_override(self, obj: Any) -> Any:
             if obj is self.kind:
-                return id, (0,)  # `State` has it; by value it would be pickled for each copy
+                return id, (0,)  # compared as `State.kind`; need not be pickled for each copy
             if obj is self.owner:
                 raise ValueError("belongs to the owner of the pool")
             return super().reducer_override(obj)
@@ -126,4 +126,4 @@ def _pickler() -> Any:
 
 
 copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
-"""Those of the run in which this job runs; None where jobs get the objects themselves."""
+"""The copies of the run of the current job; None where jobs get the objects themselves."""

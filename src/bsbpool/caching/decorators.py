@@ -22,9 +22,9 @@ class _Store:
     """The kept results of one function: per subject (a node, or nothing), per arguments."""
 
     decorated: Any = None
-    """What the decorator returned, which travels with its store."""
+    """The function that the decorator returned; pickled as an attribute of its store."""
     key: str | None = None
-    """What other processes know it by, once it has been pickled."""
+    """Identifies the store in other processes; set when it is first pickled."""
     is_copy = False
 
     def __init__(self, decorate: Callable[..., Any], function: Callable[..., Any]) -> None:
@@ -44,7 +44,7 @@ class _Store:
             place, key = _place_of(self.function, subject, args, kwargs)
             found = self._results(place)
             if key not in found and copies.get() is not None:
-                # The result may be given to copies, so they must be as the subject is now.
+                # Copies will share the result, so the subject must still have the state of its key.
                 place, key = _place_of(self.function, subject, args, kwargs, confirm=True)
                 found = self._results(place)
             if key in found:
@@ -54,7 +54,7 @@ class _Store:
             call = args if subject is None else (subject, *args)
             value = self.function(*call, **kwargs)
             if place not in self.subjects:
-                # A subject that is known by its id is kept alive, so that its id stays its own.
+                # A subject whose id is the key is kept alive, so that no other object gets its id.
                 self.subjects[place] = (subject if place == id(subject) else None, {})
                 register(lambda: self.drop(place))
             self.subjects[place][1][key] = value
@@ -90,11 +90,11 @@ class _Store:
 
 
 _travelled: weakref.WeakValueDictionary[str, _Store] = weakref.WeakValueDictionary()
-"""The stores that have left this process or come to it, by their key."""
+"""The stores that this process has pickled or unpickled, by their key."""
 
 
 def _store_of(decorate: Callable[..., Any], key: str, function: Callable[..., Any]) -> _Store:
-    """Make a store that came by value; one that has been here keeps its results."""
+    """Return the store of a function that is unpickled; an existing store keeps its results."""
     store = _travelled.get(key)
     if store is None:
         made: _Store = decorate(function).cache_info.__self__
@@ -112,12 +112,12 @@ def _place_of(
     kwargs: dict[str, Any],
     confirm: bool = False,
 ) -> tuple[Any, Any]:
-    """Return by what the results of a subject are found, and by what one of them is."""
+    """Return the key of the results of a subject, and the key of one result among them."""
     arrived = copies.get()
     if arrived is None:
         return id(subject), _key(function, args, kwargs)
-    args = tuple(arrived.in_place_of(value, confirm) for value in args)
-    kwargs = {name: arrived.in_place_of(value, confirm) for name, value in kwargs.items()}
+    args = tuple(arrived.key_part(value, confirm) for value in args)
+    kwargs = {name: arrived.key_part(value, confirm) for name, value in kwargs.items()}
     state = None if subject is None else arrived.state_of(subject, confirm)
     place = id(subject) if state is None else (state, subject.get_node_name())
     return place, _key(function, args, kwargs)
@@ -242,7 +242,7 @@ def _homes_of(node: Any) -> list[Any]:
     owner, home = getattr(node, "scaffold", None), current_home()
     if not hasattr(owner, "register_pool_cached_item"):
         return [] if home is None else [home]
-    # The scaffold of a node that came in a job may be a copy as well, which nobody frees.
+    # The scaffold of a node that a job got as an argument may be a copy, which is not freed.
     if home is None or home is owner or copies.get() is None:
         return [owner]
     return [owner, home]

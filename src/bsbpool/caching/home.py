@@ -55,7 +55,7 @@ def cache_home(home: Any, arrived: Copies | None = None) -> Iterator[None]:
     home : object
         Has `register_pool_cached_item`.
     arrived : Copies, optional
-        Recognizes what jobs get as copies. Without it, that of the job around this one, if any.
+        Recognizes copies in the arguments of jobs. By default that of the surrounding job, if any.
     """
     tokens = _home.set(home), copies.set(arrived or copies.get())
     try:

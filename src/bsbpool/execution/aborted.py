@@ -1,8 +1,8 @@
 """The error of the other ranks when a run ends early, and how it is printed.
 
 Rank 0 raises what went wrong. The other ranks raise a `WorkflowError` as well, so that a program
-can handle the end of the run alike on all ranks. If nobody handles it there, its traceback says
-nothing about the cause and hides that of rank 0 among many, so it is printed as one line.
+can handle the end of the run alike on all ranks. When it is not caught there, it is printed as
+one line: its traceback does not show the cause, and would hide the traceback of rank 0.
 """
 
 from __future__ import annotations

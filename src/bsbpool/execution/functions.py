@@ -37,8 +37,8 @@ def callee_of(job: Job) -> tuple[Any, int, Any]:
 def is_kept(f: Any) -> bool:
     """Whether workers keep a callable for further calls.
 
-    They do when it has no state that may change from call to call. What travels by name has
-    on each rank the state that it has there. All else travels anew with each call.
+    They do when it has no state that can change between calls. A callable that is sent by name
+    has the state of the rank that runs it. All others are sent with each call.
     """
     if isinstance(f, types.FunctionType):
         if not (f.__closure__ or f.__defaults__ or f.__kwdefaults__ or f.__dict__):

@@ -87,7 +87,7 @@ class MainRun:
         self._stop(aborted=False)
 
     def _allow_direct(self) -> None:
-        """Let plain jobs pass without being asked about, unless each is to be logged."""
+        """Let the loop send plain jobs without calling `encode`, unless jobs are logged."""
         self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:

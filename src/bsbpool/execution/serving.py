@@ -57,7 +57,7 @@ class WorkerRun:
         self._loop = WorkerLoop(channel, self._epoch, self, self._rank, channel.neighbours)
         self._served = False
         self._process = os.getpid()
-        self._unpacked: BaseException | None = None  # why a return value cannot be pickled
+        self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
 
     # As a pool's run
 
@@ -161,11 +161,11 @@ class WorkerRun:
             raise error  # it is not the job that failed
         f, mode = function
         label = _label(f, number)
-        if error is self._unpacked:
+        if error is self._unpicklable:
             explain(error, f"The return value of {label} cannot be pickled")
         elif mode != EXECUTE or f is FunctionJob:
             note_owner(error, self._pool.owner)
-        self._unpacked = None
+        self._unpicklable = None
         return FAILED, *dump_error(error, self._rank, label)
 
     def pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
@@ -173,7 +173,7 @@ class WorkerRun:
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpacked = error  # `failed` knows the job
+            self._unpicklable = error  # `failed` knows the job
             raise
 
     def name_of(self, function: tuple[Any, int]) -> bytes:

@@ -52,7 +52,7 @@ class Here:
         self.explain: Callable[[BaseException], object] = lambda error: None
 
     def function(self, payload: bytes, buffers: Buffers) -> Callable[..., Any]:
-        """Unpickle a function that is kept; each time anew when its pickle is not all of it."""
+        """Unpickle a function that is kept; one with buffers is unpickled each time."""
         if buffers:
             function: Callable[..., Any] = loads(payload, buffers)
             return function
@@ -83,10 +83,10 @@ def _own(buffer: Any) -> Any:
 
 
 def plain_variables(f: Any) -> list[tuple[types.CellType, Any]] | None:
-    """Return all that a call can change of a callable that carries plain values only.
+    """Return the closure variables of a callable that carries plain values only, and their values.
 
-    That are the variables that a function closes over, with their values. None for all other
-    callables, which must be unpickled for each call.
+    A call can change nothing else of such a callable. None for all other callables, which must be
+    unpickled for each call.
     """
     if isinstance(f, functools.partial):
         fixed = is_kept(f.func) and not f.__dict__
@@ -105,7 +105,7 @@ here = Here()
 
 
 def is_plain(value: Any) -> bool:
-    """Whether nobody can change anything of a value, or of a tuple's values."""
+    """Whether a value is plain, or a tuple of plain values, so that it cannot change."""
     return type(value) in PLAIN or (type(value) is tuple and PLAIN.issuperset(map(type, value)))
 
 

@@ -99,7 +99,7 @@ class Crew(abc.ABC):
             atexit.unregister(self._at_exit)
 
     def let_go(self) -> None:
-        """Take no more calls, in a forked child; other threads held the lock, maybe for ever."""
+        """Close, in a forked child; a thread that does not exist there may have held the lock."""
         self._lock = threading.RLock()
         self._closed = self._gone = self.inherited = True
 

@@ -108,9 +108,9 @@ def _ranks(of: Description, service: Any) -> Crew:
 def _of_hub(of: Description, hub: Hub) -> Crew:
     _check_threads()
     hub.make_room()
-    from bsbpool.futures.script import ScriptCrew
+    from bsbpool.futures.script import ScriptBackend
 
-    crew = ScriptCrew(hub.path, hub.service, of.max_workers, of.initializer, of.initargs)
+    crew = ScriptBackend(hub.path, hub.service, of.max_workers, of.initializer, of.initargs)
     hub.occupy(crew)
     return _started(crew)
 

@@ -6,7 +6,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool.dependency_failures import killed_by, killed_like
+from bsbpool.dependency_failures import cancelled_by, cancelled_like
 from bsbpool.status import JobStatus
 
 
@@ -24,12 +24,12 @@ def dependency_error(dep: Future[Any]) -> exceptions.JobCancelledError | None:
     A future that has not ended is about to be cancelled by another thread.
     """
     if dep.cancelled() or not dep.done():
-        return killed_by(CancelledError(), "a call", JobStatus.CANCELLED)
+        return cancelled_by(CancelledError(), "a call", JobStatus.CANCELLED)
     error = dep.exception()
     if error is None:
         return None
     if isinstance(error, exceptions.JobCancelledError):
-        return killed_like(error)
+        return cancelled_like(error)
     cause = error.__cause__
     name = cause.job if isinstance(cause, exceptions.WorkerTraceback) else "a call"
-    return killed_by(error, name)
+    return cancelled_by(error, name)

@@ -40,8 +40,8 @@ class Calls(Executor):
 
     def __reduce__(self) -> str:
         raise TypeError(
-            f"cannot pickle {type(self).__name__!r} object: an executor stays in the process that "
-            "opened it"
+            f"cannot pickle {type(self).__name__!r} object: an executor can only be used in the "
+            "process that opened it"
         )
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
@@ -294,8 +294,9 @@ class PoolExecutor(Calls):
         inside = running.inside_job if self._crew is None else self._crew.is_here()
         if self._entered is None or inside:
             raise RuntimeError(
-                "the executor cannot leave its `with` block here: it is not in one, or this is one "
-                "of its calls or callbacks; to take no more calls use executor.shutdown()"
+                "The `with` block of the executor cannot end here: it has not begun, has already "
+                "ended, or this is a call or a callback of the executor. To take no more calls "
+                "use executor.shutdown()."
             )
         stack, self._entered = self._entered, None
         assert stack is not None

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("bsbpool")
 _callbacks = CallbackQueue(deepest=20)
-"""Of all futures: their callbacks may end others, whose callbacks may end others, ... More than one
-deep, since a callback may run a program that waits for other callbacks, as `asyncio.run` does."""
+"""Of all futures: the callbacks of one may end other futures, whose callbacks are called as well.
+Several levels deep, since a callback may run a program that waits for other callbacks, as
+`asyncio.run` does."""
 _making = threading.RLock()
 """Held to make what futures were made without. A collection may make another one meanwhile."""
 
@@ -119,7 +120,7 @@ class PoolFuture(Future[Any]):
             super().add_done_callback(fn)
 
     def _invoke_callbacks(self) -> None:
-        # What the standard library does here calls the callbacks, whose own calls would nest.
+        # The standard library calls them at once, so callbacks that end other futures would nest.
         if self._done_callbacks:
             _callbacks.call(super()._invoke_callbacks)  # type: ignore[misc]
 
@@ -156,8 +157,9 @@ class PoolFuture(Future[Any]):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "A future cannot be pickled, so it is no argument or result of a call: wait until it "
-            "has ended and pass future.result(), or use deps=[future] to run the call after it."
+            "A future cannot be pickled, so it cannot be an argument or a result of a call: wait "
+            "until it has ended and pass future.result(), or use deps=[future] to run the call "
+            "after it."
         )
 
     def running(self) -> bool:

@@ -11,8 +11,9 @@ import sys
 import warnings
 from typing import Any
 
+from bsbpool.by_name import main_runs_alone
 from bsbpool.futures.crew import Crew
-from bsbpool.futures.program import SearchPath, stand_in_for_main, this_program
+from bsbpool.futures.program import SearchPath, create_main_module, this_program
 from bsbpool.naming import shortened, text_of
 from bsbpool.services.channels import channel_of, flush_stdout
 from bsbpool.services.launchers import is_started_by_mpi
@@ -149,7 +150,6 @@ def _spawned(n: int) -> Hub:
 
     from mpi4py import MPI
 
-    from bsbpool.serialization import main_runs_alone
     from bsbpool.services.mpi import MPIService
 
     between = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
@@ -178,11 +178,10 @@ def serve_always(service: Any, file: str | None, module: str | None) -> int:
         The exit code.
     """
     from bsbpool.futures.serving import serve
-    from bsbpool.serialization import main_runs_alone
 
     main_runs_alone()
     # What the program defines gets a place of its own here, with nothing of ours in it.
-    stand_in_for_main(file, module)
+    create_main_module(file, module)
     while (code := serve(service)) is None:
         pass
     return code

@@ -107,7 +107,7 @@ class Stream:
             try:
                 while self._may_send() and (items := self._read()):
                     self._send(items)
-            except BaseException:  # Ctrl-C; items that were read are lost
+            except BaseException:  # such as Ctrl-C; items that were read are lost
                 self.close()
                 raise
             finally:
@@ -257,7 +257,7 @@ class Stream:
 
 
 def _refusal(item: Any) -> TypeError | None:
-    """Return why an item cannot travel, where that is known better than by pickling."""
+    """Return the error of an item that is a job or a future; None for other items."""
     try:
         check_arguments(item if type(item) is tuple else (item,))
     except TypeError as refusal:

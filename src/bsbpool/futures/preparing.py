@@ -70,7 +70,7 @@ class Prepared:
 
 
 def unpickled(load: Callable[..., Any], *args: Any) -> Any:
-    """Return the result that a call of `load` unpickles; say so when that raises."""
+    """Return the result that `load` unpickles; if that raises, add a note to the error."""
     try:
         return load(*args)
     except BaseException as error:

@@ -1,7 +1,7 @@
-"""The program that a worker serves, as the worker knows it.
+"""What a worker knows about the program whose calls it runs.
 
 Under ``python -m bsbpool.run``, and in processes that were spawned, workers do not run the program.
-They need its search path to import what calls refer to, and the place of its main script for
+They need its search path to import what calls refer to, and the path of its main script for
 processes that calls start: the spawn and forkserver methods of multiprocessing run the script
 again under another name.
 """
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """A program, as its workers are told about it.
+    """The description of a program that its workers get.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ def this_program() -> Program:
     return Program(SearchPath().folders, file and os.path.abspath(file), spec and spec.name)
 
 
-def stand_in_for_main(file: str | None, module: str | None) -> None:
-    """Give this process a ``__main__`` of the program, with nothing in it yet."""
+def create_main_module(file: str | None, module: str | None) -> None:
+    """Replace ``__main__`` by an empty module with the file and the name of the program's."""
     main = types.ModuleType("__main__")
     if file is not None:
         main.__file__ = file
@@ -54,15 +54,14 @@ def stand_in_for_main(file: str | None, module: str | None) -> None:
 
 
 class SearchPath:
-    """The `sys.path` of this process, as it is sent to processes that began with the same.
+    """The `sys.path` of this process, for workers that started with the same one.
 
     Attributes
     ----------
     seen : list
-        `sys.path`, when it was looked at last.
+        `sys.path` when `look` was last called.
     folders : list of str
-        The same with folders that do not depend on the working directory; a relative one is that
-        of the working directory when it was seen first.
+        The same as absolute paths. A relative path is resolved when it is first seen.
     """
 
     def __init__(self) -> None:
@@ -77,18 +76,18 @@ class SearchPath:
         self.seen = sys.path[:]
         entries = [entry for entry in self.seen if isinstance(entry, str)]
         for entry in entries:
-            # An empty entry stands for whatever the working directory is at that time.
+            # An empty entry stays empty: it means the current working directory.
             self._absolute.setdefault(entry, entry and os.path.abspath(entry))
         self.folders = [self._absolute[entry] for entry in entries]
         # For good: workers that were sent another path must be sent that of the beginning as well.
         self._has_changed |= self._at_first not in (None, self.folders)
 
-    def news(self) -> list[str] | None:
-        """Return the folders; None as long as they have always been those of the beginning."""
+    def changed_folders(self) -> list[str] | None:
+        """Return the folders; None as long as they have always been those of the start."""
         return self.folders if self._has_changed else None
 
 
 def extend_search_path(path: list[str]) -> None:
-    """Put the program's search path first; what else is on that of this process comes after it."""
+    """Put the program's search path first; other entries of this process follow."""
     sys.path[:] = path + [entry for entry in sys.path if entry not in path]
     importlib.invalidate_caches()

@@ -350,7 +350,7 @@ class ExecutorRun(MainRun):
         return super().function(number)
 
     def send_prelude_again(self) -> None:
-        """Let each worker get the prelude before its next job; with the crew's lock."""
+        """Send the prelude to each worker before its next job; the caller holds the crew's lock."""
         self._prelude_is_old = True
         self._loop.direct = False  # so that `encode` is asked about the next job
 
@@ -362,7 +362,7 @@ class ExecutorRun(MainRun):
         with self._crew._lock:
             self._prelude_is_old = False
             self._allow_direct()
-        # Workers learn each function anew, and the prelude before that.
+        # Workers are sent each function again, and the prelude before that.
         self._functions.forget_all(PREPARATION)
         self._loop.begin_with(PREPARATION)
 

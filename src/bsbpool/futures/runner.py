@@ -13,12 +13,12 @@ from bsbpool.futures.ranks import RanksCrew
 
 
 class RunnerBackend(RanksCrew):
-    """Has calls run by other ranks, which see `sys.path` as it was when a call was submitted.
+    """Runs calls on other ranks; a call sees `sys.path` as it was when the call was submitted.
 
     Parameters
     ----------
     path : SearchPath
-        Made when the workers began.
+        Made when the workers started.
     *args : object
         As of `RanksCrew`.
     """
@@ -31,7 +31,7 @@ class RunnerBackend(RanksCrew):
     def submit(
         self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> None:
-        """Take a call about which nothing else is said."""
+        """Take a call without options."""
         if sys.path != self._path.seen:
             self._send_path()
         super().submit(future, f, args, kwargs)
@@ -49,4 +49,4 @@ class RunnerBackend(RanksCrew):
             run.send_prelude_again()
 
     def _new_path(self) -> list[str] | None:
-        return self._path.news()
+        return self._path.changed_folders()

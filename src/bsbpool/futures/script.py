@@ -1,4 +1,4 @@
-"""The crew of a script that runs on this rank alone: its calls see the script's globals.
+"""The backend of a script that runs on this rank alone: its calls see the script's globals.
 
 Each call is bound to the globals as they are when it is submitted. Workers are sent the units of
 a call's snapshot before the function, each of them once.
@@ -27,8 +27,8 @@ from bsbpool.script.tracking import script_globals
 from bsbpool.serialization import Parcel, dumps
 
 
-class ScriptCrew(RunnerBackend):
-    """Has calls of a script run by ranks that do not run it. Parameters as of `RunnerBackend`.
+class ScriptBackend(RunnerBackend):
+    """Runs calls of a script on ranks that do not run it. Parameters as of `RunnerBackend`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class ScriptCrew(RunnerBackend):
     def submit(
         self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
     ) -> None:
-        """Take a call about which nothing else is said."""
+        """Take a call without options."""
         f = script_globals().bind(f, args, kwargs)
         super().submit(future, f, args, kwargs)
 
@@ -70,7 +70,7 @@ class ScriptCrew(RunnerBackend):
 
 
 class ScriptPacking(Packing):
-    """How a map is pickled of which the calls see the globals as they are now.
+    """How a map is pickled whose calls see the globals as they were when it was called.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class ScriptPacking(Packing):
         self.call = script.call(script.callee(run_chunk), snapshot) if snapshot.units else run_chunk
 
     def look_at(self, items: list[Any]) -> None:
-        """Add what items reach that were read after the map was called."""
+        """Add the globals that items refer to which were read after the map was called."""
         script = script_globals()
         names = script.names_in(items)
         if not all(map(self._snapshot.has, names)):
@@ -138,9 +138,9 @@ class ScriptPreparation(Preparation):
 
 
 class ScriptRun(ExecutorRun):
-    """The run of a pool of a `ScriptCrew`, on the rank that submits."""
+    """The run of a pool of a `ScriptBackend`, on the rank that submits."""
 
-    _crew: ScriptCrew
+    _crew: ScriptBackend
 
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
         super().__init__(pool, channel)
@@ -178,9 +178,9 @@ class ScriptRun(ExecutorRun):
 
 
 class ScriptTable:
-    """The numbers of functions and globals among the functions of a run.
+    """Numbers the functions and the units of script calls among the functions of a run.
 
-    They are dropped as soon as no call uses them.
+    A number is dropped as soon as no call uses it.
 
     Parameters
     ----------
@@ -216,6 +216,6 @@ class ScriptTable:
         return self._required.get(number, ())
 
     def clear(self) -> None:
-        """Give all of them new numbers: the run has dropped the old ones."""
+        """Forget all numbers, which the run has dropped."""
         self._numbers.clear()
         self._required.clear()

@@ -131,7 +131,7 @@ def _join_errors() -> None:
         _set_bases(joined, (*joined.__bases__, own))
         for kind in further:
             _set_bases(kind, tuple(joined if base is own else base for base in kind.__bases__))
-        _name_error(name, joined)
+        _set_error(name, joined)
 
 
 def _part_errors() -> None:
@@ -140,7 +140,7 @@ def _part_errors() -> None:
         kind, bases = _former_bases.pop()
         kind.__bases__ = bases
     for name in ERRORS:
-        _name_error(name, _replaced.pop(name))
+        _set_error(name, _replaced.pop(name))
 
 
 def _set_bases(kind: type, bases: tuple[type, ...]) -> None:
@@ -148,7 +148,7 @@ def _set_bases(kind: type, bases: tuple[type, ...]) -> None:
     kind.__bases__ = bases
 
 
-def _name_error(name: str, kind: type) -> None:
+def _set_error(name: str, kind: type) -> None:
     for module in (exceptions, sys.modules["bsbpool.services.pool"]):
         if hasattr(module, name):
             setattr(module, name, kind)

@@ -1,4 +1,4 @@
-"""What an executor queues for a call of a script: the function, and the globals as they are."""
+"""What an executor queues for a call of a script: the function, and a snapshot of the globals."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from bsbpool.serialization import Parcel, buffer_collector
 
 
 class Unit:
-    """Globals of the script with the values that they have at some submission.
+    """Globals of the script with their values at one submission.
 
     Parameters
     ----------
     number : int
-        Tells it from all others.
+        Identifies the unit.
     names : tuple of str
         The globals: one, or several that refer to each other.
     payload : bytes or None
         The pickle of the tuple of their values; None when they have none.
     reason : str or None
-        Why they cannot travel; None when they are deleted.
+        Why they cannot be sent; None when they are deleted.
     needs : tuple of Unit
-        Those that the payload refers to.
+        The units that the payload refers to.
     """
 
     __slots__ = ("__weakref__", "names", "needs", "number", "payload", "reason")
@@ -42,23 +42,23 @@ class Unit:
         self.payload, self.reason = payload, reason
 
     def is_of(self, payload: bytes | None, reason: str | None, needs: tuple[Unit, ...]) -> bool:
-        """Whether it was made of these very objects."""
+        """Whether the unit was made of exactly these objects."""
         return self.payload is payload and (self.reason, self.needs) == (reason, needs)
 
     def parcel(self) -> Parcel:
-        """Return what a worker gets."""
+        """Return what is sent to a worker."""
         payload = None if self.payload is None else pickle.PickleBuffer(self.payload)
         needs = tuple(unit.number for unit in self.needs)
         return dumps_plain((self.number, self.names, payload, self.reason, needs))
 
 
 class Snapshot:
-    """The globals that some call can reach, as they are at its submission.
+    """The globals that a call can reach, with their values at its submission.
 
     Parameters
     ----------
     units : tuple of Unit
-        Each after those that it needs.
+        Each one after the units that it needs.
     definitions : mapping of str to object
         The functions and classes among them.
     """
@@ -69,14 +69,14 @@ class Snapshot:
         self._ids: dict[int, str] = {}
 
     def dumps(self, obj: Any) -> Parcel:
-        """Pickle arguments; what they refer to is what it was at the submission."""
+        """Pickle arguments; globals that they refer to have the values of the submission."""
         buffers: list[memoryview] = []
         try:
             payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
-            # Bound methods go by an attribute, which pickle does not check.
+            # pickle refers to bound methods by a name that it does not check.
             if b"__main__" not in payload and b"getattr" not in payload:
                 return payload, buffers
-        except Exception:  # it may have no name to travel by
+        except Exception:  # something may have no name by which it can be imported
             pass
         from bsbpool.script.pickling import ScriptPickler, ids_of
 
@@ -92,7 +92,7 @@ class Snapshot:
         return any(name in unit.names for unit in self.units)
 
     def extended(self, other: Snapshot) -> Snapshot:
-        """Return this with those globals of another that it does not have."""
+        """Return a snapshot that also has the further globals of another one."""
         more = [unit for unit in other.units if not any(map(self.has, unit.names))]
         return Snapshot((*self.units, *more), {**other.definitions, **self.definitions})
 
@@ -116,15 +116,10 @@ class ScriptCall:
         self.f, self.payload, self.snapshot, self.fresh = f, payload, snapshot, fresh
 
     def parcel(self) -> Parcel:
-        """Return what a worker gets."""
+        """Return what is sent to a worker."""
         numbers = [unit.number for unit in self.snapshot.units]
         payload = pickle.PickleBuffer(self.payload)
         return dumps_plain((name_of(self.f), numbers, payload, self.fresh))
-
-    def __getattr__(self, name: str) -> str:
-        if name == "__qualname__":  # labels name the function
-            return name_of(self.f)
-        raise AttributeError(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function in this process, with the globals as they are now."""
@@ -140,7 +135,7 @@ class ScriptCall:
 
 
 def dumps_plain(obj: Any) -> Parcel:
-    """Pickle what consists of builtin values."""
+    """Pickle an object that consists of builtin values."""
     buffers: list[memoryview] = []
     payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
     return payload, buffers

@@ -11,11 +11,11 @@ def components(graph: Mapping[str, Collection[str]]) -> list[tuple[str, ...]]:
     Parameters
     ----------
     graph : mapping of str to collection of str
-        What each node points to, all of it nodes.
+        The nodes that each node points to.
     """
     found: list[tuple[str, ...]] = []
-    order: dict[str, int] = {}  # of nodes that have been reached
-    lowest: dict[str, int] = {}  # the first node that each is known to lead to
+    order: dict[str, int] = {}  # the index of each node that has been reached
+    lowest: dict[str, int] = {}  # the lowest index that each node is known to lead to
     stack: list[str] = []
     for start in graph:
         path = [] if start in order else [(start, iter(graph[start]))]

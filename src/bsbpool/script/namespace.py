@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import operator
 import pickle
 import sys
 import types
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.interrupts import Terminated
+from bsbpool.naming import error_text
 from bsbpool.serialization import loads
 
 Buffers = list[Any]
@@ -32,10 +34,8 @@ def global_of_script(name: str) -> Any:
 
 
 def attribute_of(found: Any, path: str) -> Any:
-    """Return an attribute of an attribute and so on."""
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
+    """Return an attribute of an attribute and so on, such as ``Outer.Inner``."""
+    return operator.attrgetter(path)(found)
 
 
 def function_over(module: str, code: types.CodeType, *rest: Any) -> types.FunctionType:
@@ -49,9 +49,9 @@ class ReceivedUnit:
     Parameters
     ----------
     number : int
-        Tells this unit from those before and after, of whatever globals.
+        Identifies the unit.
     names : tuple of str
-        The globals, one as a rule.
+        The globals: usually one.
     payload : bytes-like or None
         The pickle of a tuple of their values; None when they have none.
     reason : str or None
@@ -73,7 +73,7 @@ class ReceivedUnit:
 
 
 class Namespace:
-    """What a worker has of the script's globals.
+    """The script's globals on a worker.
 
     Attributes
     ----------
@@ -82,11 +82,11 @@ class Namespace:
     objects : dict of str to object
         The values as they were sent.
     missing : dict of str to str
-        The globals without a value that the script has, and why.
+        The globals of the script that have no value here, and the reasons.
     changes : int
         How often something was put in place.
     entered : object
-        The call whose globals are in place; None for nobody's.
+        The call whose globals are in place; None if there is none.
     on_change : callable
         Called whenever something is put in place.
     """
@@ -130,7 +130,7 @@ class Namespace:
                 return False
         if not unit.needs:
             return True
-        # A class that was put in place again is another one, also for its subclasses.
+        # A class that was put in place again is a new object, so its subclasses must be made again.
         return self._made_of[unit.number] == [self._put_at[need] for need in unit.needs]
 
     def _put(self, unit: ReceivedUnit) -> None:
@@ -159,7 +159,7 @@ class Namespace:
         except Terminated:
             raise
         except BaseException as error:
-            return f"it cannot be unpickled on the worker ({describe(error)})"
+            return f"it cannot be unpickled on the worker ({error_text(error)})"
         self.objects.update(values)
         vars(sys.modules["__main__"]).update(values)
         return None
@@ -170,7 +170,7 @@ class Namespace:
                 raise NameError(_message(name, self.missing[name]), name=name)
 
     def explain(self, error: BaseException) -> None:
-        """Let a NameError, or one behind an error, say why the global has no value here."""
+        """Let a NameError, also one that an error is chained to, say why a global has no value."""
         seen: set[int] = set()
         errors: list[BaseException | None] = [error]
         while errors:
@@ -193,16 +193,8 @@ def _message(name: str, reason: str) -> str:
     )
 
 
-def describe(error: BaseException) -> str:
-    """Return the type and the text of an error, whatever its `str` does."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
-
-
 namespace = Namespace()
-"""Of this process, which works for a script on another rank."""
+"""The globals in this process, which runs calls of a script on another rank."""
 
 
 class ReceivedCall:

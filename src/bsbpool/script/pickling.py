@@ -1,8 +1,8 @@
 """Pickles for workers that have not run the script.
 
-Functions and classes of the script travel as the name of the global that they are, and the
-worker looks the name up among the globals that it was sent for the call. Everything else is
-pickled as `bsbpool.functions_by_value` does it.
+Functions and classes of the script are pickled as the name of their global, and the worker looks
+the name up among the globals that were sent for the call. Everything else is pickled as
+`bsbpool.functions_by_value` does it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import types
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bsbpool.by_name import LruCache, is_importable
+from bsbpool.by_name import LruCache, find_attribute, is_importable
 from bsbpool.classes_by_value import reduce_decorated
 from bsbpool.functions_by_value import Pickler
 from bsbpool.naming import attribute
@@ -31,7 +31,7 @@ def script_names() -> dict[str, Any]:
 
 
 def is_definition(obj: Any) -> bool:
-    """Whether an object is a function, a class or a marker, and not a value with a state."""
+    """Whether an object is a function, a class or a marker (an `object()`), without a state."""
     if isinstance(obj, (types.FunctionType, type)) or type(obj) is object:
         return True
     if isinstance(obj, (types.MethodType, types.BuiltinFunctionType)):
@@ -63,11 +63,11 @@ class ScriptPickler(Pickler):
     whole : collection of int
         The ids of globals to pickle by value.
     values : bool
-        Whether values with a state become references as well. They do inside of other globals.
-        Arguments are copies.
+        Whether values with a state become references as well: True inside of other globals,
+        False for arguments, which are copied.
     arguments : bool
-        Whether each call unpickles this. Then a class that is no global is the same class for all
-        calls, as cloudpickle does it: each pickle brings it to its own state.
+        Whether each call unpickles this. Then a class that is not a global is one class for all
+        calls, as with cloudpickle: each pickle sets its attributes again.
     buffer_callback : callable, optional
         As of `pickle.Pickler`.
 
@@ -145,7 +145,7 @@ class ScriptPickler(Pickler):
         return attribute(obj, "__module__") == "__main__" or not is_importable(obj)
 
     def _inside(self, obj: Any) -> Any:
-        """Return a reference to what is an attribute of a class that is a global."""
+        """Return a reference to an attribute of a class that is a global, or None."""
         if not isinstance(obj, (types.FunctionType, type)) or obj.__module__ != "__main__":
             return None
         if self._values and not isinstance(obj, type):
@@ -154,13 +154,7 @@ class ScriptPickler(Pickler):
         owner = self._names.get(first)
         if not path or not isinstance(owner, type) or id(owner) in self._whole:
             return None
-        return (attribute_of, (owner, path)) if _find(owner, path) is obj else None
-
-
-def _find(found: Any, path: str) -> Any:
-    for part in path.split("."):
-        found = getattr(found, part, None)
-    return found
+        return (attribute_of, (owner, path)) if find_attribute(owner, path) is obj else None
 
 
 def _is_of_script(obj: Any) -> bool:

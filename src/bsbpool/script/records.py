@@ -1,4 +1,4 @@
-"""What is known of each global of the script: its pickle, and what that refers to."""
+"""What is known about each global of the script: its pickle, and what the pickle refers to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import Any
 
 from bsbpool.interrupts import is_from_signal, noticing_signals
-from bsbpool.script.namespace import describe, global_of_script
+from bsbpool.naming import error_text
+from bsbpool.script.namespace import global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
 from bsbpool.script.unchanged import Node, are_unchanged, nodes_of
 
 MISSING = object()
-"""In place of the value of a global that the script does not have."""
+"""The value of a global that does not exist."""
 
 
 class View:
@@ -52,7 +53,7 @@ class Record:
         self.reason: str | None = None
         self.references: dict[str, Any] = {}
         self.mentioned: frozenset[str] = frozenset()
-        self._value: Any = None  # while its nodes tell whether it has changed
+        self._value: Any = None  # kept only if its nodes show whether it has changed
         self._nodes: list[Node] | None = None
         self._unnamed: list[Any] = []
         self._owner = name
@@ -71,7 +72,7 @@ class Record:
         return self.payload, self.reason, self.references.keys(), self.mentioned
 
     def is_current(self, view: View) -> bool:
-        """Whether the value is what it was, as far as that is quick to tell."""
+        """Whether a quick check shows that the value is unchanged."""
         names = view.names
         if self._nodes is None or names.get(self.name, MISSING) is not self._value:
             return False
@@ -80,13 +81,13 @@ class Record:
         return all(names.get(name, MISSING) is obj for name, obj in self.references.items())
 
     def _has_names_as_before(self, value: Any, view: View) -> bool:
-        """Whether the value, and what it is made of, are the same globals, or none, as before."""
+        """Whether the value and its parts are still globals of the same names, or still none."""
         if view.ids.get(id(value), self.name) != self._owner:
             return False
         return not any(id(obj) in view.ids for obj in self._unnamed)
 
     def _take(self, value: Any, view: View) -> None:
-        # First of all, so that a change while it is pickled is noticed next time.
+        # Before it is pickled, so that a change during pickling is noticed next time.
         self._nodes = nodes_of(value)
         self._value = None if self._nodes is None else value
         self._definition = value if is_definition(value) else None
@@ -109,7 +110,7 @@ class Record:
         self.references = {name: view.names.get(name, MISSING) for name in found}
 
     def _keep(self, payload: bytes | None) -> None:
-        if payload != self.payload:  # else the one that units have already
+        if payload != self.payload:  # else keep the object, which units are compared by
             self.payload = payload
 
 
@@ -131,7 +132,7 @@ def dump_values(
     pickler = view.pickler(file, whole=set(map(id, values)), values=True)
     error = dump(pickler, values)
     if error is not None:
-        return None, f"it cannot be pickled ({describe(error)})", pickler
+        return None, f"it cannot be pickled ({error_text(error)})", pickler
     return file.getvalue(), None, pickler
 
 

@@ -22,7 +22,7 @@ MOST_KEPT = 1_024
 MOST_FRESH = 16
 """How many callables with a state are remembered; they may be large."""
 PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
-"""Types of arguments that refer to nothing."""
+"""Types of arguments that refer to no globals."""
 
 Names = frozenset[str]
 NO_NAMES: Names = frozenset()
@@ -50,7 +50,7 @@ class Callee:
         pickler = view.pickler(file, arguments=True)
         error = dump(pickler, f)
         self.names = frozenset(pickler.references | pickler.mentioned)
-        if error is not None:  # the executor's thread tells it when it pickles the call
+        if error is not None:  # the executor's thread reports it
             return
         self._values = {name: view.names.get(name) for name in pickler.references}
         self._unnamed = pickler.unnamed
@@ -70,7 +70,7 @@ class Callee:
 
 
 class Reach:
-    """All that can be reached by some names.
+    """The globals that can be reached from some names.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Reach:
         self.records, self.absent, self.snapshot = records, absent, snapshot
 
     def is_current(self, view: View) -> bool:
-        """Whether nothing has changed, as far as that is quick to tell."""
+        """Whether a quick check shows that nothing has changed."""
         for record in self.records:
             if not record.is_current(view):
                 return False
@@ -94,7 +94,7 @@ class Reach:
 
 
 class ScriptGlobals:
-    """Finds what calls can reach of the script's globals, and what of that has changed.
+    """Finds the globals of the script that calls can reach, and those that have changed.
 
     A change is noticed when a call that can reach it is submitted.
     """
@@ -120,8 +120,8 @@ class ScriptGlobals:
         Returns
         -------
         callable
-            A `ScriptCall`; the function itself when the call reaches none of the globals and the
-            function has no state.
+            A `ScriptCall`; the function itself when it has no state and the call reaches none of
+            the globals.
         """
         with self._lock:
             callee = self.callee(f)
@@ -138,7 +138,7 @@ class ScriptGlobals:
             return self.snapshot(self.callee(f).names | self.names_in(items))
 
     def call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
-        """Return what is queued for a function that sees a snapshot."""
+        """Return the callable that is queued for a function that sees a snapshot."""
         calls = self._kept_calls if callee.kept else self._fresh_calls
         key = callee.payload, snapshot
         if key not in calls:
@@ -162,21 +162,21 @@ class ScriptGlobals:
             view, names = View(), NO_NAMES
             for item in items:
                 if type(item) not in PLAIN and _may_refer(item):
-                    pickler = view.pickler(_Nowhere(), buffer_callback=_ignore_buffer)
-                    dump(pickler, item)  # what that raises is told when it is pickled for the call
+                    pickler = view.pickler(_NullFile(), buffer_callback=_ignore_buffer)
+                    dump(pickler, item)  # an error is reported when it is pickled for the call
                     names |= pickler.references | pickler.mentioned
             return names
 
     # For snapshots
 
     def snapshot(self, names: Names) -> Snapshot:
-        """Return all globals that can be reached by some names, as they are now."""
+        """Return all globals that can be reached from some names, as they are now."""
         with self._lock:
             view = View()
             found = self._snapshots.get(names)
             if found is None or not found.is_current(view):
                 reached = self._reach(names, view)
-                found = self._snapshots.get(names)  # which is not there after a change
+                found = self._snapshots.get(names)  # `_reach` drops it after a change
             if found is None:
                 found = self._look(reached, view)
                 _make_room(self._snapshots, MOST_KEPT)
@@ -251,12 +251,12 @@ class ScriptGlobals:
 
 
 def _ignore_buffer(buffer: Any) -> bool:
-    """Keep a buffer out of a pickle that only tells what it refers to."""
+    """Leave a buffer out of a pickle that is made only to find references."""
     return False
 
 
-class _Nowhere:
-    """A file that keeps nothing."""
+class _NullFile:
+    """A file that discards what is written."""
 
     def write(self, data: Any) -> int:
         return memoryview(data).nbytes
@@ -283,7 +283,7 @@ _script: ScriptGlobals | None = None
 
 
 def script_globals() -> ScriptGlobals:
-    """Return what there is for the script of this process."""
+    """Return the globals of the script of this process."""
     global _script
     if _script is None:
         _script = ScriptGlobals()

@@ -1,8 +1,8 @@
-"""A quick way to tell that a value is what it was: the same objects, all the way down.
+"""A quick check that a value has not changed: it consists of the same objects at each level.
 
 `nodes_of` lists the functions, the classes and the small builtin containers that a value is made
 of, each with the objects that it held. While each holds the same objects, the value has not
-changed. For values that are made of other things there is no list, and only their pickle tells.
+changed. For values with other parts there is no list, and only their pickle shows a change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FIXED = (
 )
 """Types of attributes of classes whose objects are not changed once they are made."""
 MOST_NODES = 300
-"""For values of more nodes the pickle is as quick."""
+"""For values of more nodes, pickling is as quick."""
 
 Objects = tuple[Any, ...]
 Node = tuple[Any, Callable[[Any], Objects], Objects]
@@ -43,7 +43,7 @@ _EMPTY = object()
 
 
 def nodes_of(value: Any) -> list[Node] | None:
-    """Return what a value is made of, as far as that can change; None when that cannot be told."""
+    """Return the parts of a value that can change; None if they cannot be listed."""
     nodes: list[Node] = []
     return nodes if _walk(value, nodes, set()) else None
 
@@ -131,4 +131,4 @@ _CONTENT: dict[type, Callable[[Any], Objects]] = {
     LruCache: lambda function: (function.__wrapped__,),
 }
 FROZEN = frozenset(_CONTENT) - {list, set, dict, types.FunctionType}
-"""Types that hold the same objects for ever."""
+"""Types whose instances always hold the same objects."""

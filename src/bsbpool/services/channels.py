@@ -147,7 +147,7 @@ def _key() -> int:
 
         _keyval = MPI.Comm.Create_keyval(delete_fn=_communicator_freed)
         atexit.register(_see_off, os.getpid())
-        in_children(_be_alone)
+        in_children(_make_pools_serial)
     return _keyval
 
 
@@ -172,7 +172,7 @@ def _partners(channel: Any) -> list[int]:
     return [*range(1, transport.size)] if transport.rank == 0 else [0]
 
 
-def _be_alone() -> None:
+def _make_pools_serial() -> None:
     """Let pools and executors of a forked child run in itself, as those inside jobs do."""
     running.inside_job += 1
 

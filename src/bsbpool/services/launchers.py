@@ -40,14 +40,14 @@ class Launch(NamedTuple):
         The number of processes; 0 when it is not known.
     rank : int
         The number of this process; -1 when it is not known.
-    said : str
-        The variable that says so, as ``NAME=value``.
+    variable : str
+        The variable from which this is known, as ``NAME=value``.
     """
 
     by: str
     size: int
     rank: int
-    said: str
+    variable: str
 
 
 def is_started_by_mpi(environ: Mapping[str, str] = os.environ) -> bool:
@@ -62,11 +62,11 @@ def launch_of_several(environ: Mapping[str, str] = os.environ) -> Launch | None:
     """Return the launch of this process, None when it was not started as one of several.
 
     The variables of launchers of MPI come first: `mpiexec` may itself use Slurm or PBS to reach
-    the nodes. Several of them are there when one launcher runs inside another; then one that
-    started a single process is right.
+    the nodes. When one launcher runs inside another, the variables of both are set; if one of
+    them says 1, the inner launcher started this process alone.
     """
     launches = [
-        Launch("mpi", _number(environ, size), _number(environ, rank, -1), _said(environ, size))
+        Launch("mpi", _number(environ, size), _number(environ, rank, -1), _setting(environ, size))
         for size, rank in SIZES_OF_MPI.items()
         if size in environ
     ] or [*_slurm_step(environ), *_pbs_task(environ)]
@@ -82,7 +82,7 @@ def _slurm_step(environ: Mapping[str, str]) -> list[Launch]:
         return []
     size = _number(environ, "SLURM_STEP_NUM_TASKS")
     rank = _number(environ, "SLURM_PROCID", -1)
-    return [Launch("slurm", size, rank, _said(environ, "SLURM_STEP_NUM_TASKS"))]
+    return [Launch("slurm", size, rank, _setting(environ, "SLURM_STEP_NUM_TASKS"))]
 
 
 def _pbs_task(environ: Mapping[str, str]) -> list[Launch]:
@@ -90,7 +90,7 @@ def _pbs_task(environ: Mapping[str, str]) -> list[Launch]:
     if _number(environ, "PBS_TASKNUM") < 2:
         return []
     size, rank = _number(environ, "PBS_NP"), _number(environ, "PBS_VNODENUM", -1)
-    return [Launch("pbs", size, rank, _said(environ, "PBS_TASKNUM"))]
+    return [Launch("pbs", size, rank, _setting(environ, "PBS_TASKNUM"))]
 
 
 def _number(environ: Mapping[str, str], name: str, otherwise: int = 0) -> int:
@@ -98,7 +98,7 @@ def _number(environ: Mapping[str, str], name: str, otherwise: int = 0) -> int:
     return int(value) if value.isdecimal() else otherwise
 
 
-def _said(environ: Mapping[str, str], name: str) -> str:
+def _setting(environ: Mapping[str, str], name: str) -> str:
     return f"{name}={environ[name]}"
 
 
@@ -130,8 +130,8 @@ def _message(launch: Launch, MPI: Any) -> str:
         vendor = MPI.get_vendor()[0]
         seen, remedy = f"MPI ({vendor}) sees only one", _REMEDIES[launch.by].format(vendor)
     return (
-        f"This is {number} ({launch.said}), but {seen}, so each of them runs the whole program on "
-        f"its own. {remedy}. Set {IGNORE}=1 if the processes are meant to be independent."
+        f"This is {number} ({launch.variable}), but {seen}, so each process runs the "
+        f"whole program. {remedy}. Set {IGNORE}=1 if the processes are meant to be independent."
     )
 
 
