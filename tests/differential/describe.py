@@ -124,7 +124,8 @@ class _Describer:
 
     def _error(self, obj: BaseException) -> Description:
         try:
-            text = ADDRESS.sub("0x", str(obj))
+            # As in `_array`: an array may have come in the byte order of the machine.
+            text = ADDRESS.sub("0x", str(obj)).replace("dtype='>i2'", "dtype=int16")
         except Exception as broken:
             text = f"its str raised {type(broken).__name__}"
         args = self.describe(obj.args)
