@@ -46,7 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path[0] = _folder_of(arguments)
     service = services.MPI
     if service.get_size() == 1:
-        return _run(_execute, arguments)
+        process = os.getpid()
+        code = _run(_execute, arguments)
+        _end_if_child_of(process, code)
+        return code
     if service.get_rank() > 0:
         return hub.serve_always(service, *_main_of(arguments))
     return _run_with(service, arguments)
@@ -79,12 +82,17 @@ def _run_with(service: Any, arguments: list[str]) -> int:
         # `_shutdown` again at its end, which then does nothing.
         code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
-        if os.getpid() != process:  # a child that the program forked
-            atexit._run_exitfuncs()
-            end_child(code)
+        _end_if_child_of(process, code)
         flush_stdout()
         hub.waiting.hub.close(code)
     return code
+
+
+def _end_if_child_of(process: int, code: int) -> None:
+    """End a child that the program forked, without finalizing MPI, which belongs to its parent."""
+    if os.getpid() != process:
+        atexit._run_exitfuncs()
+        end_child(code)
 
 
 def _run(step: Callable[..., object], *args: Any) -> int:

@@ -193,7 +193,7 @@ import atexit; atexit.register(begin)
 def test_whatever_the_program_leaves_all_ranks_end(program, end) -> None:
     done = mpirun(3, "-m", "bsbpool.run", program, end, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
-    said = {LATE: "served", TOO_LATE: "the program is over"}.get(end, "")
+    said = {LATE: "served", TOO_LATE: "The program has ended"}.get(end, "")
     assert said in done.stdout
 
 
