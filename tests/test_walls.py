@@ -49,7 +49,7 @@ ONLY = {
     "listeners": {"listeners", "naming", "progress", "status"},
     "services": {"services", "exceptions", "forks", "running", "_core"},
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
-    "serialization": {"serialization", "functions_by_value", "by_name"},
+    "serialization": {"serialization", "functions_by_value", "by_name", "forks"},
     "remote_errors": {
         "serialization", "functions_by_value", "exceptions", "interrupts", "tracebacks",
     },

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 _actions: list[Callable[[], object]] = []
+_preparations: list[Callable[[], object]] = []
 _thread = threading.local()
 
 
@@ -26,9 +27,24 @@ def in_children(action: Callable[[], object]) -> None:
         return
     if not _actions:
         os.register_at_fork(
-            before=_hold_sigterm, after_in_parent=_release_sigterm, after_in_child=_act
+            before=_prepare, after_in_parent=_release_sigterm, after_in_child=_act
         )
     _actions.append(action)
+
+
+def before_forks(action: Callable[[], object]) -> None:
+    """Call an action before each fork of a process that uses pools.
+
+    For modules that are imported when they are needed: a child forked while another thread of its
+    parent imports one could never import it.
+    """
+    _preparations.append(action)
+
+
+def _prepare() -> None:
+    for action in _preparations:
+        action()
+    _hold_sigterm()
 
 
 def _hold_sigterm() -> None:

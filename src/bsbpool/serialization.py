@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bsbpool.by_name import BOUND_TYPES, is_importable, main_is_shared, reduce_bound
+from bsbpool.forks import before_forks
 
 OUT_OF_BAND = 32 * 1024
 """Buffers from this many bytes on travel out of band."""
@@ -105,6 +106,13 @@ def buffer_collector(buffers: list[memoryview]) -> Any:
         return False
 
     return keep_in_band
+
+
+def _load_pickler() -> None:
+    from bsbpool import functions_by_value  # noqa: F401 - with cloudpickle, so not before
+
+
+before_forks(_load_pickler)
 
 
 def _dumps_by_value(obj: Any) -> Parcel:

@@ -22,3 +22,36 @@ def test_children_end_as_those_of_any_other_process(how, ranks) -> None:
     assert done.returncode == 0, done.stdout
     assert f"children: {CHILDREN[how]}\n" in done.stdout, done.stdout
     assert "bsbpool: rank" not in done.stdout  # a child that crashes does not speak for its rank
+
+
+WHILE_IMPORTING = """
+import os, signal, sys, threading, time
+from bsbpool import create_job_pool
+from bsbpool.serialization import dumps
+
+begun = threading.Event()
+
+class Slowly:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "cloudpickle":
+            begun.set()
+            time.sleep(0.5)
+
+with create_job_pool(quiet=True) as pool:
+    pool.execute()
+assert "cloudpickle" not in sys.modules
+sys.meta_path.insert(0, Slowly)
+threading.Thread(target=lambda: dumps(lambda: 1)).start()
+begun.wait()
+if (pid := os.fork()) == 0:
+    signal.alarm(20)  # ends a child that waits for ever
+    dumps(lambda: 2)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+
+
+def test_a_child_forked_while_another_thread_imports_can_pickle_by_value() -> None:
+    done = mpirun(1, "-c", WHILE_IMPORTING, timeout=LIMIT)
+    assert done.returncode == 0, done.stdout
