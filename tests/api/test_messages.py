@@ -153,7 +153,7 @@ BAD = {
     "max_workers must be a positive integer or None, got '4'": lambda pool: PoolExecutor(
         max_workers="4"
     ),
-    "max_workers must be a positive integer or None, got 0": lambda pool: PoolExecutor(
+    "max_workers must be greater than 0, or None, got 0": lambda pool: PoolExecutor(
         max_workers=0
     ),
     "root=9 is out of range: the communicator has 1 rank": lambda pool: PoolExecutor(root=9),

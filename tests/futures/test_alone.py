@@ -89,7 +89,7 @@ def test_an_initializer_that_raises_breaks_the_executor() -> None:
         ({"root": 1}, ValueError, "root"),
         ({"root": -1}, ValueError, "root"),
         ({"root": "0"}, TypeError, "root"),
-        ({"max_workers": 0}, ValueError, "max_workers must be a positive integer or None, got 0"),
+        ({"max_workers": 0}, ValueError, "max_workers must be greater than 0, or None, got 0"),
         ({"max_workers": 1.5}, TypeError, "max_workers"),
         ({"max_workers": True}, TypeError, "max_workers"),
         ({"initializer": 3}, TypeError, "initializer"),

@@ -23,10 +23,10 @@ def count(name: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_integer or value < 1:
-        kind = ValueError if is_integer else TypeError
-        raise kind(f"{name} must be a positive integer or None, got {brief(value)}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a positive integer or None, got {brief(value)}")
+    if value < 1:  # the first words are those of the standard library, which programs compare
+        raise ValueError(f"{name} must be greater than 0, or None, got {brief(value)}")
     return int(value)
 
 
