@@ -110,11 +110,13 @@ class Reporter:
 
     def conclude(self) -> None:
         """Tell what is left though an error is on its way out."""
-        with suppress(Exception):
-            self.notify()
-        while self.bulletin.waiting:  # a listener that raises ends a delivery
+        left = True
+        while left:
             with suppress(Exception):
                 self.notify()
+            # A listener that raises ends a delivery, and a callback may have queued jobs.
+            self.gather()
+            left = bool(self.bulletin.waiting or self._due)
 
     def raise_unhandled(self) -> None:
         """Raise the failures that nobody handled as one WorkflowError."""
