@@ -188,10 +188,11 @@ def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):
 
 def test_17_a_bar_of_a_job_that_cannot_be_printed(pool):
     pytest.importorskip("rich")
-    pool.add_listener(TTYTerminalListener(fps=1e9))
-    pool.queue(nothing, submitter=Hostile())
-    pool.queue(nothing, submitter="line\nbreak \udc80")
-    pool.execute()
+    with TTYTerminalListener(fps=1e9) as listener:  # whose thread ends with it
+        pool.add_listener(listener)
+        pool.queue(nothing, submitter=Hostile())
+        pool.queue(nothing, submitter="line\nbreak \udc80")
+        pool.execute()
 
 
 def test_17_a_terminal_that_cannot_show_a_name(pool, monkeypatch):
