@@ -10,9 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import bsbpool._core
+import pytest
 
 SRC = Path(__file__).parents[1] / "src"
 PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
