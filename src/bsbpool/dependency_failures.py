@@ -56,7 +56,8 @@ class DependencyFailures:
         known, oldest = self._last
         if deps is not known:
             failed = [job for job in deps or () if _has_failed(job)]
-            oldest = min(failed, key=lambda job: job._id or 0, default=None)
+            # Jobs that ended with the run did so after the failures that cancelled others.
+            oldest = min(failed, key=lambda job: (_is_cut_off(job), job._id or 0), default=None)
             self._last = deps, oldest
         return oldest
 
@@ -87,3 +88,7 @@ def _has_failed(job: Job) -> bool:
 
 def _is_broken(job: Job) -> bool:
     return job._id is not None and job._pool._engine.is_broken(job._id)
+
+
+def _is_cut_off(job: Job) -> bool:
+    return job._id is not None and job._pool._engine.is_cut_off(job._id)

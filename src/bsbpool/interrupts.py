@@ -61,7 +61,7 @@ def is_from_signal(error: BaseException) -> bool:
         return True
     return (
         isinstance(error, KeyboardInterrupt)
-        and not _noticing
+        and not _marks.are_made
         and threading.current_thread() is threading.main_thread()
     )
 
@@ -69,9 +69,10 @@ def is_from_signal(error: BaseException) -> bool:
 @contextmanager
 def noticing_signals() -> Iterator[None]:
     """Mark the errors that handlers of SIGINT and SIGTERM raise, for `is_from_signal`."""
-    if _noticing or threading.current_thread() is not threading.main_thread():
+    if _marks.are_made or threading.current_thread() is not threading.main_thread():
         yield
         return
+    _marks.are_made = True
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
         # Handlers of this module need no mark: they raise Terminated.
@@ -85,6 +86,7 @@ def noticing_signals() -> Iterator[None]:
             if signal.getsignal(known) is marking:  # else the program has set another one
                 signal.signal(known, handler)
         _noticing.clear()
+        _marks.are_made = False
 
 
 def _marking(handler: Handler) -> Handler:
@@ -103,7 +105,14 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     return attributes
 
 
+class _Marks:
+    """Whether errors of signals are marked, also where the program ignores these signals."""
+
+    are_made = False
+
+
 Handler = Callable[[int, Any], Any]
+_marks = _Marks()
 _MARK = "_bsbpool_from_signal"
 _noticing: dict[int, tuple[Handler, Handler]] = {}
 """By signal: the handler of the program, and the one that is set in its place."""

@@ -7,9 +7,6 @@ from typing import Any
 
 from differential.recipes import MAKERS, maker
 
-OF_RUNS = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Errors that are not Exceptions; a serial pool takes the first as the user's Ctrl-C."""
-
 SPECIAL: dict[str, Any] = {
     "UnicodeDecodeError": lambda kind, args: kind("utf-8", b"\xff", 0, 1, "odd"),
     "UnicodeEncodeError": lambda kind, args: kind("utf-8", "\ud800", 0, 1, "odd"),
@@ -31,7 +28,10 @@ BUILTINS = list(
     dict.fromkeys(
         kind
         for kind in vars(builtins).values()
-        if isinstance(kind, type) and issubclass(kind, BaseException)
+        # A serial pool takes a KeyboardInterrupt of a job as the user's Ctrl-C.
+        if isinstance(kind, type)
+        and issubclass(kind, BaseException)
+        and kind is not KeyboardInterrupt
     )
 )
 

@@ -49,9 +49,11 @@ def use_node(owner: Any, node: Node) -> Any:
     return node._density() if in_oracle.get() else node.density()
 
 
+NODES = {2: Node("left"), 3: Node("right")}
+
+
 def job_of(item: int) -> tuple[Any, tuple[Any, ...], list[Any]]:
     """Return the function, the arguments and the items of a job that uses an item."""
     if item < 2:
         return use_atlas, (item + 3,), [atlas]
-    node = Node("left" if item == 2 else "right")
-    return use_node, (node,), [node]
+    return use_node, (NODES[item],), [NODES[item]]

@@ -35,7 +35,7 @@ def compare_pool(run: PoolRun, ranks: list[Here]) -> list[str]:
 
 def _scheduled_in_vain(model: PoolModel) -> set[int]:
     """Return the jobs of schedulers that a run which fails fast may stop before they queue them."""
-    if not (model.apart and model.plan.fail_fast):
+    if not model.plan.fail_fast:
         return set()
     schedulers = (step for step in model.plan.steps if isinstance(step, Schedule))
     return {queue.key for step in schedulers for queue in step.steps}
