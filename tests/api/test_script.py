@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 import types
+import weakref
 
 import pytest
 
@@ -339,3 +340,14 @@ def test_28_messages_name_the_function_of_a_call(monkeypatch):
     pair.run("n = 1\ndef area(a): return a * n")
     call, _ = pair.submit("area", 2)
     assert call_text(call, (2,)) == "area(2)"
+
+
+def test_a_callable_with_a_state_is_released_with_its_call(pair):
+    pair.run("class Large:\n    def area(self): return 1")
+    large = pair.script.Large()
+    released = weakref.ref(large)
+    call = pair.globals.bind(large.area, (), {})
+    del large
+    assert released() is not None
+    del call
+    assert released() is None

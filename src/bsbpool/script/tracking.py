@@ -6,6 +6,7 @@ import io
 import itertools
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,8 +20,6 @@ from bsbpool.script.unchanged import are_unchanged, nodes_of
 
 MOST_KEPT = 1_024
 """How many functions, and how many sets of names, are remembered."""
-MOST_FRESH = 16
-"""How many callables with a state are remembered; they may be large."""
 PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
 """Types of arguments that refer to no globals."""
 
@@ -108,7 +107,10 @@ class ScriptGlobals:
         self._callees: dict[int, Callee] = {}
         self._snapshots: dict[Names, Reach] = {}
         self._kept_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
-        self._fresh_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
+        # Weak, since a call with a state may hold large objects.
+        self._fresh_calls: weakref.WeakValueDictionary[tuple[bytes, Snapshot], ScriptCall] = (
+            weakref.WeakValueDictionary()
+        )
 
     # For calls
 
@@ -141,10 +143,13 @@ class ScriptGlobals:
         """Return the callable that is queued for a function that sees a snapshot."""
         calls = self._kept_calls if callee.kept else self._fresh_calls
         key = callee.payload, snapshot
-        if key not in calls:
-            _make_room(calls, MOST_KEPT if callee.kept else MOST_FRESH)
-            calls[key] = ScriptCall(callee.f, callee.payload, snapshot, fresh=not callee.kept)
-        return calls[key]
+        call = calls.get(key)
+        if call is None:
+            call = ScriptCall(callee.f, callee.payload, snapshot, fresh=not callee.kept)
+            if callee.kept:
+                _make_room(self._kept_calls, MOST_KEPT)
+            calls[key] = call
+        return call
 
     def callee(self, f: Callable[..., Any]) -> Callee:
         """Return a function with its pickle."""
