@@ -167,7 +167,10 @@ class ScriptRun(ExecutorRun):
 
     def number_of(self, f: Any) -> int:
         """Return the number of a function that workers keep, -1 for one that travels anew."""
-        return self._table.number_of(f) if isinstance(f, ScriptCall) else super().number_of(f)
+        if not isinstance(f, ScriptCall):
+            return super().number_of(f)
+        # The outbox remembers the last function that has a number, with all that it holds.
+        return -1 if f.fresh else self._table.number_of(f)
 
     def required(self, number: int) -> Collection[int]:
         """Return the numbers of the units that a function needs."""
