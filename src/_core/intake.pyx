@@ -18,6 +18,9 @@ from libc.stdint cimport int32_t
 import sys
 
 cdef extern from "Python.h":
+    bint PyFloat_CheckExact(object)
+    bint PyLong_CheckExact(object)
+    bint PyUnicode_CheckExact(object)
     bint PyType_IsSubtype(type, type)
     void PyObject_GC_Track(object)
     void PyObject_GC_UnTrack(object)
@@ -338,14 +341,19 @@ cdef inline int check_values(tuple arguments, object keywords) except -1:
     for i in range(len(arguments)):
         if not is_scalar(arguments[i]):
             check_value(arguments[i], "args", i)
-    if keywords:
+    if keywords is not None:
         for name, value in keywords.items():
             check_value(value, "kwargs", name)
     return 0
 
 
 cdef inline bint is_scalar(object value) noexcept:
-    return type(value) is int or type(value) is float or type(value) is str or value is None
+    return (
+        PyLong_CheckExact(value)
+        or PyFloat_CheckExact(value)
+        or PyUnicode_CheckExact(value)
+        or value is None
+    )
 
 
 cdef int check_value(object value, str where, object key) except -1:
