@@ -123,6 +123,12 @@ class Session:
     def play_seeds(self, kind: str, seeds: range) -> int:
         """Play the programs of seeds, print those that differ; return how many did."""
         logging.disable(logging.CRITICAL)
+        try:
+            return self._play_seeds(kind, seeds)
+        finally:
+            logging.disable(logging.NOTSET)
+
+    def _play_seeds(self, kind: str, seeds: range) -> int:
         different = 0
         for self.seed in seeds:
             plan = KINDS[kind].draw(self.seed)
