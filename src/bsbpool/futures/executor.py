@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any
 
 from bsbpool import arguments, execution
-from bsbpool.arguments import flag
 from bsbpool.futures import checks, crews
 from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
 from bsbpool.futures.future import PoolFuture
@@ -151,7 +150,7 @@ class Calls(Executor):
             None if timeout is None else arguments.seconds("timeout", timeout),
             checks.count("chunksize", chunksize),
             checks.count("buffersize", buffersize),
-            flag("unordered", unordered),
+            arguments.flag("unordered", unordered),
             self._said or None,
         )
         return stream(self._get_crew(), fn, items, plan)
@@ -343,7 +342,8 @@ class PoolExecutor(Calls):
         cancel_futures : bool
             Whether to cancel those that have not begun.
         """
-        wait, cancel_futures = flag("wait", wait), flag("cancel_futures", cancel_futures)
+        wait = arguments.flag("wait", wait)
+        cancel_futures = arguments.flag("cancel_futures", cancel_futures)
         self._shut = True
         if self._crew is not None:
             self._crew.close(cancel_futures)

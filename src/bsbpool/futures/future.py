@@ -94,10 +94,6 @@ class PoolFuture(Future[Any]):
         """Return whether the call has ended, or was cancelled."""
         return self._state in _ENDS
 
-    def has_succeeded(self) -> bool:
-        """Return whether the call has ended with a value; never waits."""
-        return self._state == FINISHED and self._exception is None
-
     def cancelled(self) -> bool:
         """Return whether the call was cancelled."""
         return self._state in _CANCELLED

@@ -30,9 +30,12 @@ class Preparation:
 
     def __init__(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
         self.key = (os.getpid(), next(_numbers))
-        payload, buffers = dumps_function(initializer)
+        payload, buffers = self._dumps(initializer, initargs)
         self.function = payload, [pickle.PickleBuffer(buffer) for buffer in buffers]
+
+    def _dumps(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> Parcel:
         self.initargs = initargs
+        return dumps_function(initializer)
 
     def run(self) -> None:
         """Call the initializer."""

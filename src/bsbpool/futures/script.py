@@ -116,12 +116,10 @@ class ScriptPreparation(Preparation):
         With what.
     """
 
-    def __init__(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
-        super().__init__(initializer, ())
+    def _dumps(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> Parcel:
         self.snapshot = script_globals().snapshot_for(initializer, initargs)
-        payload, buffers = self.snapshot.dumps((initializer, initargs))
-        self.function = payload, [pickle.PickleBuffer(buffer) for buffer in buffers]
         self.numbers = [unit.number for unit in self.snapshot.units]
+        return self.snapshot.dumps((initializer, initargs))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "snapshot"}
