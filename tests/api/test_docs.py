@@ -73,4 +73,5 @@ def test_23_every_program_of_the_readme_runs_however_it_is_started(program, star
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     if "print(" in program:
-        assert "330" in done.stdout.splitlines()  # the sum of n * (n + 1) below 10
+        # The sum of n * (n + 1) below 10. Ranks print at the same time, so not always a line.
+        assert "330" in done.stdout
