@@ -11,7 +11,7 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bsbpool.by_name import BOUND_TYPES, is_importable, main_is_shared, reduce_bound
@@ -106,6 +106,20 @@ def buffer_collector(buffers: list[memoryview]) -> Any:
         return False
 
     return keep_in_band
+
+
+def out_of_band(buffers: Iterable[Any]) -> list[pickle.PickleBuffer]:
+    """Return the buffers of a pickle as objects that another pickle takes out of band.
+
+    A NumPy array stands between, since CPython's garbage collector crashes when it meets a
+    `PickleBuffer` of a `memoryview` in a reference cycle: it clears the `memoryview` first.
+    """
+    made = list(buffers)
+    if not made:
+        return []
+    import numpy as np
+
+    return [pickle.PickleBuffer(np.frombuffer(buffer, np.uint8)) for buffer in made]
 
 
 def _load_pickler() -> None:

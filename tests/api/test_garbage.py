@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import weakref
 
+import numpy as np
 import pytest
 
 from bsbpool import Job, SubmissionContext, create_job_pool
 from bsbpool.job import FunctionJob
+from bsbpool.serialization import dumps, loads, out_of_band
 
 from .on_ranks import on_ranks
 from .support import Notebook, nothing
@@ -236,13 +238,23 @@ def test_the_collector_may_run_at_any_time():
         gc.set_threshold(*thresholds)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_buffers_of_pickles_may_be_in_a_reference_cycle():
+    for n in range(20):
+        array = np.arange(n, n + 10_000)
+        payload, buffers = dumps(array)
+        packed: list[object] = [*buffers, *out_of_band(buffers)]
+        assert (loads(payload, out_of_band(buffers)) == array).all()
+        packed += [packed, *out_of_band(buffers)]
+        del buffers, packed
+        gc.collect()  # crashes when it clears a buffer before the object that exposes it
+
+
 # ------------------------------------------------------------------ on several ranks
 
 
 @on_ranks(2)
 def test_a_knot_of_jobs_goes_on_all_ranks():
-    import numpy as np
-
     def give_large(owner):
         return np.ones(100_000)
 

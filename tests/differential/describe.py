@@ -14,6 +14,7 @@ import functools
 import random
 import re
 import types
+import weakref
 from typing import Any
 
 import numpy as np
@@ -145,7 +146,8 @@ class _Describer:
 
     def _function(self, obj: Any) -> Description:
         closure = [_content(cell) for cell in obj.__closure__ or ()]
-        return ("function", obj.__qualname__, *self._parts((*closure, *(obj.__defaults__ or ()))))
+        defaults = (*(obj.__defaults__ or ()), *(obj.__kwdefaults__ or {}).values())
+        return ("function", obj.__qualname__, *self._parts((*closure, *defaults)))
 
     def _method(self, obj: Any) -> Description:
         return ("method", obj.__func__.__qualname__, self.describe(obj.__self__))
@@ -165,7 +167,8 @@ class _Describer:
         return (BOMB, obj.when, self.describe(obj.error))
 
     def _scalar(self, obj: Any) -> Description:
-        return (name_of(type(obj)), str(obj.dtype), obj.tobytes())
+        # Some types have two names, `ulonglong` and `uint64`: NumPy pickles the dtype.
+        return ("scalar", str(obj.dtype), obj.tobytes())
 
     def _random(self, obj: Any) -> Description:
         if isinstance(obj, random.Random):
@@ -173,6 +176,9 @@ class _Describer:
         else:
             state = obj.get_state() if hasattr(obj, "get_state") else obj.bit_generator.state
         return (name_of(type(obj)), repr(state))
+
+    def _cache(self, obj: Any) -> Description:
+        return ("cache",)  # of `singledispatch`: it fills while others are called
 
     def _enum(self, obj: Any) -> Description:
         return ("enum", str(obj))
@@ -193,6 +199,7 @@ def _ways() -> list[tuple[Any, Any]]:
         (np.ndarray, _Describer._array),
         (np.generic, _Describer._scalar),
         ((random.Random, np.random.Generator, np.random.RandomState), _Describer._random),
+        (weakref.WeakKeyDictionary, _Describer._cache),
         (functools.partial, _Describer._partial),
         (types.FunctionType, _Describer._function),
         (types.MethodType, _Describer._method),

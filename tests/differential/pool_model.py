@@ -45,6 +45,7 @@ class ModelJob:
     place: int
     args: tuple[V, ...]
     deps: list[ModelJob]
+    common: list[Any]  # the function and the keyword arguments that its step gave all its jobs
     status: str = PENDING
     outcome: Expected = field(default_factory=Expected)
     callbacks: list[tuple[Step, ...]] = field(default_factory=list)
@@ -95,7 +96,6 @@ class PoolModel:
         self._due: deque[tuple[Step, ...]] = deque()
         self._targets = _targets_of_callbacks(plan.steps)
         self._unscheduled = 0
-        self._common: dict[int, tuple[Any, dict[str, Any]]] = {}
         token = in_oracle.set(True)
         try:
             for step in plan.steps:
@@ -156,8 +156,9 @@ class PoolModel:
         if step.how == "many" and step.item < 0:
             argses = [arg.parts for arg in step.args]
         made = self.jobs.setdefault(step.key, [])
+        common: list[Any] = []
         for args in argses:
-            job = ModelJob(step, len(made), args, deps)
+            job = ModelJob(step, len(made), args, deps, common)
             made.append(job)
             self._queued.append(job)
             for dep in deps:
@@ -235,12 +236,10 @@ class PoolModel:
         if job.step.item >= 0:
             f, args, _ = job_of(job.step.item)
             return f, args, {}
-        if self.apart or job.place == 0:
+        if self.apart or not job.common:
             f = builder.build(job.step.f)
-            kwargs = {name: builder.build(value) for name, value in job.step.kwargs}
-            self._common[job.step.key] = f, kwargs
-        else:  # one function for all jobs of a step
-            f, kwargs = self._common[job.step.key]
+            job.common[:] = f, {name: builder.build(value) for name, value in job.step.kwargs}
+        f, kwargs = job.common
         return f, tuple(map(builder.build, job.args)), kwargs
 
     def _fails_fast(self) -> bool:
@@ -264,8 +263,8 @@ class PoolModel:
             self.loose = self.loose or job.loose
             job.outcome.settle()
             job.outcome.causes = self._causes(job)
-            if job.outdone:
-                job.outcome.be_any()
+            if job.outdone or (job.loose and job.status == CANCELLED):
+                job.outcome.be_any()  # a dependency or a callback may have cancelled it
             if job.loose:
                 job.outcome.or_else = set(ENDS)
 

@@ -22,7 +22,7 @@ from bsbpool.forks import end_if_child_of
 from bsbpool.interrupts import Terminated
 from bsbpool.naming import explain, name_of
 from bsbpool.remote_errors import dump_error
-from bsbpool.serialization import Parcel, dumps, dumps_function, loads
+from bsbpool.serialization import Parcel, dumps, dumps_function, loads, out_of_band
 
 Buffers = list[pickle.PickleBuffer]
 MOST_FUNCTIONS = 64
@@ -114,7 +114,7 @@ def packed(value: Any, dumps: Callable[[Any], Parcel] = dumps) -> Any:
     if is_plain(value):
         return value
     payload, buffers = dumps(value)
-    return [payload, *map(pickle.PickleBuffer, buffers)]
+    return [payload, *out_of_band(buffers)]
 
 
 class Packing:
@@ -135,7 +135,7 @@ class Packing:
 
     def __init__(self, f: Callable[..., Any]) -> None:
         payload, buffers = dumps_function(f)
-        self.function = payload, list(map(pickle.PickleBuffer, buffers)), is_kept(f)
+        self.function = payload, out_of_band(buffers), is_kept(f)
         self.call: Callable[..., Any] = run_chunk
 
     def look_at(self, items: list[Any]) -> None:
@@ -224,4 +224,4 @@ def _packed_error(error: BaseException, f: Any) -> Any:
 
 def _travelling(parcel: Parcel) -> tuple[bytes, Buffers]:
     payload, buffers = parcel
-    return payload, [pickle.PickleBuffer(buffer) for buffer in buffers]
+    return payload, out_of_band(buffers)

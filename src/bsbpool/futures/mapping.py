@@ -8,7 +8,6 @@ and chunks follow each other by themselves. With one, items are read when result
 
 from __future__ import annotations
 
-import pickle
 import queue
 import threading
 import time
@@ -28,7 +27,7 @@ from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
 from bsbpool.interrupts import is_from_signal, noticing_signals
 from bsbpool.naming import brief, explain, name_of
 from bsbpool.remote_errors import load_error
-from bsbpool.serialization import dumps, loads
+from bsbpool.serialization import dumps, loads, out_of_band
 
 CHUNKS_A_WORKER = 8
 """How many are on their way, so that no worker waits for the thread that sends."""
@@ -161,7 +160,7 @@ class Stream:
         future.said, future.n_items = self._said, len(chunk)
         try:
             payload, buffers = dumps(chunk)
-            parts = list(map(pickle.PickleBuffer, buffers))
+            parts = out_of_band(buffers)
             args = (self._packing.function, payload, parts, self._plan.star)
             self._crew.queue(Call(future, self._packing.call, args, {}, *self._needs), stream=self)
         except Exception as error:

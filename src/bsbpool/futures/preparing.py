@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
 from bsbpool.naming import add_note, error_text
-from bsbpool.serialization import Parcel, dumps, dumps_function, loads
+from bsbpool.serialization import Parcel, dumps, dumps_function, loads, out_of_band
 
 _numbers = itertools.count()
 
@@ -31,7 +30,7 @@ class Preparation:
     def __init__(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
         self.key = (os.getpid(), next(_numbers))
         payload, buffers = self._dumps(initializer, initargs)
-        self.function = payload, [pickle.PickleBuffer(buffer) for buffer in buffers]
+        self.function = payload, out_of_band(buffers)
 
     def _dumps(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> Parcel:
         self.initargs = initargs

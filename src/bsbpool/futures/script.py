@@ -24,7 +24,7 @@ from bsbpool.naming import explain
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.namespace import namespace
 from bsbpool.script.tracking import script_globals
-from bsbpool.serialization import Parcel, dumps
+from bsbpool.serialization import Parcel, dumps, out_of_band
 
 
 class ScriptBackend(RunnerBackend):
@@ -85,7 +85,7 @@ class ScriptPacking(Packing):
         self._bind(script.snapshot_for(f, items))
         payload, buffers = self._snapshot.dumps(f)
         kept = script.callee(f).kept
-        self.function = payload, list(map(pickle.PickleBuffer, buffers)), kept
+        self.function = payload, out_of_band(buffers), kept
 
     def _bind(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
