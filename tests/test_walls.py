@@ -10,8 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bsbpool._core
 import pytest
+
+import bsbpool._core
 
 SRC = Path(__file__).parents[1] / "src"
 PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bsbpool._core.neighbours import Neighbours
 
 from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
+from bsbpool._core.neighbours import Neighbours
 from chaos.plan import EXIT
 from helpers.launch import TESTS, environment, launcher, start, stop
 

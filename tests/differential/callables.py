@@ -66,8 +66,8 @@ def _builtin(n: int, parts: list[Any]) -> Any:
     made = [
         len, int, dict, list, sorted, max, str.upper, operator.itemgetter(1), operator.add,
         operator.methodcaller("upper"), operator.attrgetter("real"), dict.fromkeys, bytes.fromhex,
-        np.add, math.sqrt, np.sum, isinstance, str, (5).__add__, "-".join, repr, callable, Exception,
-        np.asarray, object.__repr__, int.from_bytes, [].__len__,
+        np.add, math.sqrt, np.sum, isinstance, str, (5).__add__, "-".join, repr, callable,
+        Exception, np.asarray, object.__repr__, int.from_bytes, [].__len__,
     ]  # fmt: skip
     return made[n % len(made)]
 

@@ -198,7 +198,7 @@ def _untravelled(description: Description) -> Expected:
     early = [kind for when, kind in bombs if when == "pickled"]
     unpicklable = mentions(description, UNPICKLABLE)
     kinds = set(early if early or unpicklable else [kind for _, kind in bombs])
-    if unpicklable:
+    if unpicklable or "builtins.RecursionError" in kinds:  # cloudpickle replaces the latter
         kinds.update(PICKLING)
     return Expected(FAILED, errors=tuple(sorted(kinds)))
 
