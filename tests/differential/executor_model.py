@@ -85,7 +85,9 @@ class ExecutorModel:
 
     def _submit(self, step: Submit) -> None:
         if self.plan.initializer == -2:
-            errors = (*BROKEN, DEPENDENCY)
+            outcome = self._outcome(step)
+            pickling = () if outcome.called else outcome.kinds()
+            errors = (*BROKEN, DEPENDENCY, *pickling)
             self.calls[step.key] = Expected(FAILED, errors=errors, or_else={CANCELLED})
             return
         if step.logged:
