@@ -188,7 +188,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
     monkeypatch.setattr(ranks, "JOBS_A_POOL", most)
     with PoolExecutor() as executor:
         if executor is not None:
-            pools = {id(executor._crew._pool)}
+            pools = {id(executor._backend._pool)}
             long = executor.submit(nap, 0.3)
             futures = []
             for n in range(500):
@@ -196,7 +196,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
                 futures.append(executor.options(deps=before).submit(square, n))
                 if n % 50 == 0:
                     executor.submit(square, n).cancel()
-                    pools.add(id(executor._crew._pool))
+                    pools.add(id(executor._backend._pool))
             assert [future.result(LONG) for future in futures] == [n * n for n in range(500)]
             assert list(executor.map(square, range(500), chunksize=1)) == [
                 n * n for n in range(500)
@@ -205,7 +205,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
             many = [executor.submit(square, n) for n in range(300)]
             executor.shutdown()
             assert all(future.done() for future in many)
-            assert len(executor._crew._pool._job_queue) < 2_000
+            assert len(executor._backend._pool._job_queue) < 2_000
     pool_works()
 
 

@@ -27,7 +27,7 @@ def full_pool(executor: PoolExecutor, seconds: float) -> Iterator[None]:
         time.sleep(0.001)
     for n in range(ranks.JOBS_A_POOL):
         executor.submit(square, n)
-    assert executor._crew._draining
+    assert executor._backend._draining
     yield
     assert running.result(LONG) == seconds
 
