@@ -128,14 +128,14 @@ class MainRun:
         if self._stopped:
             return
         self._stopped = True
-        self._loop.stop(aborted, self._word())
+        self._loop.stop(aborted, self._stop_code())
         if aborted:
             for rank in range(1, self._pool._comm.get_size()):
                 busy = self._pool._engine.running_on(rank - 1) is not None
                 if busy and rank not in self._channel.lost | self._gone:
                     self._channel.mark_away(rank, self._run_id)
 
-    def _word(self) -> int:
+    def _stop_code(self) -> int:
         """Return what the other ranks are told when the run is over."""
         return 0
 

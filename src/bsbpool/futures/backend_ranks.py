@@ -387,5 +387,5 @@ class ExecutorRun(MainRun):
             self._hold_spare()  # one came back from a long job of an earlier run
         return super().turn()
 
-    def _word(self) -> int:
+    def _stop_code(self) -> int:
         return OVER if self._backend.is_last() else FOLLOWED

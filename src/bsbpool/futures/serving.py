@@ -28,13 +28,13 @@ class Session:
 
     Attributes
     ----------
-    word : int
+    stop_code : int
         What was call options at the end of the last pool.
     """
 
     def __init__(self) -> None:
         self.prepared = Prepared()
-        self.word = FOLLOWED
+        self.stop_code = FOLLOWED
 
 
 def serve(service: Any) -> int | None:
@@ -47,10 +47,10 @@ def serve(service: Any) -> int | None:
     """
     session = Session()
     chunks.here.rank, chunks.here.process = service.get_rank(), os.getpid()
-    while session.word == FOLLOWED:
+    while session.stop_code == FOLLOWED:
         with ExecutorPool(service, ServingRun, session=session) as pool:
             pool.execute()
-    return None if session.word == OVER else session.word - SHUT_DOWN
+    return None if session.stop_code == OVER else session.stop_code - SHUT_DOWN
 
 
 class ServingRun(WorkerRun):
@@ -62,7 +62,7 @@ class ServingRun(WorkerRun):
         self._session = pool.session
 
     def _conclude(self, aborted: bool) -> None:
-        self._session.word = OVER if aborted else self._loop.word
+        self._session.stop_code = OVER if aborted else self._loop.stop_code
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, or prepare for all of them."""

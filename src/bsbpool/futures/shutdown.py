@@ -14,7 +14,7 @@ class Shutdown(MainRun):
 
     code = 0
 
-    def _word(self) -> int:
+    def _stop_code(self) -> int:
         return SHUT_DOWN + self.code
 
 
