@@ -53,7 +53,7 @@ def toolchain() -> dict[str, str]:
 
 def _core_compilers() -> dict[str, str]:
     """Return what the core was compiled with, wherever that was: its file says so."""
-    spec = importlib.util.find_spec("bsbpool._core.engine")
+    spec = importlib.util.find_spec("bsbpool._core.scheduling.engine")
     code = Path(spec.origin).read_bytes() if spec and spec.origin else b""
     marks = {
         "compiler": rb"(GCC: [^\0]*|clang version [^\0]*)",

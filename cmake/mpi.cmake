@@ -26,15 +26,17 @@ function(import_mpi_wheel package version library)
                         INTERFACE_INCLUDE_DIRECTORIES ${headers})
 endfunction()
 
-# add_mpi_room(<name> <target>)
-# Builds mpi.pyx against the MPI <target> as bsbpool._core.<name>. CMake gives it no RPATH: at run
-# time it must resolve to the libmpi that mpi4py has loaded, never to a second one. The libraries
-# that a wheel's libmpi needs in turn may be missing here, hence --allow-shlib-undefined.
-# mpi.pyx has no mpi.pxd: Cython would look for <name>.pxd.
-function(add_mpi_room name target)
-  add_room(${name} mpi)
-  target_link_libraries(${name} PRIVATE ${target})
+# add_mpi_module(<name> <target>)
+# Builds comm/mpi/transport.pyx against the MPI <target> as bsbpool._core.<name>. CMake gives it no
+# RPATH: at run time it must resolve to the libmpi that mpi4py has loaded, never to a second one. The
+# libraries that a wheel's libmpi needs in turn may be missing here, hence --allow-shlib-undefined.
+# The source has no .pxd of its own: Cython would look for <name>.pxd.
+function(add_mpi_module name target)
+  cythonize(c_file ${name} comm/mpi/transport)
+  python_add_library(${name} MODULE WITH_SOABI ${c_file})
+  target_link_libraries(${name} PRIVATE module_options ${target})
   target_link_options(${name} PRIVATE -Wl,--allow-shlib-undefined)
   set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "")
-  install(FILES src/_core/mpi.pyi DESTINATION bsbpool/_core RENAME ${name}.pyi OPTIONAL)
+  install(TARGETS ${name} LIBRARY DESTINATION bsbpool/_core)
+  install(FILES src/_core/comm/mpi/transport.pyi DESTINATION bsbpool/_core RENAME ${name}.pyi OPTIONAL)
 endfunction()

@@ -1,7 +1,7 @@
 """The compiled core alone, and a bare countdown in C, with more and more jobs."""
 
 from benches.programs.common import options, say
-from bsbpool._core.countdown import core_bytes, run_bare, run_core
+from bsbpool._core.testing.baseline import core_bytes, run_bare, run_core
 
 DEPS = 3
 

@@ -7,7 +7,7 @@ from bsbpool import create_job_pool
 
 
 def core(jobs: int) -> None:
-    from bsbpool._core.countdown import run_core
+    from bsbpool._core.testing.baseline import run_core
 
     run_core(jobs)
 

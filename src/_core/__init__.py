@@ -1,1 +1,58 @@
-"""The compiled core of bsbpool: what decides, and what carries messages."""
+"""The compiled core of bsbpool: scheduling, jobs, the wire protocol, communication and the loops.
+
+The modules of all packages are in one shared library, `_modules`, so that importing them opens one
+file; those of `testing` are in `_testing`, which only builds for development have.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from types import ModuleType
+
+MODULES = {
+    "scheduling": ("dispatcher", "engine", "status", "worker_queues", "workers"),
+    "jobs": ("change_log", "dependency_sets", "handle", "invoke", "submission", "wait_chain"),
+    "protocol": ("buffer", "frames", "scalar_codec", "wire"),
+    "comm": ("channel", "membership", "transport", "wakeup"),
+    "runtime": (
+        "fault_report", "inbox", "main_loop", "outbox", "process_monitor", "progress_thread",
+        "serial_loop", "worker_loop",
+    ),
+    "testing": (
+        "baseline", "deterministic_scheduler", "inprocess_transport", "invariants",
+        "simulated_network", "tables",
+    ),
+}  # fmt: skip
+"""The compiled modules of each package."""
+
+_SUFFIX = EXTENSION_SUFFIXES[0]
+_SPECS = {}
+
+
+def _library(name: str) -> str:
+    return f"{__path__[0]}/{name}{_SUFFIX}"
+
+
+class _Finder:
+    """Finds the packages and modules of the shared libraries."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return how to import a module of the core; None for all others."""
+        prefix, _, rest = name.partition("bsbpool._core.")
+        if prefix or not rest:
+            return None
+        package, _, module = rest.partition(".")
+        if package not in MODULES:
+            return None
+        if not module:
+            return ModuleSpec(name, None, is_package=True)
+        if module not in MODULES[package]:
+            return None
+        library = _library("_testing" if package == "testing" else "_modules")
+        return ModuleSpec(name, ExtensionFileLoader(name, library), origin=library)
+
+
+sys.meta_path.insert(0, _Finder)  # not after the one that looks into folders

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
+_SCOPES = {
     "create_job_pool": "api",
     "pool_cache": "caching",
     "pool_cached_function": "caching",
@@ -68,15 +68,15 @@ _HOMES = {
 
 _MODULES = ("exceptions", "futures", "integrations", "listeners", "progress", "services")
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_SCOPES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"bsbpool.{name}")
-    if name not in _HOMES:
+    if name not in _SCOPES:
         raise AttributeError(f"module 'bsbpool' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"bsbpool.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"bsbpool.{_SCOPES[name]}"), name)
 
 
 def __dir__() -> list[str]:

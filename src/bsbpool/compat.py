@@ -42,15 +42,15 @@ class PrivateNames:
 
     @property
     def _max_wait(self: Any) -> float:
-        return self._reporter.bulletin.max_wait  # type: ignore[no-any-return]
+        return self._reporter.event_queue.max_wait  # type: ignore[no-any-return]
 
     @property
     def _listeners(self: Any) -> list[Listener]:
-        return self._reporter.bulletin.listeners  # type: ignore[no-any-return]
+        return self._reporter.event_queue.listeners  # type: ignore[no-any-return]
 
     @property
     def _progress_notifications(self: Any) -> list[PoolProgress]:
-        return list(self._reporter.bulletin.waiting)
+        return list(self._reporter.event_queue.waiting)
 
     @property
     def _unhandled_errors(self: Any) -> list[Exception]:

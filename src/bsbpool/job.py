@@ -1,7 +1,7 @@
 """Jobs: handles of what was queued, on the rank that queued it.
 
 A handle holds what the job was made of and, on main, its result (see
-`bsbpool._core.handle`). Its status is the core's; the handle only knows its number there.
+`bsbpool._core.jobs.handle`). Its status is the core's; the handle only knows its number there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.calling import NO_OWNER
-from bsbpool._core.handle import Handle, Kept
+from bsbpool._core.jobs.invoke import NO_OWNER
+from bsbpool._core.jobs.handle import Handle, Kept
 from bsbpool.interrupts import is_from_signal
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.serialization import loads

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from bsbpool import arguments, caching, exceptions, execution
-from bsbpool._core.intake import Intake, check_arguments
+from bsbpool._core.jobs.submission import Submitter, check_arguments
 from bsbpool.compat import PrivateNames
 from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.execution.timelimit import TimeIsUp, TimeLimit
@@ -37,7 +37,7 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 _OUTSIDE, _OPEN, _EXECUTING, _DONE, _CLOSED = "outside", "open", "executing", "done", "closed"
 
 
-class JobPool(Intake, PrivateNames):
+class JobPool(Submitter, PrivateNames):
     """Runs jobs with dependencies on the ranks of a communicator.
 
     Every rank makes the pool, enters it and executes it. The main rank (0) queues
@@ -104,7 +104,7 @@ class JobPool(Intake, PrivateNames):
         self._status: PoolStatus | None = None
         self._lock = threading.RLock()
         own = type(self).put is not JobPool.put or type(self)._put is not JobPool._put
-        self._open_intake(JOB_STATUSES, self._kind, own)
+        self._open_submission(JOB_STATUSES, self._kind, own)
         self._submissions = Submissions()
         self._needs = caching.Needs(self._engine)
         self._reporter = Reporter(self)
@@ -139,7 +139,7 @@ class JobPool(Intake, PrivateNames):
         self._state = _OPEN
         self._untrack_jobs()  # alive by `_pools`
         try:
-            self._reporter.bulletin.enter()
+            self._reporter.event_queue.enter()
             self.change_status(PoolStatus.SCHEDULING)
             self.notify()
         except BaseException:
@@ -155,13 +155,13 @@ class JobPool(Intake, PrivateNames):
         forgotten = 0
         if self._state is _OPEN and not any(error) and self.is_main():
             forgotten = self._engine.unfinished
-        self._close_intake()
+        self._close_submission()
         self._schedulers.stop()
         try:
             try:
                 self._run.leave()
             finally:
-                self._reporter.bulletin.exit(*error)
+                self._reporter.event_queue.exit(*error)
         finally:
             self._state = _CLOSED
             self._forget_jobs()
@@ -201,7 +201,7 @@ class JobPool(Intake, PrivateNames):
         self._submissions = Submissions()
         self._dependency_failures = DependencyFailures()
         self._reporter.failures = {}
-        self._reporter.bulletin.waiting.clear()
+        self._reporter.event_queue.waiting.clear()
 
     # ------------------------------------------------------------ asking
 
@@ -427,7 +427,7 @@ class JobPool(Intake, PrivateNames):
             raise self._limit.error(self._returned) from self._reporter.take_unhandled()
         finally:
             self._state = _DONE
-            self._close_intake()
+            self._close_submission()
             self._schedulers.stop()
             results, self._returned = self._returned, None
         return results
@@ -541,14 +541,14 @@ class JobPool(Intake, PrivateNames):
             raise TypeError(f"listener must be callable, got {brief(listener)}")
         if max_wait is not None:
             max_wait = arguments.seconds("max_wait", max_wait)
-        self._reporter.bulletin.add(listener, max_wait)
+        self._reporter.event_queue.add(listener, max_wait)
         if self.is_main():
-            self._engine.watch_all()
+            self._engine.track_all()
 
     def add_notification(self, notification: PoolProgress) -> None:
         """Have a record delivered with the next `notify`."""
         self._reporter.gather()  # what happened before comes before
-        self._reporter.bulletin.post(notification)
+        self._reporter.event_queue.post(notification)
 
     def ping(self) -> None:
         """Have the listeners called though nothing happened."""

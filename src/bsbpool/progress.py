@@ -1,7 +1,7 @@
 """What listeners are told, and when.
 
 Records are made only when somebody listens. They carry what was true at the
-event, not at the delivery. `Bulletin` keeps them until the core (`records`) delivers
+event, not at the delivery. `EventQueue` keeps them until the core (`records`) delivers
 each one once, in order, to all listeners, on the thread that executes the pool.
 """
 
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from bsbpool._core.records import JobRecord, Record
+from bsbpool._core.jobs.change_log import JobRecord, Record
 from bsbpool.status import JobStatus, PoolStatus
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class PoolJobUpdateProgress(JobRecord, PoolProgress):
 Listener = Callable[[PoolProgress], Any]
 
 
-class Bulletin:
+class EventQueue:
     """Keeps the listeners of a pool and what they have not been told yet."""
 
     def __init__(self) -> None:

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.records import Logbook
+from bsbpool._core.jobs.change_log import ChangeLog
 from bsbpool.callbacks import CallbackQueue
 from bsbpool.naming import node_name
 from bsbpool.progress import (
-    Bulletin,
+    EventQueue,
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
     PoolProgress,
@@ -34,7 +34,7 @@ class Reporter:
 
     Attributes
     ----------
-    bulletin : Bulletin
+    event queue : EventQueue
         The listeners and the records that wait for them.
     failures : dict
         What will be raised unless a listener handles it, by job or node.
@@ -42,11 +42,11 @@ class Reporter:
 
     def __init__(self, pool: JobPool) -> None:
         self._pool = pool
-        self.bulletin = Bulletin()
+        self.event_queue = EventQueue()
         self.failures: dict[Any, Exception] = {}
         self._due: list[tuple[Callable[[Job], Any], Job]] = []
         self._queue = CallbackQueue()
-        self._logbook = Logbook(
+        self._change_log = ChangeLog(
             pool,
             JOB_STATUSES,
             PoolJobAddedProgress,
@@ -54,10 +54,10 @@ class Reporter:
             PoolJobUpdateProgress,
             PoolProgressReason.JOB_STATUS_CHANGE,
         )
-        self._logbook.report_to(self, pool._lock, self.bulletin, self._due)
-        self.gather = self._logbook.gather
+        self._change_log.report_to(self, pool._lock, self.event_queue, self._due)
+        self.gather = self._change_log.gather
         """Turn what the core logged into records and due callbacks; from any thread."""
-        self.notify = self._logbook.notify
+        self.notify = self._change_log.notify
         """Call back and tell the listeners all that waits; on the thread that executes."""
 
     def failed(self, job: Job, error: BaseException) -> None:
@@ -81,7 +81,7 @@ class Reporter:
         Inside a callback, "now" is after that callback.
         """
         with self._pool._lock:
-            if job._id is None or self._pool._engine.watch(job._id) not in FINISHED:
+            if job._id is None or self._pool._engine.track(job._id) not in FINISHED:
                 job._callbacks = [*job._callbacks, callback]
                 return
         self._queue.call(callback, job)
@@ -116,7 +116,7 @@ class Reporter:
                 self.notify()
             # A listener that raises ends a delivery, and a callback may have queued jobs.
             self.gather()
-            left = bool(self.bulletin.waiting or self._due)
+            left = bool(self.event_queue.waiting or self._due)
 
     def raise_unhandled(self) -> None:
         """Raise the failures that nobody handled as one WorkflowError."""

@@ -26,7 +26,7 @@ from typing import Any
 from bsbpool import services
 from bsbpool.by_name import main_runs_alone
 from bsbpool.forks import end_child
-from bsbpool.futures import hub
+from bsbpool.futures import dispatcher_thread
 from bsbpool.interrupts import heeding_sigterm
 from bsbpool.running import running
 from bsbpool.services.channels import channel_of, flush_stdout
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_if_child_of(process, code)
         return code
     if service.get_rank() > 0:
-        return hub.serve_always(service, *_main_of(arguments))
+        return dispatcher_thread.serve_always(service, *_main_of(arguments))
     return _run_with(service, arguments)
 
 
@@ -64,15 +64,15 @@ def _serve_parent() -> int:
     comm = MPI.Comm.Get_parent().Merge(high=True)
     program = comm.bcast(None)
     sys.path[:] = program.path
-    hub.waiting.siblings = MPI.COMM_WORLD
+    dispatcher_thread.waiting.siblings = MPI.COMM_WORLD
     channel_of(comm)
-    return hub.serve_always(MPIService(comm), program.file, program.module)
+    return dispatcher_thread.serve_always(MPIService(comm), program.file, program.module)
 
 
 def _run_with(service: Any, arguments: list[str]) -> int:
     channel_of(service.get_communicator())  # all ranks make it, the others when they serve
     main_runs_alone()
-    hub.waiting.hub = hub.Hub(service)
+    dispatcher_thread.waiting.dispatcher_thread = dispatcher_thread.DispatcherThread(service)
     running.apart = True
     code, process = 1, os.getpid()
     try:
@@ -84,7 +84,7 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     finally:
         _end_if_child_of(process, code)
         flush_stdout()
-        hub.waiting.hub.close(code)
+        dispatcher_thread.waiting.dispatcher_thread.close(code)
     return code
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
-from bsbpool._core.calling import Nesting
+from bsbpool._core.jobs.invoke import CallDepth
 
 
-class Running(Nesting):
+class Running(CallDepth):
     """What is true of this process while it runs jobs.
 
     Attributes
@@ -21,14 +21,14 @@ class Running(Nesting):
         would answer what is collective.
     preparations : list of callable
         Called before a pool executes.
-    surroundings : list of callable
+    job contexts : list of callable
         Each makes a context manager that jobs from another rank and schedulers run in.
     """
 
     def __init__(self) -> None:
         self.apart = False
         self.preparations: list[Callable[[], Any]] = []
-        self.surroundings: list[Callable[[], AbstractContextManager[Any]]] = []
+        self.job_contexts: list[Callable[[], AbstractContextManager[Any]]] = []
 
     def call(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job."""
@@ -39,18 +39,18 @@ class Running(Nesting):
             self.inside_job -= 1
 
     @contextmanager
-    def surrounded(self) -> Iterator[None]:
-        """Enter the surroundings, for what runs on one rank while the others do something else."""
+    def in_contexts(self) -> Iterator[None]:
+        """Enter the job contexts, for what runs on one rank while the others do something else."""
         with ExitStack() as stack:
-            for surrounding in self.surroundings:
-                stack.enter_context(surrounding())
+            for job_context in self.job_contexts:
+                stack.enter_context(job_context())
             yield
 
-    def call_surrounded(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def call_in_contexts(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job that another rank sent."""
-        if not self.surroundings:
+        if not self.job_contexts:
             return self.call(f, *args, **kwargs)
-        with self.surrounded():
+        with self.in_contexts():
             return self.call(f, *args, **kwargs)
 
 

@@ -70,7 +70,7 @@ class Schedulers:
 
     def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
         try:
-            with running.surrounded():
+            with running.in_contexts():
                 for node in nodes:
                     if self._stopped:
                         return

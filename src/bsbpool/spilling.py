@@ -15,8 +15,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from bsbpool._core import plain
-from bsbpool._core.handle import Packed, Spilled
+from bsbpool._core.protocol import scalar_codec
+from bsbpool._core.jobs.handle import Packed, Spilled
 from bsbpool.naming import add_note, brief, error_text
 from bsbpool.serialization import dumps, loads
 
@@ -87,7 +87,7 @@ class ResultStore:
         BaseException
             What is no Exception, as SystemExit, when pickling raises it.
         """
-        small = plain.dumps(value)
+        small = scalar_codec.dumps(value)
         if small is not None and len(small) <= SMALL:
             return value  # cannot change
         try:

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class JobStatus(Enum):
-    """What a job is doing. The legal transitions are in `bsbpool._core.status`."""
+    """What a job is doing. The legal transitions are in `bsbpool._core.scheduling.status`."""
 
     PENDING = "pending"
     """Waits for other jobs, or for the pool to execute."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bsbpool import create_job_pool, pool_cache, pool_cached_function
-from bsbpool.caching import CacheHome, Copies, cache_home, free_items, token_of
+from bsbpool.caching import CacheScope, Copies, cache_scope, free_items, token_of
 from bsbpool.futures import PoolExecutor
 
 evaluated: list[str] = []
@@ -88,8 +88,8 @@ def owner():
 @pytest.fixture(autouse=True)
 def home(owner):
     """Where this rank keeps the items of the pool that it works for."""
-    home = CacheHome()
-    with cache_home(home, Copies(owner)):
+    home = CacheScope()
+    with cache_scope(home, Copies(owner)):
         yield home
 
 

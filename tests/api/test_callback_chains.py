@@ -178,7 +178,7 @@ def test_19_a_callback_of_a_future_may_wait_for_callbacks_of_others():
 def test_19_each_callback_of_a_future_ends_the_next_one():
     """As done by those who make futures of their own kind, and by integrations."""
     with PoolExecutor() as executor:
-        futures = [PoolFuture(executor._get_crew()) for _ in range(N)]
+        futures = [PoolFuture(executor._get_backend()) for _ in range(N)]
         for future, following in pairwise(futures):
             future.add_done_callback(lambda _, following=following: following.set_result(1))
         futures[0].set_exception(ValueError("the first"))

@@ -181,7 +181,7 @@ def test_a_child_of_a_job_dies_for_itself() -> None:
         f"    jobs = [pool.submit(job, how) for how in {ways}] if pool.is_main() else []\n"
         "    pool.execute()\n"
         "    if jobs:\n"
-        "        print([job.result for job in jobs], pool._run._channel.bells.signal_of(1))\n"
+        "        print([job.result for job in jobs], pool._run._channel.wakeup.signal_of(1))\n"
     )
     done = mpirun(2, "-c", script, timeout=LIMIT)
     assert f"{codes} 0" in done.stdout, done.stdout

@@ -17,7 +17,7 @@ from .support import Notebook, nothing
 
 
 class Value:
-    """Something that can be watched going away."""
+    """Something that can be tracked going away."""
 
 
 class Own(Job):

@@ -110,12 +110,12 @@ def test_records_and_callbacks(plan):
         pool.add_listener(notebook)
         queue = pool.queue
 
-        def watched(*args, **kwargs):
+        def tracked(*args, **kwargs):
             job = queue(*args, **kwargs)
             job.on_completion(ended.append)
             return job
 
-        pool.queue = watched
+        pool.queue = tracked
         jobs = run(pool, plan)
         assert notebook.added == pool.jobs
         assert sorted(map(id, ended)) == sorted(map(id, pool.jobs))

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future, wait
 
 import pytest
 
-from bsbpool.futures.hub import waiting
+from bsbpool.futures.dispatcher_thread import waiting
 from bsbpool.integrations.mpi4py_futures import (
     MPICommExecutor,
     MPIPoolExecutor,
@@ -128,7 +128,7 @@ def test_an_error_of_the_root_lets_workers_go():
 @pytest.mark.parametrize("wrong", [{"root": 7}, {"comm": 3}])
 def test_arguments_are_checked_where_workers_wait(wrong, monkeypatch):
     """There the communicator and the root are not needed."""
-    monkeypatch.setattr(waiting, "hub", object())
+    monkeypatch.setattr(waiting, "dispatcher_thread", object())
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         MPICommExecutor(**wrong)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPool, JobPoolError, JobPoolTimeoutError, WorkflowError, create_job_pool
-from bsbpool._core.handle import Packed, Spilled
+from bsbpool._core.jobs.handle import Packed, Spilled
 from bsbpool.spilling import ResultStore
 
 from .on_ranks import on_ranks

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
-from bsbpool._core.neighbours import Neighbours
+from bsbpool._core.runtime.process_monitor import ProcessMonitor
 from chaos.plan import EXIT
 from helpers.launch import TESTS, environment, launcher, start, stop
 
@@ -314,7 +314,7 @@ def test_who_is_beside_a_dead_rank_tells_main() -> None:
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():
-            pool._run._channel.neighbours = Neighbours({})
+            pool._run._channel.process_monitor = ProcessMonitor({})
             doomed = pool.submit(lambda owner: os._exit(EXIT))
             jobs = [pool.submit(give, n, 0.2) for n in range(20)]
         began = time.monotonic()

@@ -2,9 +2,9 @@
 
 from cluster import Cluster, Run
 
-from bsbpool._core.frames import FrameWriter
-from bsbpool._core.status import Status
-from bsbpool._core.wire import RecordKind
+from bsbpool._core.protocol.frames import FrameWriter
+from bsbpool._core.scheduling.status import Status
+from bsbpool._core.protocol.wire import RecordKind
 
 OK = 1
 DONE, JOB, LEAVE, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.LEAVE, RecordKind.STOP
@@ -20,16 +20,16 @@ def job(number, payload=b""):
     return JOB, number, {"payload": payload}
 
 
-def frame(epoch, *records):
+def frame(run_id, *records):
     writer = FrameWriter()
     for kind, id, options in records:
         writer.add(kind, id, **options)
-    return writer.to_bytes(epoch)
+    return writer.to_bytes(run_id)
 
 
-def worker_alone(n_epochs=1):
+def worker_alone(n_runs=1):
     """Make rank 1 of a network and start nothing; return both."""
-    ranks = Cluster(1, {"echo": echo}, runs=n_epochs)
+    ranks = Cluster(1, {"echo": echo}, runs=n_runs)
     return ranks.network, ranks.workers[0]
 
 

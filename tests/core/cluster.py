@@ -4,12 +4,12 @@ import threading
 import time
 from contextlib import contextmanager
 
-from bsbpool._core.channel import Channel
-from bsbpool._core.engine import Engine
-from bsbpool._core.invariants import check
-from bsbpool._core.loop import MainLoop
-from bsbpool._core.sim import PipeNetwork
-from bsbpool._core.worker import WorkerLoop
+from bsbpool._core.comm.channel import Channel
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.runtime.main_loop import MainLoop
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 
 PATIENCE = 60.0
 """Seconds after which a test that should have ended fails instead of hanging."""
@@ -25,7 +25,7 @@ class MainHost:
         self.results = {}
         self.requirements = {}
         self.to_evict = []
-        self.departed = []
+        self.terminated = []
         self.died = []
         self.on_turn = lambda: None
         self.until = lambda: engine.unfinished == 0
@@ -58,7 +58,7 @@ class MainHost:
         return 0.01
 
     def left(self, rank, reason):
-        self.departed.append((rank, bytes(reason)))
+        self.terminated.append((rank, bytes(reason)))
 
     def lost(self, rank, jobs):
         self.died.append((rank, jobs))
@@ -90,7 +90,7 @@ class WorkerHost:
 
 
 class Worker(threading.Thread):
-    """A rank that serves one epoch after the other, until told to go."""
+    """A rank that serves one run id after the other, until told to go."""
 
     def __init__(self, rank, network, functions, runs):
         super().__init__(daemon=True)
@@ -107,22 +107,22 @@ class Worker(threading.Thread):
             self.error = error
 
     def serve(self, host):
-        epoch = self.channel.open()
-        self.endings.append(WorkerLoop(self.channel, epoch, host).run())
-        self.channel.close(epoch)
+        run_id = self.channel.open()
+        self.endings.append(WorkerLoop(self.channel, run_id, host).run())
+        self.channel.close(run_id)
 
 
 class Run:
-    """One epoch on the main rank."""
+    """One run id on the main rank."""
 
     def __init__(self, cluster):
         self.ranks = cluster
         self.channel = cluster.channel
-        self.epoch = self.channel.open()
+        self.run_id = self.channel.open()
         self.engine = Engine()
         self.engine.open_workers(len(cluster.workers))
         self.host = MainHost(self.engine, cluster.functions)
-        self.loop = MainLoop(self.engine, self.channel, self.epoch, self.host)
+        self.loop = MainLoop(self.engine, self.channel, self.run_id, self.host)
         self.numbers = {name: number for number, name in enumerate(cluster.functions)}
 
     def submit(self, name, payload=b"", buffers=(), **options):
@@ -139,7 +139,7 @@ class Run:
 
     def stop(self, aborted=False):
         self.loop.stop(aborted)
-        self.channel.close(self.epoch)
+        self.channel.close(self.run_id)
 
 
 class Cluster:
@@ -153,7 +153,7 @@ class Cluster:
 
     def __init__(self, n_workers, functions, runs=1):
         self.functions = functions
-        self.network = PipeNetwork(n_workers + 1)
+        self.network = InProcessNetwork(n_workers + 1)
         self.channel = Channel(self.network.transport(0), crowded=True)
         self.workers = [
             Worker(rank, self.network, functions, runs) for rank in range(1, n_workers + 1)

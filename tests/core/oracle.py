@@ -4,7 +4,7 @@ Nothing is counted, linked or remembered that can be looked up again: whether a
 job may run is found by looking at all that it waits for, over and over.
 """
 
-from bsbpool._core.status import Status, terminal, transitions
+from bsbpool._core.scheduling.status import Status, terminal, transitions
 
 FINISHED = terminal()
 LEGAL = transitions()
@@ -19,7 +19,7 @@ class Entry:
         self.waits_for = frozenset(waits_for)
         self.items = frozenset(items)
         self.status = Status.PENDING
-        self.watched = self.broken = self.cut_off = False
+        self.tracked = self.broken = self.cut_off = False
 
 
 class Oracle:
@@ -177,7 +177,7 @@ class Oracle:
     def change(self, number, new):
         job = self.jobs[number]
         assert new in LEGAL[job.status], (number, job.status, new)
-        if job.watched or self.watches_all:
+        if job.tracked or self.watches_all:
             self.changes.append((number, job.status, new))
         job.status = new
 

@@ -6,9 +6,9 @@ from operator import itemgetter
 import pytest
 from oracle import FINISHED, LEGAL, Oracle
 
-from bsbpool._core.engine import Engine
-from bsbpool._core.invariants import check
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.scheduling.status import Status
 
 
 class Pair:
@@ -81,7 +81,7 @@ class Pair:
         held = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
         ready = self.oracle.ready()
         actions = self.engine.assign()
-        taken_back = [(worker, job) for kind, worker, job in actions if kind == "TAKE_BACK"]
+        taken_back = [(worker, job) for kind, worker, job in actions if kind == "WITHDRAW"]
         sends = [(worker, job) for kind, worker, job in actions if kind == "SEND"]
         assert taken_back == self.oracle.take_backs
         assert [job for _, job in sends] == ready[: len(sends)]
@@ -132,13 +132,13 @@ class Pair:
 
     # Looking
 
-    def watch_all(self):
-        self.engine.watch_all()
+    def track_all(self):
+        self.engine.track_all()
         self.oracle.watches_all = True
 
     def watch(self, number):
-        assert self.engine.watch(number) is self.oracle.jobs[number].status
-        self.oracle.jobs[number].watched = True
+        assert self.engine.track(number) is self.oracle.jobs[number].status
+        self.oracle.jobs[number].tracked = True
 
     def take_unneeded(self):
         assert set(self.engine.take_unneeded()) == self.oracle.dropped

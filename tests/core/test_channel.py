@@ -18,23 +18,23 @@ from alone import (
 )
 from cluster import Cluster, Run, cluster, wait_until
 
-from bsbpool._core.channel import Channel, TransportError
-from bsbpool._core.sim import PipeNetwork
-from bsbpool._core.status import Status
-from bsbpool._core.worker import WorkerLoop
+from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
+from bsbpool._core.scheduling.status import Status
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 
 # Epochs
 
 
 def test_all_ranks_count_epochs_alike():
-    channel = Channel(PipeNetwork(1).transport(0))
+    channel = Channel(InProcessNetwork(1).transport(0))
     assert [channel.open() for _ in range(3)] == [1, 2, 3]
     channel.close(2)
     assert channel.open() == 4
 
 
 def test_frames_of_an_epoch_not_read_yet_wait_for_it_in_order():
-    network, worker = worker_alone(n_epochs=3)
+    network, worker = worker_alone(n_runs=3)
     network.inject(0, 1, frame(3, FUNCTION, job(5, b"five")))
     network.inject(0, 1, frame(2, GO))
     network.inject(0, 1, frame(3, job(6, b"six")))
@@ -49,7 +49,7 @@ def test_frames_of_an_epoch_not_read_yet_wait_for_it_in_order():
 
 
 def test_frames_of_an_epoch_that_ended_are_dropped():
-    network, worker = worker_alone(n_epochs=2)
+    network, worker = worker_alone(n_runs=2)
     network.inject(0, 1, frame(1, GO))
     worker.start()
     wait_until(lambda: worker.endings)
@@ -119,10 +119,10 @@ def test_only_one_run_at_a_time_reads_a_channel():
 
 
 def test_a_channel_that_goes_frees_what_nobody_read():
-    network = PipeNetwork(2)
+    network = InProcessNetwork(2)
     channel = Channel(network.transport(0))
-    for epoch in (1, 2, 3):
-        network.inject(1, 0, frame(epoch, GO))
+    for run_id in (1, 2, 3):
+        network.inject(1, 0, frame(run_id, GO))
     assert network.waiting(0) == 3
     channel.open()
     network.fail(0)  # so that the loop ends after one look
@@ -142,9 +142,9 @@ def test_drain_waits_until_large_messages_have_left():
     run.execute()
     assert run.channel.drain(0.01) is False
     other = Channel(network.transport(1))
-    epoch = other.open()
+    run_id = other.open()
     network.inject(0, 1, frame(1, GO))
-    assert WorkerLoop(other, epoch, None).run() is False  # stopped, but it has looked
+    assert WorkerLoop(other, run_id, None).run() is False  # stopped, but it has looked
     assert run.channel.drain(10) is True
 
 
@@ -152,9 +152,9 @@ def test_a_worker_that_leaves_says_why():
     network, run = main_alone()
     channel = Channel(network.transport(1))
     WorkerLoop(channel, channel.open(), None).leave(b"out of memory")
-    run.host.until = lambda: run.host.departed
+    run.host.until = lambda: run.host.terminated
     run.execute()
-    assert run.host.departed == [(1, b"out of memory")]
+    assert run.host.terminated == [(1, b"out of memory")]
 
 
 # Ranks that were left inside a job
@@ -164,14 +164,14 @@ def left_behind():
     """Make a run that goes on without rank 1, which is inside a job of the run before."""
     network, before = main_alone()
     before.stop(aborted=True)
-    before.channel.leave_behind(1, before.epoch)
+    before.channel.mark_away(1, before.run_id)
     run = Run(before.ranks)
     run.host.until = lambda: True
     return network, run
 
 
-def leave(epoch):
-    return frame(epoch, (LEAVE, 0, {"payload": b"the run has ended"}))
+def leave(run_id):
+    return frame(run_id, (LEAVE, 0, {"payload": b"the run has ended"}))
 
 
 def test_a_rank_that_was_left_behind_gets_jobs_when_it_is_back():
@@ -186,7 +186,7 @@ def test_a_rank_that_was_left_behind_gets_jobs_when_it_is_back():
 def test_a_rank_that_came_back_and_died_gets_no_jobs():
     network, run = left_behind()
     network.inject(1, 0, leave(1))
-    run.channel.sweep()
+    run.channel.drop_stale()
     network.kill(1)
     run.execute()
     assert (run.engine.n_away, run.channel.lost) == (1, {1})
@@ -195,7 +195,7 @@ def test_a_rank_that_came_back_and_died_gets_no_jobs():
 def test_a_rank_that_was_left_behind_twice_is_not_back_when_it_left_the_first_run():
     network, run = left_behind()
     run.stop(aborted=True)
-    run.channel.leave_behind(1, run.epoch)
+    run.channel.mark_away(1, run.run_id)
     network.inject(1, 0, leave(1))
     third = Run(run.ranks)
     third.host.until = lambda: True

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from pair import Pair
 
-from bsbpool._core.engine import Engine
-from bsbpool._core.invariants import check
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.scheduling.status import Status
 
 
 def started(n_workers=0):
@@ -47,7 +47,7 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
         lambda: engine.join([wrong]),
         lambda: engine.cache_set([0, wrong]),
         lambda: engine.status(wrong),
-        lambda: engine.watch(wrong),
+        lambda: engine.track(wrong),
         lambda: engine.begin(wrong),
         lambda: engine.cancel(wrong),
         lambda: engine.is_broken(wrong),
@@ -89,11 +89,11 @@ def test_a_job_ends_with_a_terminal_status_only(wrong):
 
 def test_statuses_are_returned_as_what_the_caller_calls_them():
     engine = Engine(["waits", "queued", "runs", "fine", "failed", "cancelled", "aborted"])
-    engine.watch_all()
+    engine.track_all()
     job = engine.submit()
     engine.start()
     engine.take()
-    assert engine.status(job) == engine.watch(job) == "runs"
+    assert engine.status(job) == engine.track(job) == "runs"
     assert engine.cancel(job) == "runs"
     assert engine.take_changes() == [
         (job, "waits", "queued"), (job, "queued", "runs"), (job, "runs", "cancelled"),
@@ -102,8 +102,8 @@ def test_statuses_are_returned_as_what_the_caller_calls_them():
 
 def test_only_watched_jobs_are_recorded():
     engine = Engine()
-    first, other, second = engine.submit(watched=True), engine.submit(), engine.submit()
-    assert engine.watch(second) is Status.PENDING
+    first, other, second = engine.submit(tracked=True), engine.submit(), engine.submit()
+    assert engine.track(second) is Status.PENDING
     engine.start()
     assert engine.take_changes() == [
         (job, Status.PENDING, Status.QUEUED) for job in (first, second)

@@ -20,13 +20,13 @@ from alone import (
 )
 from cluster import Cluster, Run, WorkerHost
 
-from bsbpool._core.calling import Nesting
-from bsbpool._core.channel import Channel, TransportError
-from bsbpool._core.frames import FrameWriter, MalformedFrameError
-from bsbpool._core.plain import dumps
-from bsbpool._core.sim import PipeNetwork
-from bsbpool._core.wire import RecordFlag, RecordKind
-from bsbpool._core.worker import WorkerLoop
+from bsbpool._core.jobs.invoke import CallDepth
+from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.protocol.frames import FrameWriter, MalformedFrameError
+from bsbpool._core.protocol.scalar_codec import dumps
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
+from bsbpool._core.protocol.wire import RecordFlag, RecordKind
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 
 
 def test_a_network_that_fails_ends_the_loops():
@@ -42,13 +42,13 @@ def test_a_network_that_fails_ends_the_loops():
 
 
 def test_a_rank_that_does_not_exist_is_an_error():
-    network = PipeNetwork(2)
+    network = InProcessNetwork(2)
     for call in (network.transport, network.waiting, network.fail):
         for wrong in (-1, 2):
             with pytest.raises(IndexError, match="no rank"):
                 call(wrong)
     with pytest.raises(ValueError, match="at least one"):
-        PipeNetwork(0)
+        InProcessNetwork(0)
 
 
 def test_more_workers_than_ranks_are_an_error():
@@ -98,7 +98,7 @@ def test_parts_that_nobody_wants_do_not_shift_the_others():
     writer = FrameWriter()
     writer.add(77, 0, buffers=[memoryview(b"unwanted")] * 2)
     writer.add(DONE, 0, flags=OK, payload=b"", buffers=[memoryview(b"wanted")])
-    data = writer.to_bytes(epoch=1)
+    data = writer.to_bytes(run_id=1)
     parts = [b"unwanted", b"unwanted", b"wanted"]
 
     def answer():
@@ -130,13 +130,13 @@ def test_cache_items_that_are_no_numbers_are_refused(kind):
 
 @pytest.mark.parametrize("arguments", [None, 5, "text"])
 def test_plain_arguments_that_are_no_tuple_fail_the_job(arguments):
-    network = PipeNetwork(2)
+    network = InProcessNetwork(2)
     host = Failures({"echo": refuse})
     host.after = lambda: network.inject(0, 1, frame(1, GO))
     channel = Channel(network.transport(1))
     loop = WorkerLoop(channel, channel.open(), host)
-    loop.serve_directly("owner", Nesting())
-    plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.PLAIN})
+    loop.serve_directly("owner", CallDepth())
+    plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.SCALARS})
     network.inject(0, 1, frame(1, FUNCTION, plain))
     assert loop.run() is False
     [error] = host.failures

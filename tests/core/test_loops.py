@@ -6,7 +6,7 @@ import time
 import pytest
 from cluster import Run, cluster
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 
 OK, FAILED = 1, 0
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import (
 from oracle import FINISHED
 from pair import Pair
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 
 PICK = st.integers(0, 2**16)
 PICKS = st.lists(PICK, max_size=4)
@@ -36,7 +36,7 @@ class SerialMachine(RuleBasedStateMachine):
         self.pair = Pair(self.n_workers)
         self.oracle = self.pair.oracle
         if watches_all:
-            self.pair.watch_all()
+            self.pair.track_all()
 
     @invariant()
     def agree(self):

@@ -8,7 +8,7 @@ import time
 import pytest
 from cluster import Run, cluster, wait_until
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 
 OUT_OF_BAND = 32 * 1024
 OK = 1

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from bsbpool._core.engine import Engine
-from bsbpool._core.invariants import check
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.scheduling.status import Status
 
 N_JOBS = 200_000
 N_EDGES = 3
@@ -37,7 +37,7 @@ def test_many_jobs_with_dependencies_take_microseconds_each():
 
 MEASURE = """
     import gc, os
-    from bsbpool._core.engine import Engine
+    from bsbpool._core.scheduling.engine import Engine
 
     def resident():
         with open("/proc/self/statm") as statm:

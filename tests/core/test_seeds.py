@@ -6,7 +6,7 @@ import pytest
 from oracle import FINISHED
 from pair import Pair
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 
 RUN_NS = [1e3, 1e3, 1e4, 1e6, 5e6, 3e7, 1e8]
 
@@ -26,7 +26,7 @@ class History:
             self.pair.cache_set(self.random.sample(range(6), self.random.randrange(4)))
 
     def run(self):
-        self.pair.watch_all()
+        self.pair.track_all()
         self.submit_some(self.random.randrange(80))
         self.pair.start()
         self.pair.agree()

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from bsbpool import status as public
-from bsbpool._core import status
-from bsbpool._core.status import Status, terminal, transitions
+from bsbpool._core.scheduling import status
+from bsbpool._core.scheduling.status import Status, terminal, transitions
 
 LEGAL = transitions()
 FINISHED = terminal()

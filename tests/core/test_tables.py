@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bsbpool._core.tables import CacheTable, GraphTable, ReadyTable, WorkersTable
+from bsbpool._core.testing.tables import CacheTable, GraphTable, ReadyTable, WorkersTable
 
 PICK = st.integers(0, 2**16)
 N_WORKERS = 4

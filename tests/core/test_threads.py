@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 from oracle import FINISHED, LEGAL
 
-from bsbpool._core.engine import Engine
-from bsbpool._core.invariants import check
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.scheduling.status import Status
 
 N_THREADS = 4
 N_JOBS = 1500
@@ -55,7 +55,7 @@ class Submitter(threading.Thread):
         if self.random.random() < 0.05:
             self.engine.cancel(job)
         elif self.random.random() < 0.1:
-            assert self.engine.watch(job) in Status
+            assert self.engine.track(job) in Status
         elif self.random.random() < 0.02:
             check(self.engine)
 
@@ -85,7 +85,7 @@ class Workers:
 @pytest.mark.parametrize("n_workers", [0, 4])
 def test_threads_share_an_engine(n_workers):
     engine = Engine()
-    engine.watch_all()
+    engine.track_all()
     if n_workers:
         engine.open_workers(n_workers)
     step = Workers().step if n_workers else take_one

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsbpool._core.frames import (
+from bsbpool._core.protocol.frames import (
     FrameWriter,
     MalformedFrameError,
     read_frame,
     read_part_sizes,
 )
-from bsbpool._core.wire import RecordKind
+from bsbpool._core.protocol.wire import RecordKind
 
 HEADER = struct.Struct("=HBBIIIQ")
 RECORD = struct.Struct("=BBHIqQQ")
@@ -42,16 +42,16 @@ RECORDS = st.lists(
 )
 
 
-def written(records, epoch=0):
+def written(records, run_id=0):
     writer = FrameWriter()
     for record in records:
         writer.add(**record)
     assert len(writer) == len(records)
-    return writer.to_bytes(epoch)
+    return writer.to_bytes(run_id)
 
 
-def header(n_records, size, *, magic=MAGIC, version=VERSION, epoch=0, n_parts=0):
-    return HEADER.pack(magic, version, 0, epoch, n_records, n_parts, size)
+def header(n_records, size, *, magic=MAGIC, version=VERSION, run_id=0, n_parts=0):
+    return HEADER.pack(magic, version, 0, run_id, n_records, n_parts, size)
 
 
 def frame(*records, n_parts=0, tail=b""):
@@ -69,10 +69,10 @@ def refused_or_read(data):
 
 
 @given(RECORDS, unsigned(32))
-def test_what_is_written_is_read(records, epoch):
-    data = written(records, epoch)
+def test_what_is_written_is_read(records, run_id):
+    data = written(records, run_id)
     assert len(data) % 8 == 0
-    assert HEADER.unpack_from(data)[3] == epoch
+    assert HEADER.unpack_from(data)[3] == run_id
     assert read_frame(data) == [
         (r["kind"], r["id"], r["aux"], r["flags"], r["extra"], r["payload"] or b"",
          len(r["buffers"]))
@@ -93,7 +93,7 @@ def test_a_writer_begins_anew_after_each_frame(records):
 def test_the_layout_is_the_one_described():
     data = written([{"kind": 1, "id": -2, "aux": 3, "flags": 4, "extra": 5, "payload": b"six"}], 9)
     record = RECORD.pack(1, 4, 0, 3, -2, 3, 5) + b"six".ljust(8, b"\0")
-    assert data == header(1, HEADER.size + len(record), epoch=9) + record
+    assert data == header(1, HEADER.size + len(record), run_id=9) + record
 
 
 @pytest.mark.parametrize("size", [OUT_OF_BAND - 1, OUT_OF_BAND])

@@ -7,7 +7,7 @@ import pytest
 from helpers.launch import mpirun
 
 LIMIT = 90.0
-SAID = ["end", "threading exit 1", "thread 2", "exit"]
+CALL_OPTIONS = ["end", "threading exit 1", "thread 2", "exit"]
 PROGRAM = """
 import asyncio
 import atexit
@@ -51,8 +51,8 @@ def test_executors_that_are_left_open_do_not_keep_a_program(tmp_path, ranks) -> 
     program.write_text(PROGRAM)
     done = mpirun(ranks, "-m", "bsbpool.run", program, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
-    said = [line for line in done.stdout.splitlines() if line in SAID]
-    assert said == SAID, done.stdout
+    said = [line for line in done.stdout.splitlines() if line in CALL_OPTIONS]
+    assert said == CALL_OPTIONS, done.stdout
 
 
 @pytest.mark.limit(LIMIT + 30)

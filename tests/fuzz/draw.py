@@ -69,7 +69,7 @@ class Draw:
             value = int.from_bytes(self.bytes(8), "little")
         return value % 2**bits
 
-    def message(self, epoch: int, kinds: Sequence[int], payloads: Sequence[bytes]) -> Message:
+    def message(self, run_id: int, kinds: Sequence[int], payloads: Sequence[bytes]) -> Message:
         """Take a frame: records of these kinds, with payloads of their own or from these."""
         if self.rarely():
             return Message(self.bytes(self.byte()), [])
@@ -78,7 +78,7 @@ class Draw:
         body = b"".join(self.record(kinds, payloads, parts) for _ in range(n_records))
         listed = [self.number(64) if self.rarely() else len(part) for part in parts]
         body += struct.pack(f"={len(listed)}Q", *listed)
-        header = [MAGIC, VERSION, 0, epoch, n_records, len(parts), HEADER.size + len(body)]
+        header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), HEADER.size + len(body)]
         if self.rarely():
             place = self.byte() % len(header)
             header[place] = self.number([16, 8, 8, 32, 32, 32, 64][place])

@@ -22,7 +22,7 @@ import numpy as np
 from . import oracle
 from .draw import HEADER, Draw, Message
 
-assert "bsbpool._core.plain" not in sys.modules, "it has got hold of pickle already"
+assert "bsbpool._core.protocol.scalar_codec" not in sys.modules, "it has got hold of pickle already"
 load_pickle = pickle.loads
 
 
@@ -39,31 +39,31 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 from cluster import MainHost, WorkerHost  # noqa: E402
 
-from bsbpool._core import plain  # noqa: E402
-from bsbpool._core.calling import Nesting  # noqa: E402
-from bsbpool._core.channel import Channel, TransportError  # noqa: E402
-from bsbpool._core.engine import Engine  # noqa: E402
-from bsbpool._core.frames import (  # noqa: E402
+from bsbpool._core.protocol import scalar_codec  # noqa: E402
+from bsbpool._core.jobs.invoke import CallDepth  # noqa: E402
+from bsbpool._core.comm.channel import Channel, TransportError  # noqa: E402
+from bsbpool._core.scheduling.engine import Engine  # noqa: E402
+from bsbpool._core.protocol.frames import (  # noqa: E402
     FrameWriter,
     MalformedFrameError,
     read_frame,
     read_part_sizes,
 )
-from bsbpool._core.handle import Handle  # noqa: E402
-from bsbpool._core.intake import Intake  # noqa: E402
-from bsbpool._core.invariants import check  # noqa: E402
-from bsbpool._core.loop import MainLoop  # noqa: E402
-from bsbpool._core.sim import PipeNetwork  # noqa: E402
-from bsbpool._core.status import Status  # noqa: E402
-from bsbpool._core.wire import RecordKind as Kind  # noqa: E402
-from bsbpool._core.worker import WorkerLoop  # noqa: E402
+from bsbpool._core.jobs.handle import Handle  # noqa: E402
+from bsbpool._core.jobs.submission import Submitter  # noqa: E402
+from bsbpool._core.testing.invariants import check  # noqa: E402
+from bsbpool._core.runtime.main_loop import MainLoop  # noqa: E402
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork  # noqa: E402
+from bsbpool._core.scheduling.status import Status  # noqa: E402
+from bsbpool._core.protocol.wire import RecordKind as Kind  # noqa: E402
+from bsbpool._core.runtime.worker_loop import WorkerLoop  # noqa: E402
 
 pickle.loads = load_pickle
 
 PAYLOADS = [
     b"",
     b"echo",
-    *(plain.dumps(value) for value in [(), (1, 2), None, 5, ("text", b"bytes"), (1.5,) * 9]),
+    *(scalar_codec.dumps(value) for value in [(), (1, 2), None, 5, ("text", b"bytes"), (1.5,) * 9]),
     b"\x80\x04" + b"N" * 5 + b"\x8c",
     b"\x80\x04" + b"(" * 5 + b"C",
     bytes(32),
@@ -110,23 +110,23 @@ def plains(data: bytes) -> None:
     """What is read without the pickler is what the pickler reads."""
     for code in (data, b"\x80\x04" + data, b"\x80\x04" + data + b"."):
         with contextlib.suppress(LeftToPickleError):
-            value = plain.loads(exactly(code))
+            value = scalar_codec.loads(exactly(code))
             assert same(value, load_pickle(code))
-            again = plain.dumps(value)
-            assert again is None or same(plain.loads(exactly(again)), value)
+            again = scalar_codec.dumps(value)
+            assert again is None or same(scalar_codec.loads(exactly(again)), value)
 
 
 # ------------------------------------------------------------------ loops
 
-TO_WORKER = [Kind.JOB, Kind.FUNCTION, Kind.NEEDED, Kind.RECALL, Kind.SKIP, Kind.UNNEEDED,
+TO_WORKER = [Kind.JOB, Kind.FUNCTION, Kind.NEEDED, Kind.STEAL_REQUEST, Kind.SKIP, Kind.UNNEEDED,
              Kind.FORGET, Kind.STOP, Kind.DONE, 0x7E, 0x7F]  # fmt: skip
-TO_MAIN = [Kind.DONE, Kind.DONE, Kind.DONE, Kind.RETURNED, Kind.LEAVE, Kind.JOB]
-EPOCHS = [1, 1, 1, 1, 1, 1, 1, 0, 2, 2**32 - 1]
+TO_MAIN = [Kind.DONE, Kind.DONE, Kind.DONE, Kind.STEAL_RESPONSE, Kind.LEAVE, Kind.JOB]
+RUN_IDS = [1, 1, 1, 1, 1, 1, 1, 0, 2, 2**32 - 1]
 NEXT = b"the next, please"
 REFUSALS = (MalformedFrameError, TransportError)
 
 
-def inject(network: PipeNetwork, source: int, target: int, message: Message) -> None:
+def inject(network: InProcessNetwork, source: int, target: int, message: Message) -> None:
     network.inject(source, target, message.frame, message.parts)
 
 
@@ -134,7 +134,7 @@ def of_one(kind: int, id: int = 0, **fields: Any) -> Message:
     """Return a frame of one record, as our own ranks send it."""
     writer = FrameWriter()
     writer.add(kind, id, **fields)
-    return Message(writer.to_bytes(epoch=1), [])
+    return Message(writer.to_bytes(run_id=1), [])
 
 
 class FuzzedWorkerHost(WorkerHost):
@@ -167,13 +167,13 @@ class FuzzedWorkerHost(WorkerHost):
         raise TransportError(f"rank {rank} has said farewell")
 
 
-def arrivals_of_worker(draw: Draw, network: PipeNetwork) -> Iterator[None]:
+def arrivals_of_worker(draw: Draw, network: InProcessNetwork) -> Iterator[None]:
     """Let hostile messages arrive at a worker, and behind each a call for the next.
 
     That is a function, since those are neither skipped nor handed back.
     """
     for _ in range(8):
-        inject(network, 0, 1, draw.message(draw.one_of(EPOCHS), TO_WORKER, PAYLOADS))
+        inject(network, 0, 1, draw.message(draw.one_of(RUN_IDS), TO_WORKER, PAYLOADS))
         inject(network, 0, 1, of_one(Kind.FUNCTION, aux=2**32 - 1, payload=NEXT))
         yield
     inject(network, 0, 1, of_one(Kind.STOP))
@@ -193,12 +193,12 @@ def worker(data: bytes) -> None:
     """A worker serves until it is told to stop, or ends with an error."""
     draw = Draw(data)
     direct = draw.byte() < 128
-    network = PipeNetwork(2)
+    network = InProcessNetwork(2)
     channel = Channel(network.transport(1), crowded=True)
     arrivals = arrivals_of_worker(draw, network)
     loop = WorkerLoop(channel, channel.open(), FuzzedWorkerHost(direct, arrivals))
     if direct:
-        loop.serve_directly("owner", Nesting())
+        loop.serve_directly("owner", CallDepth())
     for number in range(4):
         inject(network, 0, 1, of_one(Kind.FUNCTION, aux=number))
     next(arrivals)
@@ -232,16 +232,16 @@ class FuzzedMainHost(MainHost):
         return 0.0
 
 
-def arrivals_of_main(draw: Draw, network: PipeNetwork) -> Iterator[int]:
+def arrivals_of_main(draw: Draw, network: InProcessNetwork) -> Iterator[int]:
     """Let hostile messages arrive at main, one after the other."""
     for _ in range(12):
         source = 1 + draw.byte() % 2 if not draw.rarely() else 0
-        inject(network, source, 0, draw.message(draw.one_of(EPOCHS), TO_MAIN, PAYLOADS))
+        inject(network, source, 0, draw.message(draw.one_of(RUN_IDS), TO_MAIN, PAYLOADS))
         yield source
 
 
-def serve(draw: Draw, engine: Engine, jobs: Intake | None, parcels: dict[int, Any]) -> None:
-    network = PipeNetwork(3)
+def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int, Any]) -> None:
+    network = InProcessNetwork(3)
     channel = Channel(network.transport(0), crowded=True)
     engine.open_workers(2)
     host = FuzzedMainHost(engine, arrivals_of_main(draw, network))
@@ -269,15 +269,15 @@ def main(data: bytes) -> None:
     engine = Engine()
     n_jobs = 1 + draw.byte() % 8
     for job in range(n_jobs):
-        engine.submit([job - 1] if job and draw.byte() % 4 == 1 else [], watched=draw.byte() > 127)
+        engine.submit([job - 1] if job and draw.byte() % 4 == 1 else [], tracked=draw.byte() > 127)
     serve(draw, engine, None, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
 
 
-class Pool(Intake):
+class Pool(Submitter):
     """What the core needs of a pool."""
 
     def __init__(self, n_jobs: int) -> None:
-        self._open_intake(Status, Handle, False)
+        self._open_submission(Status, Handle, False)
         for n in range(n_jobs):
             self.queue(give_back, (n,) if n % 2 else (n, [n]))
 

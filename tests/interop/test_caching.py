@@ -11,7 +11,7 @@ from .conftest import Players
 pytestmark = pytest.mark.interop
 
 RANKS = [0, 2, 3]
-SCENES = ["compiled", "again", "queued", "watched"]
+SCENES = ["compiled", "again", "queued", "tracked"]
 ITEMS = [
     f"{node}.{item}"
     for node in ("first", "second", "third")
@@ -48,7 +48,7 @@ def test_items_are_evaluated_once_while_needed(play: Players, scene: str, ranks:
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("scene", ["queued", "watched"])
+@pytest.mark.parametrize("scene", ["queued", "tracked"])
 def test_one_evaluation_when_all_jobs_are_known(play: Players, scene: str, ranks: int) -> None:
     for report in at_work(play("caching", ranks)[scene]):
         events = [tuple(event) for event in report["ledger"]]
@@ -59,7 +59,7 @@ def test_one_evaluation_when_all_jobs_are_known(play: Players, scene: str, ranks
 
 
 @pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("scene", ["queued", "watched"])
+@pytest.mark.parametrize("scene", ["queued", "tracked"])
 def test_freed_within_a_job_of_the_last_use(play: Players, scene: str, ranks: int) -> None:
     """The nodes run one after the other: an item is gone before the second job of the next."""
     for report in at_work(play("caching", ranks)[scene]):
@@ -81,7 +81,7 @@ def test_nothing_is_left(play: Players, scene: str, ranks: int) -> None:
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_replaced_sweep_is_called_before_each_job(play: Players, ranks: int) -> None:
-    for report in at_work(play("caching", ranks)["watched"]):
+    for report in at_work(play("caching", ranks)["tracked"]):
         jobs = [what for what, _ in report["ledger"]].count("job")
         assert len(report["swept"]) >= jobs
         assert all(on_the_network for _, on_the_network, _ in report["swept"])
@@ -90,7 +90,7 @@ def test_a_replaced_sweep_is_called_before_each_job(play: Players, ranks: int) -
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_replaced_sweep_frees_all(play: Players, ranks: int) -> None:
     """Each item once, and in order."""
-    for report in at_work(play("caching", ranks)["watched"]):
+    for report in at_work(play("caching", ranks)["tracked"]):
         freed = [name for stale, _, _ in report["swept"] for name in stale]
         used = {name for what, name in report["ledger"] if what == "evaluate"}
         assert freed == [item for item in ITEMS if item in used]
@@ -99,7 +99,7 @@ def test_a_replaced_sweep_frees_all(play: Players, ranks: int) -> None:
 @pytest.mark.parametrize("ranks", RANKS)
 def test_the_window_shows_what_is_needed(play: Players, ranks: int) -> None:
     """Three ids for each node (one is of its distributors), fewer as the nodes are done."""
-    reports = play("caching", ranks)["watched"]
+    reports = play("caching", ranks)["tracked"]
     assert reports[0]["required"] == sorted([*ITEMS, *["distribute"] * 3])
     for report in at_work(reports):
         assert set(report["read"]) <= {9, 6, 3, 0}

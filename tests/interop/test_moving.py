@@ -45,7 +45,7 @@ def test_pool_executor(ranks: int) -> None:
     ours = told("ours", "moving_main", ranks, runner="bsbpool.run")
     if ranks > 1:
         assert ours == theirs
-    else:  # the worker is a thread, with the surroundings of the program
+    else:  # the worker is a thread, with the job contexts of the program
         around = [line for line in ours if line.startswith("around")]
         assert [line for line in ours if line not in around] == [
             line for line in theirs if not line.startswith("around")

@@ -7,7 +7,7 @@ import time
 import pytest
 from mpi4py import MPI
 
-from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor, ranks
+from bsbpool.futures import BrokenExecutor, InitializerError, PoolExecutor, backend_ranks
 from helpers.executor_maps import CHECKS
 from helpers.executors import LONG, nap, picky, square
 
@@ -26,10 +26,10 @@ def slow_rank(n: int = 0) -> int:
     return WORLD.rank
 
 
-@pytest.mark.parametrize("jobs_a_pool", [ranks.JOBS_A_POOL, 100])
+@pytest.mark.parametrize("jobs_a_pool", [backend_ranks.JOBS_A_POOL, 100])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_inside_a_with_block(monkeypatch, check, jobs_a_pool) -> None:
-    monkeypatch.setattr(ranks, "JOBS_A_POOL", jobs_a_pool)
+    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", jobs_a_pool)
     with PoolExecutor() as executor:
         assert (executor is not None) == MAIN
         if executor is not None:
@@ -185,10 +185,10 @@ def count_down(n: int) -> int:
 @pytest.mark.parametrize("most", [1, 7, 100])
 def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
     """With deps, chains of callbacks, cancels, and one long call meanwhile."""
-    monkeypatch.setattr(ranks, "JOBS_A_POOL", most)
+    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", most)
     with PoolExecutor() as executor:
         if executor is not None:
-            pools = {id(executor._crew._pool)}
+            pools = {id(executor._backend._pool)}
             long = executor.submit(nap, 0.3)
             futures = []
             for n in range(500):
@@ -196,7 +196,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
                 futures.append(executor.options(deps=before).submit(square, n))
                 if n % 50 == 0:
                     executor.submit(square, n).cancel()
-                    pools.add(id(executor._crew._pool))
+                    pools.add(id(executor._backend._pool))
             assert [future.result(LONG) for future in futures] == [n * n for n in range(500)]
             assert list(executor.map(square, range(500), chunksize=1)) == [
                 n * n for n in range(500)
@@ -205,7 +205,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
             many = [executor.submit(square, n) for n in range(300)]
             executor.shutdown()
             assert all(future.done() for future in many)
-            assert len(executor._crew._pool._job_queue) < 2_000
+            assert len(executor._backend._pool._job_queue) < 2_000
     pool_works()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bsbpool import JobCancelledError
-from bsbpool.futures import PoolExecutor, ranks
+from bsbpool.futures import PoolExecutor, backend_ranks
 from helpers.executors import LONG, fail_with, nap, square
 
 from .support import pool_works
@@ -25,9 +25,9 @@ def full_pool(executor: PoolExecutor, seconds: float) -> Iterator[None]:
     running = executor.submit(nap, seconds)
     while not running.running():
         time.sleep(0.001)
-    for n in range(ranks.JOBS_A_POOL):
+    for n in range(backend_ranks.JOBS_A_POOL):
         executor.submit(square, n)
-    assert executor._crew._draining
+    assert executor._backend._draining
     yield
     assert running.result(LONG) == seconds
 
@@ -38,8 +38,8 @@ def outcome(future: Any) -> Any:
 
 
 def test_a_failed_dependency_cancels_what_waits_for_the_next_pool(monkeypatch) -> None:
-    monkeypatch.setattr(ranks, "JOBS_A_POOL", 5)
-    monkeypatch.setattr(ranks, "SECONDS_OF_DRAINING", LONG)
+    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", 5)
+    monkeypatch.setattr(backend_ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:
         if executor is not None:
             failed = executor.submit(fail_with, KeyError)
@@ -79,8 +79,8 @@ def steps_of(f: Callable[[], Any]) -> int:
 
 
 def test_the_time_to_cancel_a_call_does_not_depend_on_how_many_wait(monkeypatch) -> None:
-    monkeypatch.setattr(ranks, "JOBS_A_POOL", 5)
-    monkeypatch.setattr(ranks, "SECONDS_OF_DRAINING", LONG)
+    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", 5)
+    monkeypatch.setattr(backend_ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:
         if executor is not None:
             with full_pool(executor, 0.5):

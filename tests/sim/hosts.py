@@ -3,9 +3,9 @@
 import struct
 from collections import Counter
 
-from bsbpool._core.plain import dumps, loads
-from bsbpool._core.status import Status
-from bsbpool._core.wire import RecordFlag, ReplyFlag
+from bsbpool._core.protocol.scalar_codec import dumps, loads
+from bsbpool._core.scheduling.status import Status
+from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from sim.oracle import arguments, filling, value_of
 from sim.plan import MS
 
@@ -61,7 +61,7 @@ class MainHost:
         if self.spec.direct and not (job.size or job.result_size or job.items):
             data = dumps(args)
             if data is not None:
-                flags = int(RecordFlag.PLAIN | RecordFlag.ONLY_ARGS)
+                flags = int(RecordFlag.SCALARS | RecordFlag.ONLY_ARGS)
                 return job.function, flags, data, ()
         buffers = [memoryview(filling(number, job.size))] if job.size else []
         return job.function, 0, repr(args).encode(), buffers
@@ -83,7 +83,7 @@ class MainHost:
         self.ledger.replied(number, outcome)
         if outcome != OK:
             return
-        if flags & RecordFlag.PLAIN:
+        if flags & RecordFlag.SCALARS:
             self.results[number] = loads(payload)
             return
         self.results[number] = value = struct.unpack("<I", payload)[0]
@@ -129,7 +129,7 @@ class MainHost:
             if rank not in world.channel.lost | world.channel.away
             and engine.running_on(rank - 1) is None
         ]
-        stuck = world.plan.watched and not unknown  # behind a dead rank's job they may well be
+        stuck = world.plan.tracked and not unknown  # behind a dead rank's job they may well be
         if not (counts[Status.QUEUED] and free) or not (stuck or self.has_ready()):
             self.idle_since = None
         elif self.idle_since is None:
@@ -169,7 +169,7 @@ class WorkerHost:
         return (call, 0) if self.spec.direct else (call, 1)
 
     def run(self, number, function, flags, payload, buffers):
-        if flags & RecordFlag.PLAIN:
+        if flags & RecordFlag.SCALARS:
             args = loads(bytes(payload))
         else:
             args = tuple(map(int, bytes(payload).strip(b"(),").split(b",")))
@@ -214,7 +214,7 @@ class WorkerHost:
         network, slice_ns = self.world.network, MS
         for part in (ns // 2, ns - ns // 2):
             left = part
-            while self.world.plan.watched and left > slice_ns:
+            while self.world.plan.tracked and left > slice_ns:
                 self.live(network.rest(self.rank, slice_ns))
                 self.loop.look_up()
                 left -= slice_ns

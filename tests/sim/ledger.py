@@ -1,8 +1,8 @@
 """What truly happens to each job of a pool, on all ranks, and whether main has it right."""
 
-from bsbpool._core.bells import BYTES
-from bsbpool._core.invariants import check
-from bsbpool._core.status import Status
+from bsbpool._core.comm.wakeup import BYTES
+from bsbpool._core.testing.invariants import check
+from bsbpool._core.scheduling.status import Status
 from sim import oracle
 from sim.hosts import OK, SKIPPED
 from sim.plan import MS

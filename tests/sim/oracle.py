@@ -6,7 +6,7 @@ came of jobs, and who died inside of which. What follows it finds by looking at 
 
 from zlib import crc32
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 
 BAD = {Status.FAILED, Status.CANCELLED, Status.ABORTED}
 

@@ -56,8 +56,8 @@ class Plan:
     pools: tuple[Pool, ...] = ()
     deaths: tuple[Death, ...] = ()
     notes: bool = True  # others see which job a dead rank began last
-    bells: bool = False
-    watched: bool = False  # somebody answers in the middle of long jobs
+    wakeup: bool = False
+    tracked: bool = False  # somebody answers in the middle of long jobs
     slow: bool = False
     spins: bool = False
     latency: int = 2 * US
@@ -97,8 +97,8 @@ def draw(seed):
         tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
         draw_deaths(r, workers),
         notes=r.random() < 0.5,
-        bells=r.random() < 0.6,
-        watched=r.random() < 0.6,
+        wakeup=r.random() < 0.6,
+        tracked=r.random() < 0.6,
         slow=r.random() < 0.3,
         spins=r.random() < 0.1,
         latency=r.choice([200, 2 * US, 2 * US, 50 * US, 2 * MS]),

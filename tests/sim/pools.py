@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from bsbpool._core.engine import Engine
-from bsbpool._core.loop import MainLoop
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.runtime.main_loop import MainLoop
+from bsbpool._core.scheduling.status import Status
 from sim.hosts import AllLostError
 from sim.ledger import Ledger
 from sim.plan import MS
@@ -30,8 +30,8 @@ class PoolRun:
         self.host = world.main_host(world, self.ledger, self.spec)
 
     def run(self):
-        self.epoch = epoch = self.channel.open()
-        loop = MainLoop(self.engine, self.channel, epoch, self.host)
+        self.run_id = run_id = self.channel.open()
+        loop = MainLoop(self.engine, self.channel, run_id, self.host)
         self.fill()
         self.network.limit(self.bound(), PATIENCE_NS)
         self.engine.start()
@@ -43,7 +43,7 @@ class PoolRun:
         loop.stop(aborted)
         if aborted:
             self.abandon()
-        self.channel.close(epoch)
+        self.channel.close(run_id)
 
     def bound(self):
         """Return when the run must be over, however badly it goes."""
@@ -55,7 +55,7 @@ class PoolRun:
         engine = self.engine
         for rank in self.ranks:
             if engine.running_on(rank - 1) is not None and rank not in self.channel.lost:
-                self.channel.leave_behind(rank, self.epoch)
+                self.channel.mark_away(rank, self.run_id)
         running = {job for job in range(len(engine)) if engine.status(job) is Status.RUNNING}
         self.ledger.note("end", running)
         engine.end()
@@ -88,7 +88,7 @@ class PoolRun:
         engine.submit(**options)
         self.ledger.due -= 1
         self.ledger.note("submit", job.deps)
-        self.poke()
+        self.wake()
 
     def cancel(self, job):
         if self.is_over() or job >= len(self.engine):
@@ -96,17 +96,17 @@ class PoolRun:
         if self.engine.cancel(job) is Status.QUEUED:
             self.ledger.cancelled[job] = self.network.clock
         self.ledger.note("cancel", job)
-        self.poke()
+        self.wake()
 
     def stop(self):
         self.host.stopped = True
-        self.poke()
+        self.wake()
 
     def is_over(self):
         """Whether an event comes too late, since the run was left early."""
         return self.world.current is not self.ledger
 
-    def poke(self):
-        self.channel.poke()
-        if self.world.plan.bells:
+    def wake(self):
+        self.channel.wake()
+        if self.world.plan.wakeup:
             self.network.wake(0)

@@ -52,7 +52,7 @@ def smaller_plans(plan):
         for smaller in smaller_pools(pool):
             pools = (*plan.pools[:place], smaller, *plan.pools[place + 1 :])
             yield replace(plan, pools=pools)
-    yield from plainer(plan, ("bells", "watched", "slow", "spins", "preempt", "latency"))
+    yield from plainer(plan, ("wakeup", "tracked", "slow", "spins", "preempt", "latency"))
 
 
 def smaller_pools(pool):

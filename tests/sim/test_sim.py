@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bsbpool._core.status import Status
+from bsbpool._core.scheduling.status import Status
 from sim.faulty import FAULTY, LosesReply
 from sim.plan import Cancel, Death, Job, Plan, Pool, draw, show
 from sim.seeds import check_seed
@@ -151,12 +151,12 @@ def test_a_rank_left_behind_twice_is_awaited():
     """Found with messages so slow that the first run's farewell comes in the second."""
     stopped = Pool((Job(takes=5_000_000),), stops_at=5_000)
     for seed in range(100):
-        plan = Plan(seed, 2, (stopped, stopped), bells=True, latency=2_000_000, preempt=100)
+        plan = Plan(seed, 2, (stopped, stopped), wakeup=True, latency=2_000_000, preempt=100)
         simulate(plan)
 
 
 def test_the_world_says_who_waits_for_what():
-    plan = Plan(0, 1, (Pool((Job(takes=50_000),)),), bells=True)
+    plan = Plan(0, 1, (Pool((Job(takes=50_000),)),), wakeup=True)
     failure = failure_of(plan, partial(simulate, world=LosesReply))
     assert "nothing happens any more" in str(failure)
     assert "main thinks that {1: 0} run, in truth {}" in str(failure)

@@ -5,12 +5,12 @@ import threading
 from contextlib import contextmanager
 from functools import partial
 
-from bsbpool._core.bells import AVAILABLE, BYTES, Bells
-from bsbpool._core.calling import Nesting
-from bsbpool._core.channel import Channel, TransportError
-from bsbpool._core.status import Status
-from bsbpool._core.virtual import VirtualNetwork
-from bsbpool._core.worker import WorkerLoop
+from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
+from bsbpool._core.jobs.invoke import CallDepth
+from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.simulated_network import SimulatedNetwork
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 from sim.hosts import DiedError, MainDiedError, MainHost, WorkerHost
 from sim.plan import MS
 from sim.pools import PATIENCE_NS, PoolRun
@@ -26,8 +26,8 @@ class World:
 
     def __init__(self, plan):
         self.plan = plan
-        self.network = VirtualNetwork(
-            plan.workers + 1, plan.seed, plan.latency, plan.preempt, plan.bells, plan.slow
+        self.network = SimulatedNetwork(
+            plan.workers + 1, plan.seed, plan.latency, plan.preempt, plan.wakeup, plan.slow
         )
         self.network.on_pass = self.look
         self.network.on_late = self.late
@@ -45,12 +45,12 @@ class World:
         self.prepare_deaths()
 
     def make_channel(self, rank):
-        bells = None
+        wakeup = None
         if self.plan.notes and AVAILABLE:
             n = self.plan.workers + 1
-            bells = Bells(self.memory, range(n), rank, n)
+            wakeup = Wakeup(self.memory, range(n), rank, n)
         crowded = not self.plan.spins
-        return Channel(self.network.transport(rank), crowded=crowded, bells=bells)
+        return Channel(self.network.transport(rank), crowded=crowded, wakeup=wakeup)
 
     def prepare_deaths(self):
         for death in self.plan.deaths:
@@ -173,15 +173,15 @@ class World:
 
     def serve(self, number, rank):
         channel = self.channels[rank]
-        epoch = channel.open()
+        run_id = channel.open()
         host = self.worker_host(self, number, rank)
-        host.loop = loop = WorkerLoop(channel, epoch, host)
+        host.loop = loop = WorkerLoop(channel, run_id, host)
         if self.plan.pools[number].direct:
-            loop.serve_directly(None, Nesting())
+            loop.serve_directly(None, CallDepth())
         if loop.run():
             loop.leave(b"the run has ended")
-        channel.close(epoch)
-        channel.sweep()
+        channel.close(run_id)
+        channel.drop_stale()
 
     def check_ends(self):
         main_died = self.network.is_dead(0)

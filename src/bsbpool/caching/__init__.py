@@ -7,16 +7,16 @@ more. The rank then drops it.
 
 from bsbpool.caching.copies import Copies
 from bsbpool.caching.decorators import pool_cache, pool_cached_function
-from bsbpool.caching.home import CacheHome, cache_home, free_items, free_stale_pool_cache
+from bsbpool.caching.scope import CacheScope, cache_scope, free_items, free_stale_pool_cache
 from bsbpool.caching.ids import CacheId, ids_of, token_of, visible_id
 from bsbpool.caching.needs import Needs, get_node_cache_items, item_ids
 
 __all__ = [
-    "CacheHome",
+    "CacheScope",
     "CacheId",
     "Copies",
     "Needs",
-    "cache_home",
+    "cache_scope",
     "free_items",
     "free_stale_pool_cache",
     "get_node_cache_items",

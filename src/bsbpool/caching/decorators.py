@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.caching.copies import copies
-from bsbpool.caching.home import current_home
+from bsbpool.caching.scope import current_scope
 from bsbpool.caching.ids import CacheId
 from bsbpool.naming import explain, name_of
 
@@ -180,8 +180,8 @@ def pool_cache(method: Callable[..., Any]) -> Any:
     @functools.wraps(method)
     def decorated(self: Any, *args: Any, **kwargs: Any) -> Any:
         def register(cleanup: Callable[[], None]) -> None:
-            for home in _homes_of(self):
-                home.register_pool_cached_item(get_pool_cache_id(self), cleanup)
+            for scope in _scopes_of(self):
+                scope.register_pool_cached_item(get_pool_cache_id(self), cleanup)
 
         if not hasattr(self, "get_node_name"):
             get_pool_cache_id(self)
@@ -218,9 +218,9 @@ def pool_cached_function(function: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     def decorated(*args: Any, **kwargs: Any) -> Any:
         def register(cleanup: Callable[[], None]) -> None:
-            home = current_home()
-            if home is not None:
-                home.register_pool_cached_item(id, cleanup)
+            scope = current_scope()
+            if scope is not None:
+                scope.register_pool_cached_item(id, cleanup)
 
         return store.get(None, args, kwargs, register)
 
@@ -237,12 +237,12 @@ def _dress(decorated: Any, store: _Store, **attributes: Any) -> Any:
     return decorated
 
 
-def _homes_of(node: Any) -> list[Any]:
+def _scopes_of(node: Any) -> list[Any]:
     """Return where an item of a node is registered."""
-    owner, home = getattr(node, "scaffold", None), current_home()
+    owner, scope = getattr(node, "scaffold", None), current_scope()
     if not hasattr(owner, "register_pool_cached_item"):
-        return [] if home is None else [home]
+        return [] if scope is None else [scope]
     # The scaffold of a node that a job got as an argument may be a copy, which is not freed.
-    if home is None or home is owner or copies.get() is None:
+    if scope is None or scope is owner or copies.get() is None:
         return [owner]
-    return [owner, home]
+    return [owner, scope]

@@ -23,7 +23,7 @@ class CacheKeeper:
     def __init__(self, pool: JobPool) -> None:
         self._pool = pool
         owner = pool.owner
-        self._place: Any = owner if hasattr(owner, "_pool_cache") else caching.CacheHome()
+        self._place: Any = owner if hasattr(owner, "_pool_cache") else caching.CacheScope()
 
     def home(self, *, copied: bool = False) -> AbstractContextManager[None]:
         """Let the jobs run in here register their items.
@@ -34,7 +34,7 @@ class CacheKeeper:
             Whether each job gets copies of its arguments.
         """
         arrived = caching.Copies(self._pool.owner) if copied else None
-        return caching.cache_home(self._place, arrived)
+        return caching.cache_scope(self._place, arrived)
 
     def free(self, tokens: Iterable[int]) -> None:
         """Free items that are needed no more."""

@@ -15,7 +15,7 @@ MOST_NAMED = 6
 
 def deadlock_message(pool: JobPool) -> str:
     """Say who waits for whom, from the oldest job that waits to the one that never ends."""
-    from bsbpool._core.waits import wait_chain
+    from bsbpool._core.jobs.wait_chain import wait_chain
 
     chain = wait_chain(pool._engine)  # what the core knows counts, whatever handles say
     n = pool._engine.unfinished

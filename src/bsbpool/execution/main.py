@@ -9,8 +9,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.loop import MainLoop
-from bsbpool._core.wire import ReplyFlag
+from bsbpool._core.runtime.main_loop import MainLoop
+from bsbpool._core.protocol.wire import ReplyFlag
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
@@ -36,7 +36,7 @@ SECONDS_BETWEEN_CHECKS = 0.5
 class MainRun:
     """The host of the core's loop: it knows what jobs are made of.
 
-    See `bsbpool._core.loop` for the methods that the loop calls.
+    See `bsbpool._core.runtime.main_loop` for the methods that the loop calls.
     """
 
     parallel = True
@@ -44,12 +44,12 @@ class MainRun:
     def __init__(self, pool: JobPool, channel: Any) -> None:
         self._pool = pool
         self._channel = channel
-        self._epoch = channel.open()
+        self._run_id = channel.open()
         self._functions = FunctionTable()
         self._cache = CacheKeeper(pool)  # schedulers evaluate items on main, too
         self._pacer = Pacer(pool)
         pool._engine.open_workers(pool._comm.get_size() - 1)
-        self._loop = MainLoop(pool._engine, channel, self._epoch, self, pool)
+        self._loop = MainLoop(pool._engine, channel, self._run_id, self, pool)
         self._loop.checks = True
         pool._wake(channel)
         self._stopped = False
@@ -93,14 +93,14 @@ class MainRun:
     def _check_ranks(self) -> None:
         """Look whether ranks of this node have died; MPI may not tell."""
         self._checked = time.monotonic()
-        for rank in self._channel.neighbours.newly_dead():
-            self._channel.give_up(rank)
+        for rank in self._channel.process_monitor.newly_dead():
+            self._channel.report_failure(rank)
 
     def _tell_deaths(self) -> None:
         """Name the jobs of ranks that have died: that may be why the launcher ends all ranks."""
-        for rank in self._channel.neighbours.dead():
+        for rank in self._channel.process_monitor.dead():
             if rank not in self._channel.lost:
-                self._channel.give_up(rank)
+                self._channel.report_failure(rank)
                 self.lost(rank, self._pool._engine.begun_on(rank - 1))
         for failure in self._pool._reporter.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
@@ -110,11 +110,11 @@ class MainRun:
         """End the run on all ranks, should it not have ended."""
         if os.getpid() == self._process:  # not in a forked child
             self._stop(aborted=True)
-            self._channel.close(self._epoch)
+            self._channel.close(self._run_id)
 
     def wake(self) -> None:
         """Let the loop look again now."""
-        self._channel.poke()
+        self._channel.wake()
 
     def needed_tokens(self) -> Collection[int]:
         """Return what the core says."""
@@ -128,14 +128,14 @@ class MainRun:
         if self._stopped:
             return
         self._stopped = True
-        self._loop.stop(aborted, self._word())
+        self._loop.stop(aborted, self._stop_code())
         if aborted:
             for rank in range(1, self._pool._comm.get_size()):
                 busy = self._pool._engine.running_on(rank - 1) is not None
                 if busy and rank not in self._channel.lost | self._gone:
-                    self._channel.leave_behind(rank, self._epoch)
+                    self._channel.mark_away(rank, self._run_id)
 
-    def _word(self) -> int:
+    def _stop_code(self) -> int:
         """Return what the other ranks are told when the run is over."""
         return 0
 
@@ -221,7 +221,7 @@ class MainRun:
     def lost(self, rank: int, jobs: list[int]) -> None:
         """Keep why the jobs that a rank had begun are about to be ABORTED: it has died."""
         pool = self._pool
-        signal = self._channel.bells.signal_of(rank) if self._channel.bells else 0
+        signal = self._channel.wakeup.signal_of(rank) if self._channel.wakeup else 0
         for number in jobs:
             job = pool._job_queue[number]
             self._fail(job, exceptions.WorkerLostError.while_running(job, rank, signal))
@@ -231,7 +231,7 @@ class MainRun:
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
         pool = self._pool
-        if pool._reporter.bulletin.listeners:
+        if pool._reporter.event_queue.listeners:
             finished = len(pool._engine) - pool._engine.unfinished
             if finished != self._finished:
                 self._finished = finished
@@ -247,7 +247,7 @@ class MainRun:
             self._check_ranks()
         pool._limit.check()
         if pool._engine.unfinished == 0:
-            return not scheduling and not pool._reporter.bulletin.waiting
+            return not scheduling and not pool._reporter.event_queue.waiting
         if len(self._channel.lost) == pool._comm.get_size() - 1:
             raise exceptions.WorkerLostError(
                 f"all ranks that run jobs have died; {pool._engine.unfinished} jobs are left"
@@ -259,7 +259,7 @@ class MainRun:
     def deadline(self) -> float:
         """Return when the next ping is due, or the run must end."""
         seconds = min(self._pool._limit.seconds, IDLE_SECONDS)
-        listening = bool(self._pool._reporter.bulletin.listeners)
+        listening = bool(self._pool._reporter.event_queue.listeners)
         return min(self._pacer.seconds, seconds) if listening else seconds
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bsbpool._core.calling import NO_OWNER
+from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool.naming import add_note
 
-CALLERS = frozenset(["bsbpool._core.calling", "bsbpool.running", "bsbpool.job"])
+CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.running", "bsbpool.job"])
 """The modules that call functions of jobs."""
 
 

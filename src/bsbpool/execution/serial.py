@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.serial import SerialLoop
+from bsbpool._core.runtime.serial_loop import SerialLoop
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.owner_note import note_owner
@@ -45,7 +45,7 @@ class SerialRun:
         self._pacer = Pacer(pool)
         self._helper: _Helper | None = None
         self._process = os.getpid()
-        self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.bulletin.waiting, self)
+        self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.event_queue.waiting, self)
 
     def execute(self) -> None:
         """Run all jobs."""
@@ -136,7 +136,7 @@ class SerialRun:
 
     def paced(self) -> bool:
         """Whether jobs run in a thread of their own, for the sake of pings."""
-        return self._pool._reporter.bulletin.paced
+        return self._pool._reporter.event_queue.paced
 
     def check(self) -> None:
         """Raise when the time of the run is up."""

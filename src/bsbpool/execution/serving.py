@@ -9,10 +9,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
-from bsbpool._core.calling import NO_OWNER
-from bsbpool._core.channel import TransportError
-from bsbpool._core.wire import RecordFlag, ReplyFlag
-from bsbpool._core.worker import WorkerLoop
+from bsbpool._core.jobs.invoke import NO_OWNER
+from bsbpool._core.comm.channel import TransportError
+from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool.execution.aborted import aborted_error
 from bsbpool.execution.cachekeeping import CacheKeeper
 from bsbpool.execution.functions import EXECUTE
@@ -41,7 +41,7 @@ _serving: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 class WorkerRun:
     """The host of the core's worker loop: it knows what the bytes mean.
 
-    See `bsbpool._core.worker` for the methods that the loop calls.
+    See `bsbpool._core.runtime.worker_loop` for the methods that the loop calls.
     """
 
     parallel = True
@@ -49,12 +49,12 @@ class WorkerRun:
     def __init__(self, pool: JobPool, channel: Any) -> None:
         self._pool = pool
         self._channel = channel
-        self._epoch = channel.open()
+        self._run_id = channel.open()
         self._cache = CacheKeeper(pool)
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank = pool._comm.get_rank()
-        self._loop = WorkerLoop(channel, self._epoch, self, self._rank, channel.neighbours)
+        self._loop = WorkerLoop(channel, self._run_id, self, self._rank, channel.process_monitor)
         self._served = False
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
@@ -67,7 +67,7 @@ class WorkerRun:
         self._served = True
         in_children(_let_go)
         _serving.add(self)
-        if not running.surroundings:
+        if not running.job_contexts:
             self._loop.serve_directly(self._pool.owner, running)
         try:
             with self._cache.home(copied=True):
@@ -97,8 +97,8 @@ class WorkerRun:
             return
         if not self._served:  # main may be executing, and count on this rank
             self._tell_main("it left the `with` block without executing the pool")
-        self._channel.close(self._epoch)
-        self._channel.sweep()
+        self._channel.close(self._run_id)
+        self._channel.drop_stale()
 
     def _tell_main(self, reason: str) -> None:
         if os.getpid() != self._process:
@@ -141,11 +141,11 @@ class WorkerRun:
         try:
             args, kwargs = (loads(payload), {}) if flags & ONLY_ARGS else loads(payload, buffers)
             if mode == EXECUTE:
-                value = running.call_surrounded(f.execute, self._pool.owner, args, kwargs)
+                value = running.call_in_contexts(f.execute, self._pool.owner, args, kwargs)
             elif self._pool.owner is NO_OWNER:
-                value = running.call_surrounded(f, *args, **kwargs)
+                value = running.call_in_contexts(f, *args, **kwargs)
             else:
-                value = running.call_surrounded(f, self._pool.owner, *args, **kwargs)
+                value = running.call_in_contexts(f, self._pool.owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
             return OK, *self.pack(value)

@@ -19,7 +19,7 @@ class Pacer:
 
     def reset(self) -> None:
         """Count from now: something happened."""
-        self._due = time.monotonic() + self._pool._reporter.bulletin.max_wait
+        self._due = time.monotonic() + self._pool._reporter.event_queue.max_wait
 
     @property
     def seconds(self) -> float:
@@ -32,6 +32,6 @@ class Pacer:
         if now < self._due:
             return
         self._pool.ping()
-        self._due += self._pool._reporter.bulletin.max_wait
+        self._due += self._pool._reporter.event_queue.max_wait
         if self._due <= now:
-            self._due = now + self._pool._reporter.bulletin.max_wait
+            self._due = now + self._pool._reporter.event_queue.max_wait

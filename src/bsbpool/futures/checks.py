@@ -89,7 +89,7 @@ def cache_items(needs: Any) -> list[Any]:
     return found
 
 
-def dependencies(deps: Any, crew: Any) -> tuple[Any, ...]:
+def dependencies(deps: Any, backend: Any) -> tuple[Any, ...]:
     """Check what calls are to wait for."""
     if not hasattr(deps, "__iter__"):
         raise TypeError(f"deps must be a list of futures, got {brief(deps)}; use deps=[future]")
@@ -99,7 +99,7 @@ def dependencies(deps: Any, crew: Any) -> tuple[Any, ...]:
             raise TypeError(
                 f"deps must contain futures as returned by submit(), got {brief(dep)}"
             )
-        if dep._crew is not crew and not dep.done():
+        if dep._backend is not backend and not dep.done():
             raise ValueError(
                 f"deps contains {brief(dep)}, which is of another executor; wait for its result "
                 "instead"

@@ -147,7 +147,7 @@ class Packing:
 
 
 def are_plain(values: list[Any]) -> bool:
-    """Whether all of them travel as they are; False may be said too often. Quick for many."""
+    """Whether all of them travel as they are; False may be call options too often. Quick for many."""
     kinds = set(map(type, values))
     if kinds == {tuple}:
         kinds = set(map(type, itertools.chain.from_iterable(values)))

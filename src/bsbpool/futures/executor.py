@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from bsbpool import arguments, execution
-from bsbpool.futures import checks, crews
-from bsbpool.futures.crew import Call, Crew, check_time, is_of_a_crew
+from bsbpool.futures import checks, registry
+from bsbpool.futures.backend import Call, Backend, check_time, is_of_a_backend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import heeding_sigterm
@@ -25,16 +25,16 @@ def entered() -> PoolExecutor | None:
 
     None for a thread that runs calls of one: what such a call waits for must be run elsewhere.
     """
-    return _entered[-1] if _entered and not is_of_a_crew() else None
+    return _entered[-1] if _entered and not is_of_a_backend() else None
 
 
 class Calls(Executor):
     """What takes calls: an executor, or a view of one with options."""
 
-    _said: dict[str, Any]
-    _crew: Crew | None = None
+    _call_options: dict[str, Any]
+    _backend: Backend | None = None
 
-    def _get_crew(self) -> Crew:
+    def _get_backend(self) -> Backend:
         raise NotImplementedError
 
     def __reduce__(self) -> str:
@@ -60,15 +60,15 @@ class Calls(Executor):
         ...     executor.submit(pow, 2, 5).result()
         32
         """
-        crew = self._crew or self._get_crew()
-        future = PoolFuture(crew)
-        if not self._said:
-            crew.submit(future, fn, args, kwargs)
+        backend = self._backend or self._get_backend()
+        future = PoolFuture(backend)
+        if not self._call_options:
+            backend.submit(future, fn, args, kwargs)
             return future
-        said = dict(self._said)
-        call = Call(future, fn, args, kwargs, said.pop("deps", ()), said.pop("cache_items", None))
-        future.said = said
-        crew.queue(call)
+        call_options = dict(self._call_options)
+        call = Call(future, fn, args, kwargs, call_options.pop("deps", ()), call_options.pop("cache_items", None))
+        future.call_options = call_options
+        backend.queue(call)
         return future
 
     def map(
@@ -151,9 +151,9 @@ class Calls(Executor):
             checks.count("chunksize", chunksize),
             checks.count("buffersize", buffersize),
             arguments.flag("unordered", unordered),
-            self._said or None,
+            self._call_options or None,
         )
-        return stream(self._get_crew(), fn, items, plan)
+        return stream(self._get_backend(), fn, items, plan)
 
     def options(self, **options: Any) -> Calls:
         """Return a view of this executor whose calls have options.
@@ -177,21 +177,21 @@ class Calls(Executor):
         ...     executor.options(deps=[first], name="second").submit(pow, 3, 2).result()
         9
         """
-        return View(self, {**self._said, **checks.options(options)})
+        return View(self, {**self._call_options, **checks.options(options)})
 
 
 class View(Calls):
     """An executor with options."""
 
-    def __init__(self, executor: Calls, said: dict[str, Any]) -> None:
+    def __init__(self, executor: Calls, call_options: dict[str, Any]) -> None:
         self._executor = executor
-        deps = said.get("deps")
+        deps = call_options.get("deps")
         if deps is not None:
-            said = {**said, "deps": checks.dependencies(deps, executor._get_crew())}
-        self._said = said
+            call_options = {**call_options, "deps": checks.dependencies(deps, executor._get_backend())}
+        self._call_options = call_options
 
-    def _get_crew(self) -> Crew:
-        return self._executor._get_crew()
+    def _get_backend(self) -> Backend:
+        return self._executor._get_backend()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Shut the executor itself down."""
@@ -248,12 +248,12 @@ class PoolExecutor(Calls):
         self._root = checks.communicator(comm, root)
         self._wanted = checks.count("max_workers", max_workers)
         self._initializer, self._initargs = checks.initializer(initializer, initargs)
-        self._said = checks.options_of_all(options, type(self).__name__)
+        self._call_options = checks.options_of_all(options, type(self).__name__)
         self._comm = comm
         self._service = execution.service_for(None, comm)
         checks.rank(self._root, self._service.get_size())
         self._entered: ExitStack | None = None
-        self._crew = None
+        self._backend = None
         self._shut = False
 
     # ------------------------------------------------------------ life cycle
@@ -262,19 +262,19 @@ class PoolExecutor(Calls):
         """Begin, on all ranks; return None on those that worked, once that is over."""
         if self._entered is not None:
             raise RuntimeError("This executor is already entered; leave its `with` block first")
-        if self._crew is not None and not self._shut:  # calls came before the `with`
+        if self._backend is not None and not self._shut:  # calls came before the `with`
             self._entered = ExitStack()
             return self._show()
         self._entered = stack = ExitStack()
         try:
             stack.enter_context(heeding_sigterm())
             self._shut = False
-            self._crew = crews.gather(self._description(), collective=True)
+            self._backend = registry.gather(self._description(), collective=True)
         except BaseException:
             stack.close()
             self._entered = None
             raise
-        return self._show() if self._crew is not None else None
+        return self._show() if self._backend is not None else None
 
     def _show(self) -> PoolExecutor:
         """Let `entered` find this executor until its block ends."""
@@ -290,7 +290,7 @@ class PoolExecutor(Calls):
         traceback: TracebackType | None,
     ) -> bool | None:
         """End, when all calls have; at once when the program is told to end."""
-        inside = running.inside_job if self._crew is None else self._crew.is_here()
+        inside = running.inside_job if self._backend is None else self._backend.is_here()
         if self._entered is None or inside:
             raise RuntimeError(
                 "The `with` block of the executor cannot end here: it has not begun, has already "
@@ -300,19 +300,19 @@ class PoolExecutor(Calls):
         stack, self._entered = self._entered, None
         assert stack is not None
         with stack:
-            if self._crew is None:
+            if self._backend is None:
                 return None
             if error is not None and not isinstance(error, Exception):
-                self._crew.abandon()  # nobody wants to wait, for hours maybe
+                self._backend.abandon()  # nobody wants to wait, for hours maybe
             try:
                 self.shutdown()
             except BaseException:
-                self._crew.abandon()
+                self._backend.abandon()
                 raise
         return None
 
-    def _description(self) -> crews.Description:
-        return crews.Description(
+    def _description(self) -> registry.Description:
+        return registry.Description(
             self._service,
             self._root,
             self._wanted,
@@ -321,16 +321,16 @@ class PoolExecutor(Calls):
             self._comm is None,
         )
 
-    def _get_crew(self) -> Crew:
+    def _get_backend(self) -> Backend:
         if self._shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if self._crew is None:
+        if self._backend is None:
             check_time()
-            self._crew = crews.gather(self._description(), collective=False)
-            assert self._crew is not None
+            self._backend = registry.gather(self._description(), collective=False)
+            assert self._backend is not None
             # Without a `with`, its end is that of the executor itself.
-            weakref.finalize(self, self._crew.drop).atexit = False
-        return self._crew
+            weakref.finalize(self, self._backend.drop).atexit = False
+        return self._backend
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls.
@@ -345,23 +345,23 @@ class PoolExecutor(Calls):
         wait = arguments.flag("wait", wait)
         cancel_futures = arguments.flag("cancel_futures", cancel_futures)
         self._shut = True
-        if self._crew is not None:
-            self._crew.close(cancel_futures)
+        if self._backend is not None:
+            self._backend.close(cancel_futures)
             if wait:
-                self._crew.join()
+                self._backend.join()
 
     # ------------------------------------------------------------ asking
 
     @property
     def num_workers(self) -> int:
         """How many ranks run calls; 0 after the end, and when the executor is broken."""
-        crew = None if self._shut else self._get_crew()
-        return 0 if crew is None or crew.broken is not None else crew.n_workers
+        backend = None if self._shut else self._get_backend()
+        return 0 if backend is None or backend.broken is not None else backend.n_workers
 
     @property
     def _max_workers(self) -> int:
         # Other people's code looks here, as at an executor of the standard library.
-        return self._get_crew().n_workers if not self._shut else self._wanted or 1
+        return self._get_backend().n_workers if not self._shut else self._wanted or 1
 
     def bootup(self, wait: bool = True) -> PoolExecutor:
         """Make sure that there are workers; return the executor.
@@ -371,5 +371,5 @@ class PoolExecutor(Calls):
         wait : bool
             Accepted for users of mpi4py: workers are there at once, or soon.
         """
-        self._get_crew()
+        self._get_backend()
         return self

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool.callbacks import CallbackQueue
 
 if TYPE_CHECKING:
-    from bsbpool.futures.crew import Crew
+    from bsbpool.futures.backend import Backend
 
 _log = logging.getLogger("bsbpool")
 _callbacks = CallbackQueue(deepest=20)
@@ -35,27 +35,27 @@ def renew_lock() -> None:
 
 
 class PoolFuture(Future[Any]):
-    """The future of a call that a crew runs.
+    """The future of a call that a backend runs.
 
     Nobody marks it as running when it starts: the core infers that, so who asks, asks the core.
 
     Parameters
     ----------
-    crew : Crew
+    backend : Backend
         Who runs the call.
     """
 
     __slots__ = (
-        "_awaited", "_condition", "_crew", "_done_callbacks", "_exception", "_job", "_result",
-        "_state", "_waiters", "n_items", "said",
+        "_awaited", "_condition", "_backend", "_done_callbacks", "_exception", "_job", "_result",
+        "_state", "_waiters", "n_items", "call_options",
     )  # fmt: skip
 
-    said: dict[str, Any] | None  # what the submitter said about the call
+    call_options: dict[str, Any] | None  # what the submitter call options about the call
     n_items: int  # how many items of a map it stands for
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
-        self._job: Any = None  # what stands for the call at the crew while it waits or runs
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._job: Any = None  # what stands for the call at the backend while it waits or runs
         self._state = PENDING
         self._awaited = False  # whether anybody has reached for the condition
 
@@ -84,7 +84,7 @@ class PoolFuture(Future[Any]):
         return super().exception(timeout)
 
     def _check_waiting(self, timeout: float | None) -> None:
-        if timeout is None and self._crew.is_here() and not self.done():
+        if timeout is None and self._backend.is_here() and not self.done():
             raise RuntimeError(
                 "Waiting here would never end, since this call or callback blocks the thread that "
                 "runs the executor; use add_done_callback()"
@@ -100,7 +100,7 @@ class PoolFuture(Future[Any]):
 
     def cancel(self) -> bool:
         """Cancel the call unless it runs or has ended; return whether it is cancelled."""
-        if self.done() or not self._crew.take_back(self):
+        if self.done() or not self._backend.take_back(self):
             return self.cancelled()
         self.be_cancelled()
         return True
@@ -162,7 +162,7 @@ class PoolFuture(Future[Any]):
         """Return whether the call is being run."""
         if super().running():
             return True
-        return self._state == PENDING and self._crew.is_running(self)
+        return self._state == PENDING and self._backend.is_running(self)
 
 
 _ABSENT: dict[str, Callable[[], Any]] = {
@@ -172,7 +172,7 @@ _ABSENT: dict[str, Callable[[], Any]] = {
     "_result": type(None),
     "_exception": type(None),
     "n_items": lambda: 1,
-    "said": type(None),
+    "call_options": type(None),
 }
 """How to make what a future does not have yet."""
 _CANCELLED = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
-from bsbpool._core.intake import check_arguments
+from bsbpool._core.jobs.submission import check_arguments
 from bsbpool.futures.chunks import are_plain, unpacked
-from bsbpool.futures.crew import Call, Crew
+from bsbpool.futures.backend import Call, Backend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
 from bsbpool.futures.preparing import unpickled
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     chunksize: int | None = None
     buffersize: int | None = None
     unordered: bool = False
-    said: dict[str, Any] | None = None
+    call_options: dict[str, Any] | None = None
 
 
 class Stream:
@@ -49,7 +49,7 @@ class Stream:
 
     Parameters
     ----------
-    crew : Crew
+    backend : Backend
         Who runs them.
     f : callable
         What is called with each item.
@@ -64,11 +64,11 @@ class Stream:
         Whether it goes on by itself, and not only while results are taken.
     """
 
-    def __init__(self, crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> None:
-        self._crew, self._plan = crew, plan
-        self._said = dict(plan.said or {})
-        self._needs = self._said.pop("deps", ()), self._said.pop("cache_items", None)
-        self._said.setdefault("name", f"map of {name_of(f)}")
+    def __init__(self, backend: Backend, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> None:
+        self._backend, self._plan = backend, plan
+        self._call_options = dict(plan.call_options or {})
+        self._needs = self._call_options.pop("deps", ()), self._call_options.pop("cache_items", None)
+        self._call_options.setdefault("name", f"map of {name_of(f)}")
         self._lock = threading.RLock()  # held while items are read, which may take long
         self._counting = threading.RLock()  # never held for long
         self.eager = plan.buffersize is None
@@ -82,7 +82,7 @@ class Stream:
         overhead = 0.0
         with noticing_signals():
             try:
-                self._packing = crew.packing(f, self._items.take_known())
+                self._packing = backend.packing(f, self._items.take_known())
                 payload, buffers, _ = self._packing.function
                 overhead = SECONDS_A_BYTE * (len(payload) + sum(b.raw().nbytes for b in buffers))
             except BaseException as error:
@@ -90,9 +90,9 @@ class Stream:
                     raise
                 explain(error, f"The function of the map, {name_of(f)}, cannot be pickled")
                 self._unfit = error
-        self._most = CHUNKS_A_WORKER * crew.n_workers
-        self._sizes = Sizes(plan.chunksize, crew.n_workers, overhead)
-        crew.open_stream(self)
+        self._most = CHUNKS_A_WORKER * backend.n_workers
+        self._sizes = Sizes(plan.chunksize, backend.n_workers, overhead)
+        backend.open_stream(self)
         self.feed()
 
     # Out
@@ -113,7 +113,7 @@ class Stream:
                 self._feeding = False
                 if self._items.exhausted or self._closed:
                     # After an error as well, for example Ctrl-C: the executor's end waits for it.
-                    self._crew.end_stream(self)
+                    self._backend.end_stream(self)
 
     def _may_send(self) -> bool:
         wanted = not self._items.exhausted and not self._closed
@@ -148,7 +148,7 @@ class Stream:
                     explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
                     self._send_packed(chunk)
                     chunk = []
-                    failed = PoolFuture(self._crew)
+                    failed = PoolFuture(self._backend)
                     self._follow(failed)
                     failed.settle(error)
         self._send_packed(chunk)
@@ -156,13 +156,13 @@ class Stream:
     def _send_packed(self, chunk: list[Any]) -> None:
         if not chunk:
             return
-        future = PoolFuture(self._crew)
-        future.said, future.n_items = self._said, len(chunk)
+        future = PoolFuture(self._backend)
+        future.call_options, future.n_items = self._call_options, len(chunk)
         try:
             payload, buffers = dumps(chunk)
             parts = out_of_band(buffers)
             args = (self._packing.function, payload, parts, self._plan.star)
-            self._crew.queue(Call(future, self._packing.call, args, {}, *self._needs), stream=self)
+            self._backend.queue(Call(future, self._packing.call, args, {}, *self._needs), stream=self)
         except Exception as error:
             self._items.stop(error)
         else:
@@ -243,7 +243,7 @@ class Stream:
         """
         if not self._closed and (self._chunks or not self._items.exhausted):
             self._closed = True
-            self._crew.soon(self.close)
+            self._backend.soon(self.close)
 
     def close(self) -> None:
         """Send no more, and cancel what has not begun; who reads on is told."""
@@ -252,7 +252,7 @@ class Stream:
             chunks = list(self._chunks)
         for future in chunks:
             future.cancel()
-        self._crew.end_stream(self)
+        self._backend.end_stream(self)
 
 
 def _refusal(item: Any) -> TypeError | None:
@@ -264,9 +264,9 @@ def _refusal(item: Any) -> TypeError | None:
     return None
 
 
-def stream(crew: Crew, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> Iterator[Any]:
+def stream(backend: Backend, f: Callable[..., Any], items: Iterable[Any], plan: Plan) -> Iterator[Any]:
     """Begin a map; return what yields its results."""
-    made = Stream(crew, f, items, plan)
+    made = Stream(backend, f, items, plan)
     results = made.results()
     # One that was never begun has no `finally` to come to.
     weakref.finalize(results, made.drop).atexit = False

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bsbpool import execution
-from bsbpool._core.calling import NO_OWNER
+from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool.futures.future import PoolFuture
 from bsbpool.job import FunctionJob, Job, SubmissionContext
 from bsbpool.naming import shortened, text_of
 from bsbpool.pool import JobPool
 
 if TYPE_CHECKING:
-    from bsbpool.futures.ranks import RanksCrew
-    from bsbpool.futures.serving import Shift
+    from bsbpool.futures.backend_ranks import RanksBackend
+    from bsbpool.futures.serving import Session
 
 _ids = itertools.count(1 << 40)
 """Far from those that people give to their pools."""
@@ -29,8 +29,8 @@ class FutureJob(FunctionJob):
     @property
     def _submit_ctx(self) -> SubmissionContext:
         future = self._context
-        said = dict(future.said or {}) if isinstance(future, PoolFuture) else {}
-        return SubmissionContext(said.pop("submitter", self._function), **said)
+        call_options = dict(future.call_options or {}) if isinstance(future, PoolFuture) else {}
+        return SubmissionContext(call_options.pop("submitter", self._function), **call_options)
 
     def _call_text(self) -> str:
         name = self.context.get("name")
@@ -50,9 +50,9 @@ class ExecutorPool(JobPool):
         The ranks that take part.
     run : callable
         Makes the run of the pool on this rank, of it and its channel.
-    crew : RanksCrew, optional
+    backend : RanksBackend, optional
         Whose calls these are, on the rank that submits.
-    shift : Shift, optional
+    session : Session, optional
         What a rank that works needs to know.
     """
 
@@ -62,16 +62,16 @@ class ExecutorPool(JobPool):
         self,
         service: Any,
         run: Callable[[ExecutorPool, Any], execution.Run],
-        crew: RanksCrew | None = None,
-        shift: Shift | None = None,
+        backend: RanksBackend | None = None,
+        session: Session | None = None,
     ) -> None:
         self._make_run = run
-        self.kept_open = crew is not None
-        self.crew = crew
-        self.shift = shift
+        self.kept_open = backend is not None
+        self.backend = backend
+        self.session = session
         super().__init__(next(_ids), NO_OWNER, comm=service)
-        if crew is not None:
-            self._on_end = crew.deliver
+        if backend is not None:
+            self._on_end = backend.deliver
 
     def _prepare(self) -> execution.Run:
         from bsbpool.services.channels import channel_of

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.futures.crew import Call
+from bsbpool.futures.backend import Call
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.program import SearchPath
-from bsbpool.futures.ranks import RanksCrew
+from bsbpool.futures.backend_ranks import RanksBackend
 
 
-class RunnerBackend(RanksCrew):
+class RunnerBackend(RanksBackend):
     """Runs calls on other ranks; a call sees `sys.path` as it was when the call was submitted.
 
     Parameters
@@ -20,7 +20,7 @@ class RunnerBackend(RanksCrew):
     path : SearchPath
         Made when the workers started.
     *args : object
-        As of `RanksCrew`.
+        As of `RanksBackend`.
     """
 
     def __init__(self, path: SearchPath, *args: Any) -> None:

@@ -18,23 +18,23 @@ PREPARE, UNIT, SCRIPT_CALL = 2, 3, 4
 """Modes of the prelude, of globals of the script and of a function that sees them; see
 `execution.functions`."""
 
-FOLLOWED, OVER, DISMISSED = 0, 1, 2
+FOLLOWED, OVER, SHUT_DOWN = 0, 1, 2
 """What the rank that submits says at the end of a pool: that another one follows, that the executor
 has ended, or (with the exit code added) that the program has."""
 
 
-class Shift:
+class Session:
     """What a rank knows from the first pool of an executor to the last.
 
     Attributes
     ----------
-    word : int
-        What was said at the end of the last pool.
+    stop_code : int
+        What was call options at the end of the last pool.
     """
 
     def __init__(self) -> None:
         self.prepared = Prepared()
-        self.word = FOLLOWED
+        self.stop_code = FOLLOWED
 
 
 def serve(service: Any) -> int | None:
@@ -45,12 +45,12 @@ def serve(service: Any) -> int | None:
     int or None
         The exit code, when the program is over.
     """
-    shift = Shift()
+    session = Session()
     chunks.here.rank, chunks.here.process = service.get_rank(), os.getpid()
-    while shift.word == FOLLOWED:
-        with ExecutorPool(service, ServingRun, shift=shift) as pool:
+    while session.stop_code == FOLLOWED:
+        with ExecutorPool(service, ServingRun, session=session) as pool:
             pool.execute()
-    return None if shift.word == OVER else shift.word - DISMISSED
+    return None if session.stop_code == OVER else session.stop_code - SHUT_DOWN
 
 
 class ServingRun(WorkerRun):
@@ -58,11 +58,11 @@ class ServingRun(WorkerRun):
 
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
         super().__init__(pool, channel)
-        assert pool.shift is not None
-        self._shift = pool.shift
+        assert pool.session is not None
+        self._session = pool.session
 
     def _conclude(self, aborted: bool) -> None:
-        self._shift.word = OVER if aborted else self._loop.word
+        self._session.stop_code = OVER if aborted else self._loop.stop_code
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, or prepare for all of them."""
@@ -78,8 +78,8 @@ class ServingRun(WorkerRun):
         if path is not None:
             extend_search_path(path)
         if initializer is not None:
-            self._shift.prepared.by(initializer, buffers)
-        if self._shift.prepared.error is not None:
+            self._session.prepared.by(initializer, buffers)
+        if self._session.prepared.error is not None:
             self._loop.direct = False  # so that `run` is asked
         return None, EXECUTE
 
@@ -87,8 +87,8 @@ class ServingRun(WorkerRun):
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
     ) -> tuple[int, bytes | None, list[memoryview]]:
         """Run a call, unless the initializer failed."""
-        if self._shift.prepared.error is not None:
-            return self.failed(number, function, self._shift.prepared.error)
+        if self._session.prepared.error is not None:
+            return self.failed(number, function, self._session.prepared.error)
         if isinstance(function[0], ReceivedCall):
             try:
                 function[0].enter()  # the arguments may need what it puts in place

@@ -6,21 +6,21 @@ from typing import Any
 
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.pools import ExecutorPool
-from bsbpool.futures.serving import DISMISSED
+from bsbpool.futures.serving import SHUT_DOWN
 
 
-class Dismissal(MainRun):
+class Shutdown(MainRun):
     """The run of a pool that only tells the other ranks that the program is over."""
 
     code = 0
 
-    def _word(self) -> int:
-        return DISMISSED + self.code
+    def _stop_code(self) -> int:
+        return SHUT_DOWN + self.code
 
 
-def dismiss(service: Any, code: int) -> Any:
+def shut_down(service: Any, code: int) -> Any:
     """Let the other ranks end with an exit code; return the channel."""
-    with ExecutorPool(service, Dismissal) as pool:
+    with ExecutorPool(service, Shutdown) as pool:
         run: Any = pool._run
         run.code = code & 0xFF
         run._stop(aborted=False)

@@ -68,7 +68,7 @@ def install() -> None:
     bsb.services = sys.modules["bsb.services"]
     bsb.__getattr__.cache_clear()
     running.preparations.append(_obey_debug_pool)
-    running.surroundings.append(_local_tracing)
+    running.job_contexts.append(_local_tracing)
     _teach_mpi4py()
 
 
@@ -82,7 +82,7 @@ def uninstall() -> None:
     bsb.__dict__.pop("services", None)
     bsb.__getattr__.cache_clear()
     running.preparations.remove(_obey_debug_pool)
-    running.surroundings.remove(_local_tracing)
+    running.job_contexts.remove(_local_tracing)
     _part_errors()
     if "pickle" in _replaced:
         pickle: Any = _replaced.pop("pickle")

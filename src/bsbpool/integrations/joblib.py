@@ -43,7 +43,7 @@ from bsbpool import services
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.executor import entered
 from bsbpool.integrations import _threads
-from bsbpool.integrations._borrowing import Loan, lender
+from bsbpool.integrations._shared_executor import Lease, shared_executor
 from bsbpool.running import running
 from bsbpool.serialization import travelling
 
@@ -79,7 +79,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     executor : PoolExecutor, optional
         Whose workers run them. By default the one whose ``with`` block this is in; else one of its
         own.
-    nesting_level : int, optional
+    call_depth_level : int, optional
         joblib's: how many calls of `Parallel` this is inside of.
     inner_max_num_threads : int, optional
         How many threads libraries may use in a worker. By default its share of the cores, unless
@@ -96,13 +96,13 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def __init__(
         self,
         executor: PoolExecutor | None = None,
-        nesting_level: int | None = None,
+        call_depth_level: int | None = None,
         inner_max_num_threads: int | None = None,
     ) -> None:
-        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
+        super().__init__(call_depth_level=call_depth_level, inner_max_num_threads=inner_max_num_threads)
         self._executor = executor
         self._is_pattern = True
-        self._loan: Loan | None = None
+        self._lease: Lease | None = None
         self._line: Line | None = None
 
     def effective_n_jobs(self, n_jobs: int | None) -> int:
@@ -132,9 +132,9 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
-            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
+            raise FallbackToBackend(SequentialBackend(call_depth_level=self.call_depth_level))
         if self._is_pattern:
-            own = type(self)(self._executor, self.nesting_level, self.inner_max_num_threads)
+            own = type(self)(self._executor, self.call_depth_level, self.inner_max_num_threads)
             own._is_pattern = False
             raise FallbackToBackend(own)
         self.parallel = parallel
@@ -145,8 +145,8 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def _begin(self) -> Line:
         """Borrow workers, now that joblib sees to it that they are given back."""
-        self._loan = lender.borrow() if self._executor is None else Loan(self._executor, None)
-        self._line = Line(self._loan.executor, self._n_jobs)
+        self._lease = shared_executor.lease() if self._executor is None else Lease(self._executor, None)
+        self._line = Line(self._lease.executor, self._n_jobs)
         return self._line
 
     def submit(self, func: Any, callback: Callable[[Any], Any] | None = None) -> Any:
@@ -171,17 +171,17 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def terminate(self) -> None:
         """Let go of the workers."""
-        if self._loan is not None:
-            self._loan.give_back()
+        if self._lease is not None:
+            self._lease.give_back()
         self.reset_batch_stats()
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
         """Return what a `Parallel` inside a batch runs on."""
-        return InnerBackend(self._share, nesting_level=(self.nesting_level or 0) + 1), None
+        return InnerBackend(self._share, call_depth_level=(self.call_depth_level or 0) + 1), None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What reaches a worker finds no workers there.
-        return type(self), (None, self.nesting_level, self.inner_max_num_threads)
+        return type(self), (None, self.call_depth_level, self.inner_max_num_threads)
 
 
 class Line:

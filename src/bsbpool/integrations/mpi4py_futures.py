@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any
 
 from bsbpool.futures import PoolExecutor
-from bsbpool.futures.hub import waiting
+from bsbpool.futures.dispatcher_thread import waiting
 from bsbpool.integrations._composing import collect, compose
 from bsbpool.running import running
 
@@ -177,14 +177,14 @@ class _CommExecutor(MPIPoolExecutor):
         """Let `get_comm_workers` answer on the ranks that work here. Collective."""
         global _workers
         comm = self._service.get_communicator()
-        if not comm or running.inside_job or waiting.hub is not None:
+        if not comm or running.inside_job or waiting.dispatcher_thread is not None:
             yield
             return
         from mpi4py import MPI
 
         if comm.Get_size() == 1:
             yield
-            if self._get_crew().n_workers == 1:  # a thread of this process
+            if self._get_backend().n_workers == 1:  # a thread of this process
                 _workers = MPI.COMM_SELF
             return
         works = self._works(comm)
@@ -229,7 +229,7 @@ class MPICommExecutor:
 
     def __init__(self, comm: Any = None, root: int = 0, **kwargs: Any) -> None:
         self._executor = _CommExecutor(comm, root, **kwargs)  # which checks the arguments
-        if waiting.hub is not None:  # the other ranks wait already, for any executor
+        if waiting.dispatcher_thread is not None:  # the other ranks wait already, for any executor
             self._executor = _CommExecutor(None, 0, **kwargs)
         self._entered = False
         self._works = False

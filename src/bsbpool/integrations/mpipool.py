@@ -26,7 +26,7 @@ from weakref import WeakSet
 
 from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
-from bsbpool.futures.crew import is_of_a_crew
+from bsbpool.futures.backend import is_of_a_backend
 from bsbpool.integrations._batches import Batch, MapResult, Result
 
 __all__ = [
@@ -147,7 +147,7 @@ class MPIExecutor(Executor):
 
     def _read_batches(self) -> None:
         """Wait until nothing is left to submit."""
-        if not is_of_a_crew():  # the thread that reads them
+        if not is_of_a_backend():  # the thread that reads them
             for batch in list(self._batches):
                 batch.wait_until_read()
 

@@ -33,9 +33,9 @@ except ModuleNotFoundError as error:
 from bsbpool import execution
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.chunks import here
-from bsbpool.futures.crew import is_of_a_crew
+from bsbpool.futures.backend import is_of_a_backend
 from bsbpool.futures.executor import entered
-from bsbpool.integrations._borrowing import Lender, Loan, lender
+from bsbpool.integrations._shared_executor import SharedExecutor, Lease, shared_executor
 from bsbpool.running import running
 from bsbpool.serialization import travelling
 
@@ -72,7 +72,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
         self._arguments = (comm, root, max_workers)
         self._make()  # checks them
         self._service = execution.service_for(None, comm)
-        self._lender = lender if self._arguments == (None, 0, None) else Lender(self._make)
+        self._shared_executor = shared_executor if self._arguments == (None, 0, None) else SharedExecutor(self._make)
         self._entered: PoolExecutor | None = None
         self._main: PoolExecutor | None = None  # the same, where it takes calls
 
@@ -105,10 +105,10 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
         assert executor is not None
         executor.__exit__(kind, error, traceback)
 
-    def _borrow(self) -> Loan:
-        if self._main is not None and not is_of_a_crew():
-            return Loan(self._main, None)
-        return self._lender.borrow()
+    def _acquire_lease(self) -> Lease:
+        if self._main is not None and not is_of_a_backend():
+            return Lease(self._main, None)
+        return self._shared_executor.lease()
 
     # ------------------------------------------------------------ running
 
@@ -159,7 +159,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
     def _results(
         self, f: Callable[[Any], Any], s: Iterable[Any], chunksize: int | None, unordered: bool
     ) -> Generator[Any]:
-        with self._borrow() as executor:
+        with self._acquire_lease() as executor:
             size, buffersize = max(executor.num_workers, 1), None
             if not isinstance(s, Sized):
                 buffersize = max(ITEMS_A_WORKER, 2 * (chunksize or 1)) * size

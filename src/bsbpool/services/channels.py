@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool._core.neighbours import Neighbours
+from bsbpool._core.runtime.process_monitor import ProcessMonitor
 from bsbpool.forks import in_children
 from bsbpool.running import running
 
@@ -33,12 +33,12 @@ def channel_of(comm: Any) -> Any:
     """
     channel = comm.Get_attr(_key())
     if channel is None:
-        from bsbpool._core.channel import Channel
+        from bsbpool._core.comm.channel import Channel
 
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
-        channel = Channel(transport, node.crowded, node.bells)
-        channel.neighbours = node.neighbours
+        channel = Channel(transport, node.crowded, node.wakeup)
+        channel.process_monitor = node.process_monitor
         comm.Set_attr(_key(), channel)
         _channels.add(channel)
     return channel
@@ -87,9 +87,9 @@ class Node:
     ----------
     crowded : bool
         Whether the ranks here outnumber the cores that they may use.
-    neighbours : Neighbours
+    process monitor : ProcessMonitor
         The processes of the other ranks here.
-    bells : Bells or None
+    wakeup : Wakeup or None
         What wakes the ranks here; None where there is nothing to make them of.
     """
 
@@ -102,18 +102,18 @@ class Node:
             cores = set().union(*(cores for _, _, cores in found))
             self.crowded = node.Get_size() > len(cores)
             pids = {rank: pid for rank, pid, _ in found if rank != comm.Get_rank()}
-            self.neighbours = Neighbours(pids)
-            self.bells = self._hang_bells(comm, node, [rank for rank, _, _ in found])
+            self.process_monitor = ProcessMonitor(pids)
+            self.wakeup = self._open_wakeup(comm, node, [rank for rank, _, _ in found])
         finally:
             node.Free()
 
-    def _hang_bells(self, comm: Any, node: Any, ranks: list[int]) -> Any:
-        from bsbpool._core.bells import AVAILABLE, BYTES, Bells
+    def _open_wakeup(self, comm: Any, node: Any, ranks: list[int]) -> Any:
+        from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
 
         if not AVAILABLE or len(ranks) == 1:
             return None
         memory = _shared_memory(node, BYTES * len(ranks))
-        return memory and Bells(memory, ranks, comm.Get_rank(), comm.Get_size())
+        return memory and Wakeup(memory, ranks, comm.Get_rank(), comm.Get_size())
 
 
 def _shared_memory(node: Any, size: int) -> Any:
@@ -146,7 +146,7 @@ def _key() -> int:
         from mpi4py import MPI
 
         _keyval = MPI.Comm.Create_keyval(delete_fn=_communicator_freed)
-        atexit.register(_see_off, os.getpid())
+        atexit.register(_flush_pending, os.getpid())
         in_children(_make_pools_serial)
     return _keyval
 
@@ -158,8 +158,8 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
     if not complete:
         _channels.discard(channel)
         partners = _partners(channel)
-        channel.bid_farewell(partners)
-        complete = channel.await_farewells(partners, PARTING_SECONDS)
+        channel.announce_shutdown(partners)
+        complete = channel.await_shutdowns(partners, PARTING_SECONDS)
         channel.drain(LAST_SECONDS)
     # Else it stays, lest the next one gets its number and its messages.
     if complete and not MPI.Is_finalized():
@@ -177,19 +177,19 @@ def _make_pools_serial() -> None:
     running.inside_job += 1
 
 
-def _see_off(process: int) -> None:
+def _flush_pending(process: int) -> None:
     """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
     if os.getpid() != process:  # a forked child
         return
     for channel in list(_channels):
-        channel.bid_farewell(_partners(channel))
+        channel.announce_shutdown(_partners(channel))
         channel.drain(LAST_SECONDS)
         # MPI can be finalized with those that are about to do so, too.
-        if (dead := channel.lost - channel.departed) and not _goes_on(channel):
+        if (dead := channel.lost - channel.terminated) and not _goes_on(channel):
             _abort(f"rank {min(dead)} has died")
         if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
-    if any(channel.lost - channel.departed for channel in _channels):
+    if any(channel.lost - channel.terminated for channel in _channels):
         mpi_module().finalize(LAST_SECONDS)  # mpi4py would wait for ever, where MPI does
     _channels.clear()
 

@@ -13,7 +13,7 @@ from playing import error_of, show
 from scinexus import parallel, set_parallel_backend
 
 from bsbpool.futures import PoolExecutor
-from bsbpool.integrations._borrowing import lender
+from bsbpool.integrations._shared_executor import shared_executor
 from bsbpool.integrations.joblib import register
 from bsbpool.integrations.scinexus import BsbPoolBackend
 
@@ -80,7 +80,7 @@ def given_up() -> Any:
 
 def threads() -> Any:
     """One borrows while another, who was the last to need it, shuts it down."""
-    loan, begun, shutdown = lender.borrow(), threading.Event(), PoolExecutor.shutdown
+    lease, begun, shutdown = shared_executor.lease(), threading.Event(), PoolExecutor.shutdown
 
     def slow(*args: Any, **kwargs: Any) -> None:
         begun.set()
@@ -88,10 +88,10 @@ def threads() -> Any:
         shutdown(*args, **kwargs)
 
     PoolExecutor.shutdown = slow  # type: ignore[method-assign]
-    thread = threading.Thread(target=loan.give_back)
+    thread = threading.Thread(target=lease.give_back)
     thread.start()
     begun.wait()
-    with lender.borrow() as executor:
+    with shared_executor.lease() as executor:
         result = executor.submit(square, 3).result()
     thread.join()
     PoolExecutor.shutdown = shutdown  # type: ignore[method-assign]

@@ -54,7 +54,7 @@ def queue_all(pool: Any) -> None:
         ]
 
 
-def watched() -> Any:
+def tracked() -> Any:
     """Look into the cache as bsb's own tests do, by replacing steps of the pool."""
     swept: list[Any] = []
     read: list[int] = []
@@ -146,4 +146,4 @@ names |= dict.fromkeys(
     ),
     "distribute",
 )
-scenes.play(compiled, again, queued, watched, by_hand, ids)
+scenes.play(compiled, again, queued, tracked, by_hand, ids)

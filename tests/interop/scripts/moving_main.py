@@ -23,14 +23,14 @@ class Scale:
         return Point(point.x * self.by, point.y * self.by)
 
 
-def surroundings(_):
+def job_contexts(_):
     return os.environ.get("MOVING"), os.getcwd(), sys.path[-1]
 
 
 def main():
     with MPIPoolExecutor(env={"MOVING": "yes"}, wdir="/", path=["/nowhere"]) as executor:
         print("workers", executor.num_workers)
-        print("around", *set(executor.map(surroundings, range(20))))
+        print("around", *set(executor.map(job_contexts, range(20))))
         print("own", os.environ.get("MOVING"), os.getcwd() == "/", sys.path[-1] == "/nowhere")
         points = [Point(n, -n) for n in range(10)]
         print("classes", list(executor.map(Scale(3), points)))

@@ -1,4 +1,0 @@
-cdef class Nesting:
-    cdef public int inside_job
-
-cdef object call(object f, object owner, tuple args, object kwargs)

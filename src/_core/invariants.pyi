@@ -1,3 +1,0 @@
-from bsbpool._core.engine import Engine
-
-def check(engine: Engine) -> None: ...

@@ -1,0 +1,3 @@
+from bsbpool._core.scheduling.engine import Engine
+
+def wait_chain(engine: Engine) -> list[int]: ...

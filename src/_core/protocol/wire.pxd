@@ -1,0 +1,85 @@
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+cdef enum:
+    WIRE_MAGIC = 0x6270
+    WIRE_VERSION = 1
+    WIRE_NO_MEMORY = -1
+    WIRE_MALFORMED = -2
+
+cdef enum:
+    # A frame with this many bytes is sent: with one more short record it still is below
+    # 4 KiB, the least that an MPI (Open MPI within a node) sends without asking first.
+    EAGER_FRAME = 3_500
+
+cpdef enum RecordKind:
+    # main to worker
+    JOB = 1
+    FUNCTION = 2
+    FORGET = 3
+    NEEDED = 4
+    UNNEEDED = 5
+    SKIP = 6
+    STOP = 7
+    STEAL_REQUEST = 10
+    # worker to main
+    DONE = 8
+    LEAVE = 9
+    STEAL_RESPONSE = 11
+    MISSING = 12
+
+cpdef enum ReplyFlag:
+    FAILED_REPLY = 0
+    OK_REPLY = 1
+    SKIPPED_REPLY = 2
+    OUTCOME_BITS = 3
+    NO_RESULT = 4  # the result is None
+
+cpdef enum RecordFlag:
+    SCALARS = 0x08  # the payload is for the room `plain`
+    ONLY_ARGS = 0x10  # it holds no keyword arguments
+    PAYLOAD_OUT = 0x80  # it is the first part, not inline
+
+ctypedef struct header_t:
+    uint16_t magic
+    uint8_t version
+    uint8_t reserved
+    uint32_t run_id
+    uint32_t n_records
+    uint32_t n_parts
+    uint64_t size
+
+ctypedef struct record_t:
+    uint8_t kind
+    uint8_t flags
+    uint16_t n_parts
+    uint32_t aux
+    int64_t id
+    uint64_t size
+    uint64_t extra
+
+ctypedef struct frame_t:
+    uint8_t *data
+    int64_t size
+    int64_t capacity
+    uint64_t *part_sizes
+    int64_t n_parts
+    int64_t part_capacity
+    uint32_t n_records
+
+ctypedef struct cursor_t:
+    const uint8_t *data
+    uint64_t at
+    uint64_t end
+    header_t header
+    uint32_t records_left
+    uint32_t parts_left
+
+cdef void frame_init(frame_t *f) noexcept nogil
+cdef void frame_free(frame_t *f) noexcept nogil
+cdef int frame_append(frame_t *f, const record_t *record, const void *payload) noexcept nogil
+cdef int frame_part(frame_t *f, uint64_t size) noexcept nogil
+cdef int frame_seal(frame_t *f, uint32_t run_id) noexcept nogil
+cdef int cursor_open(cursor_t *c, const void *data, uint64_t size) noexcept nogil
+cdef int cursor_check_parts(cursor_t *c) noexcept nogil
+cdef uint64_t cursor_part_size(cursor_t *c, uint32_t part) noexcept nogil
+cdef int cursor_next(cursor_t *c, record_t *record, const uint8_t **payload) noexcept nogil

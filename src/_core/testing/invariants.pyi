@@ -1,0 +1,3 @@
+from bsbpool._core.scheduling.engine import Engine
+
+def check(engine: Engine) -> None: ...

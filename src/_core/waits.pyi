@@ -1,3 +1,0 @@
-from bsbpool._core.engine import Engine
-
-def wait_chain(engine: Engine) -> list[int]: ...
