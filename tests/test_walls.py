@@ -1,10 +1,9 @@
-"""The walls between the rooms: who may import whom, and what importing starts.
+"""The structure of the code: who may import whom, what is private, and what importing starts.
 
-The arrows are those of docs/architecture.md. A new module needs a place in
-LAYERS or in CORE; an arrow against the order needs a reason in EXCEPTIONS.
+The layers are those of docs/architecture.md. A new Python module needs a place in LAYERS, a new
+package of the core one in CORE_PACKAGES.
 """
 
-import ast
 import re
 import subprocess
 import sys
@@ -13,9 +12,19 @@ from pathlib import Path
 import pytest
 
 import bsbpool._core
-
-SRC = Path(__file__).parents[1] / "src"
-PACKAGE, ROOMS = SRC / "bsbpool", SRC / "_core"
+from helpers.sources import (
+    CORE,
+    CORE_FILES,
+    FILES,
+    REPOSITORY,
+    circles,
+    core_imports,
+    core_text,
+    imported_names,
+    longest_prefix,
+    private_accesses,
+    python_imports,
+)
 
 # ------------------------------------------------------------------ the Python package
 
@@ -26,7 +35,7 @@ LAYERS = [
     ["integrations"],
     ["futures"],
     ["script"],
-    # Doors: the names under which people, and bsb, find what is below.
+    # The names under which users, and BSB, find the modules below.
     ["api", "services.pool", "services._pool_listeners"],
     ["listeners"],
     ["pool"],
@@ -46,7 +55,7 @@ LAYERS = [
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
-    "listeners": {"listeners", "naming", "progress", "status"},
+    "listeners": {"listeners", "job", "naming", "progress", "status"},
     "services": {"services", "exceptions", "forks", "running", "_core"},
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "by_name", "forks"},
@@ -62,206 +71,232 @@ ONLY = {
     "progress": {"progress", "status", "_core"},
     "status": set(),
     "exceptions": set(),
-}
+}  # fmt: skip
 """For some, all that they may import."""
 
-EXCEPTIONS: dict[tuple[str, str], str] = {}
-"""(importer, imported): why it is against the order all the same."""
+LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-LEVELS = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-
-
-def module_name(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
+# How many findings there still are of each kind; these only become fewer.
+CIRCULAR_LEFT = 23
+UPWARD_LEFT = 18
+PRIVATE_LEFT = 193
+BSB_LEFT = 29
 
 
-def room_of(module):
-    """Return the longest leading part of a module's name that has a layer, else its first part."""
-    parts = module.split(".")
-    for n in range(len(parts), 0, -1):
-        if ".".join(parts[:n]) in LEVELS:
-            return ".".join(parts[:n])
-    return parts[0]
+def layer_of(module):
+    return longest_prefix(module, LEVELS)
 
 
-def imports_of(path):
-    """Yield what a file imports of bsbpool, lazily or not, but not for type checkers only."""
-    nodes = [ast.parse(path.read_text())]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            nodes += node.orelse
-            continue
-        nodes += ast.iter_child_nodes(node)
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: imports are absolute"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        yield from (name[len("bsbpool.") :] for name in names if name.startswith("bsbpool."))
+def layered_imports():
+    """Yield (module, layer that it imports from) for each module and each import."""
+    for module, path in FILES.items():
+        if module:  # the package itself only lists names
+            for name in imported_names(path):
+                if name.startswith("_core.") or longest_prefix(name, FILES):
+                    yield module, layer_of(name)
 
 
-def is_module(name):
-    return any((PACKAGE / f"{name.split('.')[0]}{end}").exists() for end in ("", ".py"))
+def test_every_module_has_a_layer():
+    assert {module for module in FILES if module and not layer_of(module)} == set()
+    assert {name for name in LEVELS if name not in (*FILES, "_core")} == set()
 
 
-FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-ARROWS = sorted(
-    {
-        (module, room_of(imported))
+def test_imports_lead_to_lower_layers():
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imported in sorted(set(layered_imports()))
+        if imported != layer_of(module) and LEVELS[imported] <= LEVELS[layer_of(module)]
+    ]
+    assert len(wrong) <= UPWARD_LEFT, "\n".join(wrong)
+
+
+def test_some_modules_import_few_others():
+    wrong = [
+        f"{module} imports {imported}"
+        for module, imported in sorted(set(layered_imports()))
+        if imported not in {layer_of(module), *ONLY.get(layer_of(module), {imported})}
+    ]
+    assert len(wrong) <= UPWARD_LEFT, "\n".join(wrong)
+
+
+def test_no_imports_in_circles():
+    found = circles(python_imports())
+    assert sum(map(len, found)) <= CIRCULAR_LEFT, found
+
+
+def test_the_package_itself_imports_nothing_at_once():
+    text = FILES[""].read_text()
+    at_once = re.findall(r"^(?:from|import) (\S+)", text, re.MULTILINE)
+    assert set(at_once) <= {"__future__", "importlib", "typing"}
+
+
+FOREIGN = {
+    "atexit._run_exitfuncs": "run.py ends a program that only rank 0 runs",
+    "cloudpickle.cloudpickle": "classes_by_value.py completes how cloudpickle makes classes",
+    "functools._make_key": "the keys of caches are those of functools.lru_cache",
+    "os._exit": "ends a process without its exit handlers",
+    "pickler._dynamic_function_reduce": "a method of cloudpickle's Pickler",
+    "threading._shutdown": "run.py waits for threads as the interpreter does at its end",
+}
+"""Private names of other packages, and why they are used."""
+NAMEDTUPLE = {"_asdict", "_fields", "_make", "_replace"}
+"""Public methods of named tuples."""
+
+
+def test_private_names_are_used_where_they_are_defined():
+    found = [
+        f"{module}:{line} {expression}"
         for module, path in FILES.items()
-        if module  # the package itself only lists names
-        for imported in imports_of(path)
-        if imported.startswith("_core.") or is_module(imported)
-    }
-)
+        for line, expression in private_accesses(path)
+        if not expression.startswith(tuple(FOREIGN))
+        and expression.rpartition(".")[2] not in NAMEDTUPLE
+    ]
+    assert len(found) <= PRIVATE_LEFT, "\n".join(found)
 
 
-@pytest.mark.parametrize(("module", "imported"), ARROWS)
-def test_imports_lead_downwards(module, imported):
-    room = room_of(module)
-    if room == imported or (module, imported) in EXCEPTIONS or not {room, imported} <= set(LEVELS):
-        return
-    assert LEVELS[room] < LEVELS[imported], f"{module} may not import {imported}"
-    assert imported in ONLY.get(room, {imported}), f"{module} may not import {imported}"
+def test_only_the_integration_names_bsb():
+    found = [
+        f"{module}: {name}"
+        for module, path in FILES.items()
+        if not module.startswith(("integrations.bsb", "services"))
+        for name in re.findall(r"\b_*bsb(?!pool)\w*", path.read_text(), re.IGNORECASE)
+    ]
+    found += [
+        f"_core: {path.name}"
+        for path in sorted(CORE.rglob("*.p*"))
+        if path.suffix in (".py", ".pyx", ".pxd", ".pyi")
+        and re.search(r"bsb(?!pool)", path.read_text(), re.IGNORECASE)
+    ]
+    assert len(found) <= BSB_LEFT, "\n".join(found)
 
 
-def test_the_exceptions_are_needed():
-    assert set(EXCEPTIONS) <= set(ARROWS)
+# ------------------------------------------------------------------ the compiled core
 
-
-def test_every_module_has_a_place():
-    assert {module for module in FILES if module and room_of(module) not in LEVELS} == set()
-
-
-def test_the_package_itself_imports_nothing():
-    assert list(imports_of(PACKAGE / "__init__.py")) == []
-
-
-# ------------------------------------------------------------------ the compiled rooms
-
-TABLES = {"graph", "ready", "cache", "workers"}
-CORE = {
+CORE_PACKAGES = {
     "vector": set(),
-    "pause": set(),
-    "status": set(),
-    "graph": {"vector"},
-    "ready": {"vector"},
-    "cache": {"vector"},
-    "workers": {"vector"},
-    "dispatcher": {"vector", "status", *TABLES},
-    "lines": {"dispatcher", "ready", "status", "workers"},
-    "engine": {"vector", "status", "dispatcher", "lines", *TABLES},
-    "invariants": {"vector", "status", "dispatcher", "engine", *TABLES},
-    "waits": {"vector", "status", "dispatcher", "engine", *TABLES},
-    "tables": {"vector", *TABLES},
-    "wire": {"vector"},
-    "transport": set(),
-    "buffer": {"transport"},
-    "frames": {"buffer", "transport", "vector", "wire"},
-    "wakeup": set(),
-    "epochs": {"transport", "vector", "wire"},
-    "membership": {"vector"},
-    "channel": {"wakeup", "epochs", "frames", "pause", "membership", "transport", "wire"},
-    "plain": set(),
-    "calling": set(),
-    "handle": set(),
-    "dependencies": {"engine", "handle", "vector"},
-    "submitter": {
-        "engine", "dispatcher", "status", "channel", "dependencies", "handle", "vector",
-    },
-    "records": {"dispatcher", "engine", "handle", "submitter", "status"},
-    "serial": {"calling", "dispatcher", "engine", "handle", "submitter", "status"},
-    "watch": {"pause"},
-    "crash": set(),
-    "process_monitor": set(),
-    "countdown": {"cache", "dispatcher", "graph", "pause", "status"},
-    "inbox": {"frames", "transport", "wire"},
-    "worker": {
-        "inbox", "calling", "channel", "crash", "frames", "process_monitor", "pause", "plain",
-        "transport", "watch", "wire",
-    },
-    "outbox": {
-        "cache", "channel", "engine", "frames", "handle", "submitter", "pause", "plain", "status",
-        "wire",
-    },
-    "loop": {
-        "channel", "dispatcher", "engine", "frames", "handle", "submitter", "lines", "outbox", "pause",
-        "plain", "status", "transport", "wire",
-    },
-    "libmpi": set(),
-    "peers": {"libmpi"},
-    "travel": {"libmpi", "peers", "transport", "vector", "wire"},
-    "mpi": {"libmpi", "peers", "transport", "travel"},
-    "sim": {"transport", "vector", "wire"},
-    "baton": set(),
-    "virtual": {"baton", "sim", "transport"},
-}  # fmt: skip
-"""What each room may import, for C or for Python."""
-
-DECIDING = ("status", "graph", "ready", "cache", "workers", "dispatcher", "lines")
-"""Rooms without input, output or clock: all that they know of C is memory and numbers."""
+    "scheduling": {"vector"},
+    "protocol": {"vector"},
+    "comm": {"protocol", "vector"},
+    "jobs": {"scheduling", "comm", "vector"},
+    "runtime": {"scheduling", "protocol", "comm", "jobs", "vector"},
+    "testing": {"scheduling", "protocol", "comm", "jobs", "runtime", "vector"},
+}
+"""The packages of the core, and which others each may import."""
 
 
-def source_of(room):
-    return "".join(path.read_text() for path in sorted(ROOMS.glob(f"{room}.p[yx][xd]")))
+def package_of(module):
+    return module.partition(".")[0]
 
 
-def imports_of_room(room):
-    """What a room imports, for C or for Python, but not its own .pxd file."""
-    found = re.findall(r"^ *from (\S+) c?import \(?\s*(\w+)", source_of(room), re.MULTILINE)
-    names = {f"{home}.{name}" if home == "bsbpool._core" else home for home, name in found}
-    names |= set(re.findall(r"^ *c?import (\S+)", source_of(room), re.MULTILINE))
-    return names - {f"bsbpool._core.{room}"}
+def modules_of_scheduling():
+    return [module for module in CORE_FILES if package_of(module) == "scheduling"]
 
 
-def test_every_room_has_a_place():
-    assert {path.stem for path in ROOMS.glob("*.p[yx][xd]")} == set(CORE)
+# pytest-mpi would skip a test whose id has the word "mpi".
+@pytest.mark.parametrize("module", CORE_FILES, ids=lambda name: f"core-{name.replace('.', '-')}")
+def test_packages_of_the_core_import_in_one_direction(module):
+    ours = {name for name in core_imports(module) if name.startswith("bsbpool")}
+    assert all(name.startswith("bsbpool._core.") for name in ours)
+    packages = {package_of(name.removeprefix("bsbpool._core.")) for name in ours}
+    package = package_of(module)
+    assert packages <= CORE_PACKAGES[package] | {package}
 
 
-# pytest-mpi would skip a test with the id "mpi".
-@pytest.mark.parametrize("room", CORE, ids=lambda room: f"room-{room}")
-def test_rooms_import_what_they_may(room):
-    ours = {name for name in imports_of_room(room) if name.startswith("bsbpool")}
-    assert ours <= {f"bsbpool._core.{other}" for other in CORE[room]}
+def test_no_imports_of_the_core_in_circles():
+    prefix = "bsbpool._core."
+    graph = {
+        module: {n.removeprefix(prefix) for n in core_imports(module) if n.startswith(prefix)}
+        for module in CORE_FILES
+    }
+    assert circles(graph) == []
 
 
-@pytest.mark.parametrize("room", DECIDING)
-def test_what_decides_knows_no_clock_and_no_input(room):
-    others = {name for name in imports_of_room(room) if not name.startswith("bsbpool")}
-    assert others <= {"libc.stdint", "libc.stdlib", "libc.string"}
-    assert set(re.findall(r"extern from (\S+)", source_of(room))) <= {"*:"}
+@pytest.mark.parametrize("module", modules_of_scheduling())
+def test_scheduling_uses_no_clock_and_no_input_or_output(module):
+    others = {name for name in core_imports(module) if not name.startswith("bsbpool")}
+    assert others <= {"enum", "libc.stdint", "libc.stdlib", "libc.string", "cython"}
+    assert set(re.findall(r"extern from (\S+)", core_text(module))) <= {"*:", '"<pthread.h>"'}
 
 
-@pytest.mark.parametrize("room", DECIDING)
-def test_what_decides_needs_no_interpreter(room):
-    signatures = re.findall(r"^cdef [^=\n]*\([^)]*\)[^:\n]*(?:\n|:)", source_of(room), re.MULTILINE)
-    assert signatures
-    assert [s for s in signatures if not s.rstrip(":\n").endswith("noexcept nogil")] == []
+@pytest.mark.parametrize("module", modules_of_scheduling())
+def test_functions_of_scheduling_need_no_interpreter(module):
+    """Except in the modules of the engine, whose methods Python calls."""
+    text = core_text(module)
+    if "cdef class" in text:
+        assert module.startswith("scheduling.engine")
+        return
+    functions = re.findall(r"^cdef [^=\n]*\([^)]*\)[^:\n]*(?:\n|:)", text, re.MULTILINE)
+    assert functions
+    assert [f for f in functions if not f.rstrip(":\n").endswith("noexcept nogil")] == []
 
 
-def test_only_one_room_includes_mpi():
-    assert [room for room in CORE if "mpi.h" in source_of(room)] == ["libmpi"]
+def test_only_one_module_includes_mpi():
+    assert [module for module in CORE_FILES if "mpi.h" in core_text(module)] == ["comm.mpi.api"]
+    users = {m for m in CORE_FILES if "bsbpool._core.comm.mpi.api" in core_imports(m)}
+    assert {user.rpartition(".")[0] for user in users} == {"comm.mpi"}
 
 
-def test_only_the_transport_over_mpi_knows_that_room():
-    assert {room for room in CORE if "libmpi" in CORE[room]} == {"peers", "travel", "mpi"}
+LIBRARIES = sorted(Path(bsbpool._core.__path__[0]).glob("*.so"))
 
 
-BUILT = sorted(Path(bsbpool._core.__path__[0]).glob("*.so"))
-
-
-@pytest.mark.parametrize("path", BUILT, ids=lambda path: path.name.split(".")[0])
-def test_only_the_mpi_rooms_have_symbols_of_mpi(path):
+@pytest.mark.parametrize("path", LIBRARIES, ids=lambda path: f"lib-{path.name.split('.')[0]}")
+def test_only_the_modules_of_mpi_have_symbols_of_mpi(path):
     """Names of symbols stand between zero bytes in the file."""
     symbols = set(re.findall(rb"\0_?(P?MPI_\w+)(?=\0)", path.read_bytes()))
     if path.name.startswith("mpi_"):
         assert b"MPI_Isend" in symbols
     else:
         assert symbols == set()
+
+
+def listed_in_cmake(variable):
+    text = (REPOSITORY / "CMakeLists.txt").read_text()
+    return set(re.search(rf"^set\({variable}\s([^)]*)\)", text, re.MULTILINE).group(1).split())
+
+
+def test_all_lists_of_compiled_modules_are_the_same():
+    """CMake, the finder and the files; each module of MPI is a library of its own."""
+    files = {
+        path.relative_to(CORE).with_suffix("").as_posix()
+        for path in CORE.rglob("*.pyx")
+        if "mpi" not in path.parts
+    }
+    testing = {name for name in files if name.startswith("testing/")}
+    assert listed_in_cmake("MODULES") == files - testing
+    assert listed_in_cmake("TESTING_MODULES") == testing
+    in_finder = {
+        f"{package}/{module}"
+        for package, modules in bsbpool._core.MODULES.items()
+        for module in modules
+    }
+    assert in_finder == files
+
+
+def test_the_package_uses_no_module_of_tests():
+    users = [m for m, path in FILES.items() if "_core.testing" in path.read_text()]
+    assert users == []
+    option = re.search(r"option\(BSBPOOL_TESTING .*\)", (REPOSITORY / "CMakeLists.txt").read_text())
+    assert option.group().endswith(" OFF)")
+    if not any(path.name.startswith("_testing.") for path in LIBRARIES):
+        assert not Path(bsbpool._core.__path__[0], "testing").exists()
+
+
+# ------------------------------------------------------------------ sizes
+
+MAX_LINES = 400
+TOO_LONG = {
+    "comm/channel.pyx", "runtime/worker_loop.pyx", "scheduling/engine.pyx", "job.py", "pool.py",
+}  # fmt: skip
+
+
+def test_no_source_file_is_longer_than_400_lines():
+    files = [path for paths in CORE_FILES.values() for path in paths] + list(FILES.values())
+    names = {
+        "/".join(path.relative_to(REPOSITORY / "src").parts[1:])
+        for path in files
+        if path.read_text().count("\n") > MAX_LINES
+    }
+    assert names <= TOO_LONG
 
 
 # ------------------------------------------------------------------ importing
@@ -289,7 +324,7 @@ assert threading.active_count() == 1, threading.enumerate()
     ],
 )
 def test_importing_starts_nothing(statement):
-    """No MPI, no threads, nothing on the terminal, nothing heavy."""
+    """No MPI, no threads, nothing on the terminal, no large package."""
     command = [sys.executable, "-c", LOOK.format(statement=statement)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

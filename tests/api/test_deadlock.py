@@ -11,8 +11,8 @@ import time
 import pytest
 
 from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.jobs.wait_chain import wait_chain
+from bsbpool._core.scheduling.engine import Engine
 from helpers.tangle import turn_edge, wait_for_nothing
 
 from .on_ranks import on_ranks

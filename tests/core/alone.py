@@ -3,8 +3,8 @@
 from cluster import Cluster, Run
 
 from bsbpool._core.protocol.frames import FrameWriter
-from bsbpool._core.scheduling.status import Status
 from bsbpool._core.protocol.wire import RecordKind
+from bsbpool._core.scheduling.status import Status
 
 OK = 1
 DONE, JOB, LEAVE, STOP = RecordKind.DONE, RecordKind.JOB, RecordKind.LEAVE, RecordKind.STOP

@@ -5,11 +5,11 @@ import time
 from contextlib import contextmanager
 
 from bsbpool._core.comm.channel import Channel
-from bsbpool._core.scheduling.engine import Engine
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.runtime.main_loop import MainLoop
-from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 from bsbpool._core.runtime.worker_loop import WorkerLoop
+from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
+from bsbpool._core.testing.invariants import check
 
 PATIENCE = 60.0
 """Seconds after which a test that should have ended fails instead of hanging."""

@@ -7,8 +7,8 @@ import pytest
 from oracle import FINISHED, LEGAL, Oracle
 
 from bsbpool._core.scheduling.engine import Engine
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.invariants import check
 
 
 class Pair:

@@ -19,9 +19,9 @@ from alone import (
 from cluster import Cluster, Run, cluster, wait_until
 
 from bsbpool._core.comm.channel import Channel, TransportError
-from bsbpool._core.testing.inprocess_transport import InProcessNetwork
-from bsbpool._core.scheduling.status import Status
 from bsbpool._core.runtime.worker_loop import WorkerLoop
+from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
 # Epochs
 

@@ -6,8 +6,8 @@ import pytest
 from pair import Pair
 
 from bsbpool._core.scheduling.engine import Engine
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.invariants import check
 
 
 def started(n_workers=0):

@@ -20,13 +20,13 @@ from alone import (
 )
 from cluster import Cluster, Run, WorkerHost
 
-from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.protocol.frames import FrameWriter, MalformedFrameError
 from bsbpool._core.protocol.scalar_codec import dumps
-from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 from bsbpool._core.protocol.wire import RecordFlag, RecordKind
 from bsbpool._core.runtime.worker_loop import WorkerLoop
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
 
 def test_a_network_that_fails_ends_the_loops():

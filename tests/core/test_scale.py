@@ -8,8 +8,8 @@ import time
 import pytest
 
 from bsbpool._core.scheduling.engine import Engine
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.invariants import check
 
 N_JOBS = 200_000
 N_EDGES = 3

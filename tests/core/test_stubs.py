@@ -1,4 +1,4 @@
-"""The written surface of the compiled rooms (.pyi) is the one that they have."""
+"""The stubs (.pyi) of the compiled modules name what the modules have."""
 
 import ast
 import importlib
@@ -11,14 +11,22 @@ from pathlib import Path
 
 import pytest
 
-ROOMS = Path(__file__).parents[2] / "src" / "_core"
-STUBS = sorted(path.stem for path in ROOMS.glob("*.pyi"))
-INNER = {"dispatcher", "lines", "workers"}
-"""Rooms that Python sees nothing of."""
+CORE = Path(__file__).parents[2] / "src" / "_core"
+MPI = "comm.mpi.transport"
+"""Built once per MPI library, and imported under other names."""
+
+
+def modules_with(suffix):
+    paths = sorted(CORE.rglob(f"*{suffix}"))
+    return [".".join(path.relative_to(CORE).with_suffix("").parts) for path in paths]
+
+
+def source(module, suffix):
+    return CORE.joinpath(*module.split(".")).with_suffix(suffix).read_text()
 
 
 def of_stub(body):
-    """Names to parameters (of what is called), to members (of classes), or to None."""
+    """Return {name: parameters of a callable, members of a class, or None}."""
     found = {}
     for node in body:
         if isinstance(node, ast.ClassDef):
@@ -71,23 +79,22 @@ def public(surface):
     }
 
 
-def compare(room, module):
-    stub = of_stub(ast.parse((ROOMS / f"{room}.pyi").read_text()).body)
+def compare(name, module):
+    stub = of_stub(ast.parse(source(name, ".pyi")).body)
     assert public(stub) == public(of_module(module))
-    compare_constructors(room, stub)
+    compare_constructors(name, stub)
 
 
-def compare_constructors(room, stub):
-    """At run time a constructor has no signature, so the source is asked."""
-    source = (ROOMS / f"{room}.pyx").read_text()
-    for kind in re.split(r"^cdef class ", source, flags=re.MULTILINE)[1:]:
-        name = re.match(r"\w+", kind).group()
-        # Not one with a star: it only hands on what another takes.
+def compare_constructors(name, stub):
+    """Compare with the source: at run time a constructor has no signature."""
+    for kind in re.split(r"^cdef class ", source(name, ".pyx"), flags=re.MULTILINE)[1:]:
+        class_name = re.match(r"\w+", kind).group()
+        # Not a constructor with `*args`: it passes them to another one.
         made = re.search(r"^    def __c?init__\(\s*self, ([^*)]*)\)", kind, re.MULTILINE)
         if made:
             texts = made.group(1).strip().removesuffix(",").split(",")
             parameters = [parameter_of_source(text) for text in texts]
-            assert stub[name]["__init__"][1:] == parameters, name
+            assert stub[class_name]["__init__"][1:] == parameters, class_name
 
 
 def parameter_of_source(text):
@@ -95,9 +102,9 @@ def parameter_of_source(text):
     return name.split()[-1], bool(default)
 
 
-@pytest.mark.parametrize("room", [room for room in STUBS if room != "mpi"])
-def test_a_stub_says_what_the_module_has(room):
-    compare(room, importlib.import_module(f"bsbpool._core.{room}"))
+@pytest.mark.parametrize("name", [name for name in modules_with(".pyi") if name != MPI])
+def test_a_stub_matches_its_module(name):
+    compare(name, importlib.import_module(f"bsbpool._core.{name}"))
 
 
 IN_A_PROCESS_WITH_MPI = """
@@ -107,22 +114,22 @@ mpi4py.rc.initialize = mpi4py.rc.finalize = False
 from bsbpool.services.channels import mpi_module
 sys.path.insert(0, sys.argv[1])
 import test_stubs
-test_stubs.compare("mpi", mpi_module())
+test_stubs.compare(test_stubs.MPI, mpi_module())
 """
 
 
-def test_the_stub_of_the_mpi_room():
+def test_the_stub_of_the_mpi_module_matches():
     pytest.importorskip("mpi4py")
     here = str(Path(__file__).parent)
     command = [sys.executable, "-c", IN_A_PROCESS_WITH_MPI, here]
     done = subprocess.run(command, capture_output=True, text=True)
     if "DependencyError" in done.stderr:
-        pytest.skip("built without a room for this MPI")
+        pytest.skip("built without a module for this MPI")
     assert done.returncode == 0, done.stderr
 
 
-def test_every_room_with_a_surface_has_a_stub():
-    rooms = {path.stem for path in ROOMS.glob("*.pyx")}
-    assert rooms - INNER == set(STUBS)
-    for room in INNER:
-        assert public(of_module(importlib.import_module(f"bsbpool._core.{room}"))) == {}
+def test_every_module_with_public_names_has_a_stub():
+    stubs, modules = set(modules_with(".pyi")), set(modules_with(".pyx"))
+    assert stubs <= modules
+    for name in modules - stubs:
+        assert public(of_module(importlib.import_module(f"bsbpool._core.{name}"))) == {}

@@ -10,8 +10,8 @@ import pytest
 from oracle import FINISHED, LEGAL
 
 from bsbpool._core.scheduling.engine import Engine
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.invariants import check
 
 N_THREADS = 4
 N_JOBS = 1500

@@ -1,0 +1,92 @@
+"""Words that the project no longer uses, and the standard terms that replace them."""
+
+import re
+
+import pytest
+
+from helpers.sources import REPOSITORY
+
+REPLACED = {
+    "bells": "wakeup",
+    "rung": "notified",
+    "bedtime": "backoff",
+    "epoch": "run_id",
+    "crew": "backend",
+    "hub": "dispatcher thread",
+    "farewell": "shutdown handshake",
+    "mourn": "mark_failed",
+    "bereave": "discard_pending",
+    "bury": "discard_pending",
+    "buried": "failed",
+    "baton": "deterministic_scheduler",
+    "letter": "message",
+    "roster": "membership",
+    "neighbour": "process_monitor",
+    "intake": "submission",
+    "room": "module, space",
+    "door": "adapter, integration",
+    "manners": "API, semantics",
+    "errand": "deferred call",
+    "bulletin": "event queue",
+    "logbook": "change log",
+    "surroundings": "job_contexts",
+    "lender": "SharedExecutor",
+    "loan": "lease",
+    "countdown": "baseline",
+    "knot": "reference cycle",
+    "heed": "handle",
+    "doomed": "failing",
+    "whoever": "the rank, the caller",
+}
+"""The words, and what to write instead."""
+
+ALLOWED = {("README.md", "room")}
+"""Its example measures rooms."""
+
+UPPER_CASE = {"RECALL": "STEAL_REQUEST", "RETURNED": "STEAL_RESPONSE"}
+
+# How many there still are in each part; these only become fewer.
+PARTS = {
+    "src": (("src", "cmake"), 72),
+    "docs": (("docs",), 45),
+    "tests": (("tests", "benches", "examples"), 95),
+    "project": ((".",), 2),
+}
+SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".md", ".toml", ".txt", ".cmake", ".c", ".sh", ""}
+
+
+def files_of(folder):
+    pattern = "*" if folder == "." else "**/*"
+    for path in sorted((REPOSITORY / folder).glob(pattern)):
+        if path.is_file() and path.suffix in SUFFIXES and not path.name.startswith("."):
+            yield path
+
+
+def words_of(line):
+    """Split a line into words, and names into their parts: `lie_down`, `MainLoop`, `N_JOBS`."""
+    return re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", line)
+
+
+def replacement(word):
+    small = word.lower()
+    return UPPER_CASE.get(word) or REPLACED.get(small) or REPLACED.get(small.removesuffix("s"))
+
+
+def findings(folders):
+    for folder in folders:
+        for path in files_of(folder):
+            if path.name == "test_vocabulary.py":
+                continue
+            for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+                for word in words_of(line):
+                    other = replacement(word)
+                    if other and (path.name, word.lower().removesuffix("s")) not in ALLOWED:
+                        place = path.relative_to(REPOSITORY)
+                        yield f"{place}:{number}: '{word}': write '{other}'"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_only_standard_terms(part):
+    folders, left = PARTS[part]
+    found = list(findings(folders))
+    assert len(found) <= left, "\n".join(found)
