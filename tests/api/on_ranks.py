@@ -1,4 +1,4 @@
-"""Run the body of a test on several ranks, in processes of their own.
+"""Run the body of a test on several ranks, each in its own process.
 
 ::
 
@@ -6,8 +6,8 @@
     def test_something():      # this body runs on each of three ranks
         ...
 
-pytest starts mpiexec, and waits for it only so long; so a body that hangs or kills its
-process is a failed test and nothing worse. All ranks must come to the end of the body.
+pytest starts mpiexec and waits for it with a time limit, so a body that hangs or kills its
+process only fails its test. All ranks must reach the end of the body.
 """
 
 from __future__ import annotations

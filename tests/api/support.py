@@ -1,4 +1,4 @@
-"""What the tests of the public API share: functions to queue, nodes, and a listener's notebook."""
+"""Shared by the tests of the public API: functions to queue, nodes and a recording listener."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def fail(owner: Any, message: str = "no") -> None:
 
 
 class Node:
-    """A node of somebody's configuration.
+    """A node that queues jobs, as the nodes of a user's configuration do.
 
     Parameters
     ----------
     name : str
         Its node name.
     queue : callable, optional
-        Called with the pool when the node is to queue its jobs.
+        Queues the jobs of the node; called with the pool.
     depends_on : iterable of Node
         Nodes that must have queued their jobs before.
     """
@@ -62,8 +62,8 @@ class Node:
         return f"<{self.name}>"
 
 
-class Notebook:
-    """A listener that writes down what it is told; `answer` says what it returns."""
+class RecordingListener:
+    """A listener that records its calls and returns the value of `answer`."""
 
     def __init__(self, answer: Callable[[PoolProgress], Any] = lambda record: None) -> None:
         self.records: list[PoolProgress] = []
@@ -80,7 +80,7 @@ class Notebook:
 
     @property
     def pings(self) -> int:
-        """How often it was called without news."""
+        """The number of pings: calls without a change."""
         return sum(r.reason is PoolProgressReason.MAX_TIMEOUT_PING for r in self.records)
 
     @property
@@ -110,13 +110,13 @@ FAILS = ["pending > queued", "queued > running", "running > failed"]
 
 
 def statuses(*jobs: Job) -> list[str]:
-    """Return the statuses of jobs as words."""
+    """Return the statuses of jobs as strings."""
     return [job.status.value for job in jobs]
 
 
 @contextmanager
 def cpu_limit(seconds: float) -> Iterator[None]:
-    """Fail when the block takes more CPU time of this thread; wall time says little here."""
+    """Fail if the block takes more CPU time of this thread; wall time depends on other load."""
     gc.collect()
     before = time.thread_time()
     yield
@@ -125,7 +125,7 @@ def cpu_limit(seconds: float) -> Iterator[None]:
 
 
 def cpu_seconds(f: Callable[[], Any], repeat: int = 3) -> float:
-    """Return the least CPU time of this thread that a call took."""
+    """Return the smallest CPU time of a call in this thread."""
     times = []
     for _ in range(repeat):
         gc.collect()
@@ -136,7 +136,7 @@ def cpu_seconds(f: Callable[[], Any], repeat: int = 3) -> float:
 
 
 def until(condition: Callable[[], Any], seconds: float = 5.0) -> bool:
-    """Wait for a condition; return whether it came true."""
+    """Wait for a condition; return whether it became true in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""What the public API promises on several ranks, beyond the defects of bsb's own pool."""
+"""The public API on several ranks, beyond the defects of BSB's own pool."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sleep(owner, seconds):
 
 
 class Adder(Job):
-    """A kind of job that a module offers."""
+    """A subclass of Job in a module."""
 
     @staticmethod
     def execute(job_owner, args, kwargs):
@@ -62,7 +62,7 @@ def test_ids_stay_the_same_on_all_ranks():
 
 
 @on_ranks(2)
-def test_kinds_of_jobs_of_ones_own():
+def test_users_may_define_their_own_job_classes():
     class Local(Job):
         @staticmethod
         def execute(job_owner, args, kwargs):
@@ -79,7 +79,7 @@ def test_kinds_of_jobs_of_ones_own():
 
 
 @on_ranks(2)
-def test_each_look_at_a_result_gives_a_fresh_copy():
+def test_each_access_to_a_result_returns_a_new_copy():
     with create_job_pool(quiet=True) as pool:
         job = pool.submit(lambda owner: [1]) if pool.is_main() else None
         pool.execute()
@@ -92,7 +92,7 @@ def test_each_look_at_a_result_gives_a_fresh_copy():
 
 
 @on_ranks(2)
-def test_what_workers_queue_or_schedule_never_runs_and_harms_nobody():
+def test_jobs_queued_or_scheduled_on_workers_never_run():
     with create_job_pool(quiet=True) as pool:
         job = pool.submit(now)
         pool.schedule([Node("node", lambda pool: pool.submit(now, deps=[job]))])
@@ -106,7 +106,7 @@ def test_what_workers_queue_or_schedule_never_runs_and_harms_nobody():
 
 
 @on_ranks(2)
-def test_a_pool_need_not_be_executed():
+def test_a_block_without_execute_ends_on_all_ranks():
     for _ in range(3):
         with create_job_pool(quiet=True) as pool:
             if pool.is_main():
@@ -133,7 +133,7 @@ def test_jobs_run_in_the_thread_that_executes():
         assert all(job.result for job in jobs)
 
 
-def test_what_only_the_main_rank_defines_in_its_script(tmp_path):
+def test_functions_that_only_the_main_script_defines_run_on_workers(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from bsbpool import create_job_pool\n"

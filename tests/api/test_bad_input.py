@@ -1,4 +1,4 @@
-"""Bad input is refused where it is given, by name and with the remedy, and does no harm."""
+"""Bad arguments raise at the call, with the name and the remedy, and change nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .support import give, nothing, statuses
 
 
 class Unfinished(Job):
-    """A job whose work nobody wrote."""
+    """A subclass of Job without `execute`."""
 
 
 class TestQueue:
     @pytest.mark.parametrize("f", [None, 3, "print", [nothing]])
-    def test_what_cannot_be_called(self, pool, f):
+    def test_an_object_that_is_not_callable(self, pool, f):
         with pytest.raises(TypeError, match=r"^f must be callable, got "):
             pool.queue(f)
 
@@ -26,12 +26,12 @@ class TestQueue:
             pool.queue(nothing(None))
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
-    def test_args_that_are_no_list(self, pool, args):
+    def test_args_that_are_not_a_list(self, pool, args):
         with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue(give, args)
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
-    def test_kwargs_that_are_no_mapping(self, pool, kwargs):
+    def test_kwargs_that_are_not_a_mapping(self, pool, kwargs):
         with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
             pool.queue(give, (), kwargs)
 
@@ -56,12 +56,12 @@ class TestDependencies:
             pool.queue(nothing, deps=job)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
-    def test_no_list(self, pool, deps):
+    def test_deps_that_are_not_a_list(self, pool, deps):
         with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             pool.queue(nothing, deps=deps)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
-    def test_something_else_than_a_job(self, pool, dep):
+    def test_an_object_that_is_not_a_job(self, pool, dep):
         job = pool.submit(nothing)
         with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue(nothing, deps=[job, dep])
@@ -72,7 +72,7 @@ class TestDependencies:
             with pytest.raises(JobPoolError, match=r"^deps contains job 0 .*; queue it here"):
                 pool.queue(nothing, deps=[foreign])
 
-    def test_a_job_that_was_never_put(self, pool):
+    def test_a_job_that_was_not_put(self, pool):
         loose = FunctionJob(pool, nothing, (), {})
         with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
             pool.queue(nothing, deps=[loose])
@@ -93,7 +93,7 @@ class TestPut:
             pool.put(FunctionJob(other, nothing, (), {}))
         assert pool.jobs == []
 
-    def test_something_else_than_a_job(self, pool):
+    def test_an_object_that_is_not_a_job(self, pool):
         with pytest.raises(TypeError, match="job"):
             pool.put(nothing)
 
@@ -114,7 +114,7 @@ class TestHandles:
         [Job.run, lambda job: job.set_result(1), lambda job: job.set_exception(ValueError())],
         ids=["run", "set_result", "set_exception"],
     )
-    def test_ending_a_finished_job_again_does_no_harm(self, pool, misuse):
+    def test_ending_a_finished_job_again_changes_nothing(self, pool, misuse):
         job = pool.submit(give, "first")
         job.run()
         with pytest.raises(JobPoolError, match=r"success|finished|ended"):
@@ -123,7 +123,7 @@ class TestHandles:
         pool.execute()
         assert (job.result, job.error, later.result) == ("first", None, "later")
 
-    def test_running_a_job_before_its_dependencies_does_no_harm(self, pool):
+    def test_running_a_job_before_its_dependencies_changes_nothing(self, pool):
         first = pool.submit(give, 1)
         second = pool.submit(give, 2, deps=[first])
         with pytest.raises(JobPoolError, match=r"other jobs that it depends on"):
@@ -131,14 +131,14 @@ class TestHandles:
         pool.execute()
         assert second.result == 2
 
-    def test_a_callback_that_cannot_be_called(self, pool):
+    def test_a_callback_that_is_not_callable(self, pool):
         with pytest.raises(TypeError, match="cb"):
             pool.submit(nothing).on_completion(3)
 
 
 class TestListeners:
     @pytest.mark.parametrize("listener", [None, 3, "print"])
-    def test_one_that_cannot_be_called(self, pool, listener):
+    def test_a_listener_that_is_not_callable(self, pool, listener):
         with pytest.raises(TypeError, match=r"^listener must be callable, got "):
             pool.add_listener(listener)
 

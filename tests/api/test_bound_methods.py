@@ -1,4 +1,4 @@
-"""Bound methods arrive as what they are, whatever their `__name__` says."""
+"""Bound methods are pickled correctly, whatever their `__name__` is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unwrapped(method):
 
 
 class Methods:
-    """Whose attributes have other names than what they are."""
+    """Methods whose `__name__` differs from the name of the attribute."""
 
     def __init__(self, x=3):
         self.x = x
@@ -68,7 +68,7 @@ class Methods:
 
 
 class Derived(Methods):
-    """Whose methods hide those of its base, but for `super`."""
+    """Overrides methods of its base, which `super` still reaches."""
 
     def overridden(self):
         return "derived", self.x
@@ -78,7 +78,7 @@ class Derived(Methods):
 
 
 class Table(dict):
-    """Whose methods hide those of a builtin type."""
+    """Overrides methods of a builtin type."""
 
     def get(self, key):
         return "derived"
@@ -119,19 +119,19 @@ METHODS = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_whose_name_is_not_its_attribute_arrives(name) -> None:
+def test_a_method_whose_name_differs_from_its_attribute_is_pickled(name) -> None:
     method = METHODS[name]
     wanted = method()
     for make in (
         lambda: there_and_back(method)(),
         lambda: there_and_back(functools.partial(method))(),
         lambda: there_and_back([1, {"here": method}])[1]["here"](),
-        lambda: there_and_back((method, lambda: None))[0](),  # beside what travels by value
+        lambda: there_and_back((method, lambda: None))[0](),  # with objects pickled by value
     ):
         assert make() == wanted
 
 
-def test_a_method_of_a_class_inside_a_function_arrives() -> None:
+def test_a_method_of_a_local_class_is_pickled() -> None:
     class Local:
         def __hidden(self):
             return "hidden"
@@ -149,7 +149,7 @@ def test_a_method_of_a_class_inside_a_function_arrives() -> None:
     assert [method() for method in methods] == ["hidden", ("wrapped", "decorated"), "lambda"]
 
 
-def test_the_method_of_a_builtin_type_is_not_that_of_a_subclass() -> None:
+def test_a_method_of_a_builtin_type_is_not_taken_from_a_subclass() -> None:
     get, contains, length = there_and_back(Table(a=1).of_the_base())
     assert (get("a"), contains("a"), length()) == (1, True, 1)
     assert there_and_back(Table(a=1).get)("a") == "derived"
@@ -161,14 +161,14 @@ def test_the_method_of_a_builtin_type_is_not_that_of_a_subclass() -> None:
      (5).__add__, dict.fromkeys, int.from_bytes, [].__len__, len, object.__new__, type.mro],
     ids=lambda method: method.__name__,
 )  # fmt: skip
-def test_methods_of_builtin_types_stay_as_they_were(method) -> None:
+def test_methods_of_builtin_types_are_unchanged(method) -> None:
     copy = there_and_back(method)
     assert (type(copy), copy.__name__) == (type(method), method.__name__)
     owner = getattr(method, "__self__", None)
     assert getattr(copy, "__self__", None) == owner
 
 
-def test_an_object_that_holds_its_own_method() -> None:
+def test_an_object_with_its_own_method_as_an_attribute() -> None:
     methods = Methods(4)
     methods.callback = methods.private()
     copy = there_and_back(methods)
@@ -176,7 +176,7 @@ def test_an_object_that_holds_its_own_method() -> None:
     assert copy.callback.__self__ is copy
 
 
-def test_what_an_object_says_of_its_attributes_is_no_error() -> None:
+def test_an_object_whose_attribute_lookup_raises_is_pickled() -> None:
     class Strange(Methods):
         def __getattribute__(self, name):
             if name in ("overridden", "__name__"):

@@ -1,4 +1,4 @@
-"""A cached item lives exactly while a job needs it: freed after the last one, and once."""
+"""A cached item exists while a job needs it; it is freed once, after the last such job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bsbpool import JobPool, WorkflowError, create_job_pool, pool_cache, pool_ca
 from .support import Node, cpu_limit, fail, nothing
 
 TWINS = ("plumless", "buckeroo")
-"""Two words of one crc32."""
+"""Two strings with the same CRC-32."""
 
 
 class Layer(Node):
@@ -32,7 +32,7 @@ class Layer(Node):
 
 
 class Scaffold:
-    """An owner that keeps the items itself, as bsb's does; notes what is cleaned up."""
+    """An owner that keeps the items itself, as BSB's does, and records which it removes."""
 
     def __init__(self):
         self._pool_cache = {}
@@ -61,7 +61,7 @@ def empty_cache():
 
 @pytest.fixture(params=["owner", "pool"])
 def pool(request):
-    """A pool whose owner keeps the items, and one that has to do so itself."""
+    """A pool whose owner keeps the items, and a pool that keeps them itself."""
     owner = Scaffold() if request.param == "owner" else None
     with create_job_pool(owner, quiet=True) as pool:
         yield pool
@@ -71,8 +71,8 @@ def run(pool):
     return list(pool.execute(return_results=True).values())
 
 
-class TestFreedAfterTheLastJob:
-    def test_that_needs_it(self, pool):
+class TestFreed:
+    def test_after_the_last_job_that_needs_it(self, pool):
         layer = Layer()
         for _ in range(3):
             pool.queue(use, (layer,), cache_items=[layer])
@@ -80,7 +80,7 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 1, 1, 1, 1, 0]
         assert layer.evaluated == 1
 
-    def test_of_each_node_apart(self, pool):
+    def test_separately_for_each_node(self, pool):
         one, other = Layer("one"), Layer("other")
         for layer in (one, other, one):
             pool.queue(use, (layer,), cache_items=[layer])
@@ -88,7 +88,7 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 1, 2, 1, 1, 0]
         assert (one.evaluated, other.evaluated) == (1, 1)
 
-    def test_of_nodes_whose_names_collide_apart(self, pool):
+    def test_separately_for_nodes_whose_names_collide(self, pool):
         one, other = map(Layer, TWINS)
         for layer in (one, other, one):
             pool.queue(use, (layer,), cache_items=[layer])
@@ -96,7 +96,7 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 1, 2, 1, 1, 0]
         assert (one.evaluated, other.evaluated) == (1, 1)
 
-    def test_also_when_that_one_fails(self, pool):
+    def test_after_the_last_job_failed(self, pool):
         layer = Layer()
         pool.queue(use, (layer,), cache_items=[layer])
         pool.queue(fail, cache_items=[layer])
@@ -105,7 +105,7 @@ class TestFreedAfterTheLastJob:
             pool.execute()
         assert last.result == 0
 
-    def test_also_when_that_one_is_cancelled(self, pool):
+    def test_after_the_last_job_was_cancelled(self, pool):
         layer = Layer()
         pool.queue(use, (layer,), cache_items=[layer])
         pool.submit(lambda owner: last.cancel())
@@ -113,7 +113,7 @@ class TestFreedAfterTheLastJob:
         pool.submit(kept)
         assert run(pool)[-1] == 0
 
-    def test_also_when_that_one_is_queued_late(self, pool):
+    def test_after_a_last_job_that_was_queued_during_the_run(self, pool):
         layer = Layer()
 
         def spread(owner, n):
@@ -125,7 +125,7 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 1, 1, 1]
         assert layer.evaluated == 1
 
-    def test_and_evaluated_again_when_needed_again(self, pool):
+    def test_an_item_that_is_needed_again_is_evaluated_again(self, pool):
         layer = Layer()
 
         def again(owner):
@@ -137,12 +137,12 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 0, 1]
         assert layer.evaluated == 2
 
-    def test_at_the_latest_with_the_run(self, pool):
-        pool.submit(use, Layer())  # nobody said that the item is needed
+    def test_an_undeclared_item_is_freed_with_the_run(self, pool):
+        pool.submit(use, Layer())  # no job declared that it needs the item
         pool.execute()
         assert kept() == 0
 
-    def test_at_the_latest_with_a_failed_run(self, pool):
+    def test_items_are_freed_with_a_failed_run(self, pool):
         def interrupted(owner):
             raise KeyboardInterrupt
 
@@ -154,7 +154,7 @@ class TestFreedAfterTheLastJob:
             pool.execute()
         assert kept() == 0
 
-    def test_of_a_function(self, pool):
+    def test_item_of_a_function(self, pool):
         @pool_cached_function
         def table(n):
             return list(range(n))
@@ -169,7 +169,7 @@ class TestFreedAfterTheLastJob:
         assert run(pool) == [1, 1, 0]
         assert table.cache_info().misses == 1
 
-    def test_named_by_its_number(self, pool):
+    def test_item_given_by_its_number(self, pool):
         layer = Layer()
         for _ in range(2):
             pool.queue(use, (layer,), cache_items=[zlib.crc32(b"layer.density")])
@@ -179,7 +179,7 @@ class TestFreedAfterTheLastJob:
 
 
 class TestOwners:
-    def test_are_told_once_for_each_item_in_the_order_of_the_last_uses(self):
+    def test_are_called_once_per_item_in_the_order_of_the_last_uses(self):
         scaffold = Scaffold()
         layers = [Layer(name, scaffold) for name in "abc"]
         with create_job_pool(scaffold, quiet=True) as pool:
@@ -189,7 +189,7 @@ class TestOwners:
         assert scaffold.cleaned == [zlib.crc32(f"{name}.density".encode()) for name in "cba"]
         assert scaffold._pool_cache == {}
 
-    def test_of_nodes_of_another_scaffold_are_used(self):
+    def test_owners_of_nodes_of_another_scaffold_are_called(self):
         scaffold = Scaffold()
         layer = Layer("layer", scaffold)
         with create_job_pool(quiet=True) as pool:
@@ -223,7 +223,7 @@ class TestNumbers:
         assert layer.evaluated == 1
 
 
-class TestNamesOfBsb:
+class TestBsbNames:
     def test_required_items_shrink_as_jobs_end(self, pool):
         one, other = Layer("one"), Layer("other")
         ids = [zlib.crc32(b"one.density"), zlib.crc32(b"other.density")]
@@ -233,7 +233,7 @@ class TestNamesOfBsb:
         assert run(pool) == [set(ids), {ids[1]}]
         assert pool.get_required_cache_items() == set()
 
-    def test_the_window_shows_them_to_who_looks(self, pool):
+    def test_the_window_shows_the_required_items(self, pool):
         layer = Layer()
         pool.queue(nothing, cache_items=[layer])
         buffer = pool._cache_buffer

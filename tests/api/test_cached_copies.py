@@ -1,4 +1,4 @@
-"""Copies of a node, as jobs of other ranks get them, are one node for `pool_cache`."""
+"""`pool_cache` treats the copies of a node that jobs of other ranks receive as one node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ evaluated: list[str] = []
 
 
 class Layer:
-    """A node that counts what it does, so its state changes with each evaluation."""
+    """A node that counts its evaluations, so that each one changes its state."""
 
     def __init__(self, name="layer", scale=1, **more):
         self.name, self.scale, self.count = name, scale, 0
@@ -44,7 +44,7 @@ class Slotted(Layer):
 
 
 class Compact:
-    """A node without a dictionary, that nothing can refer to weakly."""
+    """A node without `__dict__` and without weak references."""
 
     __slots__ = ("scale",)
 
@@ -87,7 +87,7 @@ def owner():
 
 @pytest.fixture(autouse=True)
 def home(owner):
-    """Where this rank keeps the items of the pool that it works for."""
+    """The cache of this rank for the items of the pool that it works for."""
     home = CacheScope()
     with cache_scope(home, Copies(owner)):
         yield home
@@ -101,7 +101,7 @@ def kept():
     return sum(cached.cache_info().currsize for cached in CACHES)
 
 
-def test_a_node_given_to_forty_jobs_is_evaluated_once():
+def test_a_node_passed_to_40_jobs_is_evaluated_once():
     node = Layer(weights=np.arange(10_000.0), tags={"a", "b", "c"}, nested=[Layer("below")])
     results = [copy(node).density() for _ in range(40)]
     assert len(set(map(id, results))) == 1
@@ -114,11 +114,11 @@ def test_each_method_and_each_arguments_are_evaluated_once():
         node = copy(Layer())
         assert (node.thickness(), node.density(), node.density(factor=3)) == ([101], [1], [3])
     assert evaluated.count("thickness") == 1
-    # `density` changes its copy, so what the first copy gives the second time is only its own.
+    # `density` changes its copy, so the second result of the first copy is not shared.
     assert evaluated.count("density") == 3
 
 
-def test_nodes_of_one_name_that_differ_do_not_share():
+def test_different_nodes_of_one_name_share_no_result():
     class Other(Layer):
         @pool_cache
         def thickness(self):
@@ -135,19 +135,19 @@ def test_nodes_of_one_name_that_differ_do_not_share():
     assert (Other().thickness(), Layer().thickness()) == ("other", [101])
 
 
-def test_a_node_that_a_job_changed_gives_nothing_to_the_copies_of_others():
+def test_a_node_that_a_job_changed_shares_no_result_with_other_copies():
     first = copy(Layer())
     first.density()
     first.scale = 50
     assert first.thickness() == [150]
-    assert first.thickness() is first.thickness()  # by itself it goes on being cached
+    assert first.thickness() is first.thickness()  # the changed node itself is still cached
     assert copy(Layer()).thickness() == [101]
     changed_before = copy(Layer())
     changed_before.scale = 7
     assert changed_before.density() == [7]
 
 
-def test_all_results_are_freed_with_their_item_and_copies_with_their_job(home):
+def test_results_are_freed_with_their_item_and_copies_with_their_job(home):
     nodes = [copy(Layer(scale=scale)) for scale in (1, 1, 2)]
     for node in nodes:
         node.density()
@@ -161,7 +161,7 @@ def test_all_results_are_freed_with_their_item_and_copies_with_their_job(home):
     assert home._pool_cache == {}
 
 
-def test_objects_that_cannot_be_compared_count_by_identity(home):
+def test_objects_that_cannot_be_compared_are_compared_by_identity(home):
     def locked():
         return Layer(lock=threading.Lock())  # as `__setstate__` would make it
 
@@ -173,7 +173,7 @@ def test_objects_that_cannot_be_compared_count_by_identity(home):
     assert kept() == 0
 
 
-def test_lambdas_in_a_node_do_not_matter():
+def test_nodes_may_have_lambdas_as_attributes():
     import cloudpickle
 
     text = cloudpickle.dumps(Layer(rule=lambda x: x + 1))
@@ -193,7 +193,7 @@ def test_nodes_without_weak_references():
     assert len(evaluated) == 2
 
 
-def test_nodes_of_the_owner_count_by_identity_and_are_not_pickled(owner):
+def test_nodes_of_the_owner_are_compared_by_identity_and_not_pickled(owner):
     class Strict(Layer):
         def __reduce__(self):
             raise AssertionError("pickled")
@@ -205,7 +205,7 @@ def test_nodes_of_the_owner_count_by_identity_and_are_not_pickled(owner):
     assert owner.layers[0].density() is owner.layers[0].density()
 
 
-def test_a_scaffold_that_came_with_its_node_does_not_keep_the_results(home):
+def test_a_scaffold_pickled_with_its_node_does_not_keep_the_results(home):
     class Scaffold:
         def __init__(self):
             self.registered = []
@@ -236,7 +236,7 @@ def test_objects_as_arguments_of_cached_functions():
         of_layer(copy(node), factor=[])
 
 
-def test_in_a_pool_inside_of_a_job_it_is_the_same_node():
+def test_a_pool_inside_a_job_sees_the_same_node():
     node = copy(Layer())
     first = node.density()
     with create_job_pool(quiet=True) as pool:

@@ -1,4 +1,4 @@
-"""Callbacks that cause the next callback, thousands of times."""
+"""Chains of thousands of callbacks, each of which causes the next one."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_19_a_chain_before_the_run(pool):
     assert statuses(*jobs) == ["cancelled"] * N
 
 
-def test_19_callbacks_given_to_jobs_that_have_ended(pool):
+def test_19_callbacks_added_to_finished_jobs(pool):
     jobs = [pool.submit(give, n) for n in range(N)]
     called = []
 
@@ -76,7 +76,7 @@ def test_19_callbacks_given_to_jobs_that_have_ended(pool):
     assert called == jobs
 
 
-def test_19_two_pools_that_end_each_others_jobs():
+def test_19_two_pools_end_the_jobs_of_each_other():
     with create_job_pool(quiet=True) as one, create_job_pool(quiet=True) as other:
         jobs = [(one, other)[n % 2].submit(give, n) for n in range(N)]
         for job, following in pairwise(jobs):
@@ -85,7 +85,7 @@ def test_19_two_pools_that_end_each_others_jobs():
         assert statuses(*jobs) == ["cancelled"] * N
 
 
-def test_19_all_are_called_and_the_first_error_is_raised(pool):
+def test_19_all_callbacks_are_called_and_the_first_error_is_raised(pool):
     jobs = [pool.submit(give, n) for n in range(N)]
 
     def then(n):
@@ -103,7 +103,7 @@ def test_19_all_are_called_and_the_first_error_is_raised(pool):
     assert statuses(*jobs) == ["cancelled"] * N
 
 
-def test_19_ctrl_c_ends_a_chain_that_has_no_end(pool):
+def test_19_ctrl_c_ends_an_endless_chain(pool):
     called = []
 
     def callback(job):
@@ -119,7 +119,7 @@ def test_19_ctrl_c_ends_a_chain_that_has_no_end(pool):
     assert len(called) == 5
 
 
-def test_19_a_callback_of_a_job_that_has_ended_is_called_at_once(pool):
+def test_19_a_callback_of_a_finished_job_is_called_at_once(pool):
     called = []
     job = pool.submit(give, 1)
     pool.execute()
@@ -127,7 +127,7 @@ def test_19_a_callback_of_a_job_that_has_ended_is_called_at_once(pool):
     assert called == [job]
 
 
-def test_19_a_dependent_of_each_of_many_fails_with_the_first(pool):
+def test_19_a_dependent_of_many_jobs_fails_with_the_first(pool):
     jobs = [pool.submit(give, 0)]
     for n in range(50_000):
         jobs.append(pool.submit(give, n, deps=[jobs[-1]]))
@@ -161,7 +161,7 @@ def test_19_each_callback_of_a_future_cancels_the_next_one(late):
 
 
 def test_19_a_callback_of_a_future_may_wait_for_callbacks_of_others():
-    """As `asyncio.run` does, which learns by a callback that a future has ended."""
+    """As `asyncio.run` does: a callback tells it that a future has ended."""
     with PoolExecutor() as executor:
         first, *others = [executor.submit(abs, -n) for n in range(4)]
         results = [future.result(30) for future in (first, *others)]
@@ -176,7 +176,7 @@ def test_19_a_callback_of_a_future_may_wait_for_callbacks_of_others():
 
 
 def test_19_each_callback_of_a_future_ends_the_next_one():
-    """As done by those who make futures of their own kind, and by integrations."""
+    """As integrations and other classes of futures do."""
     with PoolExecutor() as executor:
         futures = [PoolFuture(executor._get_backend()) for _ in range(N)]
         for future, following in pairwise(futures):

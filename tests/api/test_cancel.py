@@ -1,4 +1,4 @@
-"""`cancel` before, while and after a job runs, and of very many jobs."""
+"""`cancel` before, during and after the execution of a job, and for very many jobs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bsbpool import JobCancelledError, JobPoolError
 from .support import cpu_limit, fail, give, nothing, statuses
 
 
-class TestBefore:
+class TestQueued:
     @pytest.mark.parametrize("reason", [None, "", "changed my mind"])
-    def test_never_runs_and_says_why(self, pool, reason):
+    def test_a_cancelled_job_never_runs_and_its_error_has_the_reason(self, pool, reason):
         ran = []
         job = pool.submit(lambda owner: ran.append(1))
         with warnings.catch_warnings():
@@ -25,7 +25,7 @@ class TestBefore:
         assert pool.execute(return_results=True) == {}
         assert ran == []
 
-    def test_takes_the_dependents_along(self, pool):
+    def test_its_dependents_are_cancelled(self, pool):
         first = pool.submit(nothing)
         second = pool.submit(nothing, deps=[first])
         third = pool.submit(nothing, deps=[second])
@@ -52,7 +52,7 @@ class TestBefore:
         assert str(last.error) == "by the first"
 
 
-class TestWhile:
+class TestRunning:
     @pytest.fixture
     def run_cancelled(self, pool):
         def run(end, *args):
@@ -70,7 +70,7 @@ class TestWhile:
         return run
 
     @pytest.mark.parametrize("end", [give, fail], ids=["succeeds", "fails"])
-    def test_is_cancelled_however_it_ends(self, run_cancelled, end):
+    def test_the_status_is_cancelled_however_the_job_ends(self, run_cancelled, end):
         job, after, results, _ = run_cancelled(end, "something")
         assert statuses(job, after) == ["cancelled", "cancelled"]
         assert isinstance(job.error, JobCancelledError)
@@ -79,13 +79,13 @@ class TestWhile:
         with pytest.raises(JobPoolError):
             _ = job.result
 
-    def test_warns_that_it_runs_already(self, run_cancelled):
+    def test_a_warning_says_that_the_job_is_running(self, run_cancelled):
         job, _, _, warning = run_cancelled(give, 1)
         assert warning == f"Could not cancel {job.label}, the job is already running."
 
 
-class TestAfter:
-    def test_a_successful_job_stays_what_it_is(self, pool):
+class TestFinished:
+    def test_a_successful_job_is_unchanged(self, pool):
         job = pool.submit(give, 1)
         after = pool.submit(nothing, deps=[job])
         job.on_completion(lambda job: None)
@@ -97,7 +97,7 @@ class TestAfter:
         assert statuses(job, after) == ["success", "success"]
         assert (job.result, job.error) == (1, None)
 
-    def test_it_is_still_among_the_results(self, pool):
+    def test_its_result_is_returned(self, pool):
         first = pool.submit(give, 1)
         first.on_completion(lambda job: job.cancel())
         with pytest.warns(UserWarning, match="finished"):
@@ -121,7 +121,7 @@ class TestAfter:
         assert str(job.error) == "first"
 
 
-class TestMany:
+class TestManyJobs:
     def test_a_hundred_thousand_queued_jobs(self, pool):
         jobs = [pool.submit(nothing) for _ in range(100_000)]
         with cpu_limit(2.0):
@@ -130,7 +130,7 @@ class TestMany:
         pool.execute()
         assert {job.status.value for job in jobs} == {"cancelled"}
 
-    def test_queued_jobs_from_a_running_one(self, pool):
+    def test_a_running_job_cancels_queued_ones(self, pool):
         def cancel_all(owner):
             with cpu_limit(0.4):
                 for job in jobs:

@@ -1,4 +1,4 @@
-"""Classes that travel by value keep slots, caches and what functools made."""
+"""Classes that are pickled by value keep slots, caches and functools' descriptors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ for parcel in arrived:
 
 
 def elsewhere(*functions):
-    """Call functions in another process; return what came back, in this one."""
+    """Call functions in another process; return their results."""
     parcels = [dumps(function)[0] for function in functions]
     done = subprocess.run(
         [sys.executable, "-c", OTHER_PROCESS],
@@ -185,7 +185,7 @@ def test_slots_are_slots_in_the_other_process() -> None:
     ]
 
 
-def test_a_class_that_only_the_other_process_knows_comes_back() -> None:
+def test_a_class_that_only_the_other_process_defines_is_returned() -> None:
     def make():
         @dataclasses.dataclass(slots=True)
         class Result:
@@ -222,29 +222,29 @@ def class_with_caches():
 
         @functools.cached_property
         def once(self):
-            """Say how often it was made."""
+            """Return how often the value was computed."""
             type(self).made += 1
             return "once", self.x, type(self).made
 
         @functools.singledispatchmethod
-        def told(self, arg):
+        def dispatched(self, arg):
             return "anything", arg
 
-        @told.register
+        @dispatched.register
         def _(self, arg: int):
             return "int", self.x + arg
 
-        @told.register(list)
-        @told.register(tuple)
+        @dispatched.register(list)
+        @dispatched.register(tuple)
         def _(self, arg):
-            return "sequence", [self.told(part) for part in arg]
+            return "sequence", [self.dispatched(part) for part in arg]
 
         @functools.singledispatchmethod
         @classmethod
-        def told_of_class(cls, arg):
+        def dispatched_of_class(cls, arg):
             return "anything", cls.__name__
 
-        @told_of_class.register
+        @dispatched_of_class.register
         @classmethod
         def _(cls, arg: int):
             return "int", cls.__name__, arg
@@ -266,19 +266,19 @@ def use_caches(kind):
         kind.static(2), kind.static(2), kind.static.cache_info().hits,
         kind.of_class(3), cached.of_class(3),
         cached.once, cached.once, kind.__dict__["once"].__doc__,
-        cached.told("x"), cached.told(1), cached.told([1, (2, "y")]),
-        kind.told_of_class(1), kind.told_of_class("x"),
+        cached.dispatched("x"), cached.dispatched(1), cached.dispatched([1, (2, "y")]),
+        kind.dispatched_of_class(1), kind.dispatched_of_class("x"),
         cached.part(), cached.described, kind.method.__name__, kind.method.__doc__,
     ]  # fmt: skip
 
 
-def test_methods_that_functools_decorates_travel() -> None:
+def test_methods_decorated_by_functools_are_pickled() -> None:
     wanted = use_caches(class_with_caches())
-    (told,) = elsewhere(functools.partial(use_caches, class_with_caches()))
-    assert told == wanted
+    (dispatched,) = elsewhere(functools.partial(use_caches, class_with_caches()))
+    assert dispatched == wanted
 
 
-def test_caches_arrive_empty_and_are_another_process_s_own() -> None:
+def test_caches_are_empty_in_the_other_process() -> None:
     kind = class_with_caches()
     kind.static(2)
     (info,) = elsewhere(lambda: (kind.static(2), kind.static.cache_info())[1])
@@ -286,7 +286,7 @@ def test_caches_arrive_empty_and_are_another_process_s_own() -> None:
     assert kind.static.cache_info().misses == 1
 
 
-def test_cached_and_dispatching_functions_travel() -> None:
+def test_cached_and_dispatching_functions_are_pickled() -> None:
     @functools.cache
     def fibonacci(n):
         return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
@@ -306,14 +306,21 @@ def test_cached_and_dispatching_functions_travel() -> None:
     def _(arg):
         return [show(part) for part in arg]
 
-    (told,) = elsewhere(
+    (dispatched,) = elsewhere(
         lambda: (fibonacci(30), fibonacci.note, fibonacci.__name__,
                  show([1, "x", [2]]), show.__doc__, show.__name__)
     )  # fmt: skip
-    assert told == (832040, "mine", "fibonacci", ["int", "anything", ["int"]], "Show it.", "show")
+    assert dispatched == (
+        832040,
+        "mine",
+        "fibonacci",
+        ["int", "anything", ["int"]],
+        "Show it.",
+        "show",
+    )
 
 
-def test_other_kinds_of_local_classes_still_travel() -> None:
+def test_other_kinds_of_local_classes_are_pickled() -> None:
     class Colour(enum.Enum):
         RED = 1
 
@@ -343,7 +350,7 @@ def test_other_kinds_of_local_classes_still_travel() -> None:
     assert type(pair) is Pair
 
 
-def test_a_class_that_comes_back_is_the_one_that_was_sent_and_keeps_its_attributes() -> None:
+def test_a_class_that_returns_is_the_original_and_keeps_its_attributes() -> None:
     class Counter:
         count = 0
 
@@ -357,7 +364,7 @@ def test_a_class_that_comes_back_is_the_one_that_was_sent_and_keeps_its_attribut
     assert (Counter.count, Counter.up) == (0, up)
 
 
-def test_a_class_attribute_that_cannot_travel_is_an_error() -> None:
+def test_a_class_attribute_that_cannot_be_pickled_is_an_error() -> None:
     class Local:
         lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Functions that travel by value keep their file and lines."""
+"""Functions that are pickled by value keep their file name and line numbers."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def test_a_traceback_from_a_worker_shows_the_line() -> None:
     assert "return 1 / x  # this line" in error.__cause__.text
 
 
-def test_where_the_worker_cannot_read_the_file_main_adds_the_line() -> None:
+def test_main_adds_the_source_line_if_the_worker_cannot_read_the_file() -> None:
     name, names = "<cell 7>", {}
     exec(compile(CELL, name, "exec"), names)
     error = raised_by(names["in_a_cell"], 0)
-    parcel = dump_error(error, 1, "in_a_cell")  # a worker knows nothing of the cell
+    parcel = dump_error(error, 1, "in_a_cell")  # a worker does not have the source of the cell
     assert "the cell's line" not in "".join(traceback.format_exception(error))
     linecache.cache[name] = len(CELL), None, CELL.splitlines(keepends=True), name
     try:
@@ -102,7 +102,7 @@ def test_lines_are_added_only_where_they_are_missing() -> None:
     bare = "\n".join(
         line for line in known.split("\n") if "raise " not in line and "{}[" not in line
     )
-    # What a line of carets stands below is there; it is no line of source.
+    # A line of carets below a source line is not itself a source line.
     bare = "\n".join(line for line in bare.split("\n") if set(line) - set(" |^~"))
     added = with_source(bare)
     assert "\n  |     raise error\n" in added
@@ -113,7 +113,7 @@ def raising(error):
     raise error
 
 
-def test_unknown_files_and_odd_texts_stay_as_they_are() -> None:
+def test_unknown_files_and_other_texts_are_unchanged() -> None:
     for text in (
         "", "\n", "no traceback", 'File "x"', '  File "<no>", line 3, in f\nError',
         '  File "nowhere", line 99999999999999999999, in f', "a\x0cb\u2028c\n",

@@ -1,4 +1,4 @@
-"""`on_completion`: exactly once, whenever it is asked for and however the job ends."""
+"""`on_completion` calls each callback exactly once, whenever added and however the job ends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 
 from bsbpool import JobStatus, WorkflowError
 
-from .support import Notebook, fail, give, nothing, statuses
+from .support import RecordingListener, fail, give, nothing, statuses
 
 
 class Calls(list):
-    """A callback that notes each job with its status at the call."""
+    """A callback that records each job with its status at the call."""
 
     def __call__(self, job):
         self.append((job, job.status.value))
@@ -55,13 +55,13 @@ class TestOnce:
             pool.execute()
         assert calls == [(job, "cancelled")]
 
-    def test_when_it_was_over_already(self, pool, calls):
+    def test_when_it_had_ended_before(self, pool, calls):
         job = pool.submit(nothing)
         pool.execute()
         job.on_completion(calls)
         assert calls == [(job, "success")]
 
-    def test_when_it_is_ended_by_hand(self, pool, calls):
+    def test_when_the_user_ends_it(self, pool, calls):
         job = pool.submit(nothing)
         job.on_completion(calls)
         job.set_result(1)
@@ -88,7 +88,7 @@ class TestOnce:
         pool.notify()
         assert calls == [(job, "success")]
 
-    def test_of_many_jobs_each(self, pool, calls):
+    def test_for_each_of_many_jobs(self, pool, calls):
         jobs = [pool.submit(nothing) for _ in range(2_000)]
         for job in jobs:
             job.on_completion(calls)
@@ -97,7 +97,7 @@ class TestOnce:
 
 
 class TestSeveral:
-    def test_in_the_order_in_which_they_were_given(self, pool):
+    def test_in_the_order_of_registration(self, pool):
         seen = []
         job = pool.submit(nothing)
         for n in range(5):
@@ -105,14 +105,14 @@ class TestSeveral:
         pool.execute()
         assert seen == [0, 1, 2, 3, 4]
 
-    def test_the_same_one_as_often_as_it_was_given(self, pool, calls):
+    def test_a_callback_registered_twice_is_called_twice(self, pool, calls):
         job = pool.submit(nothing)
         job.on_completion(calls)
         job.on_completion(calls)
         pool.execute()
         assert len(calls) == 2
 
-    def test_one_that_raises_does_not_keep_the_others_from_being_called(self, pool, calls):
+    def test_an_error_in_one_does_not_prevent_the_others(self, pool, calls):
         def raises(job):
             raise RuntimeError("callback")
 
@@ -161,14 +161,14 @@ class TestFromACallback:
         assert statuses(first, second) == ["success", "cancelled"]
         assert str(second.error) == "not any more"
 
-    def test_the_result_is_there(self, pool):
+    def test_the_result_is_available(self, pool):
         seen = []
         pool.submit(give, 5).on_completion(lambda job: seen.append(job.result))
         pool.execute()
         assert seen == [5]
 
-    def test_a_listener_hears_of_the_end_as_well(self, pool, calls):
-        notebook = Notebook()
+    def test_a_listener_gets_the_change_as_well(self, pool, calls):
+        notebook = RecordingListener()
         pool.add_listener(notebook)
         job = pool.submit(nothing)
         job.on_completion(calls)

@@ -12,7 +12,7 @@ from .support import fail, nothing
 
 
 class Bars:
-    """Takes the place of the bars of `rich`."""
+    """A replacement for the progress bars of `rich`."""
 
     def __init__(self):
         self.bars = {}
@@ -40,7 +40,7 @@ def interrupt(owner):
 
 
 ENDS = {
-    # How the third of seven jobs ends the run, what that raises, and what became of all of them.
+    # How the third of seven jobs ends the run, the error, and the statuses of all jobs.
     # Serial: the first fails, the second waits for it, and the rest come after the third.
     "ctrl-c": (interrupt, {}, KeyboardInterrupt, "1 failed, 5 cancelled, 1 aborted"),
     "timeout": (nothing, {"timeout": 0}, JobPoolTimeoutError, "7 cancelled"),
@@ -68,7 +68,7 @@ def test_30_counts_are_those_of_the_jobs(end, pace, capfd):
     assert last == f"bsbpool: {succeeded}/7 jobs succeeded, {unsuccessful}"
 
 
-def test_30_the_kinds_of_ends_are_told_apart():
+def test_30_each_final_status_has_its_own_count():
     tally = JobTally()
     for n, status in enumerate(JobStatus, start=1):
         for _ in range(n):
@@ -78,7 +78,7 @@ def test_30_the_kinds_of_ends_are_told_apart():
 
 
 class Interrupted(TTYTerminalListener):
-    """Is hit by Ctrl-C between a record and its count, at the first job that succeeds."""
+    """Gets Ctrl-C between a record and its count, at the first job that succeeds."""
 
     def _tally_of(self, job):
         if not self.hit and job.status is JobStatus.SUCCESS:
@@ -123,13 +123,13 @@ def test_30_a_pool_counts_its_jobs(pool):
 
 
 class Unreadable:
-    """A large result that cannot be unpickled; small ones are tried when they come."""
+    """A large result that cannot be unpickled; small results are unpickled on arrival."""
 
     def __reduce__(self):
         return int, ("x" * 100_000,)
 
 
-def test_30_results_that_cannot_be_read_when_the_time_is_up_are_counted(capfd):
+def test_30_unreadable_results_are_counted_after_a_timeout(capfd):
     with create_job_pool(quiet=True, max_memory=0) as pool:
         pool.add_listener(SummaryListener())
         pool.submit(lambda owner: Unreadable())

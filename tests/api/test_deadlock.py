@@ -1,6 +1,6 @@
-"""Jobs that wait for ever: `execute` says so at once, and who waits for whom.
+"""Jobs that can never run: `execute` raises at once and reports which job waits for which.
 
-Edges lead from older jobs to younger ones only, so a circle takes a pen of its own (`tangle`).
+Dependencies lead to older jobs only, so the tests create circles with a helper (`tangle`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .support import give, nothing, statuses
 
 
 def chain_of(pool, names, deps=()):
-    """Queue jobs each of which waits for the one before."""
+    """Queue jobs that each wait for the previous one."""
     jobs = []
     for name in names:
         jobs.append(pool.queue(nothing, deps=jobs[-1:] or deps, submitter=name))
@@ -28,7 +28,7 @@ def chain_of(pool, names, deps=()):
 
 
 def circle_of(pool, names):
-    """Queue jobs each of which waits for the one before, and the first for the last."""
+    """Queue jobs that each wait for the previous one, and the first for the last."""
     jobs = chain_of(pool, names)
     free = pool.queue(give, (1,), deps=jobs[-1:])
     turn_edge(pool._engine, jobs[-1]._id, free._id, jobs[0]._id)
@@ -36,7 +36,7 @@ def circle_of(pool, names):
 
 
 def deadlock(pool):
-    """Execute; return what the error says."""
+    """Execute; return the message of the error."""
     began = time.monotonic()
     with pytest.raises(JobPoolError, match=r"^Deadlock: ") as caught:
         pool.execute()
@@ -55,11 +55,11 @@ def test_a_circle_of_two(pool):
         "Job 0 'nothing() of A' waits for job 1 'nothing() of B', "
         "which waits for job 0 'nothing() of A'."
     )
-    assert free.result == 1  # what could run has run
+    assert free.result == 1  # the jobs outside the circle have run
     assert statuses(*jobs) == ["cancelled"] * 2
 
 
-def test_a_way_into_a_circle(pool):
+def test_a_chain_that_leads_into_a_circle(pool):
     outside = pool.queue(nothing, submitter="outside")
     jobs, _ = circle_of(pool, "AB")
     way, free = chain_of(pool, ["way", "free"], deps=jobs[-1:])
@@ -79,7 +79,7 @@ def test_a_chain_down_to_the_job_that_never_runs(pool):
     )
 
 
-def test_jobs_that_wait_for_one_begun_by_hand(pool):
+def test_jobs_that_wait_for_a_manually_started_one(pool):
     first, *others = chain_of(pool, ["load", "align", "merge"])
     first.change_status(JobStatus.RUNNING)
     assert deadlock(pool) == (
@@ -89,7 +89,7 @@ def test_jobs_that_wait_for_one_begun_by_hand(pool):
     assert statuses(first, *others) == ["aborted", "cancelled", "cancelled"]
 
 
-def test_a_job_begun_by_hand_alone(pool):
+def test_a_single_manually_started_job(pool):
     pool.submit(nothing).change_status(JobStatus.RUNNING)
     assert "1 job has not finished" in deadlock(pool)
 
@@ -103,7 +103,7 @@ def test_members_of_a_shared_set_are_found(pool):
     assert "waits for job 7 " in text
 
 
-def test_the_core_is_asked_and_not_the_handles(pool):
+def test_the_chain_comes_from_the_core_and_not_from_the_handles(pool):
     jobs, _ = circle_of(pool, "AB")
     for job in jobs:
         job._deps = ()
@@ -119,13 +119,13 @@ def test_a_long_chain_is_shortened(pool):
     assert len(text) < 1000
 
 
-def test_a_job_that_no_handle_knows(pool):
+def test_a_job_without_a_handle(pool):
     pool.submit(nothing).change_status(JobStatus.RUNNING)
     pool._engine.submit([0])
     assert "Job 1 (not queued) waits for job 0 " in deadlock(pool)
 
 
-def test_a_hundred_thousand_take_no_time():
+def test_100000_jobs_are_examined_quickly():
     engine = Engine()
     engine.submit()
     for n in range(100_000):
@@ -148,7 +148,7 @@ def test_nobody_waits():
 
 
 def test_nothing_is_raised_before_the_last_scheduler_ends(pool):
-    """The job that all wait for may be ended by somebody who still schedules."""
+    """A running scheduler may still end the job that all others wait for."""
     awaited = pool.submit(nothing)
     awaited.change_status(JobStatus.RUNNING)
     later = pool.submit(give, 2, deps=[awaited])
@@ -165,7 +165,7 @@ def test_nothing_is_raised_before_the_last_scheduler_ends(pool):
 
 
 def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
-    """One that a job started may end between the last job and the look for schedulers."""
+    """A scheduler that a job started may end after the last job and before the check."""
     came = []
 
     def begin(owner):
@@ -176,7 +176,7 @@ def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
     run = pool._run._loop.run
 
     class Loop:
-        """Ends each round before the last scheduler queued its job."""
+        """Ends each iteration before the last scheduler queued its job."""
 
         def run(self, limited):
             run()
@@ -208,7 +208,7 @@ def test_a_circle_ends_the_run_on_all_ranks():
 
 
 @on_ranks(2)
-def test_main_waits_for_its_schedulers_before_it_says_so():
+def test_main_waits_for_its_schedulers_before_it_raises():
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
             circle_of(pool, "AB")

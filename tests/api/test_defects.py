@@ -1,7 +1,7 @@
-"""What goes wrong with bsb-core 8.0.2's own pool does not go wrong here: a test for each defect.
+"""A test for each known defect of the pool of bsb-core 8.0.2, which bsbpool does not have.
 
-The number of a test is that of the defect. Where one needs several ranks to show, the body of the
-test runs on them (see `on_ranks`), and fails when a rank raises, hangs or dies.
+The number of a test is that of the defect. If a defect needs several ranks, the body of the
+test runs on them (see `on_ranks`), and the test fails if a rank raises, hangs or dies.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .on_ranks import on_ranks
 from .support import (
     SUCCEEDS,
     Node,
-    Notebook,
+    RecordingListener,
     cpu_limit,
     cpu_seconds,
     fail,
@@ -83,13 +83,13 @@ def test_02_abort_ends_while_another_worker_is_busy():
         if record.status is JobStatus.SUCCESS:
             raise InterruptedError
 
-    for fast, doomed, error in ((True, fail, WorkflowError), (False, nothing, InterruptedError)):
+    for fast, failing, error in ((True, fail, WorkflowError), (False, nothing, InterruptedError)):
         services.MPI.barrier()  # both are to be free
         began = time.monotonic()
         with create_job_pool(quiet=True, fail_fast=fast) as pool:
             if pool.is_main():
-                pool.submit(sleep, 2.0, bytes(1 << 20))  # a large reply that nobody waits for
-                pool.submit(doomed)
+                pool.submit(sleep, 2.0, bytes(1 << 20))  # a large reply that is never received
+                pool.submit(failing)
             if pool.is_main() and not fast:
                 pool.add_listener(listener)
             with pytest.raises(error if pool.is_main() else WorkflowError):
@@ -267,7 +267,7 @@ def test_10_many_dependencies_of_many_jobs():
 
 
 class Layer(Node):
-    """A node that counts how often its cached method really works."""
+    """A node that counts how often its cached method is evaluated."""
 
     def __init__(self, name, scaffold=None):
         super().__init__(name)
@@ -280,7 +280,7 @@ class Layer(Node):
 
 
 class Owner:
-    """What a rank keeps: two nodes of one class, and items without number."""
+    """The owner on a rank: two nodes of one class, and any number of items."""
 
     def __init__(self):
         self._pool_cache = {}
@@ -306,7 +306,7 @@ def test_11_more_than_1000_cache_items():
         pool.execute()
         if pool.is_main():
             assert held.result == []
-            assert max(job.result for job in jobs) < 1_000  # they go as the jobs do
+            assert max(job.result for job in jobs) < 1_000  # they are freed as the jobs end
     assert owner._pool_cache == {}
 
 
@@ -356,7 +356,7 @@ def test_13_jobs_queued_meanwhile_are_noticed_at_once():
 
 
 def test_14_pings_keep_their_pace_while_nodes_are_scheduled(pool):
-    notebook = Notebook()
+    notebook = RecordingListener()
     pool.add_listener(notebook, max_wait=0.3)
     for _ in range(2):
         pool.schedule([0.7], time.sleep)
@@ -419,7 +419,7 @@ def test_17_exceptions_with_their_own_signature_arrive():
 def test_18_a_failure_is_reported_once():
     for fast in (False, True):
         with create_job_pool(quiet=True, fail_fast=fast) as pool:
-            notebook = Notebook()
+            notebook = RecordingListener()
             pool.add_listener(notebook)
             job = pool.submit(fail) if pool.is_main() else None
             with pytest.raises(WorkflowError) as raised:
@@ -431,7 +431,7 @@ def test_18_a_failure_is_reported_once():
 @on_ranks(3)
 def test_19_records_tell_the_status_at_the_event():
     with create_job_pool(quiet=True) as pool:
-        notebook = Notebook()
+        notebook = RecordingListener()
         pool.add_listener(notebook)
         if pool.is_main():
             first = pool.submit(nothing)
@@ -567,13 +567,13 @@ def test_28_cached_methods_of_a_node_are_looked_up_once(pool):
 
 
 @on_ranks(2)
-def test_29_other_listeners_hear_of_what_made_one_raise():
+def test_29_all_listeners_get_the_record_that_made_one_raise():
     def raises(record):
         if record.status is JobStatus.SUCCESS:
             raise InterruptedError
 
     with create_job_pool(quiet=True) as pool:
-        notebooks = [Notebook(), Notebook()]
+        notebooks = [RecordingListener(), RecordingListener()]
         for listener in (notebooks[0], raises, notebooks[1]):
             pool.add_listener(listener)
         if pool.is_main():

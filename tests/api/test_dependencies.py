@@ -1,4 +1,4 @@
-"""Jobs wait for those that they depend on, and go down with them."""
+"""Jobs wait for their dependencies, and are cancelled if a dependency fails."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def order():
 
 @pytest.fixture
 def note(pool, order):
-    """Queue a job that notes its name when it runs."""
+    """Queue a job that records its name when it runs."""
     return lambda name, *deps: pool.submit(lambda owner: order.append(name), deps=deps)
 
 
 class TestOrder:
-    def test_is_that_of_queueing(self, pool, note, order):
+    def test_jobs_run_in_the_order_of_queueing(self, pool, note, order):
         for n in range(200):
             note(n)
         pool.execute()
         assert order == list(range(200))
 
-    def test_is_that_of_queueing_also_among_those_that_waited(self, pool, note, order):
+    def test_jobs_that_waited_run_in_the_order_of_queueing(self, pool, note, order):
         first = note("first")
         note("second", first)
         note("third")
@@ -51,7 +51,7 @@ class TestShapes:
         assert statuses(after) == ["cancelled"]
         pool.execute()
 
-    def test_none_and_an_empty_list_are_no_dependencies(self, pool):
+    def test_none_and_an_empty_list_mean_no_dependencies(self, pool):
         for deps in (None, [], (), set()):
             pool.submit(nothing, deps=deps)
         pool.execute()
@@ -80,7 +80,7 @@ class TestShapes:
         assert order == [0] * 300 + [1] * 300
         assert set(statuses(*late)) == {"success"}
 
-    def test_a_job_that_ended_well_is_no_obstacle(self, pool):
+    def test_a_finished_job(self, pool):
         later = []
         first = pool.submit(give, 1)
         pool.submit(lambda owner: later.append(pool.submit(nothing, deps=[first])))
@@ -89,14 +89,14 @@ class TestShapes:
 
 
 class TestFailures:
-    def test_take_the_dependents_along_and_nobody_else(self, pool):
+    def test_only_the_dependents_are_cancelled(self, pool):
         bad = pool.submit(fail)
         child = pool.submit(nothing, deps=[bad])
         grandchild = pool.submit(nothing, deps=[child])
         other = pool.submit(nothing)
         with pytest.raises(WorkflowError) as raised:
             pool.execute()
-        assert len(raised.value.exceptions) == 1  # a cancelled job is no error
+        assert len(raised.value.exceptions) == 1  # a cancelled job is not an error
         assert statuses(child, grandchild, other) == ["cancelled", "cancelled", "success"]
         for job in (child, grandchild):
             assert isinstance(job.error, JobCancelledError)
@@ -142,14 +142,14 @@ class TestSize:
         pool.execute()
         assert {job.status.value for job in jobs} == {"success"}
 
-    def test_a_deep_chain_falls(self, pool):
+    def test_a_deep_chain_is_cancelled(self, pool):
         jobs = self.chain(pool, fail)
         with pytest.raises(WorkflowError):
             pool.execute()
         assert {job.status.value for job in jobs[1:]} == {"cancelled"}
         assert str(jobs[-1].error) == "Job killed for dependency failure"
 
-    def test_a_wide_join_falls(self, pool):
+    def test_a_wide_join_is_cancelled(self, pool):
         early = tuple(pool.submit(fail if n == 500 else nothing) for n in range(1_000))
         late = [pool.submit(nothing, deps=early) for _ in range(1_000)]
         with pytest.raises(WorkflowError):

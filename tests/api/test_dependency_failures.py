@@ -1,4 +1,4 @@
-"""A job that a failed dependency cancelled names the job that failed, with its error."""
+"""The error of a job that a failed dependency cancelled names the failed job and its error."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_the_error_of_a_dependent_names_the_failed_job_and_has_its_error_as_caus
     assert after.error is after.error
 
 
-def test_the_first_job_that_failed_is_named_whatever_is_between(pool):
+def test_the_first_failed_job_is_named_through_a_chain_of_dependents(pool):
     bad = pool.submit(fail)
     jobs = [bad]
     for _ in range(3_000):
         jobs.append(pool.submit(nothing, deps=[jobs[-1]]))
     executed(pool)
     check(jobs[-1].error, bad.error, "job 0")
-    for job in jobs[1:]:  # in any order of asking
+    for job in jobs[1:]:  # in any order of access
         assert job.error.__cause__ is bad.error
         assert len(job.error.__notes__) == 1
 
@@ -72,7 +72,7 @@ def test_a_dependency_that_was_cancelled_is_named_with_its_reason(pool):
     check(after.error, first.error, "job 0", "which was cancelled", "not needed")
 
 
-def test_a_job_that_is_queued_after_the_failure_is_told_as_well(pool):
+def test_a_job_queued_after_the_failure_names_it_as_well(pool):
     later = []
     bad = pool.submit(fail)
     pool.submit(lambda owner: later.append(pool.submit(nothing, deps=[bad])))
@@ -80,7 +80,7 @@ def test_a_job_that_is_queued_after_the_failure_is_told_as_well(pool):
     check(later[0].error, bad.error, "job 0")
 
 
-def test_the_errors_can_still_be_asked_for_after_the_pool():
+def test_the_errors_are_available_after_the_pool():
     with create_job_pool(quiet=True) as pool:
         bad = pool.submit(fail)
         between = pool.submit(nothing, deps=[bad])

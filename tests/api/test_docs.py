@@ -1,4 +1,4 @@
-"""The examples in docstrings do what they say, and the programs on the pages run."""
+"""The examples in docstrings have the shown output, and the programs in the docs run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pkgutil
 import pytest
 
 import bsbpool
+import bsbpool._core
 from helpers.launch import mpirun
 from helpers.typed_examples import programs
 
@@ -23,11 +24,17 @@ PROGRAMS = {
 MODULES = sorted(
     found.name
     for found in pkgutil.walk_packages(bsbpool.__path__, "bsbpool.")
-    if "._core.mpi_" not in found.name  # needs the MPI that it was built for
+    if "._core." not in found.name  # shared libraries
 )
+COMPILED = [
+    f"bsbpool._core.{package}.{name}"
+    for package, names in bsbpool._core.MODULES.items()
+    if package != "testing"
+    for name in names
+]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES + COMPILED)
 def test_examples_of(name):
     outcome = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert outcome.failed == 0
@@ -73,5 +80,5 @@ def test_23_every_program_of_the_readme_runs_however_it_is_started(program, star
     assert done.returncode == 0, done.stdout
     assert "Traceback" not in done.stdout
     if "print(" in program:
-        # The sum of n * (n + 1) below 10. Ranks print at the same time, so not always a line.
+        # The sum of n * (n + 1) below 10. Ranks print concurrently, so it may share a line.
         assert "330" in done.stdout

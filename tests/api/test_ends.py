@@ -1,4 +1,4 @@
-"""However a run ends, all ranks are out soon, and the program ends."""
+"""However a run ends, all ranks leave it soon and the program ends."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from helpers.launch import environment, is_openmpi, launcher, mpirun
 
 SCRIPT = Path(__file__).parent / "scripts" / "ends.py"
 SOON = 2.0
-"""Seconds from the cause until a rank must be out."""
+"""Seconds within which a rank must have left the run."""
 LIMIT = 25.0
-"""Seconds for the program: less than the job that must not be waited for."""
+"""Time limit of the program in seconds; the long job takes longer."""
 
 MAIN_RAISES = {
     "sys_exit": "WorkflowError",
@@ -34,25 +34,25 @@ BUSY = {"fail_fast", "listener", "sigint", "sigterm", "timeout"}
 
 
 class End(NamedTuple):
-    """What the ranks said."""
+    """The events that the ranks reported."""
 
     code: int
     text: str
 
     @property
     def cause(self) -> float:
-        """When it happened."""
+        """The time of the event that ends the run."""
         return float(re.search(r"cause ([\d.]+)", self.text)[1])
 
     @property
     def out(self) -> dict[int, tuple[float, str]]:
-        """When each rank was out, and with which error."""
+        """The time at which each rank left the run, and its error."""
         found = re.findall(r"out (\d+) ([\d.]+) (\w+)", self.text)
         return {int(rank): (float(when), kind) for rank, when, kind in found}
 
     @property
     def in_time(self) -> list[int]:
-        """The ranks that were out soon after the cause."""
+        """The ranks that left soon after the event."""
         return [rank for rank, (when, _) in self.out.items() if when - self.cause < SOON]
 
 
@@ -65,10 +65,10 @@ def run(how: str) -> End:
 @pytest.mark.parametrize("how", MAIN_RAISES)
 def test_all_ranks_are_out_soon(how: str) -> None:
     end = run(how)
-    # A rank inside a long job is left behind, and ended when main ends.
+    # Main does not wait for a rank inside a long job; the launcher ends it with main.
     wanted = 2 if how in BUSY else 3
     if len(end.in_time) < wanted:
-        end = run(how)  # once more: the machine may have had other things to do
+        end = run(how)  # once more, since other load may have delayed the first run
     assert end.code != 0, end.text
     assert end.out[0][1] == MAIN_RAISES[how], end.text
     assert len(end.in_time) >= wanted, end.text
@@ -77,7 +77,7 @@ def test_all_ranks_are_out_soon(how: str) -> None:
 
 @pytest.mark.limit(2 * LIMIT + 30)
 def test_a_signal_for_all_ranks_ends_them() -> None:
-    """As batch systems send it. Also a rank inside a job does not wait for its end."""
+    """As batch systems send it; a rank inside a job does not finish the job."""
     end = run("sigterm_all")
     assert end.code != 0
     for when, kind in end.out.values():
@@ -101,16 +101,16 @@ def test_a_rank_that_a_fault_kills_names_its_job(how: str) -> None:
 @pytest.mark.limit(2 * LIMIT + 30)
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_rank_that_is_killed_ends_the_program(how: str) -> None:
-    """Without fault tolerance in MPI; where the launcher leaves main the time, it says why."""
+    """Without fault tolerance in MPI; main reports the cause if the launcher gives it the time."""
     names = re.compile(r"rank [12] died while it ran .*the culprit")
     end = run(how)
     assert end.code != 0, end.text
     if is_openmpi(launcher(3)[0]):
-        # Now and then its launcher drops what the ranks said last.
+        # The launcher sometimes drops the last output of the ranks.
         assert names.search(end.text) or names.search(run(how).text), end.text
 
 
-def test_faulthandler_still_has_its_say(tmp_path: Path) -> None:
+def test_faulthandler_still_prints_its_report(tmp_path: Path) -> None:
     env = {"PYTHONFAULTHANDLER": "1"}
     done = mpirun(3, SCRIPT, "segfault", timeout=LIMIT, env=env)
     assert "died of SIGSEGV" in done.stdout
@@ -138,7 +138,7 @@ def test_sigterm_ends_a_serial_run() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned up ABORTED\n", "")
 
 
-def test_a_handler_of_the_users_own_is_kept() -> None:
+def test_the_users_own_handler_is_kept() -> None:
     script = (
         "import os, signal\n"
         "from bsbpool import create_job_pool\n"
@@ -156,9 +156,9 @@ def test_a_handler_of_the_users_own_is_kept() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_child_of_a_job_dies_for_itself() -> None:
-    """It is a fork of its rank, but not that rank."""
-    # In a fork, Open MPI's own handler of faults does not come to its end.
+def test_a_fault_in_a_forked_child_does_not_end_the_rank() -> None:
+    """The child process is a fork of the rank and must not act as the rank."""
+    # In a fork, Open MPI's own fault handler does not return.
     ways, codes = ((0,), [-15]) if is_openmpi(launcher(2)[0]) else ((0, 30), [-15, -11])
     script = (
         "import ctypes, multiprocessing, time\n"
@@ -206,7 +206,9 @@ sys.stdout.write(f"through {services.MPI.get_rank()}\\n")
 
 @pytest.mark.limit(2 * LIMIT + 30)
 @pytest.mark.parametrize(("n", "who"), [(2, 0), (2, 1), (3, 0), (3, 1)])
-def test_nobody_waits_for_a_rank_whose_program_has_ended(n: int, who: int, tmp_path: Path) -> None:
+def test_main_does_not_wait_for_a_rank_whose_program_has_ended(
+    n: int, who: int, tmp_path: Path
+) -> None:
     script = tmp_path / "parting.py"
     script.write_text(PARTING)
     done = mpirun(n, script, who, timeout=LIMIT)

@@ -1,4 +1,4 @@
-"""The names of the package, and the commands that start programs."""
+"""The public names of the package, and the commands that start programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ assert not {{"mpi4py", "numpy", "bsb", "joblib", "scinexus"}} & set(sys.modules)
         ("PoolExecutor", "futures", ".PoolExecutor"),
     ],
 )
-def test_31_names_of_the_package_are_there_after_its_import(name, home, attribute):
+def test_31_all_names_of_the_package_are_available_after_its_import(name, home, attribute):
     code = LOOK.format(name=name, home=home, attribute=attribute)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -79,7 +79,7 @@ def test_31_python_m_bsbpool_is_the_command():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with programs, and with what is none."""
+    """A folder with programs and with other files."""
     folder = tmp_path_factory.mktemp("programs")
     program = "import sys, beside\nprint(__name__, sys.argv[1:], beside.x)\nsys.exit(3)\n"
     (folder / "good.py").write_text(program)

@@ -1,4 +1,4 @@
-"""Errors of all builtin types, and of classes derived from them, arrive with all that they had."""
+"""Errors of all builtin types and their subclasses are transferred with all their content."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def attributes_of(kind):
 
 
 def arrived(error):
-    """Return what the main rank gets of an error that a worker raised."""
+    """Return an error of a worker as the main rank receives it."""
     payload, buffers = dump_error(error, 3, "job 7")
     return load_error(payload, [bytearray(buffer) for buffer in buffers])
 
 
 def content(error):
-    """Return all that an error holds in a form that can be compared."""
+    """Return the whole content of an error in a form that can be compared."""
     fields = {}
     for kind in type(error).__mro__[:-1]:
         for name, value in vars(kind).items():
@@ -70,7 +70,7 @@ def content(error):
 
 
 def subclasses_of(kind):
-    """Yield an error of a builtin class, and errors of several classes derived from it."""
+    """Yield an error of a builtin class, and errors of several of its subclasses."""
     args, fields = arguments_of(kind), attributes_of(kind)
 
     class WithInit(kind):
@@ -78,7 +78,8 @@ def subclasses_of(kind):
             super().__init__(*given, **keywords)
             self.given = {str(given[0])}
 
-        if issubclass(kind, GROUPS):  # which need their arguments in `__new__`
+        if issubclass(kind, GROUPS):  # these need their arguments in `__new__`
+
             def __new__(cls, *, given):
                 return super().__new__(cls, *given)
 
@@ -109,7 +110,7 @@ def subclasses_of(kind):
 
 
 @pytest.mark.parametrize("kind", [*BUILTIN, BaseExceptionGroup], ids=lambda kind: kind.__name__)
-def test_builtin_errors_and_their_subclasses_arrive_as_they_were(kind):
+def test_builtin_errors_and_their_subclasses_are_transferred_unchanged(kind):
     for error in subclasses_of(kind):
         copy = arrived(error)
         assert content(copy).replace(".<locals>", "") == content(error).replace(".<locals>", "")
@@ -118,7 +119,7 @@ def test_builtin_errors_and_their_subclasses_arrive_as_they_were(kind):
 
 
 class Equal:
-    """An object whose equality and pickle say nothing."""
+    """An object that equals everything and whose pickle has no content."""
 
     def __init__(self, age):
         self.age = age
@@ -234,7 +235,7 @@ def test_errors_of_the_standard_library_keep_their_attributes():
     assert (copy.returncode, copy.cmd, copy.output) == (3, ["cmd"], b"out")
 
 
-def test_chained_errors_inside_an_error_arrive():
+def test_chained_errors_inside_an_error_are_transferred():
     try:
         try:
             raise KeyError("first")
@@ -252,7 +253,7 @@ def test_chained_errors_inside_an_error_arrive():
     assert "".join(traceback.format_exception(own)).count("KeyError: 'first'") == 1
 
 
-def test_chained_errors_that_cannot_be_pickled_cost_nothing_else():
+def test_chained_errors_that_cannot_be_pickled_do_not_affect_the_rest():
     class Unmade(Exception):
         def __init__(self):
             self.lock = threading.Lock()
@@ -265,7 +266,7 @@ def test_chained_errors_that_cannot_be_pickled_cost_nothing_else():
 
 
 @pytest.mark.parametrize("obj", [threading.Lock(), bytes(1 << 20)], ids=["lock", "large"])
-def test_an_attribute_error_leaves_a_large_or_unpicklable_object_behind(obj):
+def test_an_attribute_error_drops_a_large_or_unpicklable_object(obj):
     with pytest.raises(AttributeError) as caught:
         _ = obj.color
     payload, _ = dump_error(caught.value, 1, "job")
@@ -274,7 +275,7 @@ def test_an_attribute_error_leaves_a_large_or_unpicklable_object_behind(obj):
     assert len(payload) < 4_096
 
 
-def test_an_error_that_refers_to_itself_arrives():
+def test_an_error_that_refers_to_itself_is_transferred():
     error = ValueError("self")
     error.me = [error]
     error.__context__ = KeyError(error)
@@ -283,7 +284,7 @@ def test_an_error_that_refers_to_itself_arrives():
     assert copy.__context__.args[0] is copy
 
 
-def test_errors_whose_text_or_pickling_ends_the_process_arrive_as_text():
+def test_errors_whose_text_or_pickling_exits_arrive_as_text():
     class Ending(Exception):
         def __str__(self):
             raise SystemExit("str")

@@ -1,4 +1,4 @@
-"""What comes out of `execute` when jobs fail, and what can be done with it."""
+"""The errors that `execute` raises when jobs fail, and how they can be handled."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TestGroups:
         assert isinstance(copy.error, KeyError)
         assert copy.error.args == ("k",)
 
-    def test_family(self):
+    def test_error_classes_have_the_documented_bases(self):
         for kind in (JobCancelledError, JobPoolContextError, JobSchedulingError):
             assert issubclass(kind, JobPoolError)
         assert issubclass(WorkflowError, ExceptionGroup)
@@ -177,7 +177,7 @@ class TestInterruption:
         assert "while the job was running" in str(running.error)
         assert "run ended" in str(after.error)
 
-    def test_is_no_obstacle_to_the_next_pool(self):
+    def test_the_next_pool_works(self):
         def interrupted(owner):
             raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Nothing of a pool stays behind; while it is open, its jobs cost the collector nothing."""
+"""Pools and jobs are freed; while a pool is open, the collector does not traverse its jobs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bsbpool.job import FunctionJob
 from bsbpool.serialization import dumps, loads, out_of_band
 
 from .on_ranks import on_ranks
-from .support import Notebook, nothing
+from .support import RecordingListener, nothing
 
 
 class Value:
-    """Something that can be tracked going away."""
+    """An object that can be weakly referenced."""
 
 
 class Own(Job):
-    """A kind of job of one's own."""
+    """A user-defined subclass of Job."""
 
     @staticmethod
     def execute(job_owner, args, kwargs):
@@ -29,7 +29,7 @@ class Own(Job):
 
 
 def holding(*held):
-    """Return a function that does nothing and holds something in its closure."""
+    """Return a function that does nothing and holds the arguments in its closure."""
 
     def hold(*_):
         assert held
@@ -37,8 +37,8 @@ def holding(*held):
     return hold
 
 
-def knot(pool, n=20):
-    """Queue jobs that hold the list of them all; return a watch on what they hold."""
+def make_cycles(pool, n=20):
+    """Queue jobs in reference cycles; return a weak reference to an object that they hold."""
     jobs = []
     value = Value()
     jobs += [pool.queue(holding(jobs, value), (n,)) for n in range(n)]
@@ -56,17 +56,17 @@ def is_gone(ref):
     return ref() is None
 
 
-# ------------------------------------------------------------------ what goes
+# ------------------------------------------------------------------ what is freed
 
 
 @pytest.mark.parametrize("executes", [True, False])
 @pytest.mark.parametrize("listens", [True, False])
-def test_a_knot_of_jobs_goes_after_the_block(executes, listens):
+def test_cycles_of_jobs_are_collected_after_the_block(executes, listens):
     def use():
         with create_job_pool(quiet=True) as pool:
             if listens:
-                pool.add_listener(Notebook())
-            ref = knot(pool)
+                pool.add_listener(RecordingListener())
+            ref = make_cycles(pool)
             if executes:
                 pool.execute()
             assert not is_gone(ref)
@@ -77,7 +77,7 @@ def test_a_knot_of_jobs_goes_after_the_block(executes, listens):
     assert is_gone(pool)
 
 
-def test_a_knot_of_results_goes_after_the_block():
+def test_cycles_of_results_are_collected_after_the_block():
     def use():
         value = Value()
         with create_job_pool(quiet=True) as pool:
@@ -90,10 +90,10 @@ def test_a_knot_of_results_goes_after_the_block():
         assert is_gone(ref)
 
 
-def test_a_knot_goes_after_a_block_that_raised():
+def test_cycles_of_jobs_are_collected_after_an_exception():
     def use():
         with pytest.raises(ZeroDivisionError), create_job_pool(quiet=True) as pool:
-            refs.append(knot(pool))
+            refs.append(make_cycles(pool))
             raise ZeroDivisionError
 
     refs = []
@@ -102,10 +102,10 @@ def test_a_knot_goes_after_a_block_that_raised():
 
 
 @pytest.mark.parametrize("n", [0, 1, 40])
-def test_a_pool_that_was_never_entered_goes_with_its_jobs(n):
+def test_a_pool_that_was_never_entered_is_freed_with_its_jobs(n):
     def use():
         pool = create_job_pool(quiet=True)
-        return knot(pool, n) if n else None, weakref.ref(pool)
+        return make_cycles(pool, n) if n else None, weakref.ref(pool)
 
     value, pool = use()
     assert is_gone(pool)
@@ -113,8 +113,8 @@ def test_a_pool_that_was_never_entered_goes_with_its_jobs(n):
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 40])
-def test_a_handle_that_is_kept_keeps_no_other(n):
-    """Results and dependencies go with the pool, though some handles stay."""
+def test_a_handle_does_not_keep_other_handles_alive(n):
+    """Results and dependencies are freed with the pool, even if some handles stay."""
 
     def use():
         value = Value()
@@ -130,8 +130,8 @@ def test_a_handle_that_is_kept_keeps_no_other(n):
     assert is_gone(value)
 
 
-def test_a_handle_goes_at_once_with_the_last_who_held_it():
-    """Without a cycle nobody waits for the collector."""
+def test_a_handle_is_freed_at_once_with_its_last_reference():
+    """Without a cycle the collector is not needed."""
     gc.collect()
     gc.disable()
     try:
@@ -151,7 +151,7 @@ def test_a_handle_goes_at_once_with_the_last_who_held_it():
 def test_many_pools_leave_no_objects_behind():
     def use():
         with create_job_pool(quiet=True) as pool:
-            knot(pool)
+            make_cycles(pool)
             pool.execute()
 
     for _ in range(5):
@@ -164,10 +164,10 @@ def test_many_pools_leave_no_objects_behind():
     assert len(gc.get_objects()) - before < 20
 
 
-# ------------------------------------------------------------------ what the collector sees
+# ------------------------------------------------------------------ what the collector tracks
 
 
-def test_handles_are_hidden_while_the_pool_is_open():
+def test_handles_are_untracked_while_the_pool_is_open():
     with create_job_pool(quiet=True) as pool:
         jobs = [pool.submit(nothing), pool.queue(nothing, (), about=[])]
         jobs += pool.queue_many(nothing, [(), ()])
@@ -179,7 +179,7 @@ def test_handles_are_hidden_while_the_pool_is_open():
     assert all(map(gc.is_tracked, jobs))
 
 
-def test_handles_are_seen_where_the_pool_is_not_entered():
+def test_handles_of_a_pool_that_is_not_entered_are_tracked():
     pool = create_job_pool(quiet=True)
     job = pool.submit(nothing)
     assert gc.is_tracked(job)
@@ -191,14 +191,14 @@ def test_handles_are_seen_where_the_pool_is_not_entered():
     assert gc.is_tracked(late)
 
 
-def test_jobs_of_ones_own_making_are_seen_all_the_time(pool):
+def test_user_defined_jobs_are_always_tracked(pool):
     job = pool.put(Own(pool, SubmissionContext(None), (), {}))
     assert gc.is_tracked(job)
 
 
 @pytest.mark.parametrize("holder", ["list", "dependent", "results", "callback", "kwargs"])
-def test_whoever_holds_a_handle_it_is_seen_after_the_block(holder):
-    """Also one that only something holds that came out of the pool."""
+def test_every_handle_is_tracked_after_the_block(holder):
+    """Also a handle that only a result of the pool refers to."""
     kept = []
     with create_job_pool(quiet=True) as pool:
         job = pool.queue(nothing)
@@ -254,7 +254,7 @@ def test_buffers_of_pickles_may_be_in_a_reference_cycle():
 
 
 @on_ranks(2)
-def test_a_knot_of_jobs_goes_on_all_ranks():
+def test_cycles_of_jobs_are_collected_on_all_ranks():
     def give_large(owner):
         return np.ones(100_000)
 

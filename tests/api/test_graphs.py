@@ -1,4 +1,4 @@
-"""Random graphs of jobs, run by the pool and worked out by a few lines of plain Python."""
+"""Random graphs of jobs, compared with a model of a few lines of plain Python."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from bsbpool import WorkflowError, create_job_pool
 
-from .support import FAILS, SUCCEEDS, Notebook
+from .support import FAILS, SUCCEEDS, RecordingListener
 
 CANCELLED = "pending > cancelled"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A job to be: the numbers of older ones that it depends on, and how it is to end."""
+    """A planned job: the numbers of the older jobs that it depends on, and its outcome."""
 
     deps: tuple[int, ...]
     fate: str
@@ -27,7 +27,7 @@ class Plan:
 
 @st.composite
 def plans(draw):
-    """Draw jobs in the order of queueing; some share a list of dependencies with the one before."""
+    """Draw jobs in the order of queueing; some share a list of dependencies with the previous."""
     drawn = []
     for n in range(draw(st.integers(0, 24))):
         deps = draw(st.lists(st.integers(0, n - 1), max_size=8)) if n else []
@@ -58,7 +58,7 @@ def work(owner, n, deps, fate):
 
 
 def queue(pool, plan):
-    """Queue the jobs; those marked late are queued by the first job of all."""
+    """Queue the jobs; the first job queues those that are marked late."""
     jobs = []
 
     def one(n):
@@ -106,7 +106,7 @@ def test_values_and_statuses(plan):
 @settings(max_examples=80, deadline=None)
 def test_records_and_callbacks(plan):
     with create_job_pool(quiet=True) as pool:
-        notebook, ended = Notebook(), []
+        notebook, ended = RecordingListener(), []
         pool.add_listener(notebook)
         queue = pool.queue
 

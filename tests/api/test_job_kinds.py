@@ -1,4 +1,4 @@
-"""Kinds of jobs: functions, the strategies of a scaffold, and subclasses of one's own."""
+"""Kinds of jobs: functions, the strategies of a scaffold, and user-defined subclasses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .support import Node, fail, give, nothing, statuses
 
 
 class Adder(Job):
-    """A kind of job that a module offers."""
+    """A subclass of Job in a module."""
 
     @staticmethod
     def execute(job_owner, args, kwargs):
@@ -51,7 +51,7 @@ class TestKinds:
 
 
 class Strategy(Node):
-    """A strategy of a scaffold, as far as jobs use one."""
+    """The part of a scaffold's strategy that jobs use."""
 
     def get_indicators(self):
         return "indicators"

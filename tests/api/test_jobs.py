@@ -1,4 +1,4 @@
-"""What a job's handle tells: status, result, error, names; and ending a job by hand."""
+"""Job handles: status, result, error and names; and jobs that the user ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .support import Node, fail, give, nothing, statuses
 
 
 class TestStatus:
-    def test_before_while_and_after(self, pool):
+    def test_before_during_and_after_execution(self, pool):
         first = pool.submit(lambda owner: statuses(first, second, third))
         second = pool.submit(lambda owner: statuses(first, second, third))
         third = pool.submit(nothing, deps=[second])
@@ -44,7 +44,7 @@ class TestStatus:
 
 
 class TestResult:
-    def test_before_is_an_error(self, pool):
+    def test_before_execution_is_an_error(self, pool):
         job = pool.submit(nothing)
         with pytest.raises(JobPoolError, match=r"^Result of .* is not available") as raised:
             _ = job.result
@@ -54,7 +54,7 @@ class TestResult:
         )
         assert raised.value.__cause__ is None
 
-    def test_inside_can_be_read_again_and_again(self, pool):
+    def test_inside_the_block_can_be_read_repeatedly(self, pool):
         value = ["some", "thing"]
         job = pool.submit(give, value)
         pool.execute()
@@ -98,7 +98,7 @@ class TestError:
         assert job.error.args == ("because",)
         assert job._error is job.error
 
-    def test_of_a_dependent_says_why(self, pool):
+    def test_of_a_dependent_names_the_cause(self, pool):
         job = pool.submit(nothing, deps=[pool.submit(fail)])
         with pytest.raises(WorkflowError):
             pool.execute()
@@ -135,14 +135,14 @@ class TestNames:
         assert job.context == {"chunk": 3}
         assert job._submit_ctx.chunk == 3
 
-    def test_jobs_are_told_apart_by_identity(self, pool):
+    def test_jobs_are_compared_by_identity(self, pool):
         twins = [pool.submit(nothing), pool.submit(nothing)]
         assert len(set(twins)) == 2
         assert {twins[0]: 1}[twins[0]] == 1
 
 
 class TestSubmissionContext:
-    def test_keeps_what_was_said(self):
+    def test_keeps_the_given_values(self):
         context = SubmissionContext("somebody", [1, 2], color="red")
         assert context.name == "somebody"
         assert context.submitter == "somebody"
@@ -150,10 +150,10 @@ class TestSubmissionContext:
         assert context.context == {"color": "red"}
         assert context.color == "red"
 
-    def test_without_chunks_says_none(self):
+    def test_without_chunks_has_none(self):
         assert SubmissionContext("somebody").chunks is None
 
-    def test_what_was_not_said_is_an_attribute_error(self):
+    def test_a_value_that_was_not_given_is_an_attribute_error(self):
         with pytest.raises(AttributeError, match="colour"):
             _ = SubmissionContext("somebody", color="red").colour
 
@@ -173,7 +173,7 @@ class TestQueueing:
         pool.execute()
         assert job.result == ((1, 2), {"key": 3})
 
-    def test_submissions_are_found_by_identity(self, pool):
+    def test_jobs_are_found_by_identity(self, pool):
         twins = [[], []]  # equal, but not the same
         jobs = [pool.queue(nothing, submitter=twin) for twin in twins * 2]
         assert pool.get_submissions_of(twins[0]) == [jobs[0], jobs[2]]
@@ -181,8 +181,8 @@ class TestQueueing:
         assert pool.get_submissions_of([]) == []
 
 
-class TestEndingByHand:
-    def test_run_runs_it_here_and_now(self, pool):
+class TestEndingJobs:
+    def test_run_executes_the_job_at_once_in_this_thread(self, pool):
         job = pool.submit(give, 1)
         assert job.run() is False
         assert job.result == 1

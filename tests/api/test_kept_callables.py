@@ -1,4 +1,4 @@
-"""Which callables workers keep: those that carry nothing that may change."""
+"""Workers keep callables without mutable state, and only those."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def local(x, y=2, *, z=("a", (1.5, None)), kind=Named, f=give, g=len):
 
 
 def by_value(make):
-    """Make a function that its module does not give back."""
+    """Return a function that cannot be imported from its module."""
     function = make()
     function.__qualname__ = "nowhere"
     return function
 
 
 class Inner(dict):
-    """A class that becomes local."""
+    """A class that is made to look local."""
 
 
 Inner.__qualname__ = "nowhere"

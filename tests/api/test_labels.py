@@ -1,4 +1,4 @@
-"""Messages name jobs by their labels, and objects that cannot be printed fail no job and no run."""
+"""Messages name jobs by their labels; objects that cannot be printed do not fail a job or a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def area(owner, a, b):
 
 
 class Own(Job):
-    """A kind of job that somebody made."""
+    """A user-defined subclass of Job."""
 
     @staticmethod
     def execute(job_owner, args, kwargs):
@@ -43,7 +43,7 @@ class Own(Job):
 
 
 class HostileCall(Hostile):
-    """A function of which every text raises, and which fails."""
+    """A callable that fails, and whose repr, str and name raise."""
 
     def __call__(self, owner=None, *args):
         raise LookupError("from the call")
@@ -65,7 +65,7 @@ class HostileError(Exception):
 
 
 def members(pool):
-    """Execute; return the failures as text, with what caused each."""
+    """Execute; return the failures as text, each with its cause."""
     with pytest.raises(WorkflowError) as caught:
         pool.execute()
     return [(str(error), error.__cause__) for error in caught.value.exceptions]
@@ -140,12 +140,12 @@ def test_28_no_message_has_an_address(pool):
     assert sum("job 0 'fail()'" in text for text in texts) == 5
 
 
-# ------------------------------------------------------------------ what is only printed
+# ------------------------------------------------------------------ objects that are only printed
 
 
 @pytest.mark.parametrize("error", [ValueError, AttributeError, SystemExit])
 def test_17_names_that_raise_do_not_end_a_run(pool, error, capsys):
-    """Not with listeners, not in warnings, not in the log."""
+    """Whether a listener, a warning or the log prints them."""
     submitter = Hostile(error)
     for listener in (PoolTally(), NonTTYTerminalListener(), SummaryListener(0)):
         pool.add_listener(listener)
@@ -188,7 +188,7 @@ def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):
 
 def test_17_a_bar_of_a_job_that_cannot_be_printed(pool):
     pytest.importorskip("rich")
-    with TTYTerminalListener(fps=1e9) as listener:  # whose thread ends with it
+    with TTYTerminalListener(fps=1e9) as listener:  # its thread ends with it
         pool.add_listener(listener)
         pool.queue(nothing, submitter=Hostile())
         pool.queue(nothing, submitter="line\nbreak \udc80")
@@ -221,7 +221,7 @@ def test_17_a_bad_argument_that_cannot_be_printed_is_still_refused(pool):
 
 
 class Odd:
-    """An object that cannot be printed, and is nothing that a pool takes."""
+    """An object that cannot be printed and that no pool accepts."""
 
     def __repr__(self):
         raise SystemExit
@@ -231,12 +231,12 @@ class Odd:
 
 
 def without_owner(a, b):
-    """Have no parameter for the owner."""
+    """A function without a parameter for the owner."""
     return a * b
 
 
 def deeper(owner):
-    """Call something wrongly inside."""
+    """Call another function with wrong arguments."""
     return without_owner(1)
 
 
@@ -244,7 +244,7 @@ def notes(error):
     return getattr(error, "__notes__", [])
 
 
-def test_33_a_function_without_the_owner_is_told_so(pool):
+def test_33_a_function_without_a_parameter_for_the_owner(pool):
     wrong = pool.submit(without_owner, 2, 3)
     named = pool.submit(without_owner, 2, b=3)
     inside = pool.submit(deeper)
@@ -264,7 +264,7 @@ def test_33_a_call_of_an_executor_has_no_owner():
 
 
 @on_ranks(3)
-def test_on_ranks_names_decide_nothing_and_jobs_are_told_apart():
+def test_on_ranks_jobs_of_equal_names_are_distinguished():
     logging.getLogger("bsbpool").setLevel(logging.DEBUG)
     logging.getLogger("bsbpool").addHandler(logging.StreamHandler(io.StringIO()))
     with create_job_pool(quiet=True) as pool:
@@ -301,7 +301,7 @@ def test_on_ranks_names_decide_nothing_and_jobs_are_told_apart():
 
 
 @on_ranks(3)
-def test_17_on_ranks_an_executor_goes_on():
+def test_17_on_ranks_an_executor_continues():
     with PoolExecutor() as executor:
         if executor is None:
             return
@@ -315,7 +315,7 @@ def test_17_on_ranks_an_executor_goes_on():
         assert executor.submit(abs, -3).result(60) == 3
 
 
-def test_17_an_executor_of_one_process_goes_on():
+def test_17_an_executor_of_one_process_continues():
     with PoolExecutor() as executor:
         for f in (HostileCall(), HostileCall(SystemExit)):
             assert isinstance(executor.submit(f).exception(), LookupError)
@@ -325,7 +325,7 @@ def test_17_an_executor_of_one_process_goes_on():
 
 
 def hostile_initializer():
-    """Raise what cannot be printed."""
+    """Raise an error that cannot be printed."""
     raise HostileError
 
 
@@ -352,7 +352,7 @@ with pool:
 
 
 def test_28_other_ranks_print_one_line_for_an_aborted_run():
-    # Without a barrier a launcher may end the others before they have printed theirs.
+    # Without a barrier the launcher may end the other ranks before they have printed.
     once = "try:\n        pool.execute()\n    finally:\n        MPI.COMM_WORLD.Barrier()"
     done = mpirun(3, "-c", UNCAUGHT.format(execute=once))
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""A process knows from its environment that a launcher started it as one of several."""
+"""The environment tells a process whether a launcher started it as one of several."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_one_of_several_tasks(environ, launch):
     "environ",
     [
         {},
-        SCRIPT,  # the script of sbatch, or a shell of salloc, starts the program once
+        SCRIPT,  # a script of sbatch or a shell of salloc starts the program once
         SCRIPT | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_ID": "0"},
         PBS | {"PBS_TASKNUM": "1"},  # the script of qsub
         {"PMI_SIZE": "1", "PMI_RANK": "0"},
@@ -50,7 +50,7 @@ def test_one_of_several_tasks(environ, launch):
         {"COMPILER_PATH": "/usr/bin", "OMPI_MCA_btl": "tcp", "SLURM_MPI_TYPE": "none"},
     ],
 )
-def test_a_task_of_its_own(environ):
+def test_a_single_task(environ):
     assert launch_of_several(environ) is None
 
 
@@ -78,7 +78,7 @@ class TestWithoutMpi4py:
     @pytest.mark.parametrize(
         "name", ["COMPILER_PATH", "MPI_HOME", "OMPI_MCA_btl", "MPICC", "SIMPI_RANK", "PMI_RANKS"]
     )
-    def test_other_names_with_these_letters_are_not(self, monkeypatch, name):
+    def test_similar_names_are_not_refused(self, monkeypatch, name):
         monkeypatch.setenv(name, "1")
         assert MPIModule("mpi4py.MPI").COMM_WORLD is None
 
@@ -108,7 +108,7 @@ print(subprocess.check_output(command, text=True))
 """
 
 
-def told(code=PROGRAM, **variables):
+def warning_of(code=PROGRAM, **variables):
     command = [sys.executable, "-W", "ignore", "-c", code]
     ended = subprocess.run(
         command, env=environment(**variables), capture_output=True, text=True, timeout=60
@@ -117,30 +117,30 @@ def told(code=PROGRAM, **variables):
     return ended.stdout.strip()
 
 
-def test_started_without_pmi_warns_once_with_the_remedy():
-    """Of four tasks of Slurm, MPI sees one; the first says so when it makes its first pool."""
-    text = told(**STEP, SLURM_PROCID="0")
+def test_tasks_without_pmi_warn_once_with_the_remedy():
+    """MPI sees one of four Slurm tasks; the first task warns when it creates its first pool."""
+    text = warning_of(**STEP, SLURM_PROCID="0")
     assert text.count("RuntimeWarning") == 1
     assert "one of 4 processes (SLURM_STEP_NUM_TASKS=4)" in text
     assert "srun --mpi=" in text
     assert "BSB_IGNORE_PARALLEL" in text
-    assert told(**STEP, SLURM_PROCID="1") == ""
-    assert told(**STEP, SLURM_PROCID="0", BSB_IGNORE_PARALLEL="1") == ""
-    assert told(**SCRIPT) == ""
+    assert warning_of(**STEP, SLURM_PROCID="1") == ""
+    assert warning_of(**STEP, SLURM_PROCID="0", BSB_IGNORE_PARALLEL="1") == ""
+    assert warning_of(**SCRIPT) == ""
 
 
 def test_mpiexec_of_another_mpi_warns():
-    text = told(PMI_SIZE="4", PMI_RANK="0")
+    text = warning_of(PMI_SIZE="4", PMI_RANK="0")
     assert "one of 4 processes (PMI_SIZE=4)" in text
     assert "Use the mpiexec of" in text
 
 
 def test_children_of_a_process_that_uses_mpi_do_not_warn():
-    """They inherit the variables, through a shell as well, but nobody started them as tasks."""
-    assert told(WITH_CHILD, **STEP, SLURM_PROCID="0") == ""
+    """They inherit the variables, also through a shell, but no launcher started them."""
+    assert warning_of(WITH_CHILD, **STEP, SLURM_PROCID="0") == ""
 
 
-def test_ranks_that_see_each_other_do_not_warn(no_launcher, monkeypatch):
+def test_ranks_of_one_communicator_do_not_warn(no_launcher, monkeypatch):
     class World:
         def Get_size(self):
             return 4

@@ -1,4 +1,4 @@
-"""From making a pool to leaving it, and the pools beside, inside and after it."""
+"""The lifecycle of a pool, from its creation to its end, and of several pools."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TestContext:
         with pytest.raises(JobPoolContextError, match="already been entered"):
             pool.__enter__()
 
-    def test_can_be_left_without_an_execution(self):
+    def test_the_block_may_end_without_execute(self):
         with create_job_pool(quiet=True) as pool:
             job = pool.submit(nothing)
         assert statuses(job) == ["pending"]
@@ -72,13 +72,13 @@ class TestContext:
     def test_an_empty_pool_executes(self, pool):
         assert pool.execute(return_results=True) == {}
 
-    def test_the_error_of_the_block_comes_out(self):
+    def test_an_error_of_the_block_is_raised(self):
         with pytest.raises(ZeroDivisionError), create_job_pool(quiet=True) as pool:
             pool.submit(nothing)
             1 / 0  # noqa: B018
         assert pool.id is None
 
-    def test_afterwards_id_and_jobs_are_gone(self):
+    def test_afterwards_the_pool_has_no_id_and_no_jobs(self):
         with create_job_pool(quiet=True) as pool:
             pool.submit(nothing)
             assert isinstance(pool.id, int)
@@ -98,7 +98,7 @@ class TestContext:
 
 
 class TestExecute:
-    def test_returns_nothing_unless_asked(self, pool):
+    def test_returns_none_by_default(self, pool):
         pool.submit(give, 1)
         assert pool.execute() is None
 
@@ -122,7 +122,7 @@ class TestExecute:
             assert pool.owner is owner
             assert job.result is True
 
-    def test_runs_what_jobs_queue_meanwhile(self, pool):
+    def test_runs_jobs_that_jobs_queue(self, pool):
         def spread(owner, n):
             if n:
                 pool.submit(spread, n - 1)
@@ -136,14 +136,14 @@ class TestExecute:
         pool.jobs.clear()
         assert pool.jobs == [job]
 
-    def test_knows_its_workflow(self):
+    def test_has_its_workflow(self):
         workflow = Workflow(["placement"])
         with JobPool(1, None, workflow=workflow) as pool:
             assert pool.workflow is workflow
 
 
 class TestRegistries:
-    def test_are_filled_inside_only(self):
+    def test_are_filled_inside_the_block_only(self):
         owner = object()
         pool = create_job_pool(owner, quiet=True)
         id = pool.id
@@ -160,7 +160,7 @@ class TestRegistries:
             JobPool.get_owner(id)
 
     @pytest.mark.parametrize("error", [False, True], ids=["well", "with-an-error"])
-    def test_folder_goes_with_the_pool(self, error):
+    def test_the_folder_is_removed_with_the_pool(self, error):
         folder = ""
         try:
             with create_job_pool(quiet=True) as pool:
@@ -176,7 +176,7 @@ class TestRegistries:
 
 
 class TestManyPools:
-    def test_one_after_a_failed_one(self):
+    def test_a_pool_after_a_failed_one(self):
         with create_job_pool(quiet=True) as pool, pytest.raises(WorkflowError):
             pool.submit(fail)
             pool.execute()
@@ -185,7 +185,7 @@ class TestManyPools:
             pool.execute()
             assert job.result == 1
 
-    def test_one_inside_another(self):
+    def test_a_pool_inside_another(self):
         with create_job_pool("outer", quiet=True) as outer:
             before = outer.submit(lambda owner: owner)
             with create_job_pool("inner", quiet=True) as inner:
@@ -195,7 +195,7 @@ class TestManyPools:
             outer.execute()
             assert before.result == "outer"
 
-    def test_one_opened_in_a_job(self, pool):
+    def test_a_pool_inside_a_job(self, pool):
         def opens_one(owner, n):
             with create_job_pool(n, quiet=True) as inner:
                 assert inner.is_main()
@@ -207,7 +207,7 @@ class TestManyPools:
         pool.execute()
         assert job.result == 42
 
-    def test_equal_ids_are_told_apart(self):
+    def test_pools_with_equal_ids_are_distinguished(self):
         with JobPool(1700000000, "a") as first, JobPool(1700000000, "b") as second:
             assert first.id != second.id
             jobs = [pool.submit(lambda owner: owner) for pool in (first, second)]
@@ -216,7 +216,7 @@ class TestManyPools:
             assert [job.result for job in jobs] == ["a", "b"]
             assert [JobPool.get_owner(pool.id) for pool in (first, second)] == ["a", "b"]
 
-    def test_an_id_is_free_again_afterwards(self):
+    def test_an_id_may_be_used_again(self):
         for _ in range(3):
             with JobPool(1700000000, None) as pool:
                 assert pool.id == 1700000000
@@ -237,7 +237,7 @@ class TestManyPools:
             thread.join(30)
         assert results == {name: [(name, n) for n in range(300)] for name in "ab"}
 
-    def test_five_thousand_leave_nothing_behind(self):
+    def test_5000_pools_leave_no_objects(self):
         files = len(os.listdir("/proc/self/fd"))
         threads = threading.active_count()
         for n in range(5_000):

@@ -6,11 +6,11 @@ import pytest
 
 from bsbpool import JobStatus, WorkflowError, create_job_pool
 
-from .support import Notebook, fail, give, nothing, statuses
+from .support import RecordingListener, fail, give, nothing, statuses
 
 
-class Guest(Notebook):
-    """A listener that is entered and left."""
+class ContextListener(RecordingListener):
+    """A listener that is a context manager."""
 
     def __init__(self, suppress=False):
         super().__init__()
@@ -26,8 +26,8 @@ class Guest(Notebook):
         return self.suppress
 
 
-class Clumsy(Notebook):
-    """A listener whose entrance fails."""
+class FailingEntry(RecordingListener):
+    """A listener whose `__enter__` raises."""
 
     def __init__(self, error):
         super().__init__()
@@ -53,75 +53,75 @@ def raising(when):
 
 
 class TestContextManagers:
-    def test_come_and_go_with_the_pool(self):
-        guest = Guest()
+    def test_are_entered_and_left_with_the_pool(self):
+        listener = ContextListener()
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
-        assert guest.visits == []
+        pool.add_listener(listener)
+        assert listener.visits == []
         with pool:
-            assert guest.visits == ["enter"]
+            assert listener.visits == ["enter"]
             pool.execute()
-            assert guest.visits == ["enter"]
-        assert guest.visits == ["enter", None]
+            assert listener.visits == ["enter"]
+        assert listener.visits == ["enter", None]
 
     def test_are_entered_before_the_first_record(self):
-        guest = Guest()
-        guest.answer = lambda record: guest.visits.append("record")
+        listener = ContextListener()
+        listener.answer = lambda record: listener.visits.append("record")
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
+        pool.add_listener(listener)
         with pool:
             pass
-        assert guest.visits[:2] == ["enter", "record"]
+        assert listener.visits[:2] == ["enter", "record"]
 
     @pytest.mark.parametrize("suppress", [False, True])
-    def test_hear_of_an_error_but_cannot_suppress_it(self, suppress):
-        guest = Guest(suppress)
+    def test_get_an_error_but_cannot_suppress_it(self, suppress):
+        listener = ContextListener(suppress)
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
+        pool.add_listener(listener)
         with pytest.raises(Boom), pool:
             raise Boom
-        assert guest.visits == ["enter", Boom]
+        assert listener.visits == ["enter", Boom]
 
-    def test_hear_of_a_failed_run(self):
-        guest = Guest()
+    def test_get_the_error_of_a_failed_run(self):
+        listener = ContextListener()
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
+        pool.add_listener(listener)
         with pytest.raises(WorkflowError), pool:
             pool.submit(fail)
             pool.execute()
-        assert guest.visits == ["enter", WorkflowError]
+        assert listener.visits == ["enter", WorkflowError]
 
-    def test_that_come_late_are_not_entered(self):
-        guest = Guest()
+    def test_added_inside_the_block_are_not_entered(self):
+        listener = ContextListener()
         with create_job_pool(quiet=True) as pool:
-            pool.add_listener(guest)
+            pool.add_listener(listener)
             pool.execute()
-        assert guest.visits == []
-        assert guest.records
+        assert listener.visits == []
+        assert listener.records
 
     @pytest.mark.parametrize("error", [TypeError(), AttributeError()], ids=type)
-    def test_that_are_none_after_all_just_listen(self, error):
-        clumsy = Clumsy(error)
+    def test_with_an_incomplete_protocol_are_only_called(self, error):
+        clumsy = FailingEntry(error)
         pool = create_job_pool(quiet=True)
         pool.add_listener(clumsy)
         with pool:
             pool.execute()
         assert clumsy.records
 
-    def test_whose_entrance_fails_otherwise_keep_the_pool_shut(self):
-        guest = Guest()
+    def test_whose_enter_raises_prevent_the_pool_from_opening(self):
+        listener = ContextListener()
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
-        pool.add_listener(Clumsy(Boom()))
+        pool.add_listener(listener)
+        pool.add_listener(FailingEntry(Boom()))
         with pytest.raises(Boom):
             pool.__enter__()
-        assert guest.visits == ["enter", Boom]
+        assert listener.visits == ["enter", Boom]
         assert pool.id is None
 
 
 class TestErrors:
-    def test_end_the_run_but_the_others_hear_of_the_record(self):
-        others = [Guest(), Guest()]
+    def test_end_the_run_but_other_listeners_get_the_record(self):
+        others = [ContextListener(), ContextListener()]
         pool = create_job_pool(quiet=True)
         pool.add_listener(others[0])
         pool.add_listener(raising(lambda record: record.status is JobStatus.SUCCESS))
@@ -135,16 +135,16 @@ class TestErrors:
             assert other.steps_of(jobs[0])[-1] == "running > success"
             assert other.pool_steps[-1] == "executing > closing"
 
-    def test_at_the_entrance_are_cleaned_up_after(self):
-        guest = Guest()
+    def test_in_enter_leave_the_other_listeners(self):
+        listener = ContextListener()
         pool = create_job_pool(quiet=True)
-        pool.add_listener(guest)
+        pool.add_listener(listener)
         pool.add_listener(raising(lambda record: True))
         with pytest.raises(Boom), pool:
             pass
-        assert guest.visits == ["enter", Boom]
+        assert listener.visits == ["enter", Boom]
 
-    def test_are_no_obstacle_to_the_next_pool(self):
+    def test_do_not_affect_the_next_pool(self):
         with pytest.raises(Boom), create_job_pool(quiet=True) as pool:
             pool.add_listener(raising(lambda record: True))
             pool.submit(nothing)
@@ -153,23 +153,23 @@ class TestErrors:
             job = pool.submit(give, 1)
             assert pool.execute(return_results=True) == {job: 1}
 
-    def test_of_several_the_first_comes_out(self, pool):
+    def test_of_several_listeners_the_first_is_raised(self, pool):
         pool.add_listener(raising(lambda record: True))
-        pool.add_listener(Notebook(lambda record: 1 / 0))
+        pool.add_listener(RecordingListener(lambda record: 1 / 0))
         pool.submit(nothing)
         with pytest.raises(Boom):
             pool.execute()
 
-    def test_in_the_exit_of_one_do_not_keep_the_others_in(self):
-        class Rude(Guest):
+    def test_in_exit_do_not_prevent_the_exit_of_others(self):
+        class FailingExit(ContextListener):
             def __exit__(self, *error):
                 raise Boom
 
-        guests = [Guest(), Rude(), Guest()]
+        guests = [ContextListener(), FailingExit(), ContextListener()]
         pool = create_job_pool(quiet=True)
-        for guest in guests:
-            pool.add_listener(guest)
+        for listener in guests:
+            pool.add_listener(listener)
         with pytest.raises(Boom), pool:
             pool.execute()
-        assert [len(guest.visits) for guest in guests] == [2, 1, 2]
+        assert [len(listener.visits) for listener in guests] == [2, 1, 2]
         assert pool.id is None

@@ -1,4 +1,4 @@
-"""Errors name the argument, what was given, what is allowed and what to do."""
+"""Errors name the argument, the value, the allowed values and the remedy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEW_POOL = "open a new pool for more jobs."
 
 @pool_cached_function
 def atlas(*names):
-    """Return something expensive."""
+    """A cached function."""
     return names
 
 
@@ -40,7 +40,7 @@ def ended(*jobs):
 
 
 class TestPools:
-    """What is said of a pool at the wrong time."""
+    """Calls of a pool at the wrong time."""
 
     def test_33_queueing_in_a_pool_that_was_executed(self, pool):
         pool.execute()
@@ -68,7 +68,7 @@ class TestPools:
 
 
 class TestResults:
-    """Why a result is not available."""
+    """Errors of results that are not available."""
 
     def why(self, job):
         with pytest.raises(JobPoolError) as refused:
@@ -132,12 +132,12 @@ BAD = {
     ),
     "job must be a Job, got nothing; use queue() for a function": lambda pool: pool.put(nothing),
     "listener must be callable, got 3": lambda pool: pool.add_listener(3),
-    "cb must be a function that takes the job, got 3": lambda pool: (
-        pool.submit(nothing).on_completion(3)
-    ),
+    "cb must be a function that takes the job, got 3": lambda pool: pool.submit(
+        nothing
+    ).on_completion(3),
     "e must be an exception, got 'no'": lambda pool: pool.submit(nothing).set_exception("no"),
-    "status must be a JobStatus, got 'failed'": lambda pool: (
-        pool.submit(nothing).change_status("failed")
+    "status must be a JobStatus, got 'failed'": lambda pool: pool.submit(nothing).change_status(
+        "failed"
     ),
     "nodes must be a list of nodes, got 3; use [node]": lambda pool: pool.schedule(3),
     "scheduler must be callable or None, got 3": lambda pool: pool.schedule([], 3),
@@ -153,9 +153,7 @@ BAD = {
     "max_workers must be a positive integer or None, got '4'": lambda pool: PoolExecutor(
         max_workers="4"
     ),
-    "max_workers must be greater than 0, or None, got 0": lambda pool: PoolExecutor(
-        max_workers=0
-    ),
+    "max_workers must be greater than 0, or None, got 0": lambda pool: PoolExecutor(max_workers=0),
     "root=9 is out of range: the communicator has 1 rank": lambda pool: PoolExecutor(root=9),
     "root must be the number of a rank, got '0'": lambda pool: PoolExecutor(root="0"),
     "comm must be an mpi4py communicator, got 'world'": lambda pool: PoolExecutor("world"),
@@ -166,7 +164,7 @@ BAD = {
     "processes must be 1 without MPI, got 4; use mpi=True and start the program with "
     "`mpiexec -n 5`, or use schwimmbad's MultiPool": lambda pool: choose_pool(processes=4),
 }
-"""Calls with bad arguments, by the messages that they cause."""
+"""Calls with bad arguments, by the messages of their errors."""
 
 
 class Odd:
@@ -208,7 +206,7 @@ def test_33_bad_arguments_of_calls():
             assert str(refused.value).startswith(text)
 
 
-def test_33_what_cannot_be_pickled_is_named():
+def test_33_an_object_that_cannot_be_pickled_is_named():
     generator = "cannot be pickled: cannot pickle 'generator' object"
     with PoolExecutor() as executor:
         for text, begin in {
@@ -228,11 +226,11 @@ def test_33_what_cannot_be_pickled_is_named():
 
 
 def iter_of(n):
-    """Return what cannot be pickled."""
+    """Return an object that cannot be pickled."""
     return (k for k in range(n))
 
 
-def test_33_statuses_that_nobody_can_set(pool):
+def test_33_statuses_that_users_cannot_set(pool):
     job = pool.submit(give, 1)
     with pytest.raises(JobPoolError) as refused:
         job.change_status(JobStatus.FAILED)

@@ -1,4 +1,4 @@
-"""Calls that are most likely a mistake get a warning or an error at the call."""
+"""Calls that are probably mistakes warn or raise at the call."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ CONTEXT = (
     ("keyword", "meant"), [(word, name) for name, words in MEANT.items() for word in words.split()]
 )
 def test_24_a_keyword_that_looks_like_a_misspelt_parameter_warns(pool, keyword, meant):
-    with pytest.warns(UserWarning, match=rf"'{keyword}' .* mean {meant}=\?") as heard:
+    with pytest.warns(UserWarning, match=rf"'{keyword}' .* mean {meant}=\?") as warned:
         job = pool.queue(nothing, **{keyword: 1})
-    assert [warning.filename for warning in heard] == [__file__]
-    assert job.context == {keyword: 1}  # it stays what it was
+    assert [warning.filename for warning in warned] == [__file__]
+    assert job.context == {keyword: 1}  # it remains part of the context
 
 
 @pytest.mark.parametrize("keyword", CONTEXT.split())
@@ -52,17 +52,17 @@ def test_24_other_keywords_are_context(pool, keyword):
     assert [keyword in job.description for job in jobs] == [True, True]
 
 
-def test_24_once_for_each_place_that_queues(pool):
-    with warnings.catch_warnings(record=True) as heard:
+def test_24_one_warning_for_each_line_that_queues(pool):
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("default")
         for _ in range(3):
             pool.queue(nothing, dependencies=[])
             pool.queue_many(nothing, [()] * 3, dependencies=[])
-    assert len(heard) == 2
+    assert len(warned) == 2
 
 
 @pytest.mark.filterwarnings("error")
-def test_24_jobs_made_by_hand_and_pools_with_a_put_of_their_own_warn_as_well(pool):
+def test_24_user_defined_jobs_and_an_overridden_put_warn_as_well(pool):
     with pytest.raises(UserWarning, match="deps="):
         FunctionJob(pool, nothing, (), {}, dependencies=[])
 
@@ -87,7 +87,7 @@ def futures():
 
 @pytest.fixture(params=["job", "future", "future of a thread", "future of nobody"])
 def reference(request, pool):
-    """Something that stands for a result."""
+    """An object that stands for a result."""
     if request.param == "job":
         return pool.submit(give, 1)
     return futures()[["future", "future of a thread", "future of nobody"].index(request.param)]
@@ -121,7 +121,7 @@ def test_25_a_job_or_a_future_as_an_argument_is_refused_at_the_call(pool, refere
         assert executor.submit(pow, 2, 3).result(30) == 8
 
 
-def test_25_the_sentence_names_the_argument(pool):
+def test_25_the_message_names_the_argument(pool):
     job = pool.submit(give, 1)
     with pytest.raises(TypeError, match=r"^args\[1\] is a job\. A job cannot be an argument: "):
         pool.submit(nothing, 0, job)
@@ -135,7 +135,7 @@ def test_25_inside_of_an_argument_they_cannot_be_pickled(pool):
             pickle.dumps([[[reference]]])
 
 
-def test_25_an_item_of_a_map_is_told_in_its_place():
+def test_25_the_error_of_an_item_of_a_map_is_raised_at_its_position():
     with PoolExecutor() as executor:
         for future in futures():
             results = executor.map(give, [1, 2], [3, future])
@@ -155,11 +155,14 @@ def test_25_other_arguments_are_accepted(pool):
 
 
 @pytest.mark.parametrize("owner", [4, 4.0, np.int64(2), MPIService()], ids=repr)
-def test_29_an_owner_that_was_meant_for_comm_warns(owner):
-    with pytest.warns(UserWarning, match="comm=") as heard, create_job_pool(owner, quiet=True) as p:
+def test_29_a_communicator_given_as_the_owner_warns(owner):
+    with (
+        pytest.warns(UserWarning, match="comm=") as warned,
+        create_job_pool(owner, quiet=True) as p,
+    ):
         job = p.submit(lambda own: own is owner)
         assert p.execute(return_results=True) == {job: True}
-    assert heard[0].filename == __file__
+    assert warned[0].filename == __file__
 
 
 @pytest.mark.filterwarnings("error")
@@ -169,11 +172,11 @@ def test_29_other_owners_do_not_warn(owner):
 
 
 def test_29_a_block_that_ends_with_jobs_that_did_not_run_warns():
-    with pytest.warns(RuntimeWarning, match="so 2 queued jobs did not run") as heard:  # noqa: SIM117
+    with pytest.warns(RuntimeWarning, match="2 queued jobs did not run") as warned:  # noqa: SIM117
         with create_job_pool(quiet=True) as pool:
             jobs = [pool.submit(nothing) for _ in range(3)]
             jobs[0].cancel()
-    assert heard[0].filename == __file__
+    assert warned[0].filename == __file__
     assert pool.id is None
     with pytest.warns(RuntimeWarning, match="so 1 queued job did not"), JobPool(1, None) as pool:
         pool.submit(nothing)
@@ -193,7 +196,7 @@ def test_29_a_block_without_such_jobs_or_with_an_error_does_not_warn():
         raise KeyError
     with pytest.raises(RuntimeWarning), create_job_pool(quiet=True) as pool:
         pool.submit(nothing)
-    assert pool.id is None  # the block has ended all the same
+    assert pool.id is None  # the block has ended nevertheless
 
 
 def with_executor(use):
@@ -231,14 +234,14 @@ def test_29_flags_must_be_true_or_false(name, value):
 
 
 @pytest.mark.parametrize("value", [True, 1, np.True_, False, 0, np.False_], ids=repr)
-def test_29_flags_may_be_numpys_or_0_and_1(value):
+def test_29_flags_may_be_numpy_booleans_or_0_and_1(value):
     with create_job_pool(quiet=True, fail_fast=value) as pool:
         pool.submit(nothing)
         results = pool.execute(return_results=value)
     assert (results is None) == (not value)
 
 
-def test_29_bsb_says_none_for_a_run_that_does_not_fail_fast():
+def test_29_fail_fast_none_means_false_as_in_bsb():
     with JobPool(7, None, fail_fast=None) as pool:
         bad, good = pool.submit(lambda owner: 1 / 0), pool.submit(nothing)
         with pytest.raises(ExceptionGroup):

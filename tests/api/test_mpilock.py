@@ -1,4 +1,4 @@
-"""The lock of a process that is alone: granted at once, in the shape of mpilock's."""
+"""The lock of a single process: granted at once, with the API of mpilock."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def lock():
 
 
 class TestModule:
-    def test_is_the_real_one_where_there_is_one(self):
+    def test_is_mpilock_if_it_is_installed(self):
         json = MPILockModule("json")
         assert json is sys.modules["json"]
         mpilock = pytest.importorskip("mpilock")
         assert services.MPILock is mpilock
 
-    def test_is_marked_as_a_stand_in(self, lock):
+    def test_is_marked_as_a_replacement(self, lock):
         assert lock._mocked is True
         assert lock.sync()._mocked is True
         assert lock.sync().read()._mocked is True
 
-    def test_has_the_names_of_the_real_one(self, lock):
+    def test_has_the_names_of_mpilock(self, lock):
         assert lock.Fence is Fence
         assert lock.FencedSignal is FencedSignal
         assert isinstance(lock.sync(), lock.WindowController)
@@ -64,13 +64,13 @@ class TestController:
             pass
 
     @pytest.mark.parametrize("kind", ["read", "write", "single_write"])
-    def test_lets_errors_through(self, lock, kind):
+    def test_errors_are_raised(self, lock, kind):
         with pytest.raises(ZeroDivisionError), getattr(lock.sync(), kind)():
             1 / 0  # noqa: B018
 
 
 class TestSingleWrite:
-    def test_lets_the_master_work(self, lock):
+    def test_the_master_executes_the_block(self, lock):
         worked = []
         with lock.sync().single_write() as fence:
             fence.guard()
@@ -78,7 +78,7 @@ class TestSingleWrite:
         assert worked == [1]
 
     @pytest.mark.parametrize(("master", "rank"), [(0, 1), (1, None)])
-    def test_takes_others_out_of_the_block(self, lock, master, rank):
+    def test_other_ranks_skip_the_block(self, lock, master, rank):
         worked = []
         with lock.sync(master=master).single_write(rank=rank) as fence:
             worked.append("before")
@@ -86,7 +86,7 @@ class TestSingleWrite:
             worked.append("after")
         assert worked == ["before"]
 
-    def test_shares_what_was_made(self, lock):
+    def test_shares_the_created_object(self, lock):
         with lock.sync().single_write() as fence:
             fence.guard()
             fence.share("made")
@@ -106,7 +106,7 @@ class TestSingleWrite:
             assert given == expected
         assert log == (["open", "close"] if expected else [])
 
-    def test_a_fence_of_its_own(self):
+    def test_a_separate_fence(self):
         with Fence(False) as fence:
             fence.guard()
             raise AssertionError("went on")

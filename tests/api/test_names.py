@@ -1,4 +1,4 @@
-"""The names and call shapes that code written for `bsb.services` finds here."""
+"""The names and signatures that code for `bsb.services` needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .support import nothing
 
 
 def missing(thing, wanted):
-    """Return the names of `wanted` that a thing does not have."""
+    """Return the names of `wanted` that an object does not have."""
     return [name for name in wanted.split() if not hasattr(thing, name)]
 
 
@@ -68,12 +68,12 @@ class TestEnums:
         assert [member.name for member in getattr(names, kind)] == members.split()
 
     @pytest.mark.parametrize("kind", ["JobStatus", "PoolStatus"])
-    def test_values_are_the_words(self, kind):
+    def test_values_are_strings(self, kind):
         for member in getattr(names, kind):
             assert member.value == member.name.lower()
 
 
-class TestCallShapes:
+class TestSignatures:
     @pytest.mark.parametrize(
         ("function", "parameters"),
         [
@@ -96,7 +96,7 @@ class TestCallShapes:
     def test_positions(self, function, parameters):
         given = list(inspect.signature(function).parameters)
         expected = parameters.split()
-        if expected[0] == "scaffold":  # only its place counts
+        if expected[0] == "scaffold":  # only its position matters
             given[0] = "scaffold"
         assert given[: len(expected)] == expected
 
@@ -117,7 +117,7 @@ class TestPool:
     def test_has(self, pool, wanted):
         assert missing(pool, wanted) == []
 
-    def test_private_ones_say_what_is_true(self, pool):
+    def test_private_names_have_correct_values(self, pool):
         job = pool.submit(nothing)
         assert pool._job_queue == [job]
         assert pool._fail_fast is False
@@ -139,7 +139,7 @@ class TestJob:
     def test_has(self, pool, wanted):
         assert missing(pool.submit(nothing), wanted) == []
 
-    def test_knows_its_pool(self, pool):
+    def test_has_its_pool(self, pool):
         job = pool.submit(nothing)
         assert job.pool_id == pool.id
         assert job._pool is pool
@@ -147,7 +147,7 @@ class TestJob:
 
 
 class TestWorkflow:
-    def test_goes_through_its_phases(self):
+    def test_phases_follow_each_other(self):
         workflow = Workflow(["placement", "connectivity"])
         assert (workflow.phase, workflow.finished) == ("placement", False)
         assert workflow.next_phase() == workflow.phase == "connectivity"
@@ -169,7 +169,7 @@ def test_dispatcher_needs_an_open_pool():
         names.dispatcher(-1, ("FunctionJob", (nothing, ()), {}))
 
 
-def test_change_status_tells_with_the_next_notify(pool):
+def test_change_status_is_reported_with_the_next_notify(pool):
     heard = []
     pool.add_listener(heard.append)
     pool.change_status(names.PoolStatus.CLOSING)

@@ -1,4 +1,4 @@
-"""Texts about objects of the user: short, on one line, without addresses, and never an error."""
+"""Texts of users' objects are short, on one line, without addresses, and never raise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bsbpool.interrupts import Terminated, noticing_signals
 
 
 class Hostile:
-    """An object of which every text raises."""
+    """An object whose repr and str raise."""
 
     def __init__(self, error: type[BaseException] = ValueError) -> None:
         self.error = error
@@ -51,7 +51,7 @@ class Large:
 
 
 class Loud:
-    """Counts what is printed of it."""
+    """Counts the calls of its repr."""
 
     printed = 0
 
@@ -111,7 +111,7 @@ def test_a_signal_is_not_swallowed():
         naming.text_of(Hostile(KeyboardInterrupt))
 
 
-def test_where_signals_are_noticed_an_interrupt_of_an_object_is_none_of_the_user():
+def test_a_keyboard_interrupt_raised_by_a_repr_is_not_a_signal():
     with noticing_signals():
         assert naming.brief(Hostile(KeyboardInterrupt)) == (
             "<Hostile: its __repr__ raised KeyboardInterrupt>"
@@ -121,7 +121,7 @@ def test_where_signals_are_noticed_an_interrupt_of_an_object_is_none_of_the_user
 
 
 class Interrupting:
-    """Ctrl-C comes while its text is made."""
+    """Gets Ctrl-C while its text is made."""
 
     def __repr__(self) -> str:
         signal.raise_signal(signal.SIGINT)
@@ -136,7 +136,7 @@ def test_no_signal_raises_in_other_threads():
     assert texts == ["<Hostile: its __repr__ raised KeyboardInterrupt>"]
 
 
-def test_functions_are_named_without_what_is_around_them():
+def test_functions_are_named_without_their_enclosing_scope():
     assert naming.name_of(area) == "area"
     assert naming.name_of(outer()) == "inner"
     assert naming.name_of(functools.partial(area, 2)) == "partial(area)"
@@ -195,7 +195,7 @@ def test_no_text_is_longer_than_sixty_characters(value):
     assert len(naming.call_text(area, (value,) * 50, {"keyword": value})) <= naming.LONGEST
 
 
-def test_only_what_is_shown_is_printed():
+def test_only_the_shown_part_is_printed():
     Loud.printed = 0
     many = [Loud() for _ in range(1000)]
     for value in (many, tuple(many), dict(enumerate(many)), set(many), frozenset(many)):
@@ -210,7 +210,7 @@ def test_a_call_is_written_as_in_python():
     assert naming.call_text(outer()) == "inner()"
 
 
-def test_a_text_that_a_file_cannot_take():
+def test_a_text_that_a_file_cannot_encode():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert naming.printable("caf\u00e9 \udc80", file) == r"caf\xe9 \udc80"
     assert naming.printable("caf\u00e9 \udc80", sys.__stdout__).endswith(r" \udc80")
@@ -218,7 +218,7 @@ def test_a_text_that_a_file_cannot_take():
 
 
 class TestExplain:
-    def test_a_plain_error_says_it_first(self):
+    def test_the_explanation_of_a_plain_error_comes_first(self):
         error = TypeError("cannot pickle 'generator' object")
         naming.explain(error, "The return value of job 4 'g' cannot be pickled")
         assert str(error) == (

@@ -1,4 +1,4 @@
-"""The names of other pools, where their originals have no say; see tests/interop/test_moving."""
+"""The APIs of other pools, without the original packages; see also tests/interop/test_moving."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ from .on_ranks import on_ranks
 # ------------------------------------------------------------------ composed futures
 
 
-def test_collecting_is_over_with_the_first_failure():
+def test_collecting_ends_with_the_first_failure():
     parts = Future(), Future(), Future()
     whole = collect(parts)
     parts[1].set_exception(LookupError("one"))
@@ -44,7 +44,7 @@ def test_cancelling_goes_both_ways(make):
     whole = make(part)
     assert whole.cancel()
     assert part.cancelled()
-    assert wait([whole], timeout=10).done == {whole}  # who waits was told
+    assert wait([whole], timeout=10).done == {whole}  # waiting threads were notified
     part = Future()
     whole = make(part)
     assert part.cancel()
@@ -68,8 +68,8 @@ def test_options_of_mpi4py():
         MPIPoolExecutor(colour="red")
 
 
-def test_settings_leave_the_program_alone(tmp_path, monkeypatch):
-    """With one process the worker is a thread of it."""
+def test_settings_do_not_change_the_program(tmp_path, monkeypatch):
+    """With one process, the worker is a thread of it."""
     monkeypatch.chdir(tmp_path.parent)
     with MPIPoolExecutor(wdir=str(tmp_path), initializer=print, initargs=("once",)) as executor:
         assert executor.submit(abs, -1).result() == 1
@@ -86,14 +86,14 @@ def test_entering_twice():
         assert executor.submit(abs, -1).result() == 1
 
 
-def test_workers_are_told_within_calls_only():
+def test_worker_state_is_set_inside_calls_only():
     with pytest.raises(RuntimeError, match="not accessible"):
         get_comm_workers()
 
 
 @on_ranks(3)
 def test_all_ranks_without_the_runner():
-    """It is not collective, so it says how to start the program instead of hanging."""
+    """The call is not collective, so the error says how to start the program instead of hanging."""
     with pytest.raises(RuntimeError, match=r"bsbpool\.run"), MPIPoolExecutor():
         pass
 
@@ -104,7 +104,7 @@ def _together(n):
 
 
 @on_ranks(3)
-def test_workers_speak_among_themselves():
+def test_workers_communicate_with_each_other():
     for _ in range(3):
         with MPICommExecutor(root=1) as executor:
             if executor is not None:
@@ -115,7 +115,7 @@ def test_workers_speak_among_themselves():
 
 
 @on_ranks(3)
-def test_an_error_of_the_root_lets_workers_go():
+def test_an_error_of_the_root_releases_the_workers():
     if _rank() == 0:
         with pytest.raises(LookupError), MPICommExecutor():
             raise LookupError
@@ -127,7 +127,7 @@ def test_an_error_of_the_root_lets_workers_go():
 
 @pytest.mark.parametrize("wrong", [{"root": 7}, {"comm": 3}])
 def test_arguments_are_checked_where_workers_wait(wrong, monkeypatch):
-    """There the communicator and the root are not needed."""
+    """The communicator and the root are not needed there."""
     monkeypatch.setattr(waiting, "dispatcher_thread", object())
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         MPICommExecutor(**wrong)
@@ -141,7 +141,7 @@ def _size_or_none(_):
 
 
 @on_ranks(4)
-def test_workers_that_get_calls_speak_among_themselves():
+def test_workers_that_run_calls_communicate_with_each_other():
     for root, n in itertools.product((0, 2), (1, 2, 3, 9)):
         with MPICommExecutor(root=root, max_workers=n) as executor:
             if executor is not None:
@@ -184,7 +184,7 @@ def test_items_that_cannot_be_read():
 
 
 def test_many_calls_that_fail_at_once():
-    """Each ends before anybody listens, so the next begins further down: not on the stack."""
+    """Each call ends before a callback is added; the next one must not start recursively."""
     with MPIExecutor() as pool:
         batch = pool.submit_batch(len, [threading.Lock()] * 3000)
         assert len(list(batch)) == 3000
@@ -258,7 +258,7 @@ def test_a_worker_without_guard_of_a_pool():
 
 
 @pytest.mark.parametrize("end", [MPIExecutor.shutdown, lambda pool: pool.__exit__(*[None] * 3)])
-def test_the_end_waits_for_batches(end):
+def test_the_end_of_the_block_waits_for_batches(end):
     pool = MPIExecutor()
     batches = [pool.submit_batch(abs, range(n)) for n in (0, 1, 50)]
     end(pool)
@@ -274,7 +274,7 @@ def test_an_error_in_the_block_does_not_wait_for_batches():
 
 
 @on_ranks(3)
-def test_an_error_of_the_main_rank_lets_workers_go():
+def test_an_error_of_the_main_rank_releases_the_workers():
     if _rank() == 0:
         with pytest.raises(LookupError), MPIExecutor() as pool:
             pool.workers_exit()
@@ -288,7 +288,7 @@ def test_an_error_of_the_main_rank_lets_workers_go():
 
 
 @pytest.mark.parametrize("kind", [SerialPool, Bath])
-def test_parts_are_those_of_schwimmbad(kind):
+def test_chunks_are_those_of_schwimmbad(kind):
     with kind() as pool:
         pool.size = 3
         assert pool.batched_map(tuple, range(5)) == [
@@ -297,8 +297,8 @@ def test_parts_are_those_of_schwimmbad(kind):
             ((4, 5), [4]),
         ]
         assert pool.batched_map(tuple, []) == []
-        told = []
-        assert pool.map(abs, [-1, 2], callback=told.append) == told == [1, 2]
+        received = []
+        assert pool.map(abs, [-1, 2], callback=received.append) == received == [1, 2]
         pool.wait()
 
 
@@ -311,7 +311,7 @@ def test_choosing():
 
 
 def test_a_task_that_raises():
-    """It is raised here; schwimmbad aborts all ranks."""
+    """The error is raised; schwimmbad aborts all ranks."""
     with Bath() as pool:
         with pytest.raises(ZeroDivisionError):
             pool.map((1).__truediv__, [1, 0])

@@ -15,7 +15,7 @@ from .support import give, nothing, statuses
 
 
 class Ends(BaseException):
-    """Neither an Exception nor known to Python."""
+    """A BaseException that is not an Exception."""
 
 
 KINDS = [SystemExit, KeyboardInterrupt, GeneratorExit, Ends]
@@ -55,7 +55,7 @@ def square(x):
 
 @pytest.mark.parametrize("paced", [False, True], ids=["direct", "paced"])
 @pytest.mark.parametrize("when", ["pickled", "unpickled"])
-def test_a_result_under_max_memory_fails_its_job_and_the_run_goes_on(when, paced):
+def test_an_unpicklable_result_under_max_memory_fails_only_its_job(when, paced):
     with create_job_pool(quiet=True, max_memory=0) as pool:
         if paced:
             pool.add_listener(lambda progress: None, max_wait=10)
@@ -72,7 +72,7 @@ def test_a_result_under_max_memory_fails_its_job_and_the_run_goes_on(when, paced
         assert good.result == [1] * 1_000
 
 
-def test_a_result_under_max_memory_that_cannot_be_unpickled_stays_as_it_is(caplog):
+def test_a_result_under_max_memory_that_cannot_be_unpickled_is_kept(caplog):
     value = Bad("unpickled", ValueError)
     with create_job_pool(quiet=True, max_memory=0) as pool:
         job = pool.submit(give, value)
@@ -81,7 +81,7 @@ def test_a_result_under_max_memory_that_cannot_be_unpickled_stays_as_it_is(caplo
     assert "max_memory" in caplog.text
 
 
-def test_results_that_cannot_be_read_back_fail_their_jobs_and_the_others_are_given():
+def test_results_that_cannot_be_read_back_fail_only_their_jobs():
     with create_job_pool(quiet=True, max_memory=0) as pool:
         first = pool.submit(give, [1] * 1_000)
         lost = pool.submit(lambda owner: [2] * 1_000)
@@ -106,7 +106,7 @@ def test_ctrl_c_while_a_result_is_pickled_ends_the_run():
 
 
 @pytest.mark.parametrize("kind", [*KINDS, ValueError])
-def test_a_result_that_cannot_be_unpickled_says_so_in_submit_and_map(kind):
+def test_submit_and_map_report_a_result_that_cannot_be_unpickled(kind):
     with PoolExecutor() as executor:
         error = executor.submit(bad, "unpickled", kind).exception()
         with pytest.raises(kind) as caught:
@@ -122,7 +122,7 @@ class TakesNoNotes(Exception):
         raise RuntimeError(note)
 
 
-def test_an_error_that_takes_no_notes_stays_what_it_is():
+def test_an_error_that_accepts_no_notes_is_unchanged():
     with PoolExecutor() as executor:
         assert type(executor.submit(bad, "unpickled", TakesNoNotes).exception()) is TakesNoNotes
         with pytest.raises(TakesNoNotes):
@@ -130,7 +130,7 @@ def test_an_error_that_takes_no_notes_stays_what_it_is():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_items_and_functions_of_a_map_that_raise_are_told_in_their_place(kind):
+def test_errors_of_items_and_functions_of_a_map_are_raised_at_their_position(kind):
     with PoolExecutor() as executor:
         results = executor.map(square, [2, Bad("pickled", kind), 3])
         assert next(results) == 4
@@ -146,19 +146,19 @@ def test_ctrl_c_while_items_are_pickled_is_raised_at_once():
         executor.map(square, [Interrupting()])
 
 
-def test_only_errors_of_handlers_count_as_those_of_signals():
+def test_only_errors_of_handlers_are_treated_as_signals():
     handler = signal.getsignal(signal.SIGINT)
     with noticing_signals():
         assert not is_from_signal(KeyboardInterrupt())
         with noticing_signals(), pytest.raises(KeyboardInterrupt) as caught:
             ctrl_c()
         assert is_from_signal(caught.value)
-    assert is_from_signal(KeyboardInterrupt())  # nobody can tell
+    assert is_from_signal(KeyboardInterrupt())  # the cause cannot be known
     assert not is_from_signal(SystemExit())
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_a_handler_that_somebody_sets_meanwhile_stays():
+def test_a_handler_that_is_set_meanwhile_is_kept():
     before = signal.getsignal(signal.SIGINT)
     try:
         with noticing_signals():

@@ -1,4 +1,4 @@
-"""The pace of listeners: `max_wait` and the pings that keep it."""
+"""The interval of listeners, `max_wait`, and the pings that keep it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from bsbpool import WorkflowError, create_job_pool
 from bsbpool.progress import PoolProgressReason
 
-from .support import Notebook, fail, give, nothing, statuses, until
+from .support import RecordingListener, fail, give, nothing, statuses, until
 
 
 def count_pings(pool, max_wait, f, *args):
-    notebook = Notebook()
+    notebook = RecordingListener()
     pool.add_listener(notebook, max_wait=max_wait)
     pool.submit(f, *args)
     pool.execute()
@@ -23,7 +23,7 @@ def count_pings(pool, max_wait, f, *args):
 
 
 def best_of(attempts, expected, attempt):
-    """Return the expected outcome if one attempt has it: the machine may be too busy once."""
+    """Return the expected outcome if any attempt has it, since other load may delay one attempt."""
     seen = []
     for _ in range(attempts):
         with create_job_pool(quiet=True) as pool:
@@ -38,10 +38,10 @@ def sleep(owner, seconds):
 
 
 class TestPings:
-    def test_keep_the_pace_exactly(self):
+    def test_come_at_the_requested_interval(self):
         assert best_of(5, 3, lambda pool: count_pings(pool, 0.1, sleep, 0.35)) == 3
 
-    def test_there_are_none_while_jobs_end_in_time(self):
+    def test_do_not_come_while_jobs_end_in_time(self):
         def attempt(pool):
             for _ in range(20):
                 pool.submit(sleep, 0.01)
@@ -60,21 +60,21 @@ class TestPings:
         ("waits", "expected"),
         [([], 60.0), ([None, 0], 60.0), ([5.0, 2.0, 9.0], 2.0), ([90.0], 90.0), ([None, 7.0], 7.0)],
     )
-    def test_the_shortest_wait_asked_for_counts(self, pool, waits, expected):
+    def test_the_shortest_interval_of_all_listeners_is_used(self, pool, waits, expected):
         for wait in waits:
-            pool.add_listener(Notebook(), max_wait=wait)
+            pool.add_listener(RecordingListener(), max_wait=wait)
         assert pool._max_wait == expected
 
     def test_the_job_runs_in_the_callers_context(self, pool):
         variable = contextvars.ContextVar("variable", default="unset")
         variable.set("set")
-        pool.add_listener(Notebook(), max_wait=10.0)
+        pool.add_listener(RecordingListener(), max_wait=10.0)
         job = pool.submit(lambda owner: variable.get())
         pool.execute()
         assert job.result == "set"
 
-    def test_an_error_of_a_job_comes_out_as_ever(self, pool):
-        pool.add_listener(Notebook(), max_wait=10.0)
+    def test_an_error_of_a_job_is_raised(self, pool):
+        pool.add_listener(RecordingListener(), max_wait=10.0)
         bad, good = pool.submit(fail, "no"), pool.submit(give, 1)
         with pytest.raises(WorkflowError):
             pool.execute()
@@ -82,8 +82,8 @@ class TestPings:
         assert good.result == 1
 
 
-def test_an_error_at_a_ping_ends_the_run_and_is_no_job_s():
-    """The job of that moment once failed with it, and the next one got its result."""
+def test_an_error_at_a_ping_ends_the_run_and_fails_no_job():
+    """Once, the current job failed with this error, and the next job got its result."""
     slow, ended = threading.Event(), []
 
     def wait(owner):

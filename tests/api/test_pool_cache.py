@@ -1,4 +1,4 @@
-"""`pool_cache` and `pool_cached_function`: what they keep, and under which id."""
+"""`pool_cache` and `pool_cached_function`: the cached values and their ids."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bsbpool.services.pool import _cache_hash
 from .support import Node
 
 TWINS = ("plumless", "buckeroo")
-"""Two words of one crc32."""
+"""Two strings with the same CRC-32."""
 
 
 class Layer(Node):
-    """A node with two cached methods; `evaluated` notes when they really work."""
+    """A node with two cached methods; `evaluated` records their evaluations."""
 
     def __init__(self, name="layer"):
         super().__init__(name)
@@ -28,7 +28,7 @@ class Layer(Node):
 
     @pool_cache
     def density(self, scale=1):
-        """Say how dense the layer is."""
+        """Return the density of the layer."""
         self.evaluated.append(("density", scale))
         return object()
 
@@ -70,10 +70,10 @@ class TestMethods:
         assert one.density() is one.density()
         assert len(one.evaluated) == len(other.evaluated) == 1
 
-    def test_also_of_nodes_with_one_name(self):
+    def test_per_node_of_nodes_with_one_name(self):
         assert Layer().density() is not Layer().density()
 
-    def test_also_of_nodes_that_compare_equal_and_have_no_hash(self):
+    def test_per_node_of_equal_nodes_without_a_hash(self):
         class Same(Layer):
             def __eq__(self, other):
                 return True
@@ -85,10 +85,10 @@ class TestMethods:
 
     def test_keep_name_and_documentation(self):
         assert Layer.density.__name__ == "density"
-        assert Layer.density.__doc__ == "Say how dense the layer is."
+        assert Layer.density.__doc__ == "Return the density of the layer."
         assert Layer.density.__wrapped__.__name__ == "density"
 
-    def test_count_as_functools_cache_does(self):
+    def test_cache_info_is_that_of_functools(self):
         layer = Layer()
         for scale in (1, 2, 1, 1):
             layer.density(scale)
@@ -174,7 +174,7 @@ class TestFunctions:
         table(3)
         assert calls == [3, 4, 4, 3]
 
-    def test_have_an_id_of_their_own(self):
+    def test_have_distinct_ids(self):
         def make():
             @pool_cached_function
             def first():
@@ -199,7 +199,7 @@ class TestIds:
         assert number in {CacheId("layer.density")}
         assert f"{CacheId('layer.density'):d}" == str(number)
 
-    def test_of_colliding_names_are_told_apart(self):
+    def test_of_colliding_names_are_distinct(self):
         assert len({zlib.crc32(name.encode()) for name in TWINS}) == 1
         one, other = map(CacheId, TWINS)
         assert int(one) == int(other)
@@ -233,5 +233,5 @@ class TestIds:
         names = [b"layer.colour", b"layer.density", b"layer.thickness"]
         assert get_node_cache_items(Special()) == [zlib.crc32(name) for name in names]
 
-    def test_of_something_without_cached_methods_are_none(self):
+    def test_of_an_object_without_cached_methods_are_empty(self):
         assert get_node_cache_items(Node()) == []

@@ -1,4 +1,4 @@
-"""Classes that travel by value keep their qualified names, in a process that has not seen them."""
+"""Classes that are pickled by value keep their qualified names in a new process."""
 
 import subprocess
 import sys

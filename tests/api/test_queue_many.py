@@ -1,4 +1,4 @@
-"""`queue_many` is a loop of `queue` in one call."""
+"""`queue_many` does the same as a loop of `queue`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from bsbpool import JobPoolError, WorkflowError, create_job_pool, pool_cached_function
 
 from .on_ranks import on_ranks
-from .support import FAILS, SUCCEEDS, Notebook, fail, give, nothing, statuses
+from .support import FAILS, SUCCEEDS, RecordingListener, fail, give, nothing, statuses
 
 
 def say(owner, *args, **kwargs):
-    """Return all that is known here."""
+    """Return all arguments."""
     return owner, args, kwargs
 
 
 def one_by_one(pool, f, argses, kwargs=None, deps=None, **context):
-    """What `queue_many` is to be equal to."""
+    """The loop that `queue_many` must be equal to."""
     return [pool.queue(f, args, kwargs, deps, **context) for args in argses]
 
 
@@ -32,13 +32,13 @@ BOTH = pytest.mark.parametrize("queue", [one_by_one, at_once])
 
 
 @pytest.fixture
-def notebook(pool):
-    notebook = Notebook()
-    pool.add_listener(notebook)
-    return notebook
+def recorder(pool):
+    recorder = RecordingListener()
+    pool.add_listener(recorder)
+    return recorder
 
 
-# ------------------------------------------------------------------ as a loop
+# ------------------------------------------------------------------ equal to a loop
 
 VALUES = st.none() | st.integers() | st.text(max_size=5)
 ARGSES = st.lists(st.none() | st.lists(VALUES, max_size=3) | st.tuples(VALUES, VALUES), max_size=8)
@@ -47,10 +47,10 @@ CONTEXT = st.dictionaries(st.sampled_from(["submitter", "chunks", "other"]), st.
 
 
 def outcome(queue, argses, kwargs, deps, context):
-    """All that can be seen of jobs that were queued in one way or the other."""
-    notebook = Notebook()
+    """All observable properties of jobs that were queued in one of the two ways."""
+    recorder = RecordingListener()
     with create_job_pool("owner", quiet=True) as pool:
-        pool.add_listener(notebook)
+        pool.add_listener(recorder)
         earlier = [pool.submit(nothing) for _ in range(6)]
         deps = None if deps is None else [earlier[place] for place in deps]
         jobs = queue(pool, say, argses, kwargs, deps, **context)
@@ -59,8 +59,8 @@ def outcome(queue, argses, kwargs, deps, context):
         return [
             (
                 results[job], job.result, job.name, job.description, job.submitter, job.context,
-                job._submit_ctx.chunks, job.serialize()[1:], notebook.steps_of(job),
-                notebook.added.index(job), set(job._deps or ()) == set(deps or ()),
+                job._submit_ctx.chunks, job.serialize()[1:], recorder.steps_of(job),
+                recorder.added.index(job), set(job._deps or ()) == set(deps or ()),
             )
             for job in jobs
         ]  # fmt: skip
@@ -68,13 +68,13 @@ def outcome(queue, argses, kwargs, deps, context):
 
 @settings(deadline=None)
 @given(ARGSES, KWARGS, st.none() | st.lists(st.integers(0, 5), max_size=8), CONTEXT)
-def test_the_jobs_are_those_of_a_loop(argses, kwargs, deps, context):
+def test_the_jobs_are_equal_to_those_of_a_loop(argses, kwargs, deps, context):
     looped = outcome(one_by_one, argses, kwargs, deps, context)
     assert outcome(at_once, argses, kwargs, deps, context) == looped
     assert [result[1] for result, *_ in looped] == [tuple(args or ()) for args in argses]
 
 
-def test_argses_may_come_in_any_form(pool):
+def test_argses_may_be_any_iterable(pool):
     jobs = pool.queue_many(say, zip("ab", "cd", strict=True))
     jobs += pool.queue_many(say, {("e",): None, ("f",): None})
     jobs += pool.queue_many(say, (part.split() for part in ("g h", "i")))
@@ -101,14 +101,14 @@ def test_the_kwargs_are_read_when_the_jobs_are_queued(pool):
     assert job.result[2] == {"a": 1}
 
 
-def test_each_job_has_a_context_of_its_own(pool):
+def test_each_job_has_its_own_context(pool):
     first, second = pool.queue_many(nothing, [(), ()], submitter="me", about=[1])
     first.context["about"] = 2
     assert first.context == second.context == {"about": [1]}
     assert pool.get_submissions_of(first.submitter) == [first, second]
 
 
-def test_a_generator_of_dependencies_is_there_for_all_the_jobs(pool):
+def test_a_generator_of_dependencies_applies_to_all_jobs(pool):
     earlier = [pool.submit(nothing) for _ in range(9)]
     jobs = pool.queue_many(nothing, [()] * 5, deps=(job for job in earlier))
     earlier[7].cancel()
@@ -116,15 +116,15 @@ def test_a_generator_of_dependencies_is_there_for_all_the_jobs(pool):
     pool.execute()
 
 
-def test_a_failed_dependency_takes_all_along(pool, notebook):
+def test_a_failed_dependency_cancels_all_jobs(pool, recorder):
     bad = pool.submit(fail)
     jobs = pool.queue_many(nothing, [()] * 5, deps=[bad])
     others = pool.queue_many(give, zip(range(5)))
     with pytest.raises(WorkflowError):
         pool.execute()
-    assert notebook.steps_of(bad) == FAILS
-    assert [notebook.steps_of(job) for job in jobs] == [["pending > cancelled"]] * 5
-    assert [notebook.steps_of(job) for job in others] == [SUCCEEDS] * 5
+    assert recorder.steps_of(bad) == FAILS
+    assert [recorder.steps_of(job) for job in jobs] == [["pending > cancelled"]] * 5
+    assert [recorder.steps_of(job) for job in others] == [SUCCEEDS] * 5
     assert [job.result for job in others] == list(range(5))
 
 
@@ -145,19 +145,19 @@ def test_cached_functions_are_kept_for_all_the_jobs(queue):
         last = pool.submit(lambda owner: item(), deps=jobs)
         pool.execute()
         assert [job.result for job in jobs] == [1] * 5
-        assert last.result == 2  # it did not say that it needs it
+        assert last.result == 2  # it did not declare that it needs the item
         assert [job.context for job in jobs] == [{}] * 5
 
 
 @BOTH
-def test_nothing_is_no_job(pool, notebook, queue):
+def test_an_empty_argses_queues_no_jobs(pool, recorder, queue):
     assert queue(pool, nothing, []) == []
     assert queue(pool, nothing, iter(())) == []
     assert pool.execute(return_results=True) == {}
-    assert notebook.added == []
+    assert recorder.added == []
 
 
-# ------------------------------------------------------------------ as the arguments come
+# ------------------------------------------------------------------ generators of arguments
 
 
 def test_a_generator_may_queue_jobs_itself(pool):
@@ -175,7 +175,7 @@ def test_a_generator_may_queue_jobs_itself(pool):
     assert [job.result for job in inner] == [0, 0, 1, 10, 2, 20, 3, 30]
 
 
-def test_each_job_is_queued_before_the_next_arguments_are_asked_for(pool):
+def test_each_job_is_queued_before_the_next_arguments_are_read(pool):
     def argses():
         for n in range(5):
             assert len(pool.jobs) == n
@@ -186,7 +186,7 @@ def test_each_job_is_queued_before_the_next_arguments_are_asked_for(pool):
     assert jobs[4].result == [[[[[]]]]]
 
 
-def test_jobs_that_were_queued_before_an_error_stay(pool, notebook):
+def test_jobs_queued_before_an_error_remain(pool, recorder):
     def argses():
         yield (1,)
         yield (2,)
@@ -196,7 +196,7 @@ def test_jobs_that_were_queued_before_an_error_stay(pool, notebook):
         pool.queue_many(give, argses())
     after = pool.submit(give, 3)
     assert list(pool.execute(return_results=True).values()) == [1, 2, 3]
-    assert notebook.added == pool.jobs
+    assert recorder.added == pool.jobs
     assert pool.jobs[2] is after
 
 
@@ -236,34 +236,34 @@ def test_from_threads_and_jobs_while_the_pool_executes(pool, n_threads):
 
 class TestErrors:
     @pytest.mark.parametrize("f", [None, 3, "print", [nothing]])
-    def test_what_cannot_be_called(self, pool, f):
+    def test_an_object_that_is_not_callable(self, pool, f):
         with pytest.raises(TypeError, match=r"^f must be callable, got "):
             pool.queue_many(f, [()])
 
     @pytest.mark.parametrize("argses", ["ab", b"ab", 5, 0, None, 1.5, nothing])
-    def test_argses_that_are_no_list(self, pool, argses):
+    def test_argses_that_are_not_iterable(self, pool, argses):
         with pytest.raises(TypeError, match=r"^argses must be .*\[\(x,\), \(y,\)\]"):
             pool.queue_many(give, argses)
 
     @pytest.mark.parametrize("args", ["abc", b"abc", 5, 0, False, 1.5, nothing])
-    def test_args_that_are_no_list(self, pool, args):
+    def test_args_that_are_not_a_list(self, pool, args):
         with pytest.raises(TypeError, match=r"^args must be .*, got .*; use \(x,\)"):
             pool.queue_many(give, [(1,), args, (2,)])
         assert list(pool.execute(return_results=True).values()) == [1]
 
     @pytest.mark.parametrize("kwargs", ["abc", 5, 0, [("value", 1)], ("value",), nothing])
-    def test_kwargs_that_are_no_mapping(self, pool, kwargs):
+    def test_kwargs_that_are_not_a_mapping(self, pool, kwargs):
         with pytest.raises(TypeError, match=r"^kwargs must be a mapping of names to values, got "):
             pool.queue_many(give, [(1,)], kwargs)
 
     @pytest.mark.parametrize("deps", [3, 0, nothing])
-    def test_deps_that_are_no_list(self, pool, deps):
+    def test_deps_that_are_not_a_list(self, pool, deps):
         for wrong in (deps, pool.submit(nothing)):
             with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
                 pool.queue_many(nothing, [()], deps=wrong)
 
     @pytest.mark.parametrize("dep", [None, 0, "job", nothing])
-    def test_deps_that_are_no_jobs(self, pool, dep):
+    def test_deps_that_are_not_jobs(self, pool, dep):
         with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             pool.queue_many(nothing, [()], deps=[pool.submit(nothing), dep])
 
@@ -286,7 +286,7 @@ class TestErrors:
         with pytest.raises(JobPoolError, match="open a new pool for more jobs"):
             pool.queue_many(nothing, [])
 
-    def test_they_leave_the_pool_as_it_was(self, pool):
+    def test_errors_leave_the_pool_unchanged(self, pool):
         good = pool.submit(nothing)
         some = {"argses": [()]}
         for bad in ({"argses": 3}, {"argses": [3]}, some | {"deps": 3}, some | {"kwargs": 3}):
@@ -306,10 +306,10 @@ def test_on_several_ranks():
     def scale(owner, n, factor, array=None):
         return n * factor if array is None else n * array
 
-    notebook = Notebook()
+    recorder = RecordingListener()
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
-            pool.add_listener(notebook)
+            pool.add_listener(recorder)
             many = pool.queue_many(scale, zip(range(2_000), [3] * 2_000, strict=True))
             arrays = pool.queue_many(
                 scale, ((n, None) for n in range(5)), {"array": np.ones(9_000)}, deps=many,
@@ -326,8 +326,8 @@ def test_on_several_ranks():
                 assert (results[job] == n).all()
                 assert results[job].size == 9_000
             assert [results[job] for job in wide] == ["ä" * 300] * 5 + list("late")
-            assert all(notebook.steps_of(job) == SUCCEEDS for job in (*arrays, *wide))
+            assert all(recorder.steps_of(job) == SUCCEEDS for job in (*arrays, *wide))
             assert pool.get_submissions_of(arrays[0].submitter) == arrays
-            assert len(notebook.added) == len(pool.jobs) == 2_000 + 5 + 9 + 1
+            assert len(recorder.added) == len(pool.jobs) == 2_000 + 5 + 9 + 1
         else:
             assert results == {}

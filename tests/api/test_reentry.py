@@ -15,7 +15,7 @@ PLACES = ["callback", "listener", "scheduler", "job", "thread"]
 
 
 def call_from(place, pool, act):
-    """Have `act` called once, at a place inside the run of a pool; return what it raised."""
+    """Call `act` once at a place inside the run of a pool; return the error that it raised."""
     errors = []
 
     def call(*_):
@@ -44,7 +44,7 @@ def call_from(place, pool, act):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_18_execute_from_within_the_run_is_refused_and_the_run_goes_on(pool, place):
+def test_18_execute_inside_the_run_is_refused_and_the_run_continues(pool, place):
     errors = call_from(place, pool, pool.execute)
     jobs = [pool.submit(give, n) for n in range(3)]
     results = pool.execute(return_results=True)
@@ -53,7 +53,7 @@ def test_18_execute_from_within_the_run_is_refused_and_the_run_goes_on(pool, pla
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_18_the_block_cannot_end_within_the_run(place):
+def test_18_the_block_cannot_end_inside_the_run(place):
     with create_job_pool(quiet=True) as pool:
         errors = call_from(place, pool, lambda: pool.__exit__(None, None, None))
         jobs = [pool.submit(give, n) for n in range(3)]
@@ -71,21 +71,21 @@ def test_18_a_pool_that_executes_cannot_be_entered(pool, place):
 
 
 def test_18_a_refused_call_changes_no_time_limit(pool):
-    """A timeout of 0 s, had it been taken over, would end the run."""
+    """If the refused call set its timeout of 0 s, the run would end."""
     call_from("callback", pool, lambda: pool.execute(timeout=0))
     jobs = [pool.submit(give, n) for n in range(3)]
     pool.execute(timeout=1000)
     assert statuses(*jobs) == ["success"] * 3
 
 
-def test_18_an_error_that_leaves_the_block_within_the_run_is_not_replaced(pool):
+def test_18_an_error_that_leaves_the_block_inside_the_run_is_not_replaced(pool):
     error = KeyError("the program's own")
     pool.submit(lambda owner: pool.__exit__(KeyError, error, None))
     pool.execute()
     assert "cannot end" in error.__notes__[0]
 
 
-def test_18_another_pool_may_be_executed_within_the_run(pool):
+def test_18_another_pool_may_be_executed_inside_the_run(pool):
     inner_results = []
 
     def use_another(job):
@@ -116,7 +116,7 @@ def test_18_a_pool_that_takes_no_jobs_schedules_nothing():
             pool.schedule([None], lambda node: None)
 
 
-def test_18_a_scheduler_may_schedule_others_within_the_run(pool):
+def test_18_a_scheduler_may_schedule_others_inside_the_run(pool):
     pool.schedule([1], lambda node: pool.schedule([2], lambda node: pool.submit(give, node)))
     results = pool.execute(return_results=True)
     assert list(results.values()) == [2]
@@ -131,14 +131,14 @@ def wait():
 
 
 def act_inside():
-    """Call what the test left here, since a call only gets copies of its arguments."""
+    """Call the function that the test stored here: a call gets copies of its arguments."""
     GATE.acquire()
     ACTS.pop()()
 
 
 @pytest.mark.parametrize("place", ["call", "callback"])
 @pytest.mark.parametrize("what", ["__exit__", "__enter__", "shutdown"])
-def test_18_an_executor_is_left_alone_by_its_calls_and_callbacks(place, what):
+def test_18_calls_and_callbacks_cannot_shut_down_their_executor(place, what):
     outcome = []
 
     def act(*_):
@@ -156,13 +156,13 @@ def test_18_an_executor_is_left_alone_by_its_calls_and_callbacks(place, what):
         else:
             executor.submit(wait).add_done_callback(act)
         futures = [executor.submit(pow, n, 2) for n in range(3)]
-        GATE.release()  # not before all are submitted, for a shutdown takes no more
+        GATE.release()  # after all calls are submitted, since a shut-down executor accepts no more
         assert [future.result(30) for future in futures] == [0, 1, 4]
     assert len(outcome) == 1
     assert (outcome[0] is None) == (what == "shutdown")
 
 
-def test_18_a_call_may_have_an_executor_of_its_own():
+def test_18_a_call_may_use_its_own_executor():
     def nested():
         with PoolExecutor() as inner:
             return inner.submit(pow, 2, 3).result(30)

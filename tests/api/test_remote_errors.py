@@ -1,4 +1,4 @@
-"""Errors of a worker come to main as they were, or as near as can be, and always come."""
+"""Errors of a worker always reach main, unchanged where possible, else as a replacement."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bsbpool.remote_errors import dump_error, load_error
 
 
 class TwoArguments(Exception):
-    """Cannot be made again from its args, which are one."""
+    """Cannot be made again from its `args`, which have one item."""
 
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
@@ -27,7 +27,7 @@ class KeywordOnly(Exception):
 
 
 class Formatting(Exception):
-    """Can be made again from its args, but is another then."""
+    """Can be made again from its `args`, but differs then."""
 
     def __init__(self, name):
         super().__init__(f"no {name}")
@@ -35,7 +35,7 @@ class Formatting(Exception):
 
 
 class Locked(Exception):
-    """Holds something that cannot travel."""
+    """Holds an object that cannot be pickled."""
 
     def __init__(self, message):
         super().__init__(message)
@@ -43,7 +43,7 @@ class Locked(Exception):
 
 
 class Unlocking(Locked):
-    """Knows how to travel all the same."""
+    """Holds an object that cannot be pickled, but defines how it is pickled itself."""
 
     def __reduce__(self):
         return type(self), self.args
@@ -61,7 +61,7 @@ class MuteAndLocked(Mute):
 
 
 class Vicious(Exception):
-    """Raises whenever somebody tries to make it travel."""
+    """Raises whenever it is pickled."""
 
     def __reduce_ex__(self, protocol):
         raise ZeroDivisionError
@@ -73,20 +73,20 @@ class Vicious(Exception):
 
 
 def raised(error, cause=None):
-    """Return the error with a traceback that leads here."""
+    """Return the error with a traceback of this function."""
     try:
         raise error from cause
     except BaseException as caught:
         return caught
 
 
-def bring(error):
-    """Return what main gets of an error."""
+def transfer(error):
+    """Return an error as main receives it."""
     payload, buffers = dump_error(raised(error), 3, "job 7, place")
     return load_error(payload, [bytearray(buffer) for buffer in buffers])
 
 
-class TestKept:
+class TestUnchanged:
     @pytest.mark.parametrize(
         "error",
         [
@@ -106,14 +106,14 @@ class TestKept:
         ids=lambda error: type(error).__name__,
     )
     def test_type_arguments_and_attributes(self, error):
-        copy = bring(error)
+        copy = transfer(error)
         assert type(copy) is type(error)
         assert copy.args == error.args
         assert str(copy) == str(error)
         assert vars(copy) == vars(error)
 
     def test_the_members_of_a_group(self):
-        copy = bring(ExceptionGroup("several", [TwoArguments(1, 2), ValueError(3)]))
+        copy = transfer(ExceptionGroup("several", [TwoArguments(1, 2), ValueError(3)]))
         assert type(copy) is ExceptionGroup
         assert [type(error) for error in copy.exceptions] == [TwoArguments, ValueError]
         assert copy.exceptions[0].second == 2
@@ -121,16 +121,16 @@ class TestKept:
     def test_notes(self):
         error = ValueError("no")
         error.add_note("a hint")
-        assert bring(error).__notes__ == ["a hint"]
+        assert transfer(error).__notes__ == ["a hint"]
 
-    def test_a_reduce_of_its_own(self):
-        copy = bring(Unlocking("x"))
+    def test_a_user_defined_reduce(self):
+        copy = transfer(Unlocking("x"))
         assert type(copy) is Unlocking
         assert copy.args == ("x",)
 
     def test_an_array_among_the_arguments(self):
         np = pytest.importorskip("numpy")
-        copy = bring(ValueError(np.arange(100_000)))
+        copy = transfer(ValueError(np.arange(100_000)))
         assert np.array_equal(copy.args[0], np.arange(100_000))
 
     def test_a_class_inside_a_function(self):
@@ -139,13 +139,13 @@ class TestKept:
                 super().__init__(f"{a}{b}")
                 self.b = b
 
-        copy = bring(Local(1, 2))
+        copy = transfer(Local(1, 2))
         assert (type(copy).__name__, str(copy), copy.b) == ("Local", "12", 2)
 
 
 class TestCause:
-    def test_says_rank_job_and_line(self):
-        cause = bring(ValueError("no")).__cause__
+    def test_has_rank_job_and_line(self):
+        cause = transfer(ValueError("no")).__cause__
         assert isinstance(cause, WorkerTraceback)
         assert (cause.rank, cause.job) == (3, "job 7, place")
         assert "raise error from cause" in cause.text
@@ -154,38 +154,38 @@ class TestCause:
         assert "on rank 3, in job 7, place\nTraceback" in printed
         assert printed.rstrip().endswith("ValueError: no")
 
-    def test_has_the_causes_there(self):
+    def test_has_the_causes_on_the_worker(self):
         error = raised(ValueError("outer"), raised(KeyError("inner")))
         cause = load_error(*dump_error(error, 1, "job")).__cause__
         assert "KeyError: 'inner'" in cause.text
         assert "direct cause" in cause.text
 
-    def test_has_the_notes_there(self):
+    def test_has_the_notes_of_the_worker(self):
         error = ValueError("no")
         error.add_note("a hint")
-        assert "a hint" in bring(error).__cause__.text
+        assert "a hint" in transfer(error).__cause__.text
 
 
-class TestStandIn:
+class TestReplacement:
     @pytest.mark.parametrize("kind", [Mute, MuteAndLocked])
     def test_of_an_error_without_a_text(self, kind):
-        copy = bring(kind())
+        copy = transfer(kind())
         assert isinstance(copy, Mute | RemoteError)
         assert kind.__name__ in copy.__cause__.text
 
-    def test_of_one_that_cannot_travel_tells_what_it_was(self):
-        copy = bring(Locked("stuck"))
+    def test_of_an_unpicklable_error_has_its_type_and_text(self):
+        copy = transfer(Locked("stuck"))
         assert isinstance(copy, RemoteError)
         assert "Locked: stuck" in str(copy)
         assert "Locked: stuck" in copy.__cause__.text
         assert copy.__cause__.rank == 3
 
-    def test_of_one_that_resists(self):
-        copy = bring(Vicious("resists"))
+    def test_of_an_error_that_raises_when_pickled(self):
+        copy = transfer(Vicious("resists"))
         assert isinstance(copy, RemoteError)
         assert "Vicious" in str(copy)
 
-    def test_of_a_group_with_one_that_cannot_travel(self):
-        copy = bring(ExceptionGroup("several", [Locked("stuck"), ValueError(3)]))
+    def test_of_a_group_with_an_unpicklable_error(self):
+        copy = transfer(ExceptionGroup("several", [Locked("stuck"), ValueError(3)]))
         assert isinstance(copy, RemoteError | ExceptionGroup)
         assert "Locked: stuck" in copy.__cause__.text

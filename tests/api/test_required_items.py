@@ -1,4 +1,4 @@
-"""`_read_required_cache_items` returns a set, in every operator and on both sides."""
+"""`_read_required_cache_items` returns a set that works with all operators, on both sides."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ kinds = st.sampled_from([set, frozenset, lambda numbers: dict.fromkeys(numbers).
 
 
 def as_ids(numbers):
-    """Give the numbers that have a name as the ids by which nodes register their items."""
+    """Replace the numbers of named items with the ids under which nodes register them."""
     named = {zlib.crc32(name.encode()): name for name in NAMES}
     return {CacheId(named[n]) if n in named else n for n in numbers}
 
 
 def required(numbers):
-    """Return what the pool's method says when jobs need these items."""
+    """Return the value of the pool's method when jobs need these items."""
     tokens = frozenset(map(token_of, as_ids(numbers)))
     run = SimpleNamespace(needed_tokens=lambda: tokens)
     return JobPool._read_required_cache_items(SimpleNamespace(_run=run))
@@ -73,8 +73,8 @@ def test_required_items_are_a_set_in_every_operator(needed, others, kind, spelle
         hash(required(needed))
 
 
-def test_what_an_owner_keeps_without_what_is_required(pool):
-    """The line of bsb's tests, with names whose numbers are equal among the items."""
+def test_the_items_of_an_owner_minus_the_required_ones(pool):
+    """The expression in BSB's tests, with items whose names have the same number."""
     kept = {CacheId(name): [] for name in ("plumless", "buckeroo", "layer.density")} | {5: []}
     pool.queue(nothing, cache_items=[CacheId("plumless"), 5])
     required = pool._read_required_cache_items()

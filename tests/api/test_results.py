@@ -1,4 +1,4 @@
-"""Results that came from other ranks: right, writable, and each reader's own."""
+"""Results of other ranks are correct and writable, and each access returns a new copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .support import nothing
 
 MB = 1 << 20
 SIZES = (100, 40_000, MB, 8 * MB)
-"""Bytes: inside the message, beside it, as a large part."""
+"""Sizes in bytes: inside the message, beside it, and as a large part."""
 
 
 def pattern(size, seed=0):
@@ -28,7 +28,7 @@ def make(owner, size, seed):
 
 
 def make_some(owner, size):
-    """Results with several arrays, one of them twice, and something beside them."""
+    """Results with several arrays, one of them twice, and other values."""
     first = pattern(size, 1)
     return {"first": first, "again": first, "second": (pattern(size, 2), "text"), "list": [1]}
 
@@ -55,12 +55,12 @@ def test_arrays_in_the_dict_of_results_are_right_and_writable():
             assert np.array_equal(results[job], pattern(*job.serialize()[1][1]))
             assert results[job].flags.writeable
             results[job] += 1
-        for job in jobs:  # nobody wrote into another's
+        for job in jobs:  # no result shares memory with another
             assert np.array_equal(results[job], pattern(*job.serialize()[1][1]) + np.uint8(1))
 
 
 @on_ranks(2)
-def test_each_reading_of_a_result_is_an_object_of_its_own():
+def test_each_access_to_a_result_returns_a_new_object():
     with create_job_pool(quiet=True) as pool:
         jobs = fill_sizes(pool) if pool.is_main() else []
         pool.execute()
@@ -110,8 +110,8 @@ def test_arrays_outlive_their_pool_and_job():
 
 
 @on_ranks(2)
-def test_large_results_go_with_the_pool():
-    """The memory of results that nobody took is free after the block."""
+def test_large_results_are_freed_with_the_pool():
+    """The memory of results that were never read is free after the block."""
     import resource
 
     def megabytes():
@@ -134,7 +134,7 @@ def test_large_results_go_with_the_pool():
 
 
 @on_ranks(2)
-def test_plain_results_are_the_same_in_all_ways_of_asking():
+def test_plain_results_are_the_same_by_all_ways_of_access():
     values = [None, True, 0, -1, 2**40, 2**70, 1.5, "text", "ä", b"b", (), (1, ("a", 2.5)), [1]]
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():

@@ -1,4 +1,4 @@
-"""`schedule`: nodes that queue their jobs from threads."""
+"""`schedule`: nodes queue their jobs in threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from bsbpool import JobSchedulingError, WorkflowError, create_job_pool
 
-from .support import Node, Notebook, fail, give, nothing, statuses, until
+from .support import Node, RecordingListener, fail, give, nothing, statuses, until
 
 
 def queueing(*values):
@@ -42,7 +42,7 @@ class TestNodes:
         pool.execute()
         assert order == list(range(100))
 
-    def test_can_be_anything_with_a_scheduler(self, pool):
+    def test_may_be_any_objects_with_a_scheduler(self, pool):
         pool.schedule([1, 2], lambda n: pool.submit(give, n))
         assert list(pool.execute(return_results=True).values()) == [1, 2]
 
@@ -57,7 +57,7 @@ class TestNodes:
         pool.execute()
         assert statuses(*pool.jobs) == ["success", "success"]
 
-    def test_an_empty_list_of_them_is_scheduled(self, pool):
+    def test_may_be_an_empty_list(self, pool):
         pool.schedule([])
         pool.execute()
 
@@ -78,7 +78,7 @@ class TestThreads:
         results = pool.execute(return_results=True)
         assert sorted(results.values()) == [0, 1, 2]
 
-    def test_context_variables_are_carried_but_not_brought_back(self, pool):
+    def test_context_variables_are_copied_to_the_scheduler_only(self, pool):
         variable = contextvars.ContextVar("variable", default="unset")
         variable.set("of the caller")
         seen = []
@@ -93,8 +93,8 @@ class TestThreads:
         assert seen == ["of the caller", "of the node"]
         assert variable.get() == "later"
 
-    def test_many_jobs_from_many_threads_are_all_there_once(self, pool):
-        notebook = Notebook()
+    def test_jobs_from_many_threads_are_all_queued_once(self, pool):
+        notebook = RecordingListener()
         pool.add_listener(notebook)
         for thread in range(8):
             pool.schedule(range(100), lambda n, thread=thread: pool.submit(give, (thread, n)))
@@ -118,7 +118,7 @@ class TestThreads:
 
 
 class TestFailures:
-    def test_are_reported_when_the_pool_has_executed(self, pool):
+    def test_are_raised_at_the_end_of_execute(self, pool):
         pool.schedule([failing("bad"), queueing(1)])
         (error,) = scheduling_errors(pool)
         assert isinstance(error, JobSchedulingError)
@@ -126,12 +126,12 @@ class TestFailures:
         assert isinstance(error.__cause__, ValueError)
         assert pool.jobs[0].result == 1
 
-    def test_of_something_without_a_node_name(self, pool):
+    def test_of_an_object_without_a_node_name(self, pool):
         pool.schedule(["plain"], fail)
         (error,) = scheduling_errors(pool)
         assert str(error) == "plain failed to schedule its jobs."
 
-    def test_take_the_nodes_along_that_depend_on_it(self, pool):
+    def test_also_fail_the_dependent_nodes(self, pool):
         bad = failing("bad")
         child = Node("child", lambda pool: pool.submit(nothing), depends_on=[bad])
         grandchild = Node("grandchild", lambda pool: pool.submit(nothing), depends_on=[child])
@@ -142,12 +142,12 @@ class TestFailures:
         assert str(errors[1].__cause__) == "Depends on [<bad>], whom failed."
         assert len(pool.jobs) == 1
 
-    def test_of_nodes_and_of_jobs_come_together(self, pool):
+    def test_of_nodes_and_of_jobs_are_raised_together(self, pool):
         pool.schedule([failing(), Node("good", lambda pool: pool.submit(fail))])
         kinds = sorted(type(error).__name__ for error in scheduling_errors(pool))
         assert kinds == ["JobErroredError", "JobSchedulingError"]
 
-    def test_of_nodes_that_compare_equal_are_told_apart(self, pool):
+    def test_of_nodes_that_compare_equal_are_distinguished(self, pool):
         class Same(Node):
             def __eq__(self, other):
                 return True
@@ -159,7 +159,7 @@ class TestFailures:
         assert len(scheduling_errors(pool)) == 1
         assert [job.result for job in pool.jobs] == [1]
 
-    def test_keep_the_jobs_that_were_queued_before(self, pool):
+    def test_do_not_remove_jobs_that_were_queued_before(self, pool):
         def half(pool):
             pool.submit(give, "queued")
             raise ValueError

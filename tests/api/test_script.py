@@ -1,4 +1,4 @@
-"""The globals of a script and what a worker makes of them, both in this process."""
+"""The globals of a script and their copies on a worker, both in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bsbpool.script.unchanged import are_unchanged, nodes_of
 
 
 class Pair:
-    """A script, and a worker that runs its calls."""
+    """A script and a worker that runs its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.patch = monkeypatch
@@ -36,17 +36,17 @@ class Pair:
         self.patch.setitem(sys.modules, "__main__", module)
 
     def run(self, source: str) -> None:
-        """Run a piece of the script."""
+        """Execute code of the script."""
         exec(source, vars(self.script))
 
     def submit(self, source: str, *args: object) -> object:
-        """Return what is sent for a call."""
+        """Return the data that is sent for a call."""
         f = eval(source, vars(self.script))
         call = self.globals.bind(f, args, {})
         return call, call.snapshot.dumps(args)
 
     def perform(self, submitted: object) -> object:
-        """Return what a call returns on the worker, as its pickle."""
+        """Return the pickled result of a call on the worker."""
         call, (payload, buffers) = submitted
         self.be(self.worker)
         try:
@@ -125,7 +125,7 @@ def test_a_call_sees_each_kind_of_change_in_both_directions(pair, start, change,
 
 
 def test_a_value_that_is_put_back_is_seen(pair):
-    """Classes and markers that other globals hold become globals again."""
+    """Classes and sentinels that other globals refer to become globals again."""
     pair.run("class C: pass\nclass D(C): pass\nM = object()\ndef h(y=M): return y is M")
     pair.run("kept = C, M\ndef both(): return issubclass(D, C), h()")
     assert pair.call("both") == (True, True)
@@ -135,7 +135,7 @@ def test_a_value_that_is_put_back_is_seen(pair):
     assert pair.call("both") == (True, True)
 
 
-def test_a_class_is_one_class_for_all_that_refer_to_it(pair):
+def test_all_references_to_a_class_are_to_the_same_class(pair):
     pair.run("class C: pass\nclass D(C): pass\nl = [C(), D()]\nreg = {'c': C}\nx = 1")
     pair.run("def h(o): return isinstance(D(), C), type(l[0]) is reg['c'] is C, type(o) is C, x")
     early = pair.submit("h", pair.script.C())
@@ -158,7 +158,7 @@ def test_globals_that_refer_to_each_other(pair):
     assert pair.call("lambda: (B().m(), D().m())") == (5, 5)
 
 
-def test_02_a_value_that_a_worker_gave_a_global_stays_until_the_script_changes_it(pair):
+def test_02_a_global_that_a_worker_set_is_kept_until_the_script_changes_it(pair):
     pair.run("n, table, data, other = 0, {}, None, 1")
     pair.run("def count():\n    global n\n    n += 1; table[n] = other\n    return n, dict(table)")
     pair.run("def load():\n    global data, unset\n    data = unset = 7")
@@ -168,7 +168,7 @@ def test_02_a_value_that_a_worker_gave_a_global_stays_until_the_script_changes_i
     assert pair.call("read") == (7, 7)
     pair.run("other = 2")
     assert pair.call("count") == (4, {1: 1, 2: 1, 3: 1, 4: 2})
-    pair.run("n = 0")  # what it was for the script, so nothing has changed
+    pair.run("n = 0")  # the value is the one of the script, so the script changed nothing
     assert pair.call("count")[0] == 5
     pair.run("n = 10; table['a'] = 0; unset = 3")
     assert pair.call("count") == (11, {"a": 0, 11: 2})
@@ -178,38 +178,38 @@ def test_02_a_value_that_a_worker_gave_a_global_stays_until_the_script_changes_i
         pair.call("read")
 
 
-def test_a_global_that_never_had_a_value_is_left_to_the_worker(pair):
+def test_an_undefined_global_may_be_set_by_the_worker(pair):
     pair.run("def make():\n    global atlas\n    atlas = 4\ndef read(): return atlas")
     pair.call("make")
     assert pair.call("read") == 4
 
 
-def test_11_a_global_that_cannot_travel_is_named_with_the_reason_and_the_remedy(pair):
+def test_11_a_global_that_cannot_be_pickled_is_named_with_the_reason_and_the_remedy(pair):
     pair.run("import threading\nlock = threading.Lock()\nx = 1")
     pair.run("def h(): return lock\ndef g(): return h()")
     pair.run("class C:\n    def m(self): return x\n    def never_called(self): return lock")
     for call in ("h", "g", "lambda: lock", "C().never_called"):
-        with pytest.raises(NameError) as told:
+        with pytest.raises(NameError) as caught:
             pair.call(call)
-        assert "'lock'" in str(told.value) and "cannot pickle '_thread.lock'" in str(told.value)
-        assert "initializer" in str(told.value) and "argument" in str(told.value)
-    assert pair.call("C().m") == 1  # it does not look the lock up
+        assert "'lock'" in str(caught.value) and "cannot pickle '_thread.lock'" in str(caught.value)
+        assert "initializer" in str(caught.value) and "argument" in str(caught.value)
+    assert pair.call("C().m") == 1  # it does not use the lock
     pair.run("def begin():\n    global lock\n    lock = 5")
-    pair.call("begin")  # each worker may make its own
+    pair.call("begin")  # each worker may create its own
     assert pair.call("h") == 5
     pair.run("lock = 6")
     assert pair.call("g") == 6
 
 
-def test_the_reason_is_told_wherever_the_name_error_is(pair):
+def test_the_reason_is_given_wherever_the_name_error_occurs(pair):
     pair.run("lock = __import__('threading').Lock()")
     pair.run("def h():\n    try: lock\n    except NameError as e: raise ValueError('no') from e")
-    with pytest.raises(ValueError, match="no") as told:
+    with pytest.raises(ValueError, match="no") as caught:
         pair.call("h")
-    assert "cannot pickle" in str(told.value.__cause__)
+    assert "cannot pickle" in str(caught.value.__cause__)
 
 
-def test_no_builtin_takes_the_place_of_a_global_that_cannot_travel(pair):
+def test_a_builtin_does_not_replace_a_global_that_cannot_be_pickled(pair):
     pair.run("input = __import__('threading').Lock()\ndef h(): return input")
     with pytest.raises(NameError, match="cannot pickle"):
         pair.call("h")
@@ -221,7 +221,7 @@ def test_a_global_that_cannot_be_unpickled_is_named_with_the_reason(pair):
         pair.call("lambda: bad")
 
 
-def test_large_globals_travel_once(pair):
+def test_large_globals_are_sent_once(pair):
     pair.run("big = list(range(300_000))\nn = 0\ndef h(): return len(big), n")
     for n in range(5):
         pair.run(f"n = {n}")
@@ -229,7 +229,7 @@ def test_large_globals_travel_once(pair):
     assert pair.sent() == 1 + 1 + 5  # the function, the list, the values of n
 
 
-def test_nothing_is_sent_anew_for_what_has_not_changed(pair):
+def test_unchanged_globals_are_not_sent_again(pair):
     pair.run("x, l, d = 1, [1], {'a': 2}\nclass C:\n    a = 1\no = C()\nimport threading")
     pair.run("lock = threading.Lock()\ndef h(): return x, l, d, o.a, C, lock")
     first, _ = pair.submit("h")
@@ -241,7 +241,7 @@ def test_nothing_is_sent_anew_for_what_has_not_changed(pair):
     assert len(set(second.snapshot.units) - set(first.snapshot.units)) == 1
 
 
-def test_callables_with_a_state_are_as_they_were_and_fresh_for_each_call(pair):
+def test_stateful_callables_have_the_submitted_state_in_each_call(pair):
     pair.run("class C:\n    n = 0\n    def m(self):\n        self.n += 1\n        return self.n, x")
     pair.run("o, x = C(), 1")
     early = pair.submit("o.m")
@@ -250,14 +250,14 @@ def test_callables_with_a_state_are_as_they_were_and_fresh_for_each_call(pair):
     assert [pair.perform(each) for each in (late, early, late)] == [(11, 2), (1, 1), (11, 2)]
 
 
-def test_calls_that_reach_nothing_are_left_alone(pair):
+def test_calls_without_globals_are_sent_unchanged(pair):
     pair.run("x = 1")
     calls = ((abs, (-1,)), (pickle.dumps, ({"a": [1]},)), (math.sqrt, (4,)), (random.Random, ()))
     for f, args in calls:
         assert pair.globals.bind(f, args, {}) is f
 
 
-def test_01_02_callables_of_other_modules_have_the_state_of_their_submission(pair):
+def test_01_02_callables_of_other_modules_have_the_state_at_submission(pair):
     pair.run("from functools import partial\nd = {'a': 1}")
     early = [pair.submit("d.get", "a"), pair.submit("partial(dict.get, d)", "a")]
     pair.run("d['a'] = 2")
@@ -273,16 +273,17 @@ def test_28_messages_name_a_call_by_its_function(pair):
         assert call_text(call, (2,)) == label
 
 
-def test_the_names_in_code():
+def test_the_global_names_in_code():
     def h():
         class D:
             here = some_global  # noqa: F821
+
         return [other for _ in D.x] + (lambda: third)()  # noqa: F821
 
     assert global_names(h.__code__) == {"some_global", "other", "third", "__name__"}
 
 
-def test_components_come_after_those_that_they_point_to():
+def test_components_follow_those_that_they_refer_to():
     for seed in range(200):
         draw = random.Random(seed)
         nodes = [str(n) for n in range(draw.randrange(1, 9))]
@@ -325,7 +326,7 @@ def test_changes_inside_of_containers_are_noticed(value, change):
     assert not are_unchanged(nodes)
 
 
-def test_values_whose_changes_only_the_pickle_shows():
+def test_changes_that_only_the_pickle_shows_are_noticed():
     cell = [1]
     cell.append(cell)
     assert nodes_of(cell) is not None  # it ends

@@ -1,4 +1,4 @@
-"""Objects into bytes: by reference where there is a name, by value otherwise, buffers beside."""
+"""Pickling: by reference if an object can be imported, else by value; buffers out of band."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Point:
 
 def there_and_back(obj):
     payload, buffers = dumps(obj)
-    # Over the network, buffers become somebody else's memory.
+    # After a transfer, the buffers are in other memory.
     return loads(payload, [bytearray(buffer) for buffer in buffers])
 
 
@@ -51,19 +51,19 @@ class TestByReference:
     @pytest.mark.parametrize(
         "obj", [nothing, Point, Point.Inner, len, dict.fromkeys, np.mean, collections.OrderedDict]
     )
-    def test_what_has_a_name(self, obj):
+    def test_importable_objects(self, obj):
         payload, buffers = dumps(obj)
         assert len(payload) < 120
         assert buffers == []
         assert loads(payload) == obj
 
-    def test_a_named_function_beside_a_nameless_one(self):
+    def test_an_importable_function_next_to_a_lambda(self):
         payload, _ = dumps((lambda: None, nothing))
         assert "nothing" in globals_in(payload)
         assert b"Do nothing." not in payload
         assert loads(payload)[1] is nothing
 
-    def test_what_a_nameless_function_calls(self):
+    def test_functions_that_a_lambda_calls(self):
         payload, _ = dumps(lambda: give(None, 3))
         assert b"Return the argument." not in payload
         assert loads(payload)() == 3
@@ -75,7 +75,7 @@ class TestByReference:
         assert not is_importable(functools.partial(nothing))
         assert not is_importable(3)
 
-    def test_a_name_that_means_something_else_now_is_no_reference(self, monkeypatch):
+    def test_a_name_that_was_rebound_is_not_a_reference(self, monkeypatch):
         def nothing(owner):
             return "another"
 
@@ -126,7 +126,7 @@ class TestByValue:
         assert [buffer.nbytes for buffer in buffers] == [array.nbytes]
         assert np.array_equal(there_and_back(lambda: array)(), array)
 
-    def test_what_cannot_travel_at_all_is_an_error(self):
+    def test_an_object_that_cannot_be_pickled_is_an_error(self):
         lock = threading.Lock()
         for obj in (lock, lambda: lock, iter(x for x in "a")):
             with pytest.raises((TypeError, pickle.PicklingError)):
@@ -135,7 +135,7 @@ class TestByValue:
 
 class TestBuffers:
     @pytest.mark.parametrize("size", [0, 1, OUT_OF_BAND - 1, OUT_OF_BAND, OUT_OF_BAND + 1, 1 << 20])
-    def test_travel_beside_the_pickle_from_32_kib_on(self, size):
+    def test_are_out_of_band_from_32_kib_on(self, size):
         array = np.arange(size, dtype=np.uint8)
         payload, buffers = dumps(array)
         assert [buffer.nbytes for buffer in buffers] == ([size] if size >= OUT_OF_BAND else [])
@@ -176,12 +176,12 @@ class TestBuffers:
             _, (buffer,) = dumps(array)
             assert (buffer.ndim, buffer.itemsize, buffer.contiguous) == (1, 1, True)
 
-    def test_can_be_written_to_on_the_other_side(self):
+    def test_are_writable_on_the_other_side(self):
         copy = there_and_back(np.zeros(1 << 16))
         copy[0] = 1
         assert copy[0] == 1
 
-    def test_of_the_same_array_twice_travel_once(self):
+    def test_of_an_array_that_occurs_twice_are_sent_once(self):
         array = np.zeros(1 << 16)
         _, buffers = dumps([array, array])
         assert len(buffers) == 1

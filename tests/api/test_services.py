@@ -1,4 +1,4 @@
-"""The services by name, and the communicator of a process that is alone."""
+"""Services by name, and the communicator of a single process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITHOUT_MPI = "import sys; sys.modules['mpi4py'] = None\n"
 
 
 def run_python(code, **variables):
-    """Run code in a process whose environment is known; return the completed process."""
+    """Run code in a process with a fixed environment; return the completed process."""
     here = os.path.dirname(os.path.dirname(find_spec("bsbpool").origin))
     home = os.path.expanduser("~")  # Open MPI does not start without
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": here, "HOME": home} | variables
@@ -31,7 +31,7 @@ def run_python(code, **variables):
 
 @pytest.fixture
 def alone(monkeypatch):
-    """Make an `MPIService` as if mpi4py was not installed."""
+    """Make an `MPIService` as if mpi4py were not installed."""
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
     monkeypatch.setenv("BSB_IGNORE_PARALLEL", "")
@@ -40,17 +40,17 @@ def alone(monkeypatch):
 
 class TestRegister:
     def test_a_provider_is_found_by_name(self, monkeypatch):
-        monkeypatch.setattr(services, "Clock", None, raising=False)  # to be taken away again
+        monkeypatch.setattr(services, "Clock", None, raising=False)  # removed after the test
         provider = object()
         assert services.register_service("Clock", provider) is None
         assert services.Clock is provider
 
-    def test_overrides_what_is_built_in(self, monkeypatch):
+    def test_overrides_a_built_in_service(self, monkeypatch):
         monkeypatch.setattr(services, "MPI", services.MPI)
         services.register_service("MPI", "mine")
         assert services.MPI == "mine"
 
-    def test_of_the_built_in_ones(self):
+    def test_of_built_in_services(self):
         assert isinstance(services.MPI, MPIService)
         assert services.MPI is services.MPI
         assert services.JobPool.__name__ == "JobPool"
@@ -60,25 +60,25 @@ class TestRegister:
     @pytest.mark.parametrize(
         "touch", [lambda s: s.anything, lambda s: s.anything(), lambda s: hasattr(s, "x")]
     )
-    def test_an_unknown_one_is_an_error_when_it_is_used(self, touch):
+    def test_an_unknown_service_is_an_error_when_it_is_used(self, touch):
         unknown = services.SomethingElse  # no error yet
         with pytest.raises(DependencyError, match="SomethingElse is not a registered service"):
             touch(unknown)
 
-    def test_an_unknown_one_can_be_imported(self):
+    def test_an_unknown_service_can_be_imported(self):
         from bsbpool.services import Anything
 
         with pytest.raises(DependencyError, match="Anything"):
             _ = Anything.use
 
 
-class TestAlone:
-    def test_is_the_first_of_one(self, alone):
+class TestSingleProcess:
+    def test_is_rank_0_of_1(self, alone):
         assert alone.get_communicator() is None
         assert (alone.get_rank(), alone.get_size()) == (0, 1)
         assert alone.barrier() is None
 
-    def test_talks_to_itself(self, alone):
+    def test_communicates_with_itself(self, alone):
         obj = object()
         assert alone.bcast(obj) is alone.bcast(obj, root=0) is obj
         assert alone.gather(obj) == alone.allgather(obj) == [obj]
@@ -97,14 +97,14 @@ class TestAlone:
         window.Unlock(0)
 
     @pytest.mark.parametrize("name", ["try_all", "try_main"])
-    def test_an_error_is_its_own(self, alone, name):
+    def test_has_its_own_error_class(self, alone, name):
         with pytest.raises(ZeroDivisionError), getattr(alone, name)():
             1 / 0  # noqa: B018
         with getattr(alone, name)():
             pass
 
     @pytest.mark.parametrize("name", ["try_all", "try_main"])
-    def test_an_interruption_passes(self, alone, name):
+    def test_an_interrupt_is_raised(self, alone, name):
         with pytest.raises(KeyboardInterrupt), getattr(alone, name)():
             raise KeyboardInterrupt
 
@@ -125,14 +125,14 @@ class TestEnvironment:
     )
 
     @pytest.mark.parametrize("name", ["PMI_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALRANKID"])
-    def test_of_an_mpi_launcher_needs_mpi4py(self, name):
+    def test_of_an_mpi_launcher_requires_mpi4py(self, name):
         said = run_python(self.PROBE, **{name: "1"}).stdout
         assert "MPI runtime detected without parallel support" in said
         assert "pip install" in said
         assert "BSB_IGNORE_PARALLEL" in said
 
     @pytest.mark.parametrize("value", ["1", ""])
-    def test_can_be_told_to_be_ignored(self, value):
+    def test_can_be_ignored(self, value):
         done = run_python(self.PROBE, PMI_RANK="1", BSB_IGNORE_PARALLEL=value)
         assert done.stdout == "1\n"
 
@@ -176,7 +176,7 @@ class TestImport:
             "from bsbpool import *",
         ],
     )
-    def test_of_a_service_first_thing(self, statement):
+    def test_of_a_service_as_the_first_import(self, statement):
         assert run_python(statement).stderr == ""
 
     def test_of_all_names(self):
@@ -188,7 +188,7 @@ class TestImport:
         with pytest.raises(AttributeError, match="nonsense"):
             _ = bsbpool.nonsense
 
-    def test_of_chunks_does_not_bring_bsb_in(self):
+    def test_of_chunks_does_not_import_bsb(self):
         code = (
             "import sys\n"
             "from bsbpool import SubmissionContext\n"

@@ -1,4 +1,4 @@
-"""`max_memory=`: what rank 0 holds of results is bounded, and nothing else changes."""
+"""`max_memory=` limits the results that rank 0 holds in memory, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VALUES = [
     None, True, -1, 2**70, 1.5, "text", "ä" * 300, b"b" * 400, (1, ("a", 2.5)), (2.5,) * 30,
     [1], {"a": [1, 2, 3] * 100}, bytes(100_000), "x" * 50_000, set(range(500)), bytearray(40_000),
 ]  # fmt: skip
-"""Plain and not, small and large: on either side of all the limits."""
+"""Scalars and other objects, small and large, on either side of all limits."""
 
 
 def pattern(size, seed=0):
@@ -62,31 +62,31 @@ def check_some(found, size):
 
 
 class Full:
-    """A file system that takes so many bytes and no more."""
+    """A file system that accepts a limited number of bytes."""
 
-    def __init__(self, monkeypatch, room):
-        self.room = room
+    def __init__(self, monkeypatch, space):
+        self.space = space
         self.pwrite = os.pwrite
         monkeypatch.setattr(os, "pwrite", self.write)
 
     def write(self, file, data, offset):
-        if offset >= self.room:
+        if offset >= self.space:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self.pwrite(file, data[: self.room - offset], offset)
+        return self.pwrite(file, data[: self.space - offset], offset)
 
 
 # ------------------------------------------------------------------ the argument
 
 
 @pytest.mark.parametrize("max_memory", [1.5, 2e9, "1G", True, False, np.float64(1), [1]])
-def test_what_is_no_number_of_bytes(max_memory):
+def test_a_value_that_is_not_a_number_of_bytes(max_memory):
     before = set(JobPool._given_ids)
     with pytest.raises(TypeError, match=r"^max_memory must be an integer number of bytes"):
         create_job_pool(quiet=True, max_memory=max_memory)
     assert JobPool._given_ids == before
 
 
-def test_less_than_nothing():
+def test_a_negative_number():
     with pytest.raises(ValueError, match=r"^max_memory must not be negative, got "):
         create_job_pool(quiet=True, max_memory=-1)
 
@@ -110,20 +110,20 @@ def store():
     made.close()
 
 
-def test_small_ones_are_not_counted(store):
+def test_small_results_are_not_counted(store):
     assert isinstance(store.keep(bytes(128), []), Packed)
     assert store.held == 0
     assert isinstance(store.keep(bytes(129), []), Packed)
     assert store.held == 129
 
 
-def test_the_bound_is_kept_and_what_fits_still_comes_in(store):
+def test_the_limit_holds_and_results_that_fit_stay_in_memory(store):
     kept = [store.keep(bytes(n), []) for n in (600, 500, 250, 200, 150, 200)]
     assert [type(one) for one in kept] == [Packed, Spilled, Packed, Spilled, Packed, Spilled]
     assert (store.held, store.spilled) == (1000, 900)
 
 
-def test_buffers_count_and_are_each_reader_s_own(store):
+def test_buffers_are_counted_and_each_access_returns_a_copy(store):
     payload, buffers = bytes(range(200)), [bytearray(b"a" * 700), bytearray(), bytearray(b"bcd")]
     kept = [store.keep(payload, buffers) for _ in range(3)]
     assert store.spilled == 2 * 903
@@ -149,7 +149,7 @@ def test_the_file_is_private_and_has_no_name(store):
     assert not os.get_inheritable(store._file.fileno())
 
 
-def test_without_need_there_is_no_file(store):
+def test_no_file_is_created_below_the_limit(store):
     before = descriptors()
     store.keep(bytes(900), [])
     assert descriptors() == before
@@ -159,7 +159,7 @@ def test_without_need_there_is_no_file(store):
     assert descriptors() == before
 
 
-def test_a_system_that_takes_a_little_at_a_time(store, monkeypatch):
+def test_partial_writes(store, monkeypatch):
     pwrite, preadv = os.pwrite, os.preadv
     monkeypatch.setattr(os, "pwrite", lambda file, data, at: pwrite(file, data[:7], at))
     monkeypatch.setattr(os, "preadv", lambda file, views, at: preadv(file, [views[0][:11]], at))
@@ -170,20 +170,20 @@ def test_a_system_that_takes_a_little_at_a_time(store, monkeypatch):
 
 
 def test_a_full_disk_loses_nothing(store, monkeypatch, caplog):
-    full = Full(monkeypatch, room=5000)
+    full = Full(monkeypatch, space=5000)
     kept = [store.keep(bytes([n]) * 900, []) for n in range(12)]
     assert [type(one) for one in kept] == [Packed, *[Spilled] * 5, *[Packed] * 6]
     assert [bytes(one.parts(True)[0]) for one in kept] == [bytes([n]) * 900 for n in range(12)]
     assert (store.held, store.spilled) == (7 * 900, 5 * 900)
-    assert os.fstat(store._file.fileno()).st_size == 5 * 900  # not a piece of what failed
+    assert os.fstat(store._file.fileno()).st_size == 5 * 900  # no part of the failed write
     assert len(caplog.records) == 1
     assert "max_memory: a result cannot be written to a file" in caplog.text
-    full.room = 10_000  # somebody tidied up
+    full.space = 10_000  # space was freed meanwhile
     assert isinstance(store.keep(b"z" * 900, []), Spilled)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
-def test_no_place_for_a_file(store, monkeypatch, caplog, error):
+def test_a_folder_that_cannot_be_written(store, monkeypatch, caplog, error):
     def refuse(**options):
         raise error("no usable temporary directory")
 
@@ -193,8 +193,8 @@ def test_no_place_for_a_file(store, monkeypatch, caplog, error):
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_who_hears_the_warning_may_read_results(store, monkeypatch):
-    Full(monkeypatch, room=2000)
+def test_a_log_handler_may_read_results(store, monkeypatch):
+    Full(monkeypatch, space=2000)
     heard = []
     first = store.keep(bytes(2000), [])
     assert isinstance(first, Spilled)
@@ -214,7 +214,7 @@ def test_who_hears_the_warning_may_read_results(store, monkeypatch):
     assert len(heard) == 1
 
 
-def test_threads_keep_and_read_at_one_time(store):
+def test_threads_store_and_read_concurrently(store):
     wrong = []
 
     def work(seed):
@@ -248,8 +248,8 @@ class TestSerial:
             assert {type(job._outcome) for job in jobs} == {Spilled}
 
     @pytest.mark.parametrize("max_memory", [0, 10**9])
-    def test_each_look_gives_what_the_job_returned_then(self, max_memory):
-        """Kept is what was pickled, wherever: not what others do to the object since."""
+    def test_each_access_returns_the_value_at_the_end_of_the_job(self, max_memory):
+        """The pickled value is stored, so later changes of the object are not seen."""
         arrays, lists = [np.zeros(MB)], [[1, 2, 3]]
         with create_job_pool(quiet=True, max_memory=max_memory) as pool:
             array = pool.submit(lambda owner: arrays[0])
@@ -263,7 +263,7 @@ class TestSerial:
             array.result[:] = 5
             assert not array.result.any()
 
-    def test_what_cannot_be_pickled_stays(self, caplog):
+    def test_results_that_cannot_be_pickled_stay_in_memory(self, caplog):
         lock = threading.Lock()
         with create_job_pool(quiet=True, max_memory=0) as pool:
             jobs = [pool.submit(lambda owner: lock) for _ in range(3)]
@@ -272,7 +272,7 @@ class TestSerial:
         assert len(caplog.records) == 1
         assert "cannot be pickled" in caplog.text
 
-    def test_results_set_by_hand(self):
+    def test_results_that_the_user_sets(self):
         with create_job_pool(quiet=True, max_memory=1000) as pool:
             jobs = [pool.submit(nothing) for _ in range(3)]
             jobs[0].set_result(bytes(5000))
@@ -281,7 +281,7 @@ class TestSerial:
             assert isinstance(jobs[0]._outcome, Spilled)
             assert [job.result for job in jobs] == [bytes(5000), None, None]
 
-    def test_jobs_in_a_thread_of_their_own(self):
+    def test_jobs_in_their_own_thread(self):
         with create_job_pool(quiet=True, max_memory=1000) as pool:
             pool.add_listener(lambda progress: None, max_wait=1)
             jobs = [pool.submit(make, 40_000, seed) for seed in range(3)]
@@ -298,7 +298,7 @@ class TestSerial:
             pool.execute()
             assert seen == [[n] * 1000 for n in range(5)]
 
-    def test_the_bound_counts_all_and_the_file_goes_with_the_pool(self):
+    def test_the_limit_is_for_all_results_and_the_file_is_removed_with_the_pool(self):
         before = descriptors()
         with create_job_pool(quiet=True, max_memory=MB) as pool:
             jobs = [pool.submit(make, 300_000, seed) for seed in range(20)]
@@ -311,7 +311,7 @@ class TestSerial:
             _ = jobs[-1].result
 
     @pytest.mark.parametrize("how", ["fails", "is cancelled", "times out", "raises"])
-    def test_the_file_goes_however_it_ends(self, how):
+    def test_the_file_is_removed_however_the_run_ends(self, how):
         before = descriptors()
         with (
             contextlib.suppress(ZeroDivisionError),
@@ -342,14 +342,14 @@ class TestSerial:
                 _ = job.result
             assert isinstance(caught.value.__cause__, OSError)
 
-    def test_a_hundred_thousand_small_ones_make_no_file(self):
+    def test_100000_small_results_create_no_file(self):
         with create_job_pool(quiet=True, max_memory=0) as pool:
             jobs = pool.queue_many(give, zip(range(100_000)))
             results = pool.execute(return_results=True)
             assert (pool._store.held, pool._store.spilled, pool._store._file) == (0, 0, None)
             assert results == {job: n for n, job in enumerate(jobs)}
 
-    def test_without_a_bound_results_are_the_objects_themselves(self, pool):
+    def test_without_a_limit_results_are_the_objects_themselves(self, pool):
         value = [1] * 1000
         job = pool.submit(lambda owner: value)
         pool.execute()
@@ -425,13 +425,13 @@ def test_failures_and_cancellations_between_spilled_results():
 
 @on_ranks(2)
 def test_a_full_disk_on_main():
-    room = 20 * 40_000
+    space = 20 * 40_000
     pwrite = os.pwrite
 
     def write(file, data, offset):
-        if offset >= room:
+        if offset >= space:
             raise OSError(errno.ENOSPC, "no space left")
-        return pwrite(file, data[: room - offset], offset)
+        return pwrite(file, data[: space - offset], offset)
 
     os.pwrite = write
     with create_job_pool(quiet=True, max_memory=100_000) as pool:
@@ -442,11 +442,11 @@ def test_a_full_disk_on_main():
             assert np.array_equal(results[job], pattern(40_000, seed))
         if jobs:
             assert pool._store.held > 100_000
-            assert 10 * 40_000 < pool._store.spilled <= room
+            assert 10 * 40_000 < pool._store.spilled <= space
 
 
-class Parcel:
-    """Small here, large on its way; counts how often it was packed, and how large main was."""
+class CountedArgument:
+    """Small in memory, large as a pickle; counts its picklings and measures the memory of main."""
 
     packed = 0
     most = 0
@@ -455,26 +455,26 @@ class Parcel:
         self.size = size
 
     def __reduce__(self):
-        Parcel.packed += 1
-        Parcel.most = max(Parcel.most, resident())
+        CountedArgument.packed += 1
+        CountedArgument.most = max(CountedArgument.most, resident())
         return len, (bytes(self.size),)
 
 
 @on_ranks(2)
-def test_arguments_are_packed_when_they_are_sent_and_not_kept():
+def test_arguments_are_pickled_when_they_are_sent_and_not_kept():
     size, n = 8 * MB, 40
     with create_job_pool(quiet=True) as pool:
         jobs, seen = [], []
         if pool.is_main():
             before = resident()
-            jobs = [pool.submit(give, Parcel(size)) for _ in range(n)]
-            assert Parcel.packed == 0
+            jobs = [pool.submit(give, CountedArgument(size)) for _ in range(n)]
+            assert CountedArgument.packed == 0
             for job in jobs:
-                job.on_completion(lambda job: seen.append(Parcel.packed))
+                job.on_completion(lambda job: seen.append(CountedArgument.packed))
         results = pool.execute(return_results=True)
         if pool.is_main():
             assert [results[job] for job in jobs] == [size] * n
-            assert Parcel.packed == n
-            assert seen[0] < n / 2  # the others waited for their turn
-            assert Parcel.most - before < 10 * size
+            assert CountedArgument.packed == n
+            assert seen[0] < n / 2  # the others were pickled later
+            assert CountedArgument.most - before < 10 * size
             assert resident() - before < 10 * size

@@ -1,4 +1,4 @@
-"""Many threads at one pool in a single process."""
+"""Several threads use one pool in a single process."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_eight_threads_queue(jobs: int) -> None:
 
 
 def test_another_thread_cancels_while_jobs_run() -> None:
-    """The first job lets the thread begin, so that jobs do run meanwhile."""
+    """The first job starts the thread, so that jobs run at the same time."""
     runs, cancelled = [0], set()
     begin, some = threading.Event(), threading.Event()
     with create_job_pool(runs, quiet=True) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of those that have ended
+        warnings.simplefilter("ignore")  # of the jobs that have ended
         books = Queueing(pool, THREADS, 1_000)
 
         def cancel() -> None:
@@ -53,8 +53,8 @@ def test_another_thread_cancels_while_jobs_run() -> None:
         assert any(job.status is JobStatus.CANCELLED for job in cancelled)
 
 
-def test_pools_execute_in_two_threads_at_one_time() -> None:
-    """Each is alone in its thread: there is no communicator to share."""
+def test_two_threads_execute_pools_concurrently() -> None:
+    """Pools of one process share no communicator."""
     together = threading.Barrier(2)
     found: dict[int, Any] = {}
 
@@ -73,8 +73,8 @@ def test_pools_execute_in_two_threads_at_one_time() -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_a_result_is_never_half_there(early: bool) -> None:
-    """Another thread reads while the run goes on, and while the pool is left."""
+def test_a_result_is_never_incomplete(early: bool) -> None:
+    """Another thread reads during the run and while the pool is closed."""
     stop, errors, found = threading.Event(), [], [0]
     pool = create_job_pool([0], quiet=True)
     books = Queueing(pool, 2, 1_000)

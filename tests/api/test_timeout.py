@@ -1,4 +1,4 @@
-"""`execute(timeout=)`: the run ends in time, and what it had brought stays."""
+"""`execute(timeout=)`: the run ends in time and keeps the results that it has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bsbpool import (
 )
 
 from .on_ranks import on_ranks
-from .support import Notebook, fail, give, nothing, statuses, until
+from .support import RecordingListener, fail, give, nothing, statuses, until
 
 
 def sleep(owner, seconds):
@@ -41,16 +41,16 @@ def time_out(pool, **options):
 
 class TestArgument:
     @pytest.mark.parametrize("timeout", ["1", [1], True, False, 1j, np.bool_(True), nothing])
-    def test_what_is_no_number(self, pool, timeout):
+    def test_a_value_that_is_not_a_number(self, pool, timeout):
         with pytest.raises(TypeError, match=r"^timeout must be a number of seconds or None, got "):
             pool.execute(timeout=timeout)
 
     @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, np.float64("nan")])
-    def test_what_is_no_length_of_time(self, pool, timeout):
+    def test_a_number_that_is_not_a_duration(self, pool, timeout):
         with pytest.raises(ValueError, match=r"^timeout must not be negative, got "):
             pool.execute(timeout=timeout)
 
-    def test_a_refused_one_leaves_the_pool_as_it_was(self, pool):
+    def test_a_refused_value_leaves_the_pool_unchanged(self, pool):
         job = pool.submit(give, 1)
         with pytest.raises(TypeError):
             pool.execute(timeout="1")
@@ -64,40 +64,40 @@ class TestArgument:
         job = pool.submit(give, 1)
         assert pool.execute(True, timeout) == {job: 1}
 
-    def test_results_may_still_be_asked_for_by_position(self, pool):
+    def test_return_results_may_be_positional(self, pool):
         job = pool.submit(give, 1)
         assert pool.execute(True) == {job: 1}
 
-    def test_none_for_nothing_to_do(self, pool):
+    def test_a_timeout_of_0_without_jobs(self, pool):
         assert pool.execute(return_results=True, timeout=0) == {}
 
-    def test_no_time_at_all(self, pool):
+    def test_a_timeout_of_0(self, pool):
         jobs = [pool.submit(give, n) for n in range(3)]
         error, _ = time_out(pool, timeout=0)
         assert statuses(*jobs) == ["cancelled"] * 3
         assert "Of 3 jobs 0 succeeded, 0 failed, 0 were aborted and 3 cancelled." in str(error)
 
     def test_the_last_job_may_end_late(self, pool):
-        """Nothing is left to be given up."""
+        """No job is left that could be aborted."""
         job = pool.submit(sleep, 0.05)
         assert pool.execute(return_results=True, timeout=0.01) == {job: 0.05}
 
 
 class TestError:
-    def test_is_a_timeout_and_of_the_pool(self):
+    def test_is_a_timeout_error_and_a_pool_error(self):
         error = JobPoolTimeoutError("late", {1: 2})
         assert isinstance(error, TimeoutError)
         assert isinstance(error, JobPoolError)
         assert (str(error), error.args, error.results) == ("late", ("late",), {1: 2})
 
-    def test_leaves_its_results_behind_when_pickled(self):
+    def test_is_pickled_without_its_results(self):
         copy = pickle.loads(pickle.dumps(JobPoolTimeoutError("late", {1: 2})))
         assert (type(copy), str(copy), copy.results) == (JobPoolTimeoutError, "late", None)
 
 
 class TestSerial:
     def test_ends_between_jobs(self, pool):
-        notebook = Notebook()
+        notebook = RecordingListener()
         pool.add_listener(notebook)
         jobs = [pool.submit(sleep, 0.03) for _ in range(20)]
         error, seconds = time_out(pool, return_results=True, timeout=0.1)
@@ -118,7 +118,7 @@ class TestSerial:
         assert error.results is None
         assert jobs[0].result == 0.02
 
-    def test_jobs_say_why_they_did_not_run(self, pool):
+    def test_errors_of_jobs_say_why_they_did_not_run(self, pool):
         pool.submit(sleep, 0.02)
         other, by_hand = pool.submit(nothing), pool.submit(nothing)
         by_hand.cancel("mine")
@@ -139,7 +139,7 @@ class TestSerial:
         assert failure.error is broken.error
         assert str(broken.error) == "first of all"
 
-    def test_failures_that_a_listener_handled_are_not(self, pool):
+    def test_failures_that_a_listener_handled_are_not_its_cause(self, pool):
         pool.add_listener(lambda progress: True)
         pool.submit(fail)
         pool.submit(sleep, 0.05)
@@ -154,7 +154,7 @@ class TestSerial:
             with pytest.raises(WorkflowError):
                 pool.execute(timeout=0.02)
 
-    def test_while_schedulers_are_waited_for(self, pool):
+    def test_while_waiting_for_schedulers(self, pool):
         ending = threading.Event()
         pool.schedule([1, 2], lambda node: ending.wait(20))
         job = pool.submit(nothing)
@@ -164,7 +164,7 @@ class TestSerial:
         ending.set()
         assert until(lambda: not pool.scheduling)
 
-    def test_while_a_scheduler_is_waited_for_that_a_job_started(self, pool):
+    def test_while_waiting_for_a_scheduler_that_a_job_started(self, pool):
         ending = threading.Event()
         job = pool.submit(lambda owner: pool.schedule([1], lambda node: ending.wait(20)))
         _, seconds = time_out(pool, timeout=0.1)
@@ -172,8 +172,8 @@ class TestSerial:
         assert job.status is JobStatus.SUCCESS
         ending.set()
 
-    def test_a_job_in_a_thread_of_its_own_is_left_behind(self):
-        """A listener wants to be called at a pace, so the thread that executes is free."""
+    def test_a_job_in_its_own_thread_is_not_waited_for(self):
+        """A listener with an interval makes the pool run jobs in another thread."""
         ending, ended = threading.Event(), threading.Event()
 
         def wait(owner):
@@ -193,7 +193,7 @@ class TestSerial:
             assert ended.wait(20)
             assert long.status is JobStatus.ABORTED
 
-    def test_a_job_begun_by_hand_is_aborted(self, pool):
+    def test_a_manually_started_job_is_aborted(self, pool):
         by_hand = pool.submit(nothing)
         by_hand.change_status(JobStatus.RUNNING)
         pool.submit(sleep, 0.05)
@@ -214,7 +214,7 @@ class TestSerial:
         assert isinstance(job.error, JobPoolTimeoutError)
         assert other.result == 1
 
-    def test_one_that_a_listener_raises_is_passed_on(self, pool):
+    def test_a_timeout_error_of_a_listener_is_raised(self, pool):
         def listener(progress):
             if progress.status is JobStatus.SUCCESS:
                 raise JobPoolTimeoutError("of another pool")
@@ -232,8 +232,8 @@ class TestSerial:
             job = other.submit(give, 1)
             assert other.execute(return_results=True) == {job: 1}
 
-    def test_a_thousand_jobs_are_looked_at_one_by_one(self, pool):
-        """Signals are looked for every thousand jobs only."""
+    def test_the_time_is_checked_after_each_job(self, pool):
+        """Signals are checked only once in a thousand jobs."""
         for _ in range(2000):
             pool.submit(sleep, 0.001)
         error, seconds = time_out(pool, return_results=True, timeout=0.05)
@@ -250,9 +250,9 @@ def test_main_leaves_in_time_and_workers_when_their_job_ends():
         if not pool.is_main():
             with pytest.raises(WorkflowError, match="during parallel execution"):
                 pool.execute(timeout="the others ignore theirs")
-            services.MPI.barrier()  # main would end this rank at its own end
+            services.MPI.barrier()  # the launcher would end this rank with main
             return
-        notebook = Notebook()
+        notebook = RecordingListener()
         pool.add_listener(notebook)
         quick = [pool.submit(give, n) for n in range(20)]
         broken = pool.submit(fail, deps=quick)
@@ -274,14 +274,14 @@ def test_main_leaves_in_time_and_workers_when_their_job_ends():
 
 
 @on_ranks(2)
-def test_the_time_is_noticed_while_results_pour_in():
+def test_the_time_is_checked_while_results_arrive():
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
             jobs = pool.queue_many(give, zip(range(1_000_000)))
             error, seconds = time_out(pool, timeout=0.2)
             done = sum(job.status is JobStatus.SUCCESS for job in jobs)
             assert f"{done:,} succeeded" in str(error)
-            assert 0.2 <= seconds < 1.2  # to cancel so many takes its time, too
+            assert 0.2 <= seconds < 1.2  # cancelling so many jobs takes time as well
         else:
             with pytest.raises(WorkflowError):
                 pool.execute()
@@ -306,8 +306,8 @@ def test_a_scheduler_that_does_not_end():
 
 
 @on_ranks(2)
-def test_a_job_begun_by_hand_that_nobody_ends():
-    """Without a timeout it may be ended by any thread at any time, so it is waited for."""
+def test_a_manually_started_job_that_never_ends():
+    """Any thread may end it at any time, so without a timeout the run waits for it."""
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
             by_hand = pool.submit(nothing)

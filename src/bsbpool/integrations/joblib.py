@@ -79,7 +79,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     executor : PoolExecutor, optional
         Whose workers run them. By default the one whose ``with`` block this is in; else one of its
         own.
-    call_depth_level : int, optional
+    nesting_level : int, optional
         joblib's: how many calls of `Parallel` this is inside of.
     inner_max_num_threads : int, optional
         How many threads libraries may use in a worker. By default its share of the cores, unless
@@ -96,10 +96,10 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def __init__(
         self,
         executor: PoolExecutor | None = None,
-        call_depth_level: int | None = None,
+        nesting_level: int | None = None,
         inner_max_num_threads: int | None = None,
     ) -> None:
-        super().__init__(call_depth_level=call_depth_level, inner_max_num_threads=inner_max_num_threads)
+        super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._executor = executor
         self._is_pattern = True
         self._lease: Lease | None = None
@@ -132,9 +132,9 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """
         n_jobs = self.effective_n_jobs(n_jobs)
         if n_jobs == 1:
-            raise FallbackToBackend(SequentialBackend(call_depth_level=self.call_depth_level))
+            raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self._is_pattern:
-            own = type(self)(self._executor, self.call_depth_level, self.inner_max_num_threads)
+            own = type(self)(self._executor, self.nesting_level, self.inner_max_num_threads)
             own._is_pattern = False
             raise FallbackToBackend(own)
         self.parallel = parallel
@@ -177,11 +177,11 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
 
     def get_nested_backend(self) -> tuple[Any, int | None]:
         """Return what a `Parallel` inside a batch runs on."""
-        return InnerBackend(self._share, call_depth_level=(self.call_depth_level or 0) + 1), None
+        return InnerBackend(self._share, nesting_level=(self.nesting_level or 0) + 1), None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What reaches a worker finds no workers there.
-        return type(self), (None, self.call_depth_level, self.inner_max_num_threads)
+        return type(self), (None, self.nesting_level, self.inner_max_num_threads)
 
 
 class Line:

@@ -1,6 +1,6 @@
-"""A run on several ranks that ends in one of many ways; each rank says when it is out.
+"""A run on several ranks that ends in one of many ways; each rank reports when it has left.
 
-    mpiexec -n 3 python ends.py HOW
+mpiexec -n 3 python ends.py HOW
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ BUSY = {"fail_fast", "listener", "sigint", "sigterm", "timeout"}
 
 
 def say(*words: Any) -> None:
-    """Tell the test; in one write, or the lines of several ranks get mixed up."""
+    """Print a line in one write, so that the lines of several ranks do not mix."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def cause(what: str = "cause") -> None:
-    """Note that now happens what ends the run."""
+    """Report the time of the event that ends the run."""
     say(what, time.time())
 
 
@@ -39,7 +39,7 @@ def wait_long(owner: Any) -> None:
 
 
 def do(owner: Any, how: str) -> None:
-    """End in the way of this run."""
+    """End the run in the given way."""
     time.sleep(0.2)  # the long job has begun elsewhere
     cause()
     if how == "sys_exit":
