@@ -1,1 +1,1 @@
-"""Random programs, run by bsbpool and by plain Python, which must agree."""
+"""Random programs, executed by bsbpool and by plain Python, whose outcomes must agree."""

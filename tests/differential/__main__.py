@@ -1,4 +1,4 @@
-"""Play random programs and compare them with plain Python.
+"""Run random programs and compare them with plain Python.
 
 python -m differential --seeds 2000 --first 0     (in `tests`; `make differential` does so)
 """
@@ -16,7 +16,7 @@ from helpers.launch import mpirun
 
 
 def play(kind: str, first: int, seeds: int, ranks: int, skip: Sequence[str] = ()) -> bool:
-    """Play programs on a number of ranks, print the differences; return whether there are any."""
+    """Run programs on a number of ranks, print the differences; return whether there are any."""
     if ranks == 1:
         session = Session()
         session.skip = tuple(skip)

@@ -1,4 +1,4 @@
-"""Arrays of many types, shapes and layouts, some of them large enough to travel out of band."""
+"""Arrays of many types, shapes and layouts, some large enough to be sent out of band."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _array(n: int, parts: list[Any]) -> Any:
 
 @maker("fixed array")
 def _fixed_array(n: int, parts: list[Any]) -> Any:
-    """Make an array that cannot be written to; where it arrives, it can be.
+    """Make a read-only array; a copy on another rank is writable.
 
     So it is of a type that no function here changes.
     """

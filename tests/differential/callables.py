@@ -1,4 +1,4 @@
-"""Callables of jobs and calls that are not functions of a module: nameless and builtin ones."""
+"""Callables other than functions of a module: lambdas, closures, partials and builtins."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _partial(n: int, parts: list[Any]) -> Any:
 
 @maker("builtin")
 def _builtin(n: int, parts: list[Any]) -> Any:
-    """Return functions of Python itself that carry nothing."""
+    """Return builtin functions without state."""
     made = [
         len, int, dict, list, sorted, max, str.upper, operator.itemgetter(1), operator.add,
         operator.methodcaller("upper"), operator.attrgetter("real"), dict.fromkeys, bytes.fromhex,
@@ -74,7 +74,7 @@ def _builtin(n: int, parts: list[Any]) -> Any:
 
 @maker("builtin method")
 def _builtin_method(n: int, parts: list[Any]) -> Any:
-    """Return methods of Python's own objects, which carry these."""
+    """Return methods of builtin objects, which hold these objects."""
     d = next((part for part in parts if type(part) is dict), None)
     items = next((part for part in parts if type(part) is list), None)
     d = {0: n, "a": 1, None: 5} if d is None else d
@@ -96,4 +96,4 @@ CALLABLES = (
     "builtin", "builtin method",
 )  # fmt: skip
 STATEFUL = ("closure", "partial", "method", "machine", "builtin method", "builtin method")
-"""Callables with state that a call may change: each call must get its own copy."""
+"""Callables with state that a call may change; each call must get its own copy."""

@@ -1,7 +1,7 @@
-"""Descriptions of values: two values are alike when their descriptions are equal.
+"""Descriptions of values: two values are equivalent if their descriptions are equal.
 
-A description tells types, contents and which of the mutable objects inside are one object, and
-calls nothing that a class of the program could have defined.
+A description contains types, contents and the identities of the mutable objects inside; making it
+calls no method that a class of the program could have defined.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class _Describer:
             text = f"its str raised {type(broken).__name__}"
         args = self.describe(obj.args)
         if "set'" in repr(args):
-            text = ""  # it tells in which order this process has them
+            text = ""  # it depends on the order of the set in this process
         fields = tuple(
             (name, self.describe(getattr(obj, name, None)))
             for name in FIELDS

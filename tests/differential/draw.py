@@ -1,4 +1,4 @@
-"""Values, callables and errors drawn from a seed."""
+"""Draw values, callables and errors from a seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CELLS = (
     V("local", 1),
     *(V("array", n) for n in (0, 50, 51, 150, 200, 250, 300)),
 )
-"""What changes: lists, dicts, objects, arrays below and above 32 KiB."""
+"""Kinds of mutable values: lists, dicts, objects, arrays below and above 32 KiB."""
 RAISING = tuple(n for n, f in enumerate(FUNCTIONS) if f in (throw, chain))
 
 
@@ -36,23 +36,23 @@ class Draw:
     Parameters
     ----------
     r : Random
-        Where chance comes from.
+        The source of random numbers.
     bad : float
-        How often a value is one that cannot travel.
+        The probability of a value that cannot be pickled.
     """
 
     def __init__(self, r: Random, bad: float = 0.0) -> None:
         self.r = r
         self.bad = bad
         self.cells = tuple(r.choice(CELLS) for _ in range(r.choice((0, 1, 2, 4))))
-        # Callables that are used again and again, over cells that change meanwhile.
+        # Callables that are used repeatedly, over cells that change meanwhile.
         self.kept = range(len(self.cells), len(self.cells) + r.choice((0, 0, 1, 2)))
         for _ in self.kept:
             inside = (V("cell", r.randrange(len(self.cells))),) if self.cells else ()
             self.cells += (V(r.choice(STATEFUL), self.number(), inside),)
 
     def number(self) -> int:
-        """Draw what chooses among the values of a kind."""
+        """Draw the number that chooses among the values of a kind."""
         return self.r.randrange(400)
 
     def values(self, most: int, depth: int = 2) -> tuple[V, ...]:
@@ -78,7 +78,7 @@ class Draw:
         return V(r.choice(NESTED), self.number(), self.values(3, depth - 1))
 
     def callable(self, depth: int = 1) -> V:
-        """Draw something to call."""
+        """Draw a callable."""
         if self.kept and self.cells and self.r.random() < 0.3:
             return V("cell", self.r.choice(self.kept))
         kind = self.r.choice(CALLABLES)
@@ -110,4 +110,3 @@ class Draw:
         if not self.cells:
             return None
         return self.r.randrange(len(self.cells)), self.number()
-

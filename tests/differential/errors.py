@@ -1,4 +1,4 @@
-"""What calls raise: all of Python's own errors with odd arguments, and subclasses of them."""
+"""Errors that calls raise: all builtin errors with unusual arguments, and subclasses of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BUILTINS = list(
 
 
 def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """Make a builtin error, with what its constructor needs."""
+    """Make a builtin error with the arguments that its constructor needs."""
     for parent in kind.__mro__:
         if parent.__name__ in SPECIAL:
             error: BaseException = SPECIAL[parent.__name__](kind, args)
@@ -49,7 +49,7 @@ def make(kind: type[BaseException], args: tuple[Any, ...]) -> BaseException:
 
 
 def _with_init(base: Any) -> Any:
-    """Make a subclass whose `__init__` takes something else than the base's."""
+    """Make a subclass whose `__init__` has other parameters than that of its base."""
 
     def __init__(self: Any, code: Any, *, extra: Any) -> None:
         base.__init__(self, *made(base).args)
@@ -78,7 +78,7 @@ def _with_slots(base: Any) -> Any:
 
 
 def _silent(base: Any) -> Any:
-    """Make a subclass that tells its base nothing."""
+    """Make a subclass that passes no arguments to its base."""
 
     def __init__(self: Any, code: Any, extra: Any) -> None:
         self.both = [code, extra]
@@ -103,7 +103,7 @@ OWN: list[tuple[str, type[BaseException]]] = []
 for _base in BASES:
     for _way, _body in WAYS.items():
         if _way == "Silent" and _base in (UnicodeDecodeError, ExceptionGroup):
-            continue  # their `__new__` or `__init__` wants its arguments
+            continue  # their `__new__` or `__init__` requires arguments
         if _way == "Slots" and _base is ExceptionGroup:
             continue
         _name = f"{_way}{_base.__name__}"
@@ -113,7 +113,7 @@ for _base in BASES:
 
 
 class Stubborn(Exception):
-    """Says itself how it is pickled."""
+    """Defines how it is pickled."""
 
     def __init__(self, message: str, *, hint: Any) -> None:
         super().__init__(message)
@@ -200,7 +200,7 @@ def _to_raise(n: int, parts: list[Any]) -> Any:
 
 @maker("error value")
 def _error_value(n: int, parts: list[Any]) -> Any:
-    """Make an error that can be pickled by itself, to be a value."""
+    """Make an error as a value, which can be pickled."""
     made: list[Any] = [
         lambda: ValueError(*parts),
         lambda: OSError(2, "odd", "file"),
@@ -214,7 +214,7 @@ def _error_value(n: int, parts: list[Any]) -> Any:
 
 
 def _dressed(error: BaseException, how: int, parts: list[Any]) -> BaseException:
-    """Add what errors can have beside their arguments."""
+    """Add attributes, notes, a cause or a context to an error."""
     if how % 3 == 1:
         error.add_note("a note")
     if how % 4 == 1 and hasattr(error, "__dict__"):

@@ -7,16 +7,15 @@ from collections import Counter
 from differential.executor_model import BROKEN, ExecutorModel, ModelMap
 from differential.executor_run import ExecutorRun, ItemsEnd
 from differential.outcome import FAILED, Expected, Seen, kind_of
-from differential.pool_run import Here
+from differential.pool_run import RankRecords
 
 CUT_OFF = "concurrent.futures._base.CancelledError"
 """The errors that a reader of the results of a cancelled map gets."""
 ITEMS_END = kind_of(ItemsEnd())
 
 
-
-def compare_executor(run: ExecutorRun, ranks: list[Here]) -> list[str]:
-    """Return how a run differs from what the oracle says."""
+def compare_executor(run: ExecutorRun, ranks: list[RankRecords]) -> list[str]:
+    """Return the differences between a run and the oracle."""
     model = ExecutorModel(run.plan)
     mistakes = list(run.mistakes)
     for key, expected in model.calls.items():
@@ -25,7 +24,7 @@ def compare_executor(run: ExecutorRun, ranks: list[Here]) -> list[str]:
             if not broken and run.plan.end != "cancel":
                 mistakes.append(f"call {key}: submit raises {run.refused[key]!r}")
         elif key not in run.seen:
-            if run.plan.initializer != -2:  # then it may be that nobody could call back
+            if run.plan.initializer != -2:  # then callbacks may not have been called
                 mistakes.append(f"call {key}: nothing came of it")
         elif mistake := expected.mistake(run.seen[key]) or _note_missing(expected, run.seen[key]):
             mistakes.append(f"call {key}: {mistake}")
@@ -54,7 +53,7 @@ def _map_differs(run: ExecutorRun, made: ModelMap) -> str:
     step = made.step
     refused = run.refused.get(step.key)
     if run.plan.initializer == -2:
-        return ""  # it is broken some time
+        return ""  # it breaks at some point
     if step.fails and not step.buffersize:
         return "" if isinstance(refused, ItemsEnd) else f"map raises {refused!r}, not ItemsEnd"
     if refused is not None:

@@ -15,7 +15,7 @@ from differential.executor_plan import (
     Submit,
 )
 from differential.functions import in_oracle, prepared
-from differential.outcome import CANCELLED, FAILED, SUCCESS, Expected, call_apart
+from differential.outcome import CANCELLED, FAILED, SUCCESS, Expected, call_remotely
 from differential.recipes import Builder
 
 DEPENDENCY = "bsbpool.exceptions.JobCancelledError"
@@ -24,7 +24,7 @@ BROKEN = ("bsbpool.futures.errors.InitializerError", "bsbpool.futures.errors.Bro
 
 @dataclass
 class ModelMap:
-    """The outcomes of the items of a map; the first error is the last that is seen in order."""
+    """The outcomes of the items of a map, in order, up to and including the first error."""
 
     step: Map
     items: list[Expected] = field(default_factory=list)
@@ -37,11 +37,11 @@ class ExecutorModel:
     Attributes
     ----------
     calls : dict of int to Expected
-        What comes of the calls that were submitted.
+        The expected outcomes of the submitted calls.
     maps : dict of int to ModelMap
-        What comes of the maps.
+        The expected outcomes of the maps.
     n_callbacks : int
-        How many callbacks are called.
+        The number of callbacks that are called.
     logged : set of int
         The logged calls.
     """
@@ -104,10 +104,10 @@ class ExecutorModel:
     def _outcome(self, step: Submit) -> Expected:
         build = Builder(self.plan.cells, self._changes).build
         kwargs = {name: build(value) for name, value in step.kwargs}
-        return call_apart(build(step.f), tuple(map(build, step.args)), kwargs)
+        return call_remotely(build(step.f), tuple(map(build, step.args)), kwargs)
 
     def _loosen_dependents(self) -> None:
-        """Let calls be either that wait for one of which time decides."""
+        """Allow both outcomes for calls that depend on a call whose outcome depends on timing."""
         for key, outcome in self.calls.items():
             if any(dep.or_else for dep in self._deps.get(key, ())):
                 outcome.or_else = {SUCCESS, FAILED, CANCELLED}
@@ -124,7 +124,7 @@ class ExecutorModel:
         for item in step.items:
             f = Builder(self.plan.cells, self._changes).build(step.f)
             build = Builder(self.plan.cells, self._changes).build
-            outcome = call_apart(f, tuple(map(build, step.arguments(item))), {})
+            outcome = call_remotely(f, tuple(map(build, step.arguments(item))), {})
             if isinstance(outcome.error, StopIteration):
                 # As of every generator that raises it.
                 outcome = Expected(FAILED, errors=("builtins.RuntimeError",))

@@ -1,4 +1,4 @@
-"""Programs with an executor, as data that a seed decides."""
+"""Programs with an executor, as data drawn from a seed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Map:
     buffersize: int = 0
     unordered: bool = False
     take: int = -1
-    fails: bool = False  # the iterable does, after the items
+    fails: bool = False  # the iterable raises, after the items
     late: bool = False  # results are taken at the end
 
     def arguments(self, item: V) -> tuple[V, ...]:
-        """Return what the function is called with for an item."""
+        """Return the arguments of the call for an item."""
         if self.how == "map":
             return (item,)
         return item.parts if self.how == "starmap" else (*item.parts, V(), V())[:2]
@@ -46,7 +46,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Change:
-    """Change a cell, when all calls have ended."""
+    """Change a cell after all calls have ended."""
 
     cell: int = 0
     n: int = 0
@@ -72,7 +72,7 @@ class OnDone:
 
 @dataclass(frozen=True)
 class Again:
-    """Leave the executor, and enter it again."""
+    """Leave the executor and enter it again."""
 
 
 Step = Submit | Map | Change | Cancel | Wait | OnDone | Again
@@ -98,7 +98,7 @@ class ExecutorPlan:
 
 
 def draw_executor_plan(seed: int) -> ExecutorPlan:
-    """Return the program of a seed."""
+    """Draw the program of a seed."""
     return _Drawing(Random(seed + 10**9)).plan()
 
 
@@ -123,14 +123,14 @@ class _Drawing:
         )
 
     def steps(self) -> list[Step]:
-        """Return the next steps: as a rule one."""
+        """Return the next steps, usually one."""
         if self.draw.kept and self.r.random() < 0.1:
             return self.repeated()
         step = self.step()
         return [] if step is None else [step]
 
     def repeated(self) -> list[Step]:
-        """Call one object again and again, and change meanwhile what it carries."""
+        """Call one object repeatedly and change its state in between."""
         f = V("cell", self.r.choice(self.draw.kept))
         args = self.draw.values(1, 0)
         made: list[Step] = []
@@ -185,7 +185,7 @@ class _Drawing:
         r = self.r
         key = self.n_calls
         self.n_calls += 1
-        # What a function itself carries is one for a chunk, so none here changes it.
+        # The state of a function is shared within a chunk, so no function here changes its own.
         kind = r.choice(("function", "function", "lambda", "builtin", "unprintable"))
         f = V(kind, self.draw.number(), self.draw.values(1) if kind == "lambda" else ())
         how = r.choice(("map", "map", "zip", "starmap"))

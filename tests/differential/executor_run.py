@@ -1,4 +1,4 @@
-"""Runs a program with an executor by the library, and says how that differs from the oracle."""
+"""Runs a program with an executor of the library and compares it with the oracle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from differential.executor_plan import (
     Wait,
 )
 from differential.outcome import FAILED, Seen, is_from_the_keyboard, kind_of, notes_of
-from differential.pool_run import Here
+from differential.pool_run import RankRecords
 from differential.recipes import Builder
 
 SECONDS = 60.0
@@ -28,7 +28,7 @@ SECONDS = 60.0
 
 
 class LeavesByError(Exception):
-    """Leaves the block of an executor."""
+    """Raised to leave the block of an executor."""
 
 
 class ExecutorRun:
@@ -36,9 +36,9 @@ class ExecutorRun:
 
     def __init__(self, plan: ExecutorPlan) -> None:
         self.plan = plan
-        self.here = Here()
+        self.here = RankRecords()
         self.futures: dict[int, Any] = {}
-        self.refused: dict[int, BaseException] = {}  # what `submit` and `map` raised
+        self.refused: dict[int, BaseException] = {}  # errors of `submit` and `map`
         self.taken: dict[int, list[Seen]] = {}
         self.mistakes: list[str] = []
         self._late: list[tuple[Map, Any]] = []
@@ -47,7 +47,7 @@ class ExecutorRun:
         self._n_called = 0
 
     def run(self) -> None:
-        """Run it; collective."""
+        """Run the program; collective."""
         functions.ran.clear()
         functions.given[0] = None
         plan = self.plan
@@ -173,10 +173,10 @@ class ExecutorRun:
 
         self.futures[step.key].add_done_callback(callback)
 
-    # ------------------------------------------------------------ taking
+    # ------------------------------------------------------------ results
 
     def _settle(self) -> None:
-        """Wait for all that was submitted, in callbacks too, and take the results of maps."""
+        """Wait for all submitted calls, also those of callbacks, and read the results of maps."""
         self._take_all()
         known = -1
         while known != len(self.futures):
@@ -213,7 +213,7 @@ class ExecutorRun:
             results.close()
 
     def _see(self) -> None:
-        """Look at what came of the calls, once a session has ended."""
+        """Record the outcomes of the calls after the end of a session."""
         self._take_all()
         self.seen = {}
         for key, future in self.futures.items():
@@ -229,7 +229,7 @@ class ExecutorRun:
 
 
 class ItemsEnd(Exception):
-    """Is raised by an iterable."""
+    """Raised by an iterable."""
 
 
 def _iterable(items: list[Any], fails: bool) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""Functions of a module that jobs and calls call."""
+"""Module-level functions for jobs and calls."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from differential.errors import ToRaise
 from differential.recipes import change, maker
 
 in_oracle: ContextVar[bool] = ContextVar("in_oracle", default=False)
-"""Whether the oracle calls the functions, which then do not use the library."""
+"""Whether the oracle calls the functions; then they do not use the library."""
 ran: list[Any] = []
 """The keys of the logged calls that ran in this process."""
 
 
 def logged(owner: Any, key: Any, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Note that a call ran, and make it."""
+    """Record that a call ran, and call the function."""
     if not in_oracle.get():
         ran.append(key)
     return f(owner, *args, **kwargs)
 
 
 def logged_call(key: Any, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Do the same for a call that gets no owner."""
+    """Do the same for a call without an owner."""
     ran.append(key)
     return f(*args, **kwargs)
 
@@ -38,7 +38,7 @@ given: list[Any] = [None]
 
 
 def prepare(value: Any) -> None:
-    """Be an initializer."""
+    """The initializer of an executor."""
     given[0] = value
 
 
@@ -75,7 +75,7 @@ def nothing(*args: Any, **kwargs: Any) -> None:
 
 
 def alter(*args: Any, **kwargs: Any) -> Any:
-    """Change all arguments that can be changed, in place."""
+    """Change all mutable arguments in place."""
     for n, arg in enumerate(args):
         change(arg, n + 10)
     return args
@@ -87,13 +87,13 @@ def alter_and_fail(*args: Any, **kwargs: Any) -> Any:
 
 
 def identities(*args: Any, **kwargs: Any) -> Any:
-    """Tell which arguments are one object."""
+    """Return which arguments are the same object."""
     values = [*args, *kwargs.values()]
     return [[a is b for b in values] for a in values if not isinstance(a, (int, float, str, bytes))]
 
 
 def throw(*args: Any, **kwargs: Any) -> Any:
-    """Raise what the arguments say, with the others as its arguments."""
+    """Raise the error that the first argument is or names, with the other arguments."""
     for arg in args:
         if isinstance(arg, ToRaise):
             raise arg.make([other for other in args if other is not arg])
@@ -101,7 +101,7 @@ def throw(*args: Any, **kwargs: Any) -> Any:
 
 
 def chain(*args: Any, **kwargs: Any) -> Any:
-    """Raise what the arguments say, from another error."""
+    """Raise the error that the arguments describe, from another error."""
     try:
         {}["the cause"]
     except KeyError as cause:
@@ -112,7 +112,7 @@ def chain(*args: Any, **kwargs: Any) -> Any:
 
 
 def views(*args: Any, **kwargs: Any) -> Any:
-    """Return the same data in several ways."""
+    """Return several views of the same data."""
     return [arg[::2] if isinstance(arg, np.ndarray) and arg.ndim else arg for arg in args] * 2
 
 
@@ -121,7 +121,7 @@ def generate(*args: Any, **kwargs: Any) -> Any:
 
 
 def close_over(*args: Any, **kwargs: Any) -> Any:
-    """Return functions that only this call has."""
+    """Return functions that are local to this call."""
 
     def inner(x: Any = None) -> Any:
         return args[-1], x
@@ -130,7 +130,7 @@ def close_over(*args: Any, **kwargs: Any) -> Any:
 
 
 def in_a_pool(*args: Any, **kwargs: Any) -> Any:
-    """Do some of the work in a pool of its own."""
+    """Do some of the work in a nested pool."""
     if in_oracle.get():
         return [(args, {}), *[((None, n), {}) for n in range(3)]]
     from bsbpool import create_job_pool

@@ -10,7 +10,7 @@ from bsbpool import pool_cache, pool_cached_function
 from differential.functions import in_oracle
 
 evaluated: list[str] = []
-"""What was evaluated in this process."""
+"""The items that were evaluated in this process."""
 
 
 def _atlas(n: int) -> Any:
@@ -23,7 +23,7 @@ atlas = pool_cached_function(_atlas)
 
 
 class Node:
-    """Something with a name, whose method is evaluated once per rank."""
+    """A node with a name and a cached method that is evaluated once per rank."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -10,7 +10,7 @@ from differential.recipes import maker
 
 
 def undressed(method: Any) -> Any:
-    """Decorate a method and do not say of which one."""
+    """Decorate a method without `functools.wraps`."""
 
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         return "undressed", method(self, *args, **kwargs)
@@ -19,7 +19,7 @@ def undressed(method: Any) -> Any:
 
 
 class Machine:
-    """Has methods whose names are not those of their attributes."""
+    """Has methods whose names differ from those of their attributes."""
 
     def __init__(self, state: Any) -> None:
         self.state = state

@@ -1,4 +1,4 @@
-"""Outcomes of jobs and calls: those that were seen, and those that are allowed."""
+"""Outcomes of jobs and calls: the observed and the allowed ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUCCESS, FAILED, CANCELLED, ABORTED = "SUCCESS", "FAILED", "CANCELLED", "ABORTED
 UNREADABLE = "UNREADABLE"
 """The outcome of a job that has succeeded but whose result cannot be read."""
 PICKLING = ("builtins.TypeError", "_pickle.PicklingError", "builtins.AttributeError")
-"""What pickle and cloudpickle raise when they cannot do their work."""
+"""The errors of pickle and cloudpickle for objects that they cannot pickle."""
 REMOTE = "bsbpool.exceptions.RemoteError"
 HANDLED = (ValueError, LookupError)
 """Errors that the listener of a program handles."""
@@ -20,7 +20,7 @@ HANDLED = (ValueError, LookupError)
 
 @dataclass
 class Seen:
-    """What came of a job: a status, the description of a result or an error."""
+    """The observed outcome of a job: a status, and the description of a result or an error."""
 
     status: str
     value: Description = None
@@ -30,28 +30,28 @@ class Seen:
 
 @dataclass
 class Expected:
-    """What may come of a job.
+    """The allowed outcomes of a job.
 
     Attributes
     ----------
     status : str
-        How it ends.
+        The final status.
     value : Description
-        Its result or error; None where that does not matter.
+        The result or error; None if any is allowed.
     errors : tuple of str
-        Names of the types that its error may have, where the error itself is not known.
+        Names of the types that the error may have, if the error itself is not known.
     causes : tuple of str
-        Names of the types that the cause of its error may have.
+        Names of the types that the cause of the error may have.
     or_else : set of str
-        Other statuses that it may have, since that is a matter of time.
+        Other allowed final statuses, if the status depends on timing.
     unread : bool
-        Whether the result cannot be unpickled where it arrives, which may be noticed late.
+        Whether the receiver cannot unpickle the result, which may be noticed late.
     live : object
-        The result or the error itself, while others may still change it.
+        The result or the error itself, while it may still change.
     error : BaseException or None
-        What the function raised.
+        The error that the function raised.
     called : bool
-        Whether the function is called at all.
+        Whether the function is called.
     """
 
     status: str = SUCCESS
@@ -67,7 +67,7 @@ class Expected:
     called: bool = True
 
     def settle(self) -> None:
-        """Describe what is alive."""
+        """Replace the live result or error with its description."""
         if self.is_live:
             self.value = describe(self.live)
             if self.status == FAILED:
@@ -86,7 +86,7 @@ class Expected:
         return self.errors or (kind_of(self.error),)
 
     def mistake(self, seen: Seen) -> str:
-        """Say how what came of the job differs; nothing when it does not."""
+        """Return how an observed outcome differs from the allowed ones, or an empty string."""
         if seen.status != self.status:
             if seen.status in self.or_else:
                 return ""
@@ -110,7 +110,7 @@ def short(description: Description) -> str:
 
 
 def difference(a: Description, b: Description) -> str:
-    """Say where two descriptions differ."""
+    """Return where two descriptions differ."""
     if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
         for x, y in zip(a, b, strict=True):
             if x != y:
@@ -127,7 +127,7 @@ def kind_of(error: BaseException | None) -> str:
 
 
 def is_from_the_keyboard(error: BaseException) -> bool:
-    """Whether an error is no program's; these have arguments."""
+    """Whether an error is a real Ctrl-C; those of programs have arguments."""
     return isinstance(error, KeyboardInterrupt) and not error.args
 
 
@@ -137,7 +137,7 @@ def is_from_the_keyboard(error: BaseException) -> bool:
 def call_here(
     f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], packs: bool
 ) -> Expected:
-    """Call a function on the very arguments; with `packs`, results are pickled to be kept."""
+    """Call a function with the arguments themselves; with `packs`, its result is pickled."""
     try:
         value = f(*args, **kwargs)
     except BaseException as error:
@@ -146,7 +146,7 @@ def call_here(
 
 
 def kept(value: Any, fails: bool, packs: bool) -> Expected:
-    """Return what comes of a result or error in this process."""
+    """Return the outcome of a result or error in this process."""
     made = Expected(FAILED if fails else SUCCESS, live=value, is_live=True)
     if fails:
         made.error = value
@@ -154,18 +154,18 @@ def kept(value: Any, fails: bool, packs: bool) -> Expected:
         made.value = describe(value)
         if mentions(made.value, BOMB):
             return Expected(SUCCESS, or_else={FAILED, UNREADABLE})
-        made.is_live = mentions(made.value, UNPICKLABLE)  # then it stays as it is
+        made.is_live = mentions(made.value, UNPICKLABLE)  # then it is not pickled
     return made
 
 
 # ------------------------------------------------------------------ over pickles
 
 
-def call_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Expected:
-    """Call a function as on another rank; the arguments are nobody else's."""
+def call_remotely(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Expected:
+    """Call a function as on another rank, with copies of the arguments."""
     given = describe((f, args, kwargs))
     if _is_bad(given):
-        made = _untravelled(given)
+        made = _untransferred(given)
         made.called = False
         return made
     try:
@@ -173,7 +173,7 @@ def call_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     except BaseException as error:
         made = Expected(FAILED, describe(error), notes_of(error), error=error)
         if _is_bad(made.value):
-            made.errors = (REMOTE, kind_of(error), *_untravelled(made.value).errors)
+            made.errors = (REMOTE, kind_of(error), *_untransferred(made.value).errors)
         if made.value[3] == "ndarray is not C-contiguous":
             made.be_any()  # NumPy pickles such an array as a contiguous one
             made.or_else = {SUCCESS}
@@ -181,7 +181,7 @@ def call_apart(f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     description = describe(value)
     if not _is_bad(description):
         return Expected(SUCCESS, description)
-    made = _untravelled(description)
+    made = _untransferred(description)
     made.unread = all(when == "unpickled" for when, _ in _bombs_in(description)) and not mentions(
         description, UNPICKLABLE
     )
@@ -192,8 +192,8 @@ def _is_bad(description: Description) -> bool:
     return mentions(description, UNPICKLABLE) or mentions(description, BOMB)
 
 
-def _untravelled(description: Description) -> Expected:
-    """Return what comes of something that does not travel."""
+def _untransferred(description: Description) -> Expected:
+    """Return the outcome of an object that cannot be pickled or unpickled."""
     bombs = _bombs_in(description)
     early = [kind for when, kind in bombs if when == "pickled"]
     unpicklable = mentions(description, UNPICKLABLE)
@@ -204,7 +204,7 @@ def _untravelled(description: Description) -> Expected:
 
 
 def _bombs_in(description: Description) -> list[tuple[str, str]]:
-    """Return when each bomb inside goes off, and the type of its error."""
+    """Return when each `Bomb` inside raises, and the type of its error."""
     if not isinstance(description, tuple):
         return []
     if description[:1] == (BOMB,):

@@ -6,16 +6,16 @@ from collections import Counter
 
 from differential.pool_model import PoolModel
 from differential.pool_plan import OnEnd, Schedule
-from differential.pool_run import Here, PoolRun
+from differential.pool_run import PoolRun, RankRecords
 
 
-def compare_pool(run: PoolRun, ranks: list[Here]) -> list[str]:
-    """Return how a run differs from what the oracle says."""
-    model = PoolModel(run.plan, apart=len(ranks) > 1)
+def compare_pool(run: PoolRun, ranks: list[RankRecords]) -> list[str]:
+    """Return the differences between a run and the oracle."""
+    model = PoolModel(run.plan, remote=len(ranks) > 1)
     mistakes = list(run.mistakes)
     for key, jobs in model.jobs.items():
         seen = run.seen.get(key, [])
-        if len(seen) < len(jobs) and key in _scheduled_in_vain(model):
+        if len(seen) < len(jobs) and key in _never_queued(model):
             continue
         if len(seen) != len(jobs):
             mistakes.append(f"job {key}: {len(seen)} jobs, not {len(jobs)}")
@@ -33,7 +33,7 @@ def compare_pool(run: PoolRun, ranks: list[Here]) -> list[str]:
     return mistakes + _ranks_differ(model, ranks)
 
 
-def _scheduled_in_vain(model: PoolModel) -> set[int]:
+def _never_queued(model: PoolModel) -> set[int]:
     """Return the jobs of schedulers that a run which fails fast may stop before they queue them."""
     if not model.plan.fail_fast:
         return set()
@@ -41,7 +41,7 @@ def _scheduled_in_vain(model: PoolModel) -> set[int]:
     return {queue.key for step in schedulers for queue in step.steps}
 
 
-def _ranks_differ(model: PoolModel, ranks: list[Here]) -> list[str]:
+def _ranks_differ(model: PoolModel, ranks: list[RankRecords]) -> list[str]:
     mistakes = []
     ran = [key for here in ranks for key in here.ran]
     calls_back = any(isinstance(step, OnEnd) and step.steps for step in model.plan.steps)

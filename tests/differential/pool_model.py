@@ -15,8 +15,8 @@ from differential.outcome import (
     FAILED,
     SUCCESS,
     Expected,
-    call_apart,
     call_here,
+    call_remotely,
     kept,
 )
 from differential.pool_plan import (
@@ -39,20 +39,20 @@ ENDS = frozenset([SUCCESS, FAILED, CANCELLED, ABORTED])
 
 @dataclass(eq=False)
 class ModelJob:
-    """A job of the oracle; `loose` when time decides how it ends."""
+    """A job of the oracle; `loose` if its outcome depends on timing."""
 
     step: Queue
     place: int
     args: tuple[V, ...]
     deps: list[ModelJob]
-    common: list[Any]  # the function and the keyword arguments that its step gave all its jobs
+    common: list[Any]  # the function and keyword arguments that all jobs of its step share
     status: str = PENDING
     outcome: Expected = field(default_factory=Expected)
     callbacks: list[tuple[Step, ...]] = field(default_factory=list)
     dependents: list[ModelJob] = field(default_factory=list)
     loose: bool = False
     killed: bool = False  # by a dependency
-    outdone: bool = False  # perhaps ended by hand before its function has
+    outdone: bool = False  # the user may end it before its function returns
 
     @property
     def ready(self) -> bool:
@@ -66,8 +66,8 @@ class PoolModel:
     ----------
     plan : PoolPlan
         The program.
-    apart : bool
-        Whether jobs run on other ranks, so that each gets values of its own.
+    remote : bool
+        Whether jobs run on other ranks, so that each gets copies of its arguments.
 
     Attributes
     ----------
@@ -76,15 +76,15 @@ class PoolModel:
     order : list of (int, int)
         The logged jobs that run, in the order in which one process runs them.
     refused : int
-        How many steps raise a JobPoolError.
+        The number of steps that raise a JobPoolError.
     deadlock : bool
-        Whether jobs are left that nobody ends.
+        Whether jobs are left that can never end.
     loose : bool
-        Whether time decides how some jobs end.
+        Whether the outcome of some jobs depends on timing.
     """
 
-    def __init__(self, plan: PoolPlan, apart: bool) -> None:
-        self.plan, self.apart = plan, apart
+    def __init__(self, plan: PoolPlan, remote: bool) -> None:
+        self.plan, self.remote = plan, remote
         self.jobs: dict[int, list[ModelJob]] = {}
         self.order: list[tuple[int, int]] = []
         self.refused = 0
@@ -132,8 +132,8 @@ class PoolModel:
                 job.callbacks.append(step.steps)
             return
         held = job.status == RUNNING
-        if self._executing and self.apart and not (held and self._targets[step.key] == 1):
-            self.loose = job.loose = True  # a worker may have it, or another callback
+        if self._executing and self.remote and not (held and self._targets[step.key] == 1):
+            self.loose = job.loose = True  # a worker may run it, or another callback may end it
             job.outdone = job.outdone or isinstance(step, Finish)
         if isinstance(step, Cancel):
             if job.status not in ENDS:
@@ -169,7 +169,7 @@ class PoolModel:
                 self._kill(job)
 
     def _end(self, job: ModelJob, status: str, outcome: Expected) -> None:
-        """End a job, and cancel what depends on it."""
+        """End a job and cancel its dependents."""
         job.status, job.outcome = status, outcome
         self._due.extend(filter(None, job.callbacks))
         job.callbacks = []
@@ -196,7 +196,7 @@ class PoolModel:
             for left, step in zip(range(len(steps) - 1, -1, -1), steps, strict=True):
                 known = len(self._due)
                 self._make(step)
-                # Whether the callbacks of a job that a callback ends come first is not said.
+                # The order of callbacks of a job that another callback ends is not specified.
                 if len(self._due) > known and (left or others):
                     self._disordered = True
         self._calling = False
@@ -222,8 +222,8 @@ class PoolModel:
     def _run(self, job: ModelJob) -> None:
         f, args, kwargs = self._call(job)
         owner = Builder(()).build(self.plan.owner)
-        if self.apart:
-            outcome = call_apart(f, (owner, *args), kwargs)
+        if self.remote:
+            outcome = call_remotely(f, (owner, *args), kwargs)
         else:
             outcome = call_here(f, (owner, *args), kwargs, self.plan.max_memory >= 0)
         if job.step.logged and job.step.item < 0 and outcome.called:
@@ -231,30 +231,30 @@ class PoolModel:
         self._end(job, outcome.status, outcome)
 
     def _call(self, job: ModelJob) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """Return the function of a job and its arguments, those of other ranks made anew."""
-        builder = Builder(self.plan.cells, self._changes) if self.apart else self._main
+        """Return the function and the arguments of a job; on other ranks they are copies."""
+        builder = Builder(self.plan.cells, self._changes) if self.remote else self._main
         if job.step.item >= 0:
             f, args, _ = job_of(job.step.item)
             return f, args, {}
-        if self.apart or not job.common:
+        if self.remote or not job.common:
             f = builder.build(job.step.f)
             job.common[:] = f, {name: builder.build(value) for name, value in job.step.kwargs}
         f, kwargs = job.common
         return f, tuple(map(builder.build, job.args)), kwargs
 
     def _fails_fast(self) -> bool:
-        """Whether a failure ends the run; with other ranks it ends some time later."""
+        """Whether a failure ends the run; on several ranks the run ends some time later."""
         if not self.plan.fail_fast:
             return False
         failed = [job.outcome for job in self._queued if job.status == FAILED]
         handles = self.plan.listener == "handle"
         if all(handles and outcome.is_handled() for outcome in failed):
             return False
-        self.loose = self.loose or self.apart
-        return not self.apart
+        self.loose = self.loose or self.remote
+        return not self.remote
 
     def _conclude(self) -> None:
-        """Describe what came of the jobs, as it is in the end."""
+        """Describe the final outcomes of the jobs."""
         for job in self._queued:
             if self._disordered or (self.loose and self.plan.fail_fast):
                 job.loose = True
@@ -269,7 +269,7 @@ class PoolModel:
                 job.outcome.or_else = set(ENDS)
 
     def _causes(self, job: ModelJob) -> tuple[str, ...]:
-        """Return the types of the errors that may be why a job was cancelled."""
+        """Return the types of the errors that may have cancelled a job."""
         if not job.killed or job.loose:
             return ()
         kinds: set[str] = set()
@@ -281,12 +281,12 @@ class PoolModel:
             elif dep.killed:
                 above.extend(dep.deps)
             elif dep.status == CANCELLED:
-                return ()  # by hand, which has no error of a call
+                return ()  # ended by the user, without an error of a call
         return tuple(sorted(kinds))
 
 
 def _targets_of_callbacks(steps: Iterable[Step]) -> Counter[int]:
-    """Count which jobs callbacks would end, and how often."""
+    """Count how often callbacks would end each job."""
     return Counter(
         inner.key
         for step in steps
@@ -296,10 +296,10 @@ def _targets_of_callbacks(steps: Iterable[Step]) -> Counter[int]:
     )
 
 
-def is_playable(plan: PoolPlan, apart: bool) -> bool:
+def is_playable(plan: PoolPlan, remote: bool) -> bool:
     """Whether a program ends.
 
-    On other ranks, a job that was begun by hand is waited for, since any thread may end it.
+    On several ranks, the run waits for a manually started job, since any thread may end it.
     """
     holds = any(isinstance(step, Hold) for step in plan.steps)
-    return not (holds and apart and PoolModel(plan, apart).deadlock)
+    return not (holds and remote and PoolModel(plan, remote).deadlock)

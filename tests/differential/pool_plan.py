@@ -1,4 +1,4 @@
-"""Programs with a job pool, as data that a seed decides."""
+"""Programs with a job pool, as data drawn from a seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = V()
 
 @dataclass(frozen=True)
 class Queue:
-    """Queue jobs that are known by `key`; with `many`, `args` are the tuples of several."""
+    """Queue jobs under `key`; with `many`, `args` are the argument tuples of several jobs."""
 
     key: int = 0
     f: V = ECHO
@@ -24,7 +24,7 @@ class Queue:
     deps: tuple[int, ...] = ()
     how: str = "queue"  # or submit, many, put
     logged: bool = False
-    item: int = -1  # of the cache; the job is then what uses it
+    item: int = -1  # a cached item; the job then uses it
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Finish:
-    """End a job by hand, with a result or an error."""
+    """End a job as the user, with a result or an error."""
 
     key: int = 0
     value: V = NOTHING
@@ -50,19 +50,19 @@ class Finish:
 
 @dataclass(frozen=True)
 class Hold:
-    """Begin a job by hand; it runs until somebody finishes it."""
+    """Start a job manually; it runs until a `Finish` step ends it."""
 
     key: int = 0
 
 
 @dataclass(frozen=True)
 class Execute:
-    """Execute once more, which is refused."""
+    """Call execute again, which is refused."""
 
 
 @dataclass(frozen=True)
 class OnEnd:
-    """Make steps in a callback of a job."""
+    """Perform steps in a callback of a job."""
 
     key: int = 0
     steps: tuple[Step, ...] = ()
@@ -91,7 +91,7 @@ class PoolPlan:
 
 
 def draw_pool_plan(seed: int) -> PoolPlan:
-    """Return the program of a seed."""
+    """Draw the program of a seed."""
     r = Random(seed)
     return _Drawing(r).plan()
 
@@ -154,7 +154,7 @@ class _Drawing:
             return self.finish(key)
         if chance < 0.7:
             return Execute()
-        # Without cells: in which order callbacks of different jobs queue is not said.
+        # Without cells: the order in which callbacks of different jobs queue is not specified.
         cells, self.draw.cells = self.draw.cells, ()
         try:
             return self.queue()
@@ -183,7 +183,7 @@ class _Drawing:
         return Queue(key, f, args, kwargs, deps, how, r.random() < 0.4)
 
     def chain(self) -> Iterable[Step]:
-        """Return jobs each of which ends the next one from a callback."""
+        """Return jobs that each end the next one from a callback."""
         n = 1_200
         made: list[Step] = [Queue(key) for key in range(n)]
         for key in range(n - 1):

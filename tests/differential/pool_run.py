@@ -1,4 +1,4 @@
-"""Runs a program with a job pool by the library, and says how that differs from the oracle."""
+"""Runs a program with a job pool of the library and compares it with the oracle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENDED = (JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABO
 
 
 class CallJob(Job):
-    """A kind of job that does not come with the library."""
+    """A user-defined subclass of Job."""
 
     @staticmethod
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
@@ -49,8 +49,8 @@ class CallJob(Job):
 
 
 @dataclass
-class Here:
-    """What one rank has to tell of a program."""
+class RankRecords:
+    """The records of one rank about a program."""
 
     end: str = ""
     ran: list[tuple[int, int]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class PoolRun:
 
     def __init__(self, plan: PoolPlan) -> None:
         self.plan = plan
-        self.here = Here()
+        self.here = RankRecords()
         self.jobs: dict[int, list[Any]] = {}
         self.seen: dict[int, list[Seen]] = {}
         self.mistakes: list[str] = []
@@ -74,7 +74,7 @@ class PoolRun:
         self._builder = Builder(plan.cells)
 
     def run(self) -> None:
-        """Run it; collective."""
+        """Run the program; collective."""
         plan = self.plan
         functions.ran.clear()
         items.evaluated.clear()
@@ -107,7 +107,7 @@ class PoolRun:
     # ------------------------------------------------------------ steps
 
     def _try(self, step: Step) -> None:
-        """Make a step of the program itself, none of which may raise anything."""
+        """Perform a step of the program, which must not raise."""
         try:
             self._make(step)
         except BaseException as error:
@@ -198,10 +198,10 @@ class PoolRun:
                 return isinstance(progress.job.error, HANDLED)
         return False
 
-    # ------------------------------------------------------------ looking
+    # ------------------------------------------------------------ checking
 
     def _look(self) -> None:
-        """Look at the jobs while the pool is open."""
+        """Record the outcomes of the jobs while the pool is open."""
         for key, jobs in self.jobs.items():
             self.seen[key] = [self._see(job) for job in jobs]
         if self.plan.listener:
@@ -246,7 +246,7 @@ class PoolRun:
                 self.mistakes.append(f"a listener heard {last.get(job)} of a job {job.status}")
 
     def _check_end(self) -> None:
-        """Check what `execute` raised against what came of the jobs."""
+        """Check the error of `execute` against the outcomes of the jobs."""
         handles = self.plan.listener == "handle"
         unhandled = [
             job.error
@@ -263,7 +263,7 @@ class PoolRun:
             self.mistakes.append(f"execute raises {self.error!r}")
             return
         elif self.error is not None:
-            return  # a deadlock, perhaps, of which the oracle knows
+            return  # possibly a deadlock that the oracle expects
         if self.plan.fail_fast and told:
             unhandled = [error for error in unhandled if any(error is other for other in told)]
         if Counter(map(id, told)) != Counter(map(id, unhandled)):

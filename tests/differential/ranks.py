@@ -1,4 +1,4 @@
-"""Play programs on the ranks of this run; `differential.__main__` starts it with mpiexec.
+"""Run programs on the ranks of this run; `differential.__main__` starts it with mpiexec.
 
 mpiexec -n 3 python -m differential.ranks pool 0 100     (in `tests`)
 """

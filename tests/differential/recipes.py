@@ -1,8 +1,8 @@
-"""Values as data: a recipe says how to build a value, as often as it is needed.
+"""Values as data: a recipe describes how to build a value, as often as needed.
 
-The oracle needs a value as it was at one moment, again and again and without any copying or
-pickling. So values that change are *cells*: a recipe and a list of changes, built anew by
-building the recipe and making the changes once more.
+The oracle needs the value at one moment repeatedly, without copying or
+pickling. So values that change are *cells*: a recipe and a list of changes; a cell is rebuilt by
+building the recipe and applying the changes again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class V:
-    """A value: `kind` names its maker, `n` chooses among what that makes, `parts` are inside."""
+    """A value: `kind` names its maker, `n` chooses among its values, `parts` are its parts."""
 
     kind: str = "none"
     n: int = 0
@@ -53,9 +53,9 @@ class Builder:
     Parameters
     ----------
     cells : sequence of V
-        What the cells are at first.
+        The initial recipes of the cells.
     changes : sequence of (int, int)
-        The changes that were made so far: the cell, and which change.
+        The changes so far: the cell and the number of the change.
     """
 
     def __init__(self, cells: Sequence[V], changes: Sequence[tuple[int, int]] = ()) -> None:
@@ -72,7 +72,7 @@ class Builder:
     def cell(self, number: int) -> Any:
         """Return the object of a cell."""
         if number not in self._built:
-            # A program that is being made smaller may lack cells, or have one inside of itself.
+            # A program that is being shrunk may lack cells or contain a cell inside itself.
             self._built[number] = []
             known = number < len(self._cells)
             self._built[number] = self.build(self._cells[number]) if known else []
@@ -87,7 +87,7 @@ class Builder:
 
 
 def change(obj: Any, n: int) -> bool:
-    """Change an object in a way that `n` chooses; return whether it is one that can change."""
+    """Change an object in a way that `n` chooses; return whether it is mutable."""
     import numpy as np
 
     if isinstance(obj, list):

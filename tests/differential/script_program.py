@@ -1,6 +1,6 @@
 """The script of `differential.scripts`: it changes its own globals.
 
-    python -m bsbpool.run script_program.py FIRST SEEDS
+python -m bsbpool.run script_program.py FIRST SEEDS
 """
 
 import sys

@@ -11,7 +11,7 @@ OTHERS = ["a0", "o0", "reg", "deco", "MARK", "saved", "make", "apply_to", "local
 
 
 def literal(draw: random.Random) -> str:
-    """Return the source of some data."""
+    """Return the source of a literal."""
     n = draw.randrange(4)
     return draw.choice(
         [str(n), repr(f"s{n}"), f"[{n}, 1]", f"{{'k': {n}}}", f"({n}, [{n}])", "None", f"{n}.5",
@@ -42,7 +42,7 @@ def define_helper(draw: random.Random) -> str:
 def define_class(draw: random.Random) -> str:
     n = draw.randrange(2)
     base = "(C0)" if n else ""
-    # Methods call no helpers, for helpers call methods.
+    # Methods call no helpers, since helpers call methods.
     return (
         f"class C{n}{base}:\n"
         f"    attr = plain({draw.choice(DATA)})\n"
@@ -132,4 +132,4 @@ CALLS = [
     "lambda x: isinstance(C1(), C0)", "plain(a0).count", "deco(h0)",
     "lambda x: (type(a0) is list and a0 is g1, a0 == g1)",
 ]  # fmt: skip
-"""Sources of what is called with an item."""
+"""Sources of callables that take an item."""

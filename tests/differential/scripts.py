@@ -3,10 +3,10 @@
     python -m differential.scripts --seeds 2000 --first 1 --ranks 3     (in `tests`)
 
 A seed makes a list of statements that define, rebind, mutate and delete globals, helper functions
-and classes, and of calls in between. The statements run in the namespace of `__main__`. There are
-two kinds of programs. In the first one calls change nothing, so each must return what the same
-call returns in the script's own process when it is submitted. In the second one calls change
-globals on their worker, and `Workers` knows what each worker has by then.
+and classes, and of calls between them. The statements run in the namespace of `__main__`. There are
+two kinds of programs. In the first kind calls change nothing, so each must return what the same
+call returns in the script's own process when it is submitted. In the second kind calls change
+globals on their worker, and `Workers` models the globals of each worker.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 def outcome(call: Callable[[], Any]) -> str:
-    """Return what came of a call, in words that two processes share."""
+    """Return the outcome of a call as text that two processes can compare."""
     try:
         return repr(call())
     except NameError as error:
@@ -50,12 +50,12 @@ def outcome(call: Callable[[], Any]) -> str:
 
 
 class Reader:
-    """A program of which the calls change nothing.
+    """A program whose calls change nothing.
 
     Parameters
     ----------
     seed : int
-        What it does.
+        The seed of the program.
     names : dict
         The namespace of `__main__`.
     open_executor : callable
@@ -70,7 +70,7 @@ class Reader:
         self.done: list[str] = []
 
     def run(self) -> list[str]:
-        """Run it; return the differences."""
+        """Run the program; return the differences."""
         self.execute(START)
         executor = self.open()
         for _ in range(STEPS):
@@ -102,7 +102,7 @@ class Reader:
         except Exception:
             return
         items = [draw.randrange(5) for _ in range(draw.choice([1, 1, 3, 20]))]
-        # The items of a map that stands for many are objects of the script now and then.
+        # Sometimes the items of a map are objects of the script.
         of_script = type(self.names.get("o0")) in map(self.names.get, CLASSES)
         if draw.random() < 0.15 and of_script:
             items, f = [copy.deepcopy(self.names["o0"])], attribute_m
@@ -115,7 +115,7 @@ class Reader:
         self.waiting.append((f"{len(self.done)}: {way} {source}", expected, taken))
 
     def expected(self, f: Callable[..., Any], items: list[Any]) -> list[str]:
-        """Call here, without the globals that cannot travel."""
+        """Call in this process, without the globals that cannot be pickled."""
         locks = {name: obj for name, obj in self.names.items() if isinstance(obj, LOCK)}
         for name in locks:
             del self.names[name]
@@ -143,7 +143,7 @@ class Reader:
         return lambda: from_map(results)
 
     def settle(self) -> None:
-        """Compare what came of the calls so far."""
+        """Compare the outcomes of the calls so far."""
         for what, expected, taken in self.waiting:
             found = taken()
             known = expected[: len(found)]  # a map ends at the first error
@@ -158,7 +158,7 @@ def attribute_m(obj: Any) -> Any:
 
 
 def from_map(results: Any) -> list[str]:
-    """Return what a map gave, up to its first error."""
+    """Return the results of a map, up to its first error."""
     found = []
     while True:
         try:
@@ -210,7 +210,7 @@ REACHED = {
     "count": ["n"], "grow": ["items"], "put": ["n", "table"], "begin": ["unset"],
     "both": ["items", "unset"], "make": ["Counter"],
 }  # fmt: skip
-"""The globals that each function reaches and some statement changes."""
+"""The globals that each function uses and some statement changes."""
 CHANGES = [
     "n = {x}", "items = [{x}]", "items.append({x})", "table = {{{x}: {x}}}", "table[{x}] = 7",
     "unset = {x}", "del unset", "Counter.made = {x}", "n += 0", "items = list(items)",
@@ -218,10 +218,10 @@ CHANGES = [
 
 
 class Workers:
-    """What each worker has of the globals, by the rule.
+    """The globals of each worker, according to the documented rule.
 
-    A worker keeps what calls did to a global until the script's own value has changed between
-    two submissions of calls that reach it.
+    A worker keeps the changes of calls to a global until the script's own value has changed between
+    two submissions of calls that use it.
     """
 
     def __init__(self) -> None:
@@ -229,7 +229,7 @@ class Workers:
         self.states: dict[Any, dict[str, tuple[int, Any]]] = {}
 
     def look(self, names: dict[str, Any], reached: list[str]) -> dict[str, tuple[int, Any]]:
-        """Note the values at a submission."""
+        """Record the values at a submission."""
         for name in reached:
             value = names.get(name, LOCK)
             value = value.made if name == "Counter" else copy.deepcopy(value)
@@ -276,11 +276,11 @@ class Workers:
 
 
 workers = Workers()
-"""Of all programs of this process, which have the same workers one after the other."""
+"""Counts of all programs of this process, which use the same workers in sequence."""
 
 
-class Told:
-    """A call that returns who ran it, and as which call of that worker."""
+class RankedCall:
+    """A call that returns the rank that ran it and its number among the calls of that worker."""
 
     calls = 0
 
@@ -290,18 +290,18 @@ class Told:
     def __call__(self, x: int) -> Any:
         from bsbpool.services import MPI
 
-        Told.calls += 1
+        RankedCall.calls += 1
         try:
-            return MPI.get_rank(), Told.calls, self.f(x)
+            return MPI.get_rank(), RankedCall.calls, self.f(x)
         except NameError:
-            return MPI.get_rank(), Told.calls, "NameError"
+            return MPI.get_rank(), RankedCall.calls, "NameError"
 
 
 class Writer(Reader):
-    """A program of which the calls change globals on their worker."""
+    """A program whose calls change globals on their worker."""
 
     def run(self) -> list[str]:
-        """Run it; return the differences."""
+        """Run the program; return the differences."""
         for name in ("n", "items", "table", "unset", "Counter", "counter"):
             self.names.pop(name, None)
         self.execute(WRITING)
@@ -315,7 +315,7 @@ class Writer(Reader):
             function = self.draw.choice(list(REACHED))
             f = self.names["counter"].make if function == "make" else self.names[function]
             seen = workers.look(self.names, REACHED[function])
-            calls.append((function, x, seen, executor.submit(Told(f), x)))
+            calls.append((function, x, seen, executor.submit(RankedCall(f), x)))
             self.done.append(f"{len(calls)}: submit {function}, {x}")
             if self.draw.random() < 0.2:
                 calls[-1][-1].result()

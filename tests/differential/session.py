@@ -1,4 +1,4 @@
-"""Playing programs: one after the other, on all ranks alike, each with a time limit."""
+"""Runs programs in sequence on all ranks, each with a time limit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from sim.plan import show
 
 TESTS = Path(__file__).parents[1]
 SECONDS = 60.0
-"""How long a program may take."""
+"""The time limit of a program in seconds."""
 TRIES = 200
-"""How many programs are run to make one smaller."""
+"""The largest number of programs that are run to shrink one."""
 MOST_REPORTED = 10
-MAKERS = (arrays, callables, errors, methods, values)  # their makers must be known
+MAKERS = (arrays, callables, errors, methods, values)  # registers their makers
 
 
 class Kind(NamedTuple):
@@ -48,7 +48,7 @@ KINDS = {
 
 
 class Session:
-    """Plays programs on the ranks of a communicator, or in this process alone.
+    """Runs programs on the ranks of a communicator, or in this process alone.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Session:
         self.skip: tuple[str, ...] = ()
 
     def play(self, plan: Any) -> list[str]:
-        """Run a program; return what differs from the oracle. On rank 0."""
+        """Run a program; return the differences from the oracle. On rank 0."""
         if isinstance(plan, PoolPlan) and not is_playable(plan, self.size > 1):
             return []
         if self._comm is not None:
@@ -72,12 +72,12 @@ class Session:
         return self._play(plan)
 
     def follow(self) -> None:
-        """Take part in the programs of rank 0, until it has no more."""
+        """Take part in the programs of rank 0 until it calls `end`."""
         while (plan := self._comm.bcast(None)) is not None:
             self._play(plan)
 
     def end(self) -> None:
-        """Let the other ranks go."""
+        """Release the other ranks."""
         if self._comm is not None:
             self._comm.bcast(None)
 
@@ -100,16 +100,16 @@ class Session:
     def _compare(self, kind: Kind, run: Any, ranks: Any) -> list[str]:
         try:
             return kind.compare(run, ranks)
-        except Exception as error:  # one of the oracle's, which is worth a look as well
+        except Exception as error:  # an error of the oracle itself is also a difference
             return [f"the oracle raises {error!r}", *traceback.format_tb(error.__traceback__)]
 
     def _watch(self, plan: Any) -> threading.Timer:
-        """End the process, and with it all ranks, when a program takes too long."""
+        """End the process, and thereby all ranks, if a program takes too long."""
 
         def end() -> None:
             if self.rank == 0:
                 print(f"seed {self.seed} hangs: {show(plan)}", flush=True)
-                threading.Event().wait(3.0)  # for the stacks of the others
+                threading.Event().wait(3.0)  # so that the other ranks can print their stacks
             os._exit(3) if self.rank == 0 else None
 
         faulthandler.dump_traceback_later(SECONDS, file=sys.__stderr__)
@@ -121,7 +121,7 @@ class Session:
     # ------------------------------------------------------------ seeds
 
     def play_seeds(self, kind: str, seeds: range) -> int:
-        """Play the programs of seeds, print those that differ; return how many did."""
+        """Run the programs of seeds, print those that differ; return their number."""
         logging.disable(logging.CRITICAL)
         try:
             return self._play_seeds(kind, seeds)

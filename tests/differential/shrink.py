@@ -1,4 +1,4 @@
-"""Makes a program with a difference smaller, by removing all that it does not need to differ."""
+"""Shrinks a program with a difference by removing the parts that the difference does not need."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from differential.recipes import V
 
 Plan = Any
 SECONDS = 10.0
-"""How long this may take."""
+"""The time limit of shrinking in seconds."""
 
 
 def shrink(plan: Plan, differs: Callable[[Plan], Any], tries: int) -> tuple[Plan, Any]:
-    """Return a small program that still differs, and how.
+    """Return a small program that still differs, and its difference.
 
     Parameters
     ----------
     plan : PoolPlan or ExecutorPlan
-        One that differs.
+        A program that differs.
     differs : callable
-        Runs a program and returns what is wrong, something false when nothing is.
+        Runs a program and returns its differences; false if there are none.
     tries : int
-        How many programs are run at most.
+        The largest number of programs to run.
     """
     found = None
     again = True
@@ -42,7 +42,7 @@ def shrink(plan: Plan, differs: Callable[[Plan], Any], tries: int) -> tuple[Plan
 
 
 def smaller_plans(plan: Plan) -> Iterator[Plan]:
-    """Yield programs with less in them, those with much less first."""
+    """Yield smaller programs, the smallest first."""
     n = len(plan.steps)
     step = n // 2
     while step:
@@ -53,13 +53,13 @@ def smaller_plans(plan: Plan) -> Iterator[Plan]:
 
 
 def smaller_things(thing: Any) -> Iterator[Any]:
-    """Yield a dataclass with one of its fields as by default, or with something smaller in it."""
+    """Yield a dataclass with one field set to its default, or with a smaller value in a field."""
     for field in fields(thing):
         value = getattr(thing, field.name)
         if field.name in ("key", "cell", "cells", "n", "kind") or value == field.default:
             continue
         yield replace(thing, **{field.name: field.default})
-        # What is called stays something that can be called.
+        # A callable is only replaced by a callable.
         inside = smaller_things(value) if field.name == "f" else smaller_values(value)
         for smaller in inside:
             yield replace(thing, **{field.name: smaller})

@@ -1,6 +1,6 @@
-"""The public API against plain Python: 20 s of what `make differential` plays at length.
+"""The public API compared with plain Python: 20 s of the programs of `make differential`.
 
-A difference prints the program that shows it, made small, and the seed that gives it again.
+A difference prints the shrunk program and the seed that reproduces it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEEDS_HERE, SEEDS_ON_RANKS = 120, 50
 
 @pytest.fixture(autouse=True)
 def guard_of_the_test():
-    """Put back the guard of the test, which has the timer that the programs use."""
+    """Restore the guard of the test, whose timer the programs use."""
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -45,7 +45,7 @@ def test_three_ranks(kind, capfd):
     assert not play(kind, 5_000, SEEDS_ON_RANKS, ranks=3), capfd.readouterr().out
 
 
-# ------------------------------------------------------------------ that it follows from the seed
+# ------------------------------------------------------------------ reproducibility
 
 
 @pytest.mark.parametrize("draw", [draw_pool_plan, draw_executor_plan])
@@ -78,11 +78,11 @@ def test_a_cell_is_built_as_it_was_then():
             assert describe(Builder((cell,), changes[:n]).build(V("cell"))) == was
 
 
-# ------------------------------------------------------------------ that it finds what is wrong
+# ------------------------------------------------------------------ detection of errors
 
 
 class Loses(PoolRun):
-    """A pool that gives wrong results for lists."""
+    """A pool that returns wrong results for lists."""
 
     def _see(self, job):
         seen = super()._see(job)
@@ -113,8 +113,8 @@ def test_a_wrong_result_is_found_and_the_program_made_small(monkeypatch):
     assert "'list'" in show(small) or "kind=" in show(small)
 
 
-def test_a_callable_that_is_changed_between_two_calls_is_told_apart():
-    """The oracle builds what a call gets as it was when it was submitted."""
+def test_a_callable_that_changes_between_two_calls_is_noticed():
+    """The oracle rebuilds the arguments of a call as they were at its submission."""
     get = V("cell", 1)
     plan = ExecutorPlan(
         cells=(V("dict", 0, (V("int", 1),)), V("builtin method", 0, (V("cell", 0),))),

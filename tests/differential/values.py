@@ -43,7 +43,7 @@ class Slim:
 
 
 class Slots:
-    """Has slots and a `__dict__`, and no idea of pickling."""
+    """Has slots and a `__dict__`, and no methods for pickling."""
 
     __slots__ = ("__dict__", "changes", "content")
 
@@ -68,7 +68,7 @@ class Weird(list[Any]):
 
 
 class Sentinel:
-    """Is itself on every rank."""
+    """A singleton on every rank."""
 
     def __reduce__(self) -> str:
         return "SENTINEL"
@@ -78,7 +78,7 @@ SENTINEL = Sentinel()
 
 
 class Bomb:
-    """Raises when it is pickled, or when it is unpickled."""
+    """Raises when it is pickled or unpickled."""
 
     def __init__(self, error: BaseException, when: str) -> None:
         self.error, self.when = error, when
@@ -213,7 +213,7 @@ def _dict(n: int, parts: list[Any]) -> Any:
 
 @maker("set")
 def _set(n: int, parts: list[Any]) -> Any:
-    # Small numbers, whose order does not depend on the process: functions may tell the order.
+    # Small numbers, whose order is the same in all processes: functions may return the order.
     made = {(n * 3 + i) % 7 for i in range(n % 5)}
     return made if n % 3 else frozenset(made)
 
@@ -245,7 +245,7 @@ def _object(n: int, parts: list[Any]) -> Any:
 
 @maker("local")
 def _local(n: int, parts: list[Any]) -> Any:
-    """Make an instance of a class that travels by value."""
+    """Make an instance of a class that is pickled by value."""
     return LOCAL_CLASSES[n % len(LOCAL_CLASSES)](parts[0] if parts else n)
 
 

@@ -1,4 +1,4 @@
-"""What the tests under mpiexec share."""
+"""Shared by the tests that run under mpiexec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORKERS = range(1, WORLD.size)
 
 
 class Ran(NamedTuple):
-    """Where and when a job ran; the clock is that of the machine, so ranks can be compared."""
+    """Where and when a job ran; the clock is that of the machine, so that ranks can be compared."""
 
     rank: int
     start: float
@@ -29,12 +29,12 @@ def give(owner: Any, value: Any = None) -> Any:
 
 
 def rank(owner: Any) -> int:
-    """Return the rank that runs this."""
+    """Return the rank that runs the job."""
     return WORLD.rank
 
 
 def work(owner: Any, seconds: float = 0.0) -> Ran:
-    """Sleep, and say where and when."""
+    """Sleep; return where and when."""
     start = time.monotonic()
     time.sleep(seconds)
     return Ran(WORLD.rank, start, time.monotonic())
@@ -71,6 +71,6 @@ def _exchange(jobs: Any, results: Any) -> Any:
 
 
 def pool_works(**options: Any) -> None:
-    """Check on all ranks that a pool does what it should, say after something that went wrong."""
+    """Check on all ranks that a pool works, for example after an error."""
     results = run(lambda pool: [pool.submit(give, n) for n in range(20)], **options)
     assert results is None or results == list(range(20))

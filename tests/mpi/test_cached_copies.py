@@ -1,4 +1,4 @@
-"""A node that jobs get as an argument is evaluated once on each rank."""
+"""A node that is an argument of jobs is evaluated once on each rank."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ evaluated: list[int] = []
 
 
 class Layer:
-    """A node with a large array, whose cached method gives another."""
+    """A node with a large array, whose cached method returns another."""
 
     def __init__(self, name: str, scale: int) -> None:
         self.name, self.scale = name, scale
@@ -44,7 +44,7 @@ def empty() -> Any:
 
 
 def use(owner: Any, layer: Layer) -> tuple[int, float, int, int]:
-    """Return the rank, the result, how often this was evaluated here, and what is kept."""
+    """Return the rank, the result, the number of evaluations here, and the cached items."""
     time.sleep(0.002)
     value = float(layer.density()[-1])
     return WORLD.rank, value, evaluated.count(layer.scale), Layer.density.cache_info().currsize
@@ -72,16 +72,16 @@ def test_a_node_as_an_argument_is_evaluated_once_per_rank_and_freed() -> None:
     assert Layer.density.cache_info().currsize == 0
 
 
-def test_other_nodes_of_its_name_have_their_own_results() -> None:
+def test_other_nodes_of_the_same_name_have_their_own_results() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             nodes = [Layer("layer", scale) for scale in (1, 2)]
             users = [pool.queue(use, (nodes[n % 2],), cache_items=nodes) for n in range(40)]
         results = pool.execute(return_results=True)
         if MAIN:
-            told = [results[job] for job in users]
-            assert [value for _, value, _, _ in told] == [1.0, 2.0] * 20
-            assert {times for _, _, times, _ in told} == {1}
+            outcomes = [results[job] for job in users]
+            assert [value for _, value, _, _ in outcomes] == [1.0, 2.0] * 20
+            assert {times for _, _, times, _ in outcomes} == {1}
     assert Layer.density.cache_info().currsize == 0
 
 
@@ -90,11 +90,11 @@ def wait_for(path: Path) -> None:
         time.sleep(0.001)
 
 
-def test_calls_of_an_executor_share_as_well(tmp_path: Path) -> None:
+def test_calls_of_an_executor_share_results_as_well(tmp_path: Path) -> None:
     with PoolExecutor() as executor:
         if executor is not None:
             node = Layer("layer", 5)
-            # None of them ends, and frees the item, before the last is submitted.
+            # No call ends and frees the item before the last one is submitted.
             gate = executor.submit(wait_for, tmp_path / "all submitted")
             users = executor.options(cache_items=[node], deps=[gate])
             futures = [users.submit(call, node) for _ in range(40)]

@@ -1,4 +1,4 @@
-"""What jobs cache on their rank lives there exactly as long as a job needs it."""
+"""Items that jobs cache on their rank exist there exactly as long as a job needs them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def empty():
 
 
 def use(owner: Any, n: int) -> tuple[int, int]:
-    """Use the table; return the rank, and how often it was evaluated there."""
+    """Use the table; return the rank and the number of evaluations there."""
     time.sleep(0.005)
     assert len(table(n)) == n
     return WORLD.rank, evaluated.count(n)
 
 
 def look(owner: Any) -> tuple[int, int]:
-    """Return the rank and how much it keeps."""
+    """Return the rank and the number of items in its cache."""
     time.sleep(0.005)
     return WORLD.rank, table.cache_info().currsize
 
@@ -70,7 +70,7 @@ def test_nothing_is_kept_after_the_run() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             for n in range(40):
-                pool.queue(use, (n,))  # does not say that it needs the table
+                pool.queue(use, (n,))  # does not declare that it needs the table
         pool.execute()
         assert table.cache_info().currsize == 0
 

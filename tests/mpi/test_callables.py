@@ -1,4 +1,4 @@
-"""Callables with state on ranks: each job gets a copy of its own, with the present state."""
+"""Callables with state on ranks: each job gets its own copy with the current state."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_cached_method_of_a_local_class_is_evaluated_once_on_each_rank() -> No
             return [os.getpid(), next(EVALUATIONS)]
 
     node = Node()
-    other = Node  # the class travels with each job, the node is the same
+    other = Node  # the class is sent with each job; the node is the same
 
     with create_job_pool(quiet=True) as pool:
         jobs = []
@@ -107,5 +107,5 @@ NODES: dict[int, Any] = {}
 
 
 def kept_node(kind: Any) -> Any:
-    """Return the one node of a class on this rank."""
+    """Return the only node of a class on this rank."""
     return NODES.setdefault(id(kind), kind())

@@ -1,4 +1,4 @@
-"""Jobs are cancelled whatever they are doing."""
+"""Jobs can be cancelled in every state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_before_the_pool_executes() -> None:
 
 
 def at_first(status, do):
-    """Return a listener that calls `do` once, when a job gets a status."""
+    """Return a listener that calls `do` once, when a job first gets the status."""
     calls = []
 
     def listener(progress):
@@ -41,8 +41,8 @@ def at_first(status, do):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.2])
-def test_while_others_run_and_it_waits_or_is_on_its_way(seconds: float) -> None:
-    """Short jobs are sent ahead, so that some of these are cancelled after they were sent."""
+def test_while_others_run_and_it_is_queued_or_sent(seconds: float) -> None:
+    """Short jobs are sent ahead, so some of these are cancelled after they were sent."""
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             slow = [pool.submit(work, 0.3) for _ in WORKERS]
@@ -65,7 +65,7 @@ def test_while_others_run_and_it_waits_or_is_on_its_way(seconds: float) -> None:
     pool_works()
 
 
-def test_after_others_taught_the_pool_that_such_jobs_are_short() -> None:
+def test_after_short_jobs_so_that_others_are_sent_ahead() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             quick = [pool.submit(give, n) for n in range(300)]
@@ -82,9 +82,7 @@ def test_after_others_taught_the_pool_that_such_jobs_are_short() -> None:
                             gone.append(job)
 
             done, gone = [], []
-            pool.add_listener(
-                lambda p: p.status is JobStatus.RUNNING and cancel_half(p) and None
-            )
+            pool.add_listener(lambda p: p.status is JobStatus.RUNNING and cancel_half(p) and None)
         pool.execute()
         if MAIN:
             assert {job.status for job in quick + slow + kept} == {JobStatus.SUCCESS}
@@ -114,7 +112,7 @@ def test_while_it_runs() -> None:
     pool_works()
 
 
-def test_a_cancelled_job_that_fails_all_the_same_is_no_failure() -> None:
+def test_a_cancelled_job_that_raises_is_not_a_failure() -> None:
     def sleep_and_fail(owner):
         time.sleep(0.2)
         raise ValueError("too late")
@@ -122,9 +120,7 @@ def test_a_cancelled_job_that_fails_all_the_same_is_no_failure() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             job = pool.submit(sleep_and_fail)
-            pool.add_listener(
-                at_first(JobStatus.RUNNING, lambda progress: progress.job.cancel())
-            )
+            pool.add_listener(at_first(JobStatus.RUNNING, lambda progress: progress.job.cancel()))
             with pytest.warns(UserWarning, match="already running"):
                 pool.execute()
             assert job.status is JobStatus.CANCELLED
@@ -134,7 +130,7 @@ def test_a_cancelled_job_that_fails_all_the_same_is_no_failure() -> None:
     pool_works()
 
 
-def test_what_has_ended_stays_what_it_is() -> None:
+def test_a_finished_job_is_unchanged() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             good, bad = pool.submit(give, 1), pool.submit(fail)

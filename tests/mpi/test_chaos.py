@@ -1,4 +1,4 @@
-"""Everything at once, drawn from a seed: graphs, schedulers, failures, cancellations, arrays."""
+"""Random mixtures from a seed: graphs, schedulers, failures, cancellations and arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = (0, 1, 100, 5_000, 40_000, 300_000)
 
 
 def do(owner: Any, number: int, seconds: float, array: np.ndarray, fails: bool) -> Any:
-    """Check the argument; sleep; fail or return more of the same."""
+    """Check the argument; sleep; fail or return a larger array."""
     assert (array == number % 251).all()
     time.sleep(seconds)
     if fails:
@@ -44,7 +44,7 @@ class Chaos:
         self.sizes = SIZES[: self.rng.randint(1, len(SIZES))]
 
     def queue(self, many: int) -> None:
-        """Queue jobs that depend on some that there are."""
+        """Queue jobs that depend on some of the existing ones."""
         for _ in range(many):
             rng, number = self.rng, len(self.jobs)
             deps = rng.sample(self.jobs, min(rng.choice([0, 0, 1, 3, 10]), number))
@@ -57,19 +57,19 @@ class Chaos:
             self.jobs.append(job)
 
     def listen(self, progress: Any) -> None:
-        """Cancel somebody now and then."""
+        """Cancel a random job from time to time."""
         if self.rng.random() < self.cancelling:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.rng.choice(self.jobs).cancel("by chance")
 
     def check(self, error: WorkflowError | None) -> None:
-        """Compare how the jobs ended with what may be."""
+        """Check that the outcomes of the jobs are possible."""
         ends = {job: job.status for job in self.jobs}
         assert set(ends.values()) <= FINISHED
         failed = {job for job in ends if ends[job] is JobStatus.FAILED}
-        told = {id(one.error) for one in error.exceptions} if error else set()
-        assert told == {id(job.error) for job in failed}
+        reported = {id(one.error) for one in error.exceptions} if error else set()
+        assert reported == {id(job.error) for job in failed}
         for job, end in ends.items():
             if end is JobStatus.SUCCESS:
                 number, array = job.result
@@ -83,14 +83,14 @@ class Chaos:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_whatever_happens_the_run_ends_and_all_is_accounted_for(seed: int) -> None:
+def test_every_run_ends_and_all_jobs_have_an_outcome(seed: int) -> None:
     rng = random.Random(seed)
     with create_job_pool(quiet=True, fail_fast=rng.random() < 0.2) as pool:
         chaos = Chaos(pool, seed)
         if MAIN:
             chaos.queue(rng.choice([1, 50, 300]))
             if rng.random() < 0.7:
-                # One thread, or their turns would not follow from the seed.
+                # One thread, since the order of several would not follow from the seed.
                 pool.schedule(range(10), lambda n: chaos.queue(20))
             pool.add_listener(chaos.listen)
         error = None

@@ -1,4 +1,4 @@
-"""A pool takes part where its communicator is, and nowhere else."""
+"""A pool uses the ranks of its communicator and no others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 
 class Owner:
-    """Has a communicator, as bsb's scaffold has."""
+    """An owner with a communicator, as BSB's scaffold."""
 
     def __init__(self, comm) -> None:
         self._comm = comm
@@ -24,7 +24,7 @@ class Owner:
 
 @pytest.fixture
 def split():
-    """Return ``split(colour, key)``, of which nothing is left in the end."""
+    """Return ``split(colour, key)``, whose communicators are freed in the end."""
     made = []
 
     def split(colour: int, key: int = 0) -> MPI.Comm:
@@ -64,7 +64,7 @@ def test_some_ranks_only(split) -> None:
 
 
 def test_ranks_in_another_order(split) -> None:
-    """Main is rank 0 of the pool's communicator, whichever that is of all."""
+    """Main is rank 0 of the pool's communicator, which may be any rank of the world."""
     reversed_ranks = split(0, -WORLD.rank)
     last = WORLD.size - 1
     results = run(lambda pool: [pool.submit(rank) for _ in range(20)], comm=reversed_ranks)
@@ -72,7 +72,7 @@ def test_ranks_in_another_order(split) -> None:
     assert results is None or last not in results
 
 
-def test_a_rank_of_its_own_is_serial() -> None:
+def test_a_communicator_of_one_rank_is_serial() -> None:
     with create_job_pool(comm=MPI.COMM_SELF, quiet=True) as pool:
         assert not pool.parallel and pool.is_main()
         jobs = [pool.submit(rank) for _ in range(3)]
@@ -103,7 +103,7 @@ def test_pools_of_different_communicators_one_inside_the_other(split) -> None:
             assert results == ({inner_job: "inner"} if inner_job else {})
 
 
-def test_a_failure_in_one_half_is_none_in_the_other(split) -> None:
+def test_a_failure_in_one_half_does_not_affect_the_other(split) -> None:
     half = split(WORLD.rank % 2)
     if WORLD.rank % 2:
         with create_job_pool(comm=half, quiet=True) as pool:
@@ -117,7 +117,7 @@ def test_a_failure_in_one_half_is_none_in_the_other(split) -> None:
 
 
 def test_the_callers_own_messages_are_not_touched() -> None:
-    """Wildcards of the caller do not catch the pool's messages, nor the other way round."""
+    """Wildcard receives of the caller do not match messages of the pool, nor vice versa."""
     sent = WORLD.isend("mine", (WORLD.rank + 1) % WORLD.size, tag=1)
     pool_works()
     assert WORLD.recv(source=MPI.ANY_SOURCE, tag=MPI.ANY_TAG) == "mine"
@@ -125,12 +125,12 @@ def test_the_callers_own_messages_are_not_touched() -> None:
     assert not WORLD.iprobe(MPI.ANY_SOURCE, MPI.ANY_TAG)
 
 
-def test_nothing_reaches_the_communicator_that_comes_after() -> None:
-    """MPI gives the number of one that was freed to the next."""
+def test_no_message_reaches_a_later_communicator() -> None:
+    """MPI reuses the context id of a freed communicator."""
     for _ in range(5):
         comm = WORLD.Dup()
         with create_job_pool(comm=comm, quiet=True):
-            if MAIN:  # the others have left, and do not hear that it is over
+            if MAIN:  # the others have left and do not receive the end of the run
                 time.sleep(0.03)
         comm.Free()
         comm = WORLD.Dup()

@@ -1,4 +1,4 @@
-"""Runs that end early, by a signal or because a rank goes away; the next pool works."""
+"""Runs that end early, by a signal or because a rank leaves; the next pool works."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_a_rank_that_leaves_without_executing(how: str) -> None:
     pool_works()
 
 
-def test_pools_that_end_early_one_after_the_other() -> None:
-    """What was on its way when a run ended must not come out in the next one."""
+def test_pools_that_end_early_in_sequence() -> None:
+    """Messages in transit when a run ends must not reach the next run."""
     for n in range(15):
         with create_job_pool(quiet=True) as pool:
             pool.add_listener(ended_after(n))
@@ -92,7 +92,7 @@ def ended_after(n: int):
     return listener
 
 
-def test_memory_goes_with_the_pool() -> None:
+def test_memory_is_freed_with_the_pool() -> None:
     """Main keeps results until the end of the pool; workers keep nothing."""
     size = 4 << 20
     peak = resident()
@@ -107,7 +107,7 @@ def test_memory_goes_with_the_pool() -> None:
     assert settled() < peak + 10 * size, "grows from pool to pool"
 
 
-def test_a_worker_does_not_hoard_large_arguments() -> None:
+def test_a_worker_does_not_keep_large_arguments() -> None:
     size, many = 8 << 20, 60
 
     before = max(WORLD.allgather(resident()))
@@ -129,13 +129,13 @@ def settled() -> int:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process holds."""
+    """Return the resident memory of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def abandon(pool: JobPool, seconds: float) -> None:
-    """Execute a pool that ends while a rank is inside its job."""
+    """Execute a pool that ends while a rank is inside a job."""
     if MAIN:
         pool.submit(work, seconds)
     with pytest.raises(JobPoolTimeoutError if MAIN else WorkflowError):
@@ -148,8 +148,8 @@ def check_that_it_runs(pool: JobPool) -> None:
     assert [job.result for job in jobs] == list(range(len(jobs)))
 
 
-def test_a_pool_inside_one_that_was_abandoned() -> None:
-    """Who was left behind says that it is back while the outer pool is still open."""
+def test_a_pool_inside_an_abandoned_one() -> None:
+    """The rank that was busy reports that it is back while the outer pool is still open."""
     with create_job_pool(quiet=True) as outer:
         abandon(outer, 0.5)
         if MAIN:
@@ -158,11 +158,11 @@ def test_a_pool_inside_one_that_was_abandoned() -> None:
             check_that_it_runs(inner)
 
 
-def test_pools_made_before_one_was_abandoned() -> None:
+def test_pools_created_before_another_was_abandoned() -> None:
     first, second, third = (JobPool(n, None) for n in range(3))
     with first:
         abandon(first, 0.3)
-    for pool in (second, third):  # the second hears that the rank is back
+    for pool in (second, third):  # the second pool receives the report that the rank is back
         with pool:
             check_that_it_runs(pool)
     pool_works()

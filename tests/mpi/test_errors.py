@@ -1,4 +1,4 @@
-"""What goes wrong in a job is told on main as it was, with where it was."""
+"""Errors of jobs are raised on main unchanged, with their rank, job and traceback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 
 class Custom(Exception):
-    """Its __init__ takes other arguments than it passes on."""
+    """Its `__init__` has other parameters than that of its base."""
 
     def __init__(self, code: int, *, hint: str) -> None:
         super().__init__(f"code {code}")
@@ -54,7 +54,7 @@ class BadLoad:
 
 
 def failures(fill: Any, **options: Any) -> list[tuple[Any, JobErroredError]]:
-    """Execute a pool in which some jobs fail; return the failed ones and what was told of them."""
+    """Execute a pool in which some jobs fail; return the failed jobs and their errors."""
     with create_job_pool(quiet=True, **options) as pool:
         good = None
         if MAIN:
@@ -67,20 +67,20 @@ def failures(fill: Any, **options: Any) -> list[tuple[Any, JobErroredError]]:
             return []
         assert good is not None and [job.result for job in good] == list(range(5))
         failed = [job for job in pool.jobs if job.status is JobStatus.FAILED]
-        told = {id(error.error): error for error in caught.value.exceptions}
-        assert len(told) == len(failed)
-        return [(job, told[id(job.error)]) for job in failed]
+        errors = {id(error.error): error for error in caught.value.exceptions}
+        assert len(errors) == len(failed)
+        return [(job, errors[id(job.error)]) for job in failed]
 
 
 def only(fill: Any) -> Any:
-    """Return the error of the one job that fails, None on the other ranks."""
+    """Return the error of the only job that fails; None on the other ranks."""
     found = failures(fill)
     assert len(found) == MAIN
     return found[0][0].error if MAIN else None
 
 
 def trace_of(error: BaseException) -> WorkerTraceback:
-    """Return where an error arose."""
+    """Return the traceback of an error as text."""
     assert isinstance(error.__cause__, WorkerTraceback)
     assert error.__cause__.rank in WORKERS
     return error.__cause__
@@ -90,10 +90,10 @@ def test_type_arguments_rank_job_and_traceback() -> None:
     def look_up(owner):
         return {}["nothing", 1]
 
-    for job, told in failures(lambda pool: pool.submit(look_up)):
-        assert isinstance(told, JobErroredError)
-        assert "look_up" in str(told)
-        assert told.__cause__ is job.error
+    for job, job_error in failures(lambda pool: pool.submit(look_up)):
+        assert isinstance(job_error, JobErroredError)
+        assert "look_up" in str(job_error)
+        assert job_error.__cause__ is job.error
         assert type(job.error) is KeyError
         assert job.error.args == (("nothing", 1),)
         trace = trace_of(job.error)
@@ -102,7 +102,7 @@ def test_type_arguments_rank_job_and_traceback() -> None:
         assert f"rank {trace.rank}" in str(trace)
 
 
-def test_an_error_of_a_class_of_the_callers() -> None:
+def test_an_error_of_a_user_defined_class() -> None:
     def raise_it(owner):
         raise Custom(7, hint="try again")
 
@@ -111,7 +111,7 @@ def test_an_error_of_a_class_of_the_callers() -> None:
         assert (error.code, error.hint, str(error)) == (7, "try again", "code 7")
 
 
-def test_an_error_of_a_class_that_only_the_job_knows() -> None:
+def test_an_error_of_a_class_that_only_the_job_defines() -> None:
     def raise_it(owner):
         class Inner(Exception):
             pass
@@ -163,10 +163,10 @@ def test_an_argument_that_cannot_be_pickled(bad: Any) -> None:
         job = pool.submit(give, bad())
         pool.submit(give, deps=[job])
 
-    for job, told in failures(fill):
-        assert "give" in str(told)
+    for job, job_error in failures(fill):
+        assert "give" in str(job_error)
         assert isinstance(job.error, (TypeError, RuntimeError))
-        said = [str(job.error), *getattr(job.error, "__notes__", ())]  # where there is room
+        said = [str(job.error), *getattr(job.error, "__notes__", ())]  # if there is space
         assert any(f"{job.label} cannot be pickled" in text for text in said)
     pool_works()
 
@@ -202,7 +202,7 @@ def test_a_result_that_cannot_be_unpickled() -> None:
 
 def test_a_function_whose_module_is_on_main_only() -> None:
     module = types.ModuleType("only_on_main")
-    exec("def f(owner): return 1", vars(module))  # its function gets that module's name
+    exec("def f(owner): return 1", vars(module))  # its function is given the name of that module
     if MAIN:
         sys.modules["only_on_main"] = module
     try:

@@ -53,7 +53,7 @@ def test_any_rank_may_be_the_root() -> None:
                 assert root not in set(executor.map(rank, range(50)))
 
 
-def test_no_more_ranks_than_asked_for_work() -> None:
+def test_max_workers_limits_the_number_of_workers() -> None:
     for _ in range(5):
         with PoolExecutor(max_workers=1) as executor:
             if executor is not None:
@@ -165,8 +165,8 @@ def test_ctrl_c_inside_the_block_waits_for_nothing() -> None:
         ({"cache_items": 3}, TypeError),
     ],
 )
-def test_bad_arguments_are_refused_before_anybody_waits(options, kind) -> None:
-    if WORLD.rank == WORLD.size - 1:  # the others are not needed to say so
+def test_bad_arguments_are_refused_before_any_rank_waits(options, kind) -> None:
+    if WORLD.rank == WORLD.size - 1:  # the other ranks need not take part
         with pytest.raises(kind):
             PoolExecutor(**options)
         with pytest.raises(ValueError, match="COMM_NULL"):
@@ -183,8 +183,8 @@ def count_down(n: int) -> int:
 
 
 @pytest.mark.parametrize("most", [1, 7, 100])
-def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
-    """With deps, chains of callbacks, cancels, and one long call meanwhile."""
+def test_an_executor_replaces_its_pool(monkeypatch, most) -> None:
+    """With dependencies, chains of callbacks, cancellations and one long call."""
     monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", most)
     with PoolExecutor() as executor:
         if executor is not None:
@@ -209,7 +209,7 @@ def test_pools_give_way_to_new_ones(monkeypatch, most) -> None:
     pool_works()
 
 
-def test_nothing_is_kept_of_what_has_ended() -> None:
+def test_finished_calls_are_freed() -> None:
     import gc
     import sys
 
@@ -222,12 +222,12 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
                 assert future.result(LONG) == 1000
             assert list(executor.map(len, [payload] * 1000)) == [1000] * 1000
             del future
-            executor.submit(square, 1).result(LONG)  # what came before it is done with
+            executor.submit(square, 1).result(LONG)  # all previous calls are processed
             gc.collect()
             assert sys.getrefcount(payload) <= before + 2
 
 
-def test_waiting_costs_little() -> None:
+def test_waiting_uses_little_cpu() -> None:
     with PoolExecutor() as executor:
         if executor is not None:
             executor.submit(square, 3).result(LONG)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 
 class Vertex(NamedTuple):
-    """A job of a graph: which earlier ones it depends on, how long it takes, whether it fails."""
+    """A job of a graph: its dependencies, its duration, and whether it fails."""
 
     deps: list[int]
     seconds: float
@@ -38,7 +38,7 @@ def graph(seed: int, failing: float) -> list[Vertex]:
 
 
 def expected(vertices: list[Vertex]) -> list[JobStatus]:
-    """Say how the jobs end."""
+    """Return the expected outcomes of the jobs."""
     ends: list[JobStatus] = []
     for vertex in vertices:
         if any(ends[dep] is not JobStatus.SUCCESS for dep in vertex.deps):
@@ -49,7 +49,7 @@ def expected(vertices: list[Vertex]) -> list[JobStatus]:
 
 
 def do(owner: Any, number: int, vertex: Vertex) -> tuple[int, Ran]:
-    """Do what a vertex says."""
+    """Execute a vertex."""
     ran = work(owner, vertex.seconds)
     if vertex.fails:
         raise ValueError(number)
@@ -86,7 +86,7 @@ def test_every_job_waits_for_its_dependencies(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(100, 115))
-def test_failures_cancel_what_depends_on_them_and_nothing_else(seed: int) -> None:
+def test_failures_cancel_only_their_dependents(seed: int) -> None:
     vertices = graph(seed, failing=0.05)
     execute(vertices, failing=JobStatus.FAILED in expected(vertices))
     pool_works()

@@ -1,4 +1,4 @@
-"""On several ranks: calls that are refused during a run leave it alone, and counts are correct."""
+"""On several ranks: refused calls do not affect the run, and the counts of jobs are correct."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def in_thread(call):
 
 
 @pytest.mark.parametrize("what", ["execute", "__exit__", "__enter__"])
-def test_18_the_run_goes_on_whoever_tries_to_begin_or_end_it(what) -> None:
+def test_18_the_run_continues_after_refused_calls(what) -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             arguments = [None] * 3 if what == "__exit__" else []
@@ -143,7 +143,7 @@ def test_19_chains_of_callbacks_of_futures(tmp_path) -> None:
             for future, following in pairwise(futures):
                 future.add_done_callback(lambda _, following=following: following.cancel())
             futures[0].cancel()
-            # The executor's thread may have been the first to call back, and still be at it.
+            # The executor's thread may have started the callbacks and may still be calling them.
             waiting = wait(futures, 30).not_done
             (tmp_path / "open").touch()
             assert not waiting and all(future.cancelled() for future in futures)
@@ -151,7 +151,7 @@ def test_19_chains_of_callbacks_of_futures(tmp_path) -> None:
             assert executor.submit(pow, 2, 3).result() == 8
 
 
-def test_25_a_job_or_a_future_inside_of_an_argument_fails_its_job() -> None:
+def test_25_a_job_or_a_future_inside_an_argument_fails_its_job() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             first = pool.submit(give, 1)
@@ -186,7 +186,7 @@ def test_29_only_main_warns_of_jobs_that_did_not_run() -> None:
     pool_works()
 
 
-def test_30_counts_of_a_run_whose_time_is_up(capfd) -> None:
+def test_30_counts_of_a_run_that_times_out(capfd) -> None:
     last = ""
     with create_job_pool(quiet=True) as pool:
         if MAIN:
@@ -203,7 +203,7 @@ def test_30_counts_of_a_run_whose_time_is_up(capfd) -> None:
     pool_works()
 
 
-def test_30_counts_of_a_run_with_all_kinds_of_ends(capfd) -> None:
+def test_30_counts_of_a_run_with_all_final_statuses(capfd) -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             pool.add_listener(SummaryListener())

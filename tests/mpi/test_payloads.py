@@ -18,13 +18,13 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
 def pattern(size: int, seed: int = 0) -> np.ndarray:
-    """Return bytes that look unlike those of another seed, and of another place nearby."""
+    """Return bytes that differ between seeds and between nearby positions."""
     block = np.random.default_rng(seed).integers(0, 256, 65_521, dtype=np.uint8)
     return np.resize(block, size)
 
 
 def check(owner: Any, array: np.ndarray, size: int, seed: int) -> np.ndarray:
-    """Compare an argument with what it should be, and return another pattern as large."""
+    """Check an argument; return another pattern of the same size."""
     assert np.array_equal(array, pattern(size, seed))
     return pattern(size, seed + 1)
 
@@ -34,11 +34,9 @@ def check(owner: Any, array: np.ndarray, size: int, seed: int) -> np.ndarray:
     [0, 1, 32 * KIB - 1, 32 * KIB, 32 * KIB + 1, MIB + 1, 64 * MIB],
     ids=lambda size: f"{size}B",
 )
-def test_arrays_of_any_size_go_and_come(size: int) -> None:
+def test_arrays_of_any_size(size: int) -> None:
     n = 2 if size > MIB else 20
-    results = run(
-        lambda pool: [pool.submit(check, pattern(size, i), size, i) for i in range(n)]
-    )
+    results = run(lambda pool: [pool.submit(check, pattern(size, i), size, i) for i in range(n)])
     for i, result in enumerate(results or ()):
         assert np.array_equal(result, pattern(size, i + 1))
 
@@ -105,7 +103,7 @@ def test_arguments_and_results_can_be_written_to() -> None:
 
 
 @pytest.mark.parametrize("size", [100, 100 * KIB])
-def test_each_reading_of_a_result_is_a_copy(size: int) -> None:
+def test_each_access_to_a_result_returns_a_copy(size: int) -> None:
     with create_job_pool(quiet=True) as pool:
         job = pool.submit(give, pattern(size)) if MAIN else None
         pool.execute()
@@ -115,7 +113,7 @@ def test_each_reading_of_a_result_is_a_copy(size: int) -> None:
 
 
 def test_large_arrays_both_ways_at_once() -> None:
-    """Two sides that both wait until a large message has left would wait for ever."""
+    """If both sides waited until a large message is sent, they would deadlock."""
     n, size = 150, MIB
     results = run(lambda pool: [pool.submit(check, pattern(size, i), size, i) for i in range(n)])
     for i, result in enumerate(results or ()):
@@ -132,7 +130,7 @@ def test_large_and_small_jobs_mixed() -> None:
 @pytest.mark.slow
 @pytest.mark.limit(240)
 def test_arrays_beyond_2_gib() -> None:
-    """Open MPI 5.0 has no calls for messages of so many bytes."""
+    """Open MPI 5.0 has no functions for messages of this size."""
     memory = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if WORLD.bcast(memory) < 12 * GIB:
         pytest.skip("needs 12 GiB of free memory")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 
 class Scale:
-    """Something with a method, and callable itself."""
+    """A callable object with a method."""
 
     def __init__(self, factor: int) -> None:
         self.factor = factor
@@ -43,7 +43,7 @@ class Scale:
 
 
 class Pair:
-    """What a class as a job makes."""
+    """The result of a job whose function is a class."""
 
     def __init__(self, owner: Any, n: int) -> None:
         self.sum = n + n
@@ -52,7 +52,7 @@ class Pair:
 # ------------------------------------------------------------ results
 
 
-def test_results_come_in_the_order_of_queueing() -> None:
+def test_results_are_in_the_order_of_queueing() -> None:
     with create_job_pool(quiet=True) as pool:
         jobs = [pool.submit(give, n) for n in range(2_000)] if MAIN else []
         results = pool.execute(return_results=True)
@@ -62,14 +62,14 @@ def test_results_come_in_the_order_of_queueing() -> None:
         assert {job.status for job in jobs} <= {JobStatus.SUCCESS}
 
 
-def test_execute_returns_nothing_unless_asked() -> None:
+def test_execute_returns_none_by_default() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             pool.submit(give)
         assert pool.execute() is None
 
 
-def test_jobs_run_on_the_other_ranks_and_on_all_of_them() -> None:
+def test_jobs_run_on_all_ranks_except_main() -> None:
     ran = run(lambda pool: [pool.submit(work, 0.02) for _ in range(8 * len(WORKERS))])
     if MAIN:
         assert {job.rank for job in ran} == set(WORKERS)
@@ -80,12 +80,12 @@ def test_a_pool_without_jobs() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_fewer_jobs_than_ranks_or_about_as_many(n: int) -> None:
+def test_numbers_of_jobs_near_the_number_of_ranks(n: int) -> None:
     results = run(lambda pool: [pool.submit(give, i) for i in range(n)])
     assert results in (list(range(n)), None)
 
 
-def test_each_rank_gives_its_own_owner() -> None:
+def test_each_rank_passes_its_own_owner() -> None:
     def fill(pool):
         return [pool.submit(lambda owner: (owner["rank"], WORLD.rank)) for _ in range(50)]
 
@@ -215,7 +215,7 @@ def test_a_set_of_dependencies_that_many_jobs_share() -> None:
         assert max(job.end for job in first) <= min(job.start for job in second)
 
 
-def test_what_depends_on_a_failed_job_is_cancelled_and_nothing_else() -> None:
+def test_only_the_dependents_of_a_failed_job_are_cancelled() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             bad = pool.submit(fail)
@@ -235,10 +235,10 @@ def test_what_depends_on_a_failed_job_is_cancelled_and_nothing_else() -> None:
     pool_works()
 
 
-# ------------------------------------------------------------ the life of pools
+# ------------------------------------------------------------ the lifecycle of pools
 
 
-def test_many_pools_one_after_the_other() -> None:
+def test_many_pools_in_sequence() -> None:
     for n in range(60):
         results = run(lambda pool, n=n: [pool.submit(give, n + i) for i in range(n % 7)])
         assert results in ([n + i for i in range(n % 7)], None)
@@ -254,7 +254,7 @@ def test_a_pool_that_is_not_executed() -> None:
         pool_works()
 
 
-def test_a_pool_that_is_not_even_entered() -> None:
+def test_a_pool_that_is_not_entered() -> None:
     create_job_pool(quiet=True)
     pool_works()
 
@@ -301,7 +301,7 @@ def test_nothing_can_be_queued_after_the_end() -> None:
     assert pool.jobs == [] and pool.id is None
 
 
-def test_results_go_with_the_pool() -> None:
+def test_results_are_freed_with_the_pool() -> None:
     with create_job_pool(quiet=True) as pool:
         job = pool.submit(give, 5)
         with pytest.raises(JobPoolError):
@@ -313,7 +313,7 @@ def test_results_go_with_the_pool() -> None:
         _ = job.result
 
 
-def test_what_other_ranks_queue_does_no_harm() -> None:
+def test_jobs_that_other_ranks_queue_are_ignored() -> None:
     with create_job_pool(quiet=True) as pool:
         job = pool.submit(rank)  # on all ranks
         results = pool.execute(return_results=True)
@@ -355,7 +355,7 @@ def test_a_pool_inside_a_job_is_serial() -> None:
         assert results == [here, n]
 
 
-def test_what_a_pool_says_of_itself() -> None:
+def test_properties_of_a_pool() -> None:
     with create_job_pool(owner="me", quiet=True) as pool:
         assert pool.parallel
         assert pool.is_main() is MAIN
@@ -363,17 +363,17 @@ def test_what_a_pool_says_of_itself() -> None:
         pool.execute()
 
 
-# ------------------------------------------------------------ all kinds of endings
+# ------------------------------------------------------------ all kinds of ends
 
 
-def test_all_failures_are_told_at_the_end_and_on_all_ranks() -> None:
+def test_all_failures_are_raised_at_the_end_and_on_all_ranks() -> None:
     with create_job_pool(quiet=True) as pool:
         jobs = [pool.submit(fail if n % 3 == 0 else give, str(n)) for n in range(30)]
         with pytest.raises(WorkflowError) as caught:
             pool.execute()
         if MAIN:
-            told = sorted(int(str(error.error)) for error in caught.value.exceptions)
-            assert told == list(range(0, 30, 3))
+            reported = sorted(int(str(error.error)) for error in caught.value.exceptions)
+            assert reported == list(range(0, 30, 3))
             assert [job.status for job in jobs[:3]] == [
                 JobStatus.FAILED, JobStatus.SUCCESS, JobStatus.SUCCESS,
             ]  # fmt: skip
@@ -410,7 +410,7 @@ def test_a_listener_that_handles_the_failures() -> None:
 
 
 @pytest.mark.parametrize("exception", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_job_that_raises_what_would_end_a_process(exception: type[BaseException]) -> None:
+def test_a_job_that_raises_system_exit(exception: type[BaseException]) -> None:
     def leave(owner):
         raise exception("bye")
 

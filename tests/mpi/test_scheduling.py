@@ -1,4 +1,4 @@
-"""Jobs queued by threads, by other jobs' endings and by listeners, while jobs run."""
+"""Jobs queued by threads, by callbacks of other jobs and by listeners, while jobs run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 
 class Node:
-    """Something that queues its jobs when it is asked to."""
+    """A node that queues its jobs when it is scheduled."""
 
     def __init__(
         self, name: str, queue: Callable[[Any], Any], depends_on: Sequence[Node] = ()
@@ -32,7 +32,7 @@ class Node:
 
 
 def queue_some(n: int, pause: float = 0.0) -> Callable[[Any], Any]:
-    """Return what queues `n` jobs, some time apart."""
+    """Return a function that queues `n` jobs with pauses."""
 
     def queue(pool):
         jobs = []
@@ -96,8 +96,8 @@ def test_a_scheduler_that_waits_for_results_of_earlier_jobs() -> None:
             assert [results[job] for job in node.jobs] == [2 * n for n in range(10)]
 
 
-def test_what_a_function_refers_to_may_change_between_jobs() -> None:
-    """Workers keep functions, but not what was true when they first saw them."""
+def test_objects_that_a_function_refers_to_may_change_between_jobs() -> None:
+    """Workers keep functions, but not the state at the first call."""
 
     def count(pool):
         state = {"n": 0}
@@ -147,17 +147,17 @@ def test_a_node_that_fails_and_those_that_depend_on_it() -> None:
         with pytest.raises(WorkflowError) as caught:
             pool.execute()
         if MAIN:
-            told = {str(error).split()[0]: error for error in caught.value.exceptions}
-            assert set(told) == {"bad", "child", "grandchild"}
-            assert {type(error) for error in told.values()} == {JobSchedulingError}
-            assert isinstance(told["bad"].__cause__, ZeroDivisionError)
-            assert isinstance(told["child"].__cause__, JobSchedulingError)
+            errors = {str(error).split()[0]: error for error in caught.value.exceptions}
+            assert set(errors) == {"bad", "child", "grandchild"}
+            assert {type(error) for error in errors.values()} == {JobSchedulingError}
+            assert isinstance(errors["bad"].__cause__, ZeroDivisionError)
+            assert isinstance(errors["child"].__cause__, JobSchedulingError)
             assert {job.status for job in good.jobs} == {JobStatus.SUCCESS}
             assert child.jobs is grandchild.jobs is None
     pool_works()
 
 
-def test_failing_nodes_and_failing_jobs_are_told_together() -> None:
+def test_failing_nodes_and_failing_jobs_are_raised_together() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             pool.submit(fail)
@@ -180,7 +180,7 @@ def test_a_scheduler_outlives_a_run_that_fails_fast() -> None:
     pool_works()
 
 
-def test_jobs_queued_by_the_endings_of_others() -> None:
+def test_jobs_queued_by_callbacks_of_others() -> None:
     with create_job_pool(quiet=True) as pool:
         queued = []
 

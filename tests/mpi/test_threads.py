@@ -1,4 +1,4 @@
-"""Many threads at one pool while workers run: every job is accounted for exactly once."""
+"""Several threads use one pool while workers run: every job has exactly one outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ THREADS = 8
 
 @contextmanager
 def meanwhile(do: Callable[[], Any]) -> Iterator[None]:
-    """Do something again and again in another thread, on main."""
+    """Call a function repeatedly in another thread, on main."""
     stop, errors = threading.Event(), []
 
     def again() -> None:
@@ -66,14 +66,14 @@ def test_eight_threads_queue_while_workers_run() -> None:
 
 @pytest.mark.many_ranks
 @pytest.mark.limit(240)
-def test_eight_threads_queue_a_hundred_thousand_jobs_each() -> None:
+def test_eight_threads_queue_100000_jobs_each() -> None:
     queue_and_run(100_000)
 
 
 def test_jobs_are_cancelled_by_another_thread_while_others_run() -> None:
     runs, cancelled = [0], set()
     with create_job_pool(runs, quiet=True) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of those that run already, or have
+        warnings.simplefilter("ignore")  # of the jobs that run or have ended
         books = Queueing(pool, THREADS, 1_000)
 
         def cancel() -> None:
@@ -94,7 +94,7 @@ def test_jobs_are_cancelled_by_another_thread_while_others_run() -> None:
 
 
 def test_results_are_read_by_another_thread_until_the_pool_is_left() -> None:
-    """A job that has succeeded has its result at once."""
+    """A successful job has its result immediately."""
     found, leaving = threading.Event(), threading.Event()
     pool = create_job_pool([0], quiet=True)
     books = Queueing(pool, 4, 2_000)
@@ -117,7 +117,7 @@ def test_results_are_read_by_another_thread_until_the_pool_is_left() -> None:
         if MAIN:
             books.start()
         pool.execute()
-        # A quick run is over before the reader has seen a job that has ended.
+        # A quick run ends before the reader finds a finished job.
         assert not MAIN or found.wait(20)
         leaving.set()
 
@@ -176,14 +176,14 @@ def test_a_listener_queues_and_cancels_while_threads_queue() -> None:
             books.check_some_cancelled(cancelled, total)
             assert [job.result for job in late] == list(range(300))
             assert set(ended) == set(pool.jobs)
-            assert set(ended.values()) == {1}, "an end was told twice"
+            assert set(ended.values()) == {1}, "an end was reported twice"
 
 
 # ------------------------------------------------------------------ pools in two threads
 
 
 def in_a_thread(do: Callable[[], Any]) -> tuple[threading.Thread, list[BaseException]]:
-    """Do something in another thread; what it raises comes into the list."""
+    """Call a function in another thread; its errors are appended to the list."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -196,7 +196,7 @@ def in_a_thread(do: Callable[[], Any]) -> tuple[threading.Thread, list[BaseExcep
 
 
 def run_beside(do: Callable[[], Any]) -> list[BaseException]:
-    """Do something in another thread of each rank while the pool of this one executes.
+    """Call a function in another thread of each rank while the pool executes.
 
     The run goes on until these threads have ended on all ranks.
     """
@@ -223,7 +223,7 @@ def run_beside(do: Callable[[], Any]) -> list[BaseException]:
 
 
 def start_and_look(thread: threading.Thread) -> tuple[int, bool]:
-    """Start the thread of this rank, once; return the rank and whether the thread has ended."""
+    """Start the thread of this rank once; return the rank and whether the thread has ended."""
     if thread.ident is None:
         thread.start()
     time.sleep(0.001)
@@ -237,7 +237,7 @@ def execute(pool: Any) -> None:
         pool.execute()
 
 
-def test_a_second_pool_in_another_thread_is_refused_and_the_first_goes_on() -> None:
+def test_a_second_pool_in_another_thread_is_refused_and_the_first_continues() -> None:
     second = create_job_pool(quiet=True)
     errors = run_beside(lambda: execute(second))
     assert [type(error) for error in errors] == [RuntimeError], errors
@@ -245,8 +245,8 @@ def test_a_second_pool_in_another_thread_is_refused_and_the_first_goes_on() -> N
     pool_works()
 
 
-def test_many_pools_are_refused_while_messages_are_on_their_way() -> None:
-    """Their ends are sent by one thread while the other sends and receives."""
+def test_many_pools_are_refused_while_messages_are_in_transit() -> None:
+    """One thread sends the ends of these pools while the other sends and receives."""
     others = [create_job_pool(quiet=True) for _ in range(100)]
     refused: list[str] = []
 
@@ -263,8 +263,8 @@ def test_many_pools_are_refused_while_messages_are_on_their_way() -> None:
     pool_works()
 
 
-def test_no_pool_is_made_on_main_while_another_thread_executes_one() -> None:
-    """The ranks could not agree which of the two is which."""
+def test_no_pool_is_created_on_main_while_another_thread_executes_one() -> None:
+    """The ranks could not agree on the order of the two."""
 
     def make() -> None:
         if MAIN:

@@ -1,4 +1,4 @@
-"""Messages of more bytes than MPI takes at once go in pieces."""
+"""Messages above the size limit of MPI are sent in pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error while an object is pickled or unpickled fails its own job, and nothing else."""
+"""An error while an object is pickled or unpickled fails its own job and no other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = bytes(100_000)
 
 
 class TakesNoNotes(Exception):
-    """An error to which nothing can be added."""
+    """An error to which no notes can be added."""
 
     def add_note(self, note: str) -> None:
         raise RuntimeError(note)
@@ -38,7 +38,7 @@ def explode(kind: type[BaseException]) -> None:
 
 
 class Bad:
-    """Raises when it is pickled, or when it is unpickled; some bytes come along."""
+    """Raises when it is pickled or unpickled; its pickle contains some bytes."""
 
     def __init__(self, when: str, kind: type[BaseException], more: bytes = b"") -> None:
         self.when, self.kind, self.more = when, kind, more
@@ -53,7 +53,7 @@ class Bad:
 
 
 class BadError(Bad, Exception):
-    """Does so as an error."""
+    """An error that raises when it is pickled or unpickled."""
 
 
 class OnlyLoadsOnWorkers(Exception):
@@ -78,7 +78,7 @@ def raise_for_worker(owner: Any) -> None:
 
 
 @pytest.mark.parametrize("max_memory", [None, 0])
-def test_an_error_in_pickling_fails_its_job_and_the_run_goes_on(max_memory: Any) -> None:
+def test_an_error_in_pickling_fails_its_job_and_the_run_continues(max_memory: Any) -> None:
     with create_job_pool(quiet=True, max_memory=max_memory) as pool:
         jobs: dict[Any, type[BaseException]] = {}
         if MAIN:
@@ -121,7 +121,7 @@ def test_ctrl_c_while_a_job_is_pickled_ends_the_run() -> None:
     pool_works()
 
 
-def test_a_job_whose_result_main_cannot_unpickle_is_failed_and_its_dependents_do_not_run() -> None:
+def test_a_result_that_main_cannot_unpickle_fails_its_job_and_cancels_the_dependents() -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             bad = pool.submit(lambda owner: Bad("unpickled", ZeroDivisionError))
@@ -146,7 +146,7 @@ def test_a_job_whose_result_main_cannot_unpickle_is_failed_and_its_dependents_do
 
 
 @pytest.mark.parametrize("return_results", [True, False])
-def test_a_large_unreadable_result_fails_its_job_when_somebody_asks(return_results: bool) -> None:
+def test_a_large_unreadable_result_fails_its_job_when_it_is_accessed(return_results: bool) -> None:
     with create_job_pool(quiet=True) as pool:
         if MAIN:
             bad = pool.submit(lambda owner: Bad("unpickled", ZeroDivisionError, LARGE))
@@ -164,7 +164,7 @@ def test_a_large_unreadable_result_fails_its_job_when_somebody_asks(return_resul
                 assert caught.value.__cause__ is bad.error
             assert bad.status is JobStatus.FAILED
             assert type(bad.error) is ZeroDivisionError
-            assert after.status is JobStatus.SUCCESS  # it had run
+            assert after.status is JobStatus.SUCCESS  # the job had run
             assert (after.result, good.result) == (2, {"a": 1})
     pool_works()
 

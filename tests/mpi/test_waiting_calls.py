@@ -1,4 +1,4 @@
-"""Calls of an executor that wait for its next pool, since the present one has reached its limit."""
+"""Calls of an executor that wait for its next pool, since the current one reached its limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi(min_size=2)
 
 @contextmanager
 def full_pool(executor: PoolExecutor, seconds: float) -> Iterator[None]:
-    """Have further calls wait, while a call runs."""
+    """Make further calls wait while a call runs."""
     running = executor.submit(nap, seconds)
     while not running.running():
         time.sleep(0.001)
@@ -37,7 +37,7 @@ def outcome(future: Any) -> Any:
     return future.result() if error is None else type(error)
 
 
-def test_a_failed_dependency_cancels_what_waits_for_the_next_pool(monkeypatch) -> None:
+def test_a_failed_dependency_cancels_calls_that_wait_for_the_next_pool(monkeypatch) -> None:
     monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", 5)
     monkeypatch.setattr(backend_ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:
@@ -60,7 +60,7 @@ def test_a_failed_dependency_cancels_what_waits_for_the_next_pool(monkeypatch) -
 
 
 def steps_of(f: Callable[[], Any]) -> int:
-    """Count the instructions of Python that a call takes."""
+    """Return the number of Python instructions that a call executes."""
     steps = 0
 
     def trace(frame: Any, event: str, arg: Any) -> Any:
