@@ -1,4 +1,4 @@
-"""One rank alone, with a test that writes the frames of the other."""
+"""One rank alone; the test writes the frames of the other rank."""
 
 from cluster import Cluster, Run
 
@@ -28,13 +28,13 @@ def frame(run_id, *records):
 
 
 def worker_alone(n_runs=1):
-    """Make rank 1 of a network and start nothing; return both."""
+    """Make a network and its rank 1 without starting it; return both."""
     ranks = Cluster(1, {"echo": echo}, runs=n_runs)
     return ranks.network, ranks.workers[0]
 
 
 def main_alone(n_jobs=1):
-    """Make a network and a run with jobs at its rank 0; nobody is at rank 1."""
+    """Make a network and a run with jobs on rank 0; there is no rank 1."""
     ranks = Cluster(1, {"echo": echo}, runs=0)
     run = Run(ranks)
     for _ in range(n_jobs):
@@ -43,7 +43,7 @@ def main_alone(n_jobs=1):
 
 
 def answer_once(network, run, *frames):
-    """Let frames arrive from rank 1 as soon as job 0 runs."""
+    """Deliver frames from rank 1 as soon as job 0 runs."""
     waiting = list(frames)
 
     def inject():

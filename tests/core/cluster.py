@@ -1,4 +1,4 @@
-"""Main and workers in threads of this process, over pipes: the loops without MPI."""
+"""A main rank and workers as threads of this process: the loops without MPI."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ class MainHost:
     def turn(self):
         check(self.engine)
         self.on_turn()
-        assert time.monotonic() < self.give_up, "the jobs do not come to an end"
+        assert time.monotonic() < self.give_up, "the jobs did not end in time"
         return self.until()
 
     def deadline(self):
@@ -90,7 +90,7 @@ class WorkerHost:
 
 
 class Worker(threading.Thread):
-    """A rank that serves one run id after the other, until told to go."""
+    """A worker rank that serves a number of runs in sequence."""
 
     def __init__(self, rank, network, functions, runs):
         super().__init__(daemon=True)
@@ -113,7 +113,7 @@ class Worker(threading.Thread):
 
 
 class Run:
-    """One run id on the main rank."""
+    """One run on the main rank."""
 
     def __init__(self, cluster):
         self.ranks = cluster
@@ -132,7 +132,7 @@ class Run:
         return job
 
     def execute(self):
-        """Run all jobs; return what came of each."""
+        """Run all jobs; return their results."""
         self.engine.start()
         self.loop.run()
         return self.host.results
@@ -148,7 +148,7 @@ class Cluster:
     Attributes
     ----------
     functions : dict
-        What jobs call by name: ``f(payload, buffers) -> (ok, payload, buffers)``.
+        The functions that jobs call by name: ``f(payload, buffers) -> (ok, payload, buffers)``.
     """
 
     def __init__(self, n_workers, functions, runs=1):
@@ -165,7 +165,7 @@ class Cluster:
 
 @contextmanager
 def cluster(n_workers, functions, runs=1):
-    """Make ranks 1 to `n_workers` serve `runs` epochs; all must have ended in the end."""
+    """Make ranks 1 to `n_workers` serve `runs` runs; all must have ended at the end."""
     made = Cluster(n_workers, functions, runs)
     for worker in made.workers:
         worker.start()
@@ -180,5 +180,5 @@ def cluster(n_workers, functions, runs=1):
 def wait_until(condition):
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.0005)

@@ -13,7 +13,7 @@ MAX_CREDIT = 256
 
 
 class Entry:
-    """One job: what it waits for and needs, and how it stands."""
+    """One job: its dependencies, its cached items and its state."""
 
     def __init__(self, waits_for, items):
         self.waits_for = frozenset(waits_for)
@@ -36,7 +36,7 @@ class Oracle:
         self.dropped = set()
         self.was_needed = set()
 
-    # What is true now
+    # The present state
 
     def needed(self):
         """Tokens of the items that an unfinished job needs."""
@@ -46,7 +46,7 @@ class Oracle:
         return {job for chain in self.chains.values() for job in chain}
 
     def ready(self):
-        """Jobs that may be taken, in the order in which they are."""
+        """Jobs that may be taken, in the order in which the engine takes them."""
         sent = self.sent()
         return [
             number
@@ -61,7 +61,7 @@ class Oracle:
         return [number for number, job in enumerate(self.jobs) if job.status in statuses]
 
     def may_begin(self):
-        """Jobs that wait for nothing, wherever the run stands."""
+        """Jobs that wait for nothing, whatever the state of the run."""
         return self.ready() + [
             number for number in self.having(Status.PENDING) if self.is_met(self.jobs[number])
         ]
@@ -76,7 +76,7 @@ class Oracle:
         bad = FINISHED - {Status.SUCCESS}
         return any(self.jobs[n].status in bad for n in job.waits_for)
 
-    # What happens
+    # Events
 
     def submit(self, deps=(), join=None, items=()):
         members = () if join is None else self.joins[join]
@@ -137,7 +137,7 @@ class Oracle:
         self.chains[worker].remove(number)
 
     def begun(self, worker, last):
-        """What a worker had begun if `last` was the last of it; -1: its first job, one assumes."""
+        """The jobs that a worker had begun up to `last`; -1 assumes that it had begun the first."""
         chain = self.chains[worker]
         if last == -1:
             return chain[:1]
@@ -154,7 +154,7 @@ class Oracle:
             self.leave(worker, number, Status.ABORTED)
 
     def settle(self):
-        """Let everything follow that follows, until nothing does."""
+        """Apply all consequences until nothing changes."""
         again = True
         while again:
             again = False
@@ -183,7 +183,7 @@ class Oracle:
 
     def measure(self, worker, run_ns):
         """The most jobs that a worker may hold when it gets another: it doubles at most."""
-        if run_ns >= 2 * LONG_NS:  # smoothing believes at least half of a longer time
+        if run_ns >= 2 * LONG_NS:  # the estimate rises to at least half of a longer time
             self.limits[worker] = 1
         else:
             self.limits[worker] = min(2 * self.limits[worker], MAX_CREDIT)

@@ -41,7 +41,7 @@ class Pair:
         assert number == len(self.oracle.sets)
         self.oracle.sets.append([self.tokens[i] for i in chosen])
 
-    # Driving
+    # Running jobs
 
     def start(self):
         self.engine.start()
@@ -67,7 +67,7 @@ class Pair:
         self.oracle.begin(number)
 
     def begin_wrongly(self, number):
-        """A job that waits, was sent or has ended cannot begin; asking for it does no harm."""
+        """A job that waits, was sent or has ended cannot begin; the error changes nothing."""
         before = self.oracle.jobs[number].status
         with pytest.raises(RuntimeError, match=f"from {before.name} to RUNNING"):
             self.engine.begin(number)
@@ -91,7 +91,7 @@ class Pair:
         self.check_spread(held, n_left=len(ready) - len(sends))
 
     def check_spread(self, held, n_left):
-        """Nobody idles while there is work; nobody holds more than its limit."""
+        """No worker is idle while jobs are ready; no worker holds more than its limit."""
         loads = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
         given = {worker: loads[worker] - held[worker] for worker in loads}
         busy = all(loads[worker] for worker in loads if worker not in self.oracle.held)
@@ -102,7 +102,7 @@ class Pair:
             assert n == 0 or worker not in self.oracle.held
 
     def done(self, worker, outcome, run_ns=1e3):
-        """The worker reports the first of its jobs, as skipped where that is the outcome."""
+        """The worker reports the first of its jobs, as skipped if that is the outcome."""
         number = self.oracle.chains[worker][0]
         self.engine.done(worker, number, outcome, run_ns)
         if outcome is not Status.CANCELLED:
@@ -115,13 +115,13 @@ class Pair:
         self.oracle.leave(worker, number, outcome)
 
     def give_back(self, worker, place):
-        """The worker hands back a job that stands behind the first."""
+        """The worker gives back a job behind its first one."""
         number = self.oracle.chains[worker][place]
         self.engine.give_back(worker, number)
         self.oracle.give_back(worker, number)
 
     def lose(self, worker, last=-1):
-        """The worker dies; `last` is the job that it is known to have begun last."""
+        """The worker fails; `last` is the last job that it is known to have begun."""
         assert self.engine.begun_on(worker, last) == self.oracle.begun(worker, last)
         self.engine.lose(worker, last)
         self.oracle.lose(worker, last)
@@ -130,7 +130,7 @@ class Pair:
         self.engine.hold(worker, held)
         (self.oracle.held.add if held else self.oracle.held.discard)(worker)
 
-    # Looking
+    # Comparing
 
     def track_all(self):
         self.engine.track_all()

@@ -1,4 +1,4 @@
-"""Epochs and endings: what arrives too early or too late, and what has not left yet."""
+"""Run ids and ends of runs: frames that arrive too early or too late, and unfinished sends."""
 
 import threading
 
@@ -23,17 +23,17 @@ from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
-# Epochs
+# Run ids
 
 
-def test_all_ranks_count_epochs_alike():
+def test_all_ranks_assign_the_same_run_ids():
     channel = Channel(InProcessNetwork(1).transport(0))
     assert [channel.open() for _ in range(3)] == [1, 2, 3]
     channel.close(2)
     assert channel.open() == 4
 
 
-def test_frames_of_an_epoch_not_read_yet_wait_for_it_in_order():
+def test_frames_of_a_later_run_wait_for_it_in_order():
     network, worker = worker_alone(n_runs=3)
     network.inject(0, 1, frame(3, FUNCTION, job(5, b"five")))
     network.inject(0, 1, frame(2, GO))
@@ -48,7 +48,7 @@ def test_frames_of_an_epoch_not_read_yet_wait_for_it_in_order():
     assert [host.logged("run") for host in worker.hosts] == [[], [], [5, 6, 7]]
 
 
-def test_frames_of_an_epoch_that_ended_are_dropped():
+def test_frames_of_an_ended_run_are_dropped():
     network, worker = worker_alone(n_runs=2)
     network.inject(0, 1, frame(1, GO))
     worker.start()
@@ -59,7 +59,7 @@ def test_frames_of_an_epoch_that_ended_are_dropped():
     assert [host.log for host in worker.hosts] == [[], []]
 
 
-def test_the_late_reply_of_another_run_is_not_taken_for_this_one():
+def test_a_late_reply_of_an_earlier_run_is_dropped():
     ranks = Cluster(1, {"echo": echo}, runs=0)
     Run(ranks).stop()
     run = Run(ranks)
@@ -92,7 +92,7 @@ def test_a_busy_worker_serves_the_next_run_after_this_one():
     assert results == {n: (OK, b"%d" % n, []) for n in range(20)}
 
 
-def test_pools_one_inside_the_other_keep_their_messages_apart():
+def test_nested_pools_do_not_mix_their_messages():
     ranks = Cluster(1, {"echo": echo}, runs=0)
     outer, inner = Run(ranks), Run(ranks)
     for run in (outer, inner):
@@ -118,23 +118,23 @@ def test_only_one_run_at_a_time_reads_a_channel():
     assert inner.execute() == {}
 
 
-def test_a_channel_that_goes_frees_what_nobody_read():
+def test_a_channel_frees_unread_frames():
     network = InProcessNetwork(2)
     channel = Channel(network.transport(0))
     for run_id in (1, 2, 3):
         network.inject(1, 0, frame(run_id, GO))
     assert network.waiting(0) == 3
     channel.open()
-    network.fail(0)  # so that the loop ends after one look
+    network.fail(0)  # so that the loop ends after one poll
     with pytest.raises(TransportError):
         WorkerLoop(channel, 9, None).run()
     channel.close(1)
 
 
-# Endings
+# Ends of runs
 
 
-def test_drain_waits_until_large_messages_have_left():
+def test_drain_waits_until_large_messages_are_sent():
     network, run = main_alone()
     view = memoryview(bytes(100_000))
     run.host.parcels[0] = (0, 0, b"", [view])
@@ -144,11 +144,11 @@ def test_drain_waits_until_large_messages_have_left():
     other = Channel(network.transport(1))
     run_id = other.open()
     network.inject(0, 1, frame(1, GO))
-    assert WorkerLoop(other, run_id, None).run() is False  # stopped, but it has looked
+    assert WorkerLoop(other, run_id, None).run() is False  # stopped, but it has polled
     assert run.channel.drain(10) is True
 
 
-def test_a_worker_that_leaves_says_why():
+def test_a_worker_that_leaves_gives_the_reason():
     network, run = main_alone()
     channel = Channel(network.transport(1))
     WorkerLoop(channel, channel.open(), None).leave(b"out of memory")
@@ -157,11 +157,11 @@ def test_a_worker_that_leaves_says_why():
     assert run.host.terminated == [(1, b"out of memory")]
 
 
-# Ranks that were left inside a job
+# Ranks that were still inside a job when the run ended
 
 
-def left_behind():
-    """Make a run that goes on without rank 1, which is inside a job of the run before."""
+def with_busy_rank():
+    """Make a run without rank 1, which is still inside a job of the previous run."""
     network, before = main_alone()
     before.stop(aborted=True)
     before.channel.mark_away(1, before.run_id)
@@ -174,8 +174,8 @@ def leave(run_id):
     return frame(run_id, (LEAVE, 0, {"payload": b"the run has ended"}))
 
 
-def test_a_rank_that_was_left_behind_gets_jobs_when_it_is_back():
-    network, run = left_behind()
+def test_a_busy_rank_gets_jobs_when_it_is_back():
+    network, run = with_busy_rank()
     run.execute()
     assert (run.engine.n_away, run.channel.away) == (1, {1})
     network.inject(1, 0, leave(1))
@@ -183,8 +183,8 @@ def test_a_rank_that_was_left_behind_gets_jobs_when_it_is_back():
     assert (run.engine.n_away, run.channel.away) == (0, set())
 
 
-def test_a_rank_that_came_back_and_died_gets_no_jobs():
-    network, run = left_behind()
+def test_a_rank_that_came_back_and_failed_gets_no_jobs():
+    network, run = with_busy_rank()
     network.inject(1, 0, leave(1))
     run.channel.drop_stale()
     network.kill(1)
@@ -192,8 +192,8 @@ def test_a_rank_that_came_back_and_died_gets_no_jobs():
     assert (run.engine.n_away, run.channel.lost) == (1, {1})
 
 
-def test_a_rank_that_was_left_behind_twice_is_not_back_when_it_left_the_first_run():
-    network, run = left_behind()
+def test_a_rank_that_missed_two_runs_is_back_after_it_left_both():
+    network, run = with_busy_rank()
     run.stop(aborted=True)
     run.channel.mark_away(1, run.run_id)
     network.inject(1, 0, leave(1))

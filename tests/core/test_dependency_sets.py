@@ -10,7 +10,7 @@ from bsbpool import JobPoolError, JobStatus, create_job_pool
 from bsbpool.job import FunctionJob
 
 N_JOBS = 30
-SMALLEST = 4  # of which a join is made
+SMALLEST = 4  # number of members from which on a join is made
 REMEMBERED = 1024
 
 
@@ -23,7 +23,7 @@ def generator(jobs):
 
 
 def sparse(jobs):
-    """A set with a table as large as it was once, of removed members."""
+    """A set whose table is as large as before most of its members were removed."""
     fillers = [object() for _ in range(50)]
     table = {*jobs, *fillers}
     table.difference_update(fillers)
@@ -43,9 +43,9 @@ FORMS = {
     "backwards": lambda jobs: jobs[::-1],
     "dict": dict.fromkeys,
 }
-"""Forms in which equal contents get the same join."""
+"""Types of collections whose equal contents get the same join."""
 LOOSE_FORMS = FORMS | {"doubles": again, "sparse": sparse, "doubled tuple": lambda a: (*a, *a)}
-"""Also those in which they may get another one."""
+"""The same and types whose equal contents may get another join."""
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def some(jobs, n, seed=0):
     return random.Random(seed).sample(jobs, n)
 
 
-# ------------------------------------------------------------------ alike
+# ------------------------------------------------------------------ equal sets
 
 
 @pytest.mark.parametrize("n", [4, 5, 9, 30])
@@ -92,22 +92,22 @@ def test_the_same_object_gets_the_same_join_each_time(of, jobs, form):
 
 @pytest.mark.parametrize("form", LOOSE_FORMS)
 @pytest.mark.parametrize("n", range(SMALLEST))
-def test_few_are_ids_without_doubles(of, jobs, form, n):
+def test_small_sets_are_ids_without_duplicates(of, jobs, form, n):
     ids, join = of(LOOSE_FORMS[form](jobs[5 : 5 + n]))
     assert (sorted(ids), join) == (list(range(5, 5 + n)), -1)
 
 
 @pytest.mark.parametrize("times", [2, 5, 40])
-def test_few_are_ids_however_often_they_are_named(of, jobs, times):
+def test_small_sets_are_ids_however_often_a_job_occurs(of, jobs, times):
     ids, join = of(jobs[:3] * times)
     assert (sorted(ids), join) == ([0, 1, 2], -1)
 
 
-def test_none_is_no_dependency(of):
+def test_none_means_no_dependencies(of):
     assert of(None) == ([], -1)
 
 
-# ------------------------------------------------------------------ different
+# ------------------------------------------------------------------ different sets
 
 
 @pytest.mark.parametrize("form", LOOSE_FORMS)
@@ -133,7 +133,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_set_that_changed_in_place_is_another(of, jobs, change):
+def test_a_set_that_changed_in_place_gets_another_join(of, jobs, change):
     live = set(jobs[:10])
     before = of(live)
     assert of(live) == before
@@ -147,15 +147,15 @@ def test_a_set_that_changed_in_place_is_another(of, jobs, change):
 @pytest.mark.parametrize(
     "change", [list.pop, list.clear, lambda deps: deps.__setitem__(0, deps[1])]
 )
-def test_a_list_that_changed_in_place_is_another(of, jobs, change):
+def test_a_list_that_changed_in_place_gets_another_join(of, jobs, change):
     live = jobs[:10]
     before = of(live)
     change(live)
     assert of(live) != before
 
 
-def test_a_set_in_the_memory_of_one_that_is_gone(of, jobs):
-    """Tuples and sets of one size come and go at the same address."""
+def test_a_set_in_the_memory_of_a_freed_one(of, jobs):
+    """Tuples and sets of one size are allocated at the same address."""
     joins = set()
     for kind in (tuple, frozenset, set):
         for start in range(20):
@@ -178,12 +178,12 @@ STEPS = st.lists(
 
 
 class Asker:
-    """Asks for sets in any form, and holds the answers against what the sets contain."""
+    """Requests joins for sets of any type and compares them with the contents of the sets."""
 
     def __init__(self, pool):
         self.of, self.jobs = pool._sets.of, pool.jobs
         self.contents = {}  # of each join
-        self.joins = {}  # of contents in plain forms
+        self.joins = {}  # of contents in builtin types
         self.live = set(self.jobs[:6])
         self.pure = True  # the live set's table holds nothing of removed members
         self.asked = []
@@ -219,7 +219,7 @@ class Asker:
 
 @settings(deadline=None)
 @given(STEPS)
-def test_a_join_is_one_set_and_a_set_one_join(steps):
+def test_joins_and_sets_correspond(steps):
     with create_job_pool(quiet=True) as pool:
         for _ in range(N_JOBS):
             pool.submit(nothing)
@@ -230,7 +230,7 @@ def test_a_join_is_one_set_and_a_set_one_join(steps):
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(sorted(LOOSE_FORMS)), PLACES), max_size=12), PLACE)
-def test_a_job_goes_down_with_any_of_its_dependencies_and_no_other(sets, gone):
+def test_a_job_is_cancelled_with_any_of_its_dependencies_and_no_other(sets, gone):
     with create_job_pool(quiet=True) as pool:
         jobs = [pool.submit(nothing) for _ in range(N_JOBS)]
         waiters = []
@@ -254,7 +254,7 @@ def test_a_join_is_made_once_for_each_of_many_sets(of, jobs):
         assert [of(form(list(deps)))[1] for deps in sets] == joins
 
 
-def test_sets_that_were_forgotten_get_a_join_of_their_own_again(of, jobs):
+def test_evicted_sets_get_a_new_join(of, jobs):
     draw = random.Random(0)
     sets = list({frozenset(draw.sample(jobs, 8)) for _ in range(3 * REMEMBERED)})
     contents = {}
@@ -264,7 +264,7 @@ def test_sets_that_were_forgotten_get_a_join_of_their_own_again(of, jobs):
     assert {of(deps)[1] for deps in newest} <= set(contents)
 
 
-def test_what_a_handle_remembers_is_what_was_given(pool, jobs):
+def test_a_handle_keeps_the_given_dependencies(pool, jobs):
     deps = some(jobs, 8)
     for form in FORMS.values():
         assert set(pool.submit(nothing, deps=form(deps))._deps) == set(deps)
@@ -276,7 +276,7 @@ def test_what_a_handle_remembers_is_what_was_given(pool, jobs):
 @pytest.mark.parametrize("form", sorted({*LOOSE_FORMS} - {"dict"}))
 @pytest.mark.parametrize("n", [0, 8])
 @pytest.mark.parametrize("wrong", [3, None, nothing], ids=str)
-def test_what_is_no_job_is_refused_each_time(of, jobs, form, n, wrong):
+def test_members_that_are_not_jobs_are_refused_each_time(of, jobs, form, n, wrong):
     for _ in range(2):
         with pytest.raises(TypeError, match=r"^deps must contain jobs .*, got "):
             of(LOOSE_FORMS[form]([*jobs[:n], wrong]))
@@ -285,7 +285,7 @@ def test_what_is_no_job_is_refused_each_time(of, jobs, form, n, wrong):
 
 @pytest.mark.parametrize("form", LOOSE_FORMS)
 @pytest.mark.parametrize("n", [0, 8])
-def test_jobs_of_others_are_refused_each_time(pool, of, jobs, form, n):
+def test_jobs_of_other_pools_are_refused_each_time(pool, of, jobs, form, n):
     with create_job_pool(quiet=True) as other:
         foreign = [other.submit(nothing) for _ in range(N_JOBS)]
         assert of(jobs[: n + 1]) is not None  # the same numbers, of another pool
@@ -296,13 +296,13 @@ def test_jobs_of_others_are_refused_each_time(pool, of, jobs, form, n):
 
 
 @pytest.mark.parametrize("wrong", [3, 0.5, nothing, ...], ids=str)
-def test_what_is_no_list_is_refused(of, jobs, wrong):
+def test_arguments_that_are_not_lists_are_refused(of, jobs, wrong):
     for deps in (wrong, jobs[0]):
         with pytest.raises(TypeError, match=r"^deps must be a list .*; use deps=\[job\]"):
             of(deps)
 
 
-def test_the_error_of_a_generator_comes_out(of, jobs):
+def test_the_error_of_a_generator_is_raised(of, jobs):
     def broken():
         yield from jobs[:8]
         raise ZeroDivisionError

@@ -16,7 +16,7 @@ def started(n_workers=0):
     return pair
 
 
-def test_the_order_is_that_of_submission_whatever_became_ready_first():
+def test_ready_jobs_are_taken_in_the_order_of_submission():
     pair = started()
     first = pair.submit()
     waits = pair.submit([first])
@@ -87,7 +87,7 @@ def test_a_job_ends_with_a_terminal_status_only(wrong):
     pair.agree()
 
 
-def test_statuses_are_returned_as_what_the_caller_calls_them():
+def test_statuses_are_returned_as_the_callers_objects():
     engine = Engine(["waits", "queued", "runs", "fine", "failed", "cancelled", "aborted"])
     engine.track_all()
     job = engine.submit()
@@ -100,7 +100,7 @@ def test_statuses_are_returned_as_what_the_caller_calls_them():
     ]  # fmt: skip
 
 
-def test_only_watched_jobs_are_recorded():
+def test_only_tracked_jobs_are_recorded():
     engine = Engine()
     first, other, second = engine.submit(tracked=True), engine.submit(), engine.submit()
     assert engine.track(second) is Status.PENDING
@@ -113,7 +113,7 @@ def test_only_watched_jobs_are_recorded():
 
 
 def test_a_failure_reaches_the_end_of_a_long_chain():
-    """Without recursion: a stack would not hold it."""
+    """Without recursion, which would overflow the stack."""
     engine = Engine()
     n = 100_000
     for job in range(n):
@@ -126,7 +126,7 @@ def test_a_failure_reaches_the_end_of_a_long_chain():
     assert engine.is_broken(n - 1)
 
 
-def test_a_join_of_settled_jobs_holds_nobody_back_or_breaks_at_once():
+def test_a_join_of_ended_jobs_is_met_or_broken_at_once():
     pair = started()
     good, bad, live = pair.submit(), pair.submit(), pair.submit()
     for outcome in (Status.SUCCESS, Status.FAILED):
@@ -139,7 +139,7 @@ def test_a_join_of_settled_jobs_holds_nobody_back_or_breaks_at_once():
     pair.agree()
 
 
-def test_an_item_is_needed_until_its_last_job_ends_however_that_is():
+def test_an_item_is_needed_until_its_last_job_ends_in_any_way():
     pair = started()
     pair.cache_set([0, 1])
     pair.cache_set([1, 2])
@@ -166,7 +166,7 @@ def test_tokens_have_64_bits():
             engine.cache_item(wrong)
 
 
-def test_an_ended_run_takes_no_jobs_any_more():
+def test_an_ended_run_accepts_no_jobs():
     pair = started(1)
     running, ahead, waiting = pair.submit(), pair.submit(), pair.submit([0])
     pair.assign()
@@ -187,7 +187,7 @@ def test_an_ended_run_takes_no_jobs_any_more():
 
 
 def runs(run_ns, n_jobs=3000):
-    """Serve one worker with jobs of one run time; return how many it held at each end."""
+    """Send jobs of one duration to one worker; return how many it held at the end of each."""
     pair = started(1)
     for _ in range(n_jobs):
         pair.engine.submit()
@@ -200,11 +200,11 @@ def runs(run_ns, n_jobs=3000):
         pair.engine.done(0, held.pop(0), Status.SUCCESS, run_ns)
 
 
-def test_the_first_job_of_a_worker_comes_alone():
+def test_the_first_job_of_a_worker_is_sent_alone():
     assert all(runs(run_ns)[0] == 1 for run_ns in (1e3, 1e6, 1e9))
 
 
-def test_of_long_jobs_none_is_sent_ahead():
+def test_long_jobs_are_not_sent_ahead():
     assert set(runs(30e6, 50)) == {1, 0}
 
 
@@ -215,9 +215,9 @@ def test_about_a_millisecond_of_work_is_sent_ahead(run_ns, most):
     assert all(after <= 2 * before + 1 for before, after in pairwise(load))
 
 
-def test_work_is_spread_before_it_piles_up():
+def test_idle_workers_get_jobs_first():
     pair = started(4)
-    for _ in range(400):  # until they all have credit for many
+    for _ in range(400):  # until all of them have credit for many
         pair.submit()
     while pair.oracle.ready() or pair.oracle.sent():
         pair.assign()
@@ -235,7 +235,7 @@ def test_work_is_spread_before_it_piles_up():
                 pair.done(worker, Status.SUCCESS)
 
 
-def test_one_long_job_ends_the_sending_ahead():
+def test_one_long_job_ends_sending_ahead():
     pair = started(1)
     for _ in range(300):
         pair.submit()
@@ -249,7 +249,7 @@ def test_one_long_job_ends_the_sending_ahead():
         pair.done(0, Status.SUCCESS, 1e9)
 
 
-def test_a_skipped_job_says_nothing_of_run_times():
+def test_skipped_jobs_do_not_change_the_estimated_run_time():
     pair = started(1)
     for _ in range(5):
         pair.submit()
@@ -261,8 +261,8 @@ def test_a_skipped_job_says_nothing_of_run_times():
 
 
 @pytest.mark.parametrize("report", [(0, 1), (1, 0), (2, 0), (-1, 0)])
-def test_a_report_out_of_order_stops_everything_loudly(report):
-    """The tables cannot be trusted after it: the fault stays."""
+def test_a_report_out_of_order_is_a_permanent_error(report):
+    """The tables are not reliable afterwards, so every later call raises."""
     pair = started(2)
     for _ in range(2):
         pair.submit()

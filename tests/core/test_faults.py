@@ -29,7 +29,7 @@ from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
 
-def test_a_network_that_fails_ends_the_loops():
+def test_a_network_error_ends_the_loops():
     network, run = main_alone()
     network.fail(0, -7)
     with pytest.raises(TransportError, match="code -7"):
@@ -70,7 +70,7 @@ def test_more_workers_than_ranks_are_an_error():
         ((DONE, 0, {"flags": 3}), MalformedFrameError),
     ],
 )
-def test_a_reply_that_makes_no_sense_ends_the_run_loudly(reply, error):
+def test_an_invalid_reply_ends_the_run_with_an_error(reply, error):
     network, run = main_alone()
     run.host.store = lambda *_: None
     answer_once(network, run, frame(1, reply))
@@ -79,7 +79,7 @@ def test_a_reply_that_makes_no_sense_ends_the_run_loudly(reply, error):
 
 
 @pytest.mark.parametrize(("rank", "number"), [(0, 0), (1, 1)])
-def test_a_reply_of_a_job_that_the_rank_does_not_run(rank, number):
+def test_a_reply_for_a_job_that_the_rank_does_not_run(rank, number):
     network, run = main_alone(n_jobs=2)
     run.host.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
     with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|not a worker"):
@@ -93,7 +93,7 @@ def test_records_of_unknown_kinds_are_ignored():
     assert run.execute() == {0: (OK, b"", [])}
 
 
-def test_parts_that_nobody_wants_do_not_shift_the_others():
+def test_unused_parts_do_not_shift_the_others():
     network, run = main_alone()
     writer = FrameWriter()
     writer.add(77, 0, buffers=[memoryview(b"unwanted")] * 2)
@@ -110,7 +110,7 @@ def test_parts_that_nobody_wants_do_not_shift_the_others():
     assert [bytes(buffer) for buffer in buffers] == [b"wanted"]
 
 
-def test_a_worker_refuses_a_function_that_it_never_got():
+def test_a_worker_refuses_a_function_that_was_not_sent():
     network, worker = worker_alone()
     network.inject(0, 1, frame(1, job(0)))
     worker.start()
@@ -119,7 +119,7 @@ def test_a_worker_refuses_a_function_that_it_never_got():
 
 
 @pytest.mark.parametrize("kind", [RecordKind.NEEDED, RecordKind.UNNEEDED])
-def test_cache_items_that_are_no_numbers_are_refused(kind):
+def test_cache_items_that_are_not_numbers_are_refused(kind):
     network, worker = worker_alone()
     network.inject(0, 1, frame(1, (kind, 0, {"payload": bytes(15)})))
     worker.start()
@@ -129,7 +129,7 @@ def test_cache_items_that_are_no_numbers_are_refused(kind):
 
 
 @pytest.mark.parametrize("arguments", [None, 5, "text"])
-def test_plain_arguments_that_are_no_tuple_fail_the_job(arguments):
+def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments):
     network = InProcessNetwork(2)
     host = Failures({"echo": refuse})
     host.after = lambda: network.inject(0, 1, frame(1, GO))
@@ -149,7 +149,7 @@ def refuse(owner, *args):
 
 
 class Failures(WorkerHost):
-    """Keeps what jobs raised that were called without its help."""
+    """Records the errors of jobs that the loop called directly."""
 
     def __init__(self, functions):
         super().__init__(functions)
@@ -175,7 +175,7 @@ def test_a_frame_without_its_parts_is_refused(parts):
 
 
 @pytest.mark.parametrize("size", [2**46 + 1, 2**63, 2**64 - 1])
-def test_parts_that_no_memory_holds_are_an_error_before_any_is_asked_for(size):
+def test_parts_larger_than_memory_are_refused_before_allocation(size):
     network, run = main_alone()
     data = frame(1, (DONE, 0, {"flags": OK, "buffers": [memoryview(b"one")]}))
     network.inject(1, 0, data[:-8] + struct.pack("=Q", size), [b"one"])
@@ -184,7 +184,7 @@ def test_parts_that_no_memory_holds_are_an_error_before_any_is_asked_for(size):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_hostile_bytes_end_a_run_with_an_error_or_not_at_all(seed):
+def test_random_bytes_either_end_a_run_with_an_error_or_change_nothing(seed):
     draw = random.Random(seed)
     network, run = main_alone()
     good = frame(1, (DONE, 0, {"flags": OK, "payload": b"some result"}))

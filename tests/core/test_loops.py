@@ -24,7 +24,7 @@ def echo(payload, buffers):
 
 
 def slowly(f):
-    """Let the other ranks get ahead before each call."""
+    """Pause before each call, so that the other ranks proceed."""
 
     def after_a_pause(*args):
         time.sleep(0.002)
@@ -54,7 +54,7 @@ def test_results_of_many_jobs(n_workers):
     assert [worker.endings for worker in ranks.workers] == [[False]] * n_workers
 
 
-def test_jobs_that_fail_cannot_be_sent_or_wait_for_those():
+def test_jobs_that_fail_or_cannot_be_sent_and_their_dependents():
     with cluster(2, {"double": double, "fail": fail}) as ranks:
         run = Run(ranks)
         run.submit("fail")
@@ -130,11 +130,11 @@ def test_jobs_submitted_and_cancelled_while_the_loop_runs():
                 assert run.engine.cancel(blocker) is Status.RUNNING
                 late.append(run.submit("double", b"21"))
             elif late:
-                release.set()  # in a later round, when the loop has told the worker
+                release.set()  # in a later iteration, when the loop has notified the worker
 
         run.host.on_turn = disturb
         results = run.execute()
-        run.host.until = lambda: run.engine.idle  # until the cancelled one has run, too
+        run.host.until = lambda: run.engine.idle  # until the cancelled job has run as well
         run.execute()
         run.stop()
     cancelled = (blocker, behind[1], dependent)
@@ -144,7 +144,7 @@ def test_jobs_submitted_and_cancelled_while_the_loop_runs():
 
 
 def test_cache_items_are_announced_before_and_withdrawn_after_their_jobs():
-    """Also where the jobs of one round fill several frames."""
+    """Also if the jobs of one iteration fill several frames."""
     filling = bytes(20_000)
     with cluster(2, {"echo": echo}) as ranks:
         run = Run(ranks)

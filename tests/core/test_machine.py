@@ -110,7 +110,7 @@ class SerialMachine(RuleBasedStateMachine):
 
 
 class WorkersMachine(SerialMachine):
-    """Most jobs are sent to workers; some still run here, or are ended from here."""
+    """Most jobs are sent to workers; others run or are ended in this process."""
 
     n_workers = N_WORKERS
 
@@ -146,7 +146,7 @@ class WorkersMachine(SerialMachine):
 
     @rule(worker=WORKERS, known=st.none() | PICK)
     def lose(self, worker, known):
-        """Nobody saw what it had begun, or somebody did: one of its jobs, or one done before."""
+        """The last job that it began is unknown, one of its jobs, or an earlier one."""
         chain = self.oracle.chains[worker]
         seen = [*chain, *chain, len(self.oracle.jobs)]
         self.pair.lose(worker, -1 if known is None else chosen(seen, known))

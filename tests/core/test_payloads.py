@@ -39,7 +39,7 @@ def test_a_payload_of_any_size_arrives_as_it_was_sent(size):
     assert results == {job: (OK, noise(size, job), []) for job in jobs}
 
 
-def test_buffers_travel_beside_the_payload_and_belong_to_the_receiver():
+def test_buffers_are_sent_beside_the_payload_and_belong_to_the_receiver():
     mine = bytearray(noise(100_000))
     sizes = [0, 5, OUT_OF_BAND, 70_000]
     with cluster(2, {"echo": echo}) as ranks:
@@ -74,7 +74,7 @@ def test_received_buffers_are_writable_and_outlive_the_run():
     assert bytes(view) == b"ABCDefgh"  # the view keeps the memory
 
 
-def test_a_strided_or_foreign_buffer_is_refused():
+def test_strided_buffers_and_other_objects_are_refused():
     for bad in (memoryview(bytes(100))[::2], bytes(100)):
         with cluster(1, {"echo": echo}) as ranks:
             run = Run(ranks)
@@ -84,7 +84,7 @@ def test_a_strided_or_foreign_buffer_is_refused():
             run.stop(aborted=True)
 
 
-def test_large_results_in_a_row_cost_no_waiting():
+def test_large_results_in_sequence_cause_no_waits():
     n = 100
     with cluster(1, {"echo": echo}) as ranks:
         run = Run(ranks)
@@ -94,10 +94,10 @@ def test_large_results_in_a_row_cost_no_waiting():
         run.execute()
         took = time.monotonic() - start
         run.stop()
-    assert took < 0.01 * n  # one sleep of the worker's is 0.02 s
+    assert took < 0.01 * n  # one wait of the worker takes 0.02 s
 
 
-def test_a_worker_whose_result_nobody_takes_stops_all_the_same():
+def test_a_worker_whose_result_is_not_received_stops():
     release = threading.Event()
 
     def large(payload, buffers):
@@ -116,7 +116,7 @@ def test_a_worker_whose_result_nobody_takes_stops_all_the_same():
 
 
 def test_large_messages_both_ways_at_once():
-    """Neither side may wait for the other to take what it sends."""
+    """Neither side may block until the other receives its message."""
     with cluster(3, {"echo": echo}) as ranks:
         run = Run(ranks)
         for n in range(60):

@@ -32,7 +32,7 @@ ANYTHING = st.recursive(
 
 
 def bits(value):
-    """A value that equals another's only when types, signs and bits are the same."""
+    """A value that equals that of another object only if types, signs and bits are equal."""
     if type(value) is tuple or type(value) is list:
         return type(value), [bits(item) for item in value]
     if type(value) is dict:
@@ -47,23 +47,23 @@ def nested(depth, inner=1):
 
 
 class Int(int):
-    """No plain int."""
+    """A subclass of int."""
 
 
 class Str(str):
-    """No plain string."""
+    """A subclass of str."""
 
 
 class Bytes(bytes):
-    """No plain bytes."""
+    """A subclass of bytes."""
 
 
 class Float(float):
-    """No plain float."""
+    """A subclass of float."""
 
 
 class Tuple(tuple):
-    """No plain tuple."""
+    """A subclass of tuple."""
 
 
 # ------------------------------------------------------------------ round trips
@@ -74,7 +74,7 @@ class Tuple(tuple):
 @example((float("nan"), float("inf"), -float("inf"), -0.0, 0.0, 5e-324))
 @example((2**63 - 1, -(2**63), 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 255, 256, -1))
 @example((True, 1, 1.0, False, 0, 0.0, "", b"", (), None))
-def test_what_is_written_means_the_same_to_pickle_and_here(value):
+def test_written_values_are_read_by_pickle_and_by_the_codec(value):
     data = dumps(value)
     if data is not None:
         assert bits(pickle.loads(data)) == bits(value)
@@ -83,13 +83,13 @@ def test_what_is_written_means_the_same_to_pickle_and_here(value):
 
 @settings(deadline=None)
 @given(LEAVES | st.tuples(LEAVES) | st.lists(WIDE | st.floats(), max_size=30).map(tuple))
-def test_small_plain_values_are_written(value):
+def test_small_scalars_are_written(value):
     assert dumps(value) is not None
 
 
 @settings(deadline=None)
 @given(ANYTHING)
-def test_anything_else_is_left_alone_or_right(value):
+def test_other_values_are_not_written_or_correct(value):
     data = dumps(value)
     assert data is None or bits(pickle.loads(data)) == bits(loads(data)) == bits(value)
 
@@ -105,7 +105,7 @@ def test_pickles_of_any_protocol_are_read(value, protocol):
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 300), max_size=34).map(tuple), max_size=34).map(tuple))
 def test_large_tuples_that_pickle_reads_are_read(value):
-    """More items at once than the room has places for."""
+    """More items than the stack of the reader has space for."""
     data = dumps(value)
     assert bits(loads(data or pickle.dumps(value, 4))) == bits(value)
 
@@ -120,7 +120,7 @@ def test_tuples_of_any_width_inside_others(outer, inner):
         assert loads(data) == pickle.loads(data) == wrapped
 
 
-# ------------------------------------------------------------------ what is not plain
+# ------------------------------------------------------------------ values that are not written
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_tuples_of_any_width_inside_others(outer, inner):
     ],
     ids=lambda value: f"{type(value).__name__}-{str(value)[:12].encode('ascii', 'replace')!r}",
 )  # fmt: skip
-def test_what_is_not_plain_is_not_written(value):
+def test_values_of_other_types_are_not_written(value):
     assert dumps(value) is None
     assert dumps((1, value)) is None
     assert dumps((value, 1, 2, 3, 4)) is None
@@ -143,7 +143,7 @@ def test_what_is_not_plain_is_not_written(value):
 @pytest.mark.parametrize(
     "value", ["a" * 255, b"a" * 255, (1,) * 32, nested(4), nested(4, "a" * 255), "\x00\x7f"]
 )
-def test_the_largest_plain_values_are_written(value):
+def test_the_largest_scalars_are_written(value):
     assert loads(dumps(value)) == value
 
 
@@ -161,7 +161,7 @@ def test_no_pickle_is_longer_than_the_limit(leaf):
     assert dumps((("a" * 255, "b" * 255), "c" * 10)) is None
 
 
-# ------------------------------------------------------------------ hostile bytes
+# ------------------------------------------------------------------ invalid bytes
 
 SAMPLES = [
     dumps((1, 300, 2**40, 1.5, "text", b"bytes", (), (None, True, False), ((1, 2), (3,)))),
@@ -187,7 +187,7 @@ def test_every_truncation_is_refused(sample):
         assert not refused_or_read(sample[:n])
 
 
-# Not the opcodes of pickle that find something by name, or ask for gigabytes.
+# Not the opcodes of pickle that import a name or allocate gigabytes.
 HARMLESS = bytes(set(range(256)) - set(b"ci\x93pr\x8e\x96B"))
 CHANGES = st.lists(st.tuples(st.integers(0, 600), st.sampled_from(HARMLESS)), max_size=10)
 
@@ -209,7 +209,7 @@ def test_any_opcodes_are_refused_or_read(code):
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([b"N", b"(", b"t", b")", b"\x85", b"\x86", b"\x87", b"K\x01"])))
-def test_marks_and_tuples_mean_what_pickle_says_or_are_refused(code):
+def test_marks_and_tuples_are_read_as_by_pickle_or_refused(code):
     data = b"\x80\x04" + b"".join(code) + b"."
     try:
         expected = pickle.loads(data)
@@ -220,7 +220,7 @@ def test_marks_and_tuples_mean_what_pickle_says_or_are_refused(code):
 
 
 @pytest.mark.parametrize("n", [63, 64, 65, 200])
-def test_more_than_there_is_room_for_is_read_all_the_same(n):
+def test_more_items_than_the_stack_holds_are_read(n):
     assert loads(b"\x80\x04(" + b"N" * n + b"t.") == (None,) * n
     with pytest.raises(pickle.UnpicklingError):
         loads(b"\x80\x04" + b"(" * n + b".")
@@ -234,8 +234,8 @@ def test_only_contiguous_bytes_are_read(wrong):
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x04", b"\x80\x04C", b"\x80\x04\x8c"])
-def test_nothing_behind_the_bytes_is_read(data):
-    """What stands behind them would make sense; where nothing does, sanitizers see it."""
+def test_no_bytes_behind_the_end_are_read(data):
+    """Valid bytes follow them; sanitizers detect reads where nothing follows."""
     whole = bytearray(data + b"\0.")
     with pytest.raises((EOFError, pickle.UnpicklingError)):
         loads(memoryview(whole)[: len(data)])
@@ -243,7 +243,7 @@ def test_nothing_behind_the_bytes_is_read(data):
         loads(numpy.frombuffer(data, numpy.uint8).copy())
 
 
-def test_a_protocol_that_pickle_does_not_know_is_refused():
+def test_an_unknown_pickle_protocol_is_refused():
     assert loads(b"\x80\x05K\x05.") == 5
     with pytest.raises(ValueError, match="protocol"):
         loads(b"\x80\x06K\x05.")
@@ -265,7 +265,7 @@ ROUNDS = 10_000
     ],
     ids=["tuple", "too wide here", "unknown opcode", "open marks", "too many items"],
 )
-def test_reading_leaves_nothing_behind(data):
+def test_reading_leaks_no_objects(data):
     for _ in range(100):
         refused_or_read(data)
     before = sys.getallocatedblocks()
@@ -274,7 +274,7 @@ def test_reading_leaves_nothing_behind(data):
     assert sys.getallocatedblocks() - before < ROUNDS // 100
 
 
-def test_writing_and_reading_keep_the_counts_of_references():
+def test_writing_and_reading_keep_reference_counts():
     draw = random.Random(0)
     shared = (draw.random(), "some text", draw.randbytes(9))
     value = (shared, shared, (shared,))
@@ -288,7 +288,7 @@ def test_writing_and_reading_keep_the_counts_of_references():
     assert abs(sys.getrefcount(None) - none) < 100
 
 
-def test_a_value_that_was_read_belongs_to_the_reader_alone():
+def test_a_read_value_has_one_reference():
     value = loads(dumps((1.5, ("text", 10**9))))
     other = (1.5 * random.random(), ("t" * random.randint(4, 5), 10**9 + random.randint(0, 9)))
     assert sys.getrefcount(value) == sys.getrefcount(other)

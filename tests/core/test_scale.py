@@ -16,7 +16,7 @@ N_EDGES = 3
 
 
 def run_serially(engine):
-    """Take and finish until nothing is ready; return how many jobs that were."""
+    """Take and finish jobs until none is ready; return their number."""
     n = 0
     while (job := engine.take()) is not None:
         engine.finish(job, Status.SUCCESS)
@@ -60,8 +60,8 @@ def test_a_job_takes_less_than_100_bytes_and_an_edge_8():
     assert int(found.stdout) / N_JOBS < 96 + 8 * N_EDGES
 
 
-def test_a_shared_set_costs_the_sum_and_not_the_product():
-    """20,000 jobs that wait for 20,000: with single edges 3.2 GB and minutes."""
+def test_the_cost_of_a_shared_set_is_the_sum_and_not_the_product():
+    """20,000 jobs that wait for 20,000 others; single edges would take 3.2 GB and minutes."""
     n = 20_000
     engine = Engine()
     start = time.process_time()
@@ -74,7 +74,7 @@ def test_a_shared_set_costs_the_sum_and_not_the_product():
     check(engine)
 
 
-def test_workers_by_the_thousand():
+def test_thousands_of_workers():
     engine = Engine()
     engine.open_workers(2000)
     for _ in range(20_000):

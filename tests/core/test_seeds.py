@@ -12,7 +12,7 @@ RUN_NS = [1e3, 1e3, 1e4, 1e6, 5e6, 3e7, 1e8]
 
 
 class History:
-    """A run that a seed decides: its size, its shape, its failures and its cancellations."""
+    """A random run from a seed: its size, its shape, its failures and its cancellations."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -79,7 +79,7 @@ class History:
             self.pair.done(worker, self.outcome(), self.random.choice(RUN_NS))
 
     def lose_or_hold(self, worker):
-        """A worker dies, is away, or is there again."""
+        """A worker fails, is away, or is back."""
         if self.random.random() < 0.5:
             self.pair.hold(worker, self.random.random() < 0.3)
         else:
@@ -94,7 +94,7 @@ class History:
         return Status.FAILED if self.random.random() < self.p_fail else Status.SUCCESS
 
     def finish_all(self):
-        """Whatever happened so far, the run comes to its end and nothing is left over."""
+        """End the run and check that no job is left."""
         for worker in sorted(self.oracle.held):
             self.pair.hold(worker, False)
         for _ in range(10 * len(self.oracle.jobs)):

@@ -19,7 +19,7 @@ def test_terminal_statuses_have_no_successor():
 
 
 def test_statuses_only_go_forward_so_every_job_ends():
-    """But for a job whose worker died before it began; there are only so many workers."""
+    """Except for jobs whose worker failed before they began; the number of workers is finite."""
     back = [(old, new) for old, news in LEGAL.items() for new in news if new <= old]
     assert back == [(Status.RUNNING, Status.QUEUED)]
 
@@ -32,7 +32,7 @@ def test_every_status_is_reached_from_pending():
     assert reached == set(Status)
 
 
-def test_whatever_has_not_ended_can_be_cancelled():
+def test_all_unfinished_statuses_can_become_cancelled():
     assert all(Status.CANCELLED in LEGAL[s] for s in Status if s not in FINISHED)
 
 
@@ -45,7 +45,7 @@ def test_only_a_queued_job_runs():
     assert [old for old in Status if Status.RUNNING in LEGAL[old]] == [Status.QUEUED]
 
 
-def test_the_docstring_lists_the_statuses_and_who_holds_them():
+def test_the_docstring_lists_the_statuses_and_their_containers():
     lines = status.__doc__.splitlines()
     _, top, bottom = (number for number, line in enumerate(lines) if line.startswith("==="))
     column = lines[top].rindex(" ")
@@ -59,8 +59,8 @@ def test_the_public_statuses_are_the_same_in_the_same_order():
     assert {s.name for s in public.FINISHED} == {s.name for s in FINISHED}
 
 
-def test_documents_draw_the_table_as_it_is():
-    """Arrows such as ``PENDING --> QUEUED`` are legal, and state diagrams have them all."""
+def test_the_documented_transitions_are_those_of_the_table():
+    """Arrows such as ``PENDING --> QUEUED`` are legal, and state diagrams have all of them."""
     table = {(old.name, new.name) for old, news in LEGAL.items() for new in news}
     for path in sorted(ROOT.glob("docs/**/*.md")):
         text = path.read_text()

@@ -19,7 +19,7 @@ class GraphMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.graph = GraphTable()
-        self.deps = []  # of each job, what is not settled: ("job", n) or ("join", n)
+        self.deps = []  # the unsettled dependencies of each job: ("job", n) or ("join", n)
         self.joins = []  # members that are not settled
         self.states = []
         self.settled = set()
@@ -59,7 +59,7 @@ class GraphMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.deps)
     @rule(pick=PICK, ahead=st.integers(0, 3))
     def depend_wrongly(self, pick, ahead):
-        """On itself, or on a job that is younger or does not exist: so there are no cycles."""
+        """On itself, on a younger job or on an unknown job; refusing these prevents cycles."""
         job = pick % len(self.deps)
         assert self.graph.depend(job, job + ahead) < -1
         assert self.graph.depend(job, -1 - ahead) < -1
@@ -111,13 +111,13 @@ class ReadyMachine(RuleBasedStateMachine):
         super().__init__()
         self.ready = ReadyTable()
         self.wanted = set()
-        self.room = 0
+        self.capacity = 0
 
     @rule(job=IDS)
     def push(self, job):
         if job not in self.wanted:
-            self.room = max(self.room, job + 1)
-            self.ready.reserve(self.room)
+            self.capacity = max(self.capacity, job + 1)
+            self.ready.reserve(self.capacity)
             self.ready.push(job)
             self.wanted.add(job)
 
@@ -129,7 +129,7 @@ class ReadyMachine(RuleBasedStateMachine):
 
     @rule(job=IDS)
     def remove(self, job):
-        if job < self.room:
+        if job < self.capacity:
             assert self.ready.remove(job) is (job in self.wanted)
             self.wanted.discard(job)
 
@@ -151,7 +151,7 @@ class ReadyMachine(RuleBasedStateMachine):
 
 
 class CacheMachine(RuleBasedStateMachine):
-    """Jobs come and end; the log tells when items begin and cease to be needed."""
+    """Jobs start and end; the log records when items become needed and unneeded."""
 
     def __init__(self):
         super().__init__()
@@ -201,7 +201,7 @@ class CacheMachine(RuleBasedStateMachine):
 
 
 class WorkersMachine(RuleBasedStateMachine):
-    """Loads, run times and absences change; the lists tell who may get a job."""
+    """Loads, run times and absences change; the lists contain the workers that may get a job."""
 
     def __init__(self):
         super().__init__()
@@ -232,7 +232,7 @@ class WorkersMachine(RuleBasedStateMachine):
 
     @rule()
     def next_one(self):
-        """Idle workers come first; who was taken is on no list until its load is known."""
+        """Idle workers come first; a taken worker is on no list until its load is known."""
         candidates = self.workers.idle or self.workers.spare
         worker = self.workers.next()
         if not candidates:
@@ -253,7 +253,7 @@ class WorkersMachine(RuleBasedStateMachine):
         assert sorted(self.workers.spare) == [w for w in free if self.loads[w]]
 
 
-def test_the_credit_settles_at_a_millisecond_of_work():
+def test_the_credit_converges_to_a_millisecond_of_work():
     for run_ns in (1e3, 1e4, 1e5, 1e6):
         workers = WorkersTable(1)
         for _ in range(100):

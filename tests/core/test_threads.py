@@ -19,7 +19,7 @@ N_JOBS = 1500
 
 @pytest.fixture(autouse=True)
 def many_switches():
-    """Let threads take turns much more often than they would."""
+    """Make the interpreter switch threads much more often."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -27,7 +27,7 @@ def many_switches():
 
 
 class Submitter(threading.Thread):
-    """Submits jobs that wait for any thread's jobs, and meddles with them."""
+    """Submits jobs that depend on jobs of all threads, and tracks and cancels them."""
 
     def __init__(self, engine, seed):
         super().__init__(daemon=True)
@@ -38,7 +38,7 @@ class Submitter(threading.Thread):
         try:
             for _ in range(N_JOBS):
                 self.submit()
-                self.meddle()
+                self.track_and_cancel()
         except BaseException as error:
             self.error = error
 
@@ -50,7 +50,7 @@ class Submitter(threading.Thread):
         items = self.engine.cache_set([self.engine.cache_item(self.random.getrandbits(64))])
         self.engine.submit(deps, join, items)
 
-    def meddle(self):
+    def track_and_cancel(self):
         job = self.random.randrange(len(self.engine))
         if self.random.random() < 0.05:
             self.engine.cancel(job)
@@ -67,7 +67,7 @@ def take_one(engine, random):
 
 
 class Workers:
-    """Four workers that end their jobs in any order among them."""
+    """Four workers that end their jobs in any order."""
 
     def __init__(self):
         self.chains = [[] for _ in range(4)]

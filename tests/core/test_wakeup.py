@@ -1,4 +1,4 @@
-"""Wakeup wake a sleeper at once, in another thread or process; without a notify rank it sleeps on."""
+"""A notification wakes a waiting rank at once, in another thread or process."""
 
 import mmap
 import os
@@ -14,19 +14,19 @@ from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="this system has no wakeup")
 
 LONG = 20.0
-"""A sleep that a test would notice."""
+"""Seconds of a wait that a test would notice."""
 SOON = 5.0
-"""Within this a sleeper is awake, however busy the machine."""
+"""Seconds within which a notified rank wakes, however busy the machine is."""
 
 
-def hang(n=2):
-    """Make the views of `n` ranks of the same wakeup."""
+def make_wakeups(n=2):
+    """Make the wakeups of `n` ranks over the same memory."""
     memory = bytearray(n * BYTES)
     return [Wakeup(memory, range(n), rank, n) for rank in range(n)]
 
 
-def call_until(wakeup, rank, condition):
-    """Call a rank again and again: it may not have lain down yet, and then hears nothing."""
+def notify_until(wakeup, rank, condition):
+    """Notify a rank repeatedly: a notification before the rank waits has no effect."""
     end = time.monotonic() + SOON
     while not condition():
         assert time.monotonic() < end, "the sleeper did not wake"
@@ -35,16 +35,16 @@ def call_until(wakeup, rank, condition):
 
 
 class Sleeper(threading.Thread):
-    """Sleeps in a thread, and says how that ended."""
+    """Waits in a thread and records the result."""
 
     def __init__(self, wakeup, seconds=LONG):
         super().__init__(daemon=True)
-        self.wakeup, self.seconds, self.rung, self.took = wakeup, seconds, None, None
+        self.wakeup, self.seconds, self.notified, self.took = wakeup, seconds, None, None
         self.start()
 
     def run(self):
         start = time.monotonic()
-        self.rung = self.wakeup.wait(self.seconds)
+        self.notified = self.wakeup.wait(self.seconds)
         self.took = time.monotonic() - start
 
     def awake(self):
@@ -54,62 +54,62 @@ class Sleeper(threading.Thread):
 # ------------------------------------------------------------------ threads
 
 
-def test_a_call_wakes():
-    mine, theirs = hang()
+def test_a_notification_ends_the_wait():
+    mine, theirs = make_wakeups()
     sleeper = Sleeper(mine)
-    call_until(theirs, 0, sleeper.awake)
-    assert sleeper.rung is True
+    notify_until(theirs, 0, sleeper.awake)
+    assert sleeper.notified is True
     assert sleeper.took < SOON
 
 
-def test_without_a_call_one_sleeps_to_the_end():
-    [mine, _] = hang()
+def test_without_a_notification_the_wait_times_out():
+    [mine, _] = make_wakeups()
     start = time.monotonic()
     assert mine.wait(0.05) is False
     assert 0.045 < time.monotonic() - start < SOON
 
 
 @pytest.mark.parametrize("seconds", [0, 1e-6])
-def test_a_short_doze_ends(seconds):
-    assert hang()[0].wait(seconds) is False
+def test_a_very_short_wait_ends(seconds):
+    assert make_wakeups()[0].wait(seconds) is False
 
 
-def test_a_call_to_who_is_awake_is_no_call_for_later():
-    mine, theirs = hang()
+def test_a_notification_before_the_wait_has_no_effect():
+    mine, theirs = make_wakeups()
     for _ in range(3):
         theirs.notify_rank(0)
     assert mine.wait(0.02) is False
 
 
-def test_a_call_wakes_only_who_is_called():
-    first, second, third = hang(3)
+def test_a_notification_wakes_only_its_rank():
+    first, second, third = make_wakeups(3)
     sleepers = Sleeper(first), Sleeper(second, 0.3)
-    call_until(third, 0, sleepers[0].awake)
-    assert sleepers[0].rung is True
+    notify_until(third, 0, sleepers[0].awake)
+    assert sleepers[0].notified is True
     sleepers[1].join(SOON)
-    assert sleepers[1].rung is False
+    assert sleepers[1].notified is False
 
 
-def test_one_can_sleep_again_after_each_call():
-    mine, theirs = hang()
+def test_a_rank_can_wait_again_after_each_notification():
+    mine, theirs = make_wakeups()
     for _ in range(20):
         sleeper = Sleeper(mine)
-        call_until(theirs, 0, sleeper.awake)
-        assert sleeper.rung is True
+        notify_until(theirs, 0, sleeper.awake)
+        assert sleeper.notified is True
     assert mine.wait(0.01) is False
 
 
-def test_one_may_ring_for_oneself():
-    [mine, _] = hang()
+def test_a_rank_may_notify_itself():
+    [mine, _] = make_wakeups()
     sleeper = Sleeper(mine)
-    call_until(mine, 0, sleeper.awake)
-    assert sleeper.rung is True
+    notify_until(mine, 0, sleeper.awake)
+    assert sleeper.notified is True
 
 
-def test_many_call_many():
-    """Two ranks in turn: who is woken wakes the other."""
+def test_two_ranks_notify_each_other():
+    """Each rank, once notified, notifies the other."""
     n = 200
-    wakeup = hang()
+    wakeup = make_wakeups()
     turn, ended = [0], []
 
     def play(me):
@@ -119,7 +119,7 @@ def test_many_call_many():
                 turn[0] += 1
                 wakeup[me].notify_rank(1 - me)
             else:
-                wakeup[me].wait(0.01)  # a notify rank may come before one lies down
+                wakeup[me].wait(0.01)  # the notification may come before the wait
         ended.append(me)
 
     threads = [threading.Thread(target=play, args=(me,)) for me in (0, 1)]
@@ -131,11 +131,11 @@ def test_many_call_many():
     assert turn == [n]
 
 
-# ------------------------------------------------------------------ who has no bell
+# ------------------------------------------------------------------ ranks without a wakeup
 
 
 @pytest.mark.parametrize("rank", [-(2**31), -1, 1, 3, 4, 5, 2**31 - 1])
-def test_calling_a_rank_without_a_bell_does_nothing(rank):
+def test_notifying_a_rank_without_a_wakeup_does_nothing(rank):
     memory = bytearray(2 * BYTES)
     mine, theirs = (Wakeup(memory, [0, 2], own, 4) for own in (0, 2))
     before = bytes(memory)
@@ -143,21 +143,21 @@ def test_calling_a_rank_without_a_bell_does_nothing(rank):
     while sleeper.is_alive():
         theirs.notify_rank(rank)
         time.sleep(0.002)
-    assert sleeper.rung is False
+    assert sleeper.notified is False
     assert bytes(memory) == before
 
 
-def test_ranks_are_found_by_their_numbers_and_not_their_places():
+def test_ranks_are_found_by_their_numbers_and_not_their_positions():
     memory = bytearray(3 * BYTES)
     views = {own: Wakeup(memory, [5, 2, 7], own, 9) for own in (5, 2, 7)}
     for own in views:
         sleeper = Sleeper(views[own])
-        call_until(views[2], own, sleeper.awake)
-        assert sleeper.rung is True
+        notify_until(views[2], own, sleeper.awake)
+        assert sleeper.notified is True
 
 
 @pytest.mark.parametrize(("ranks", "complete"), [([0, 1, 2], True), ([2, 0], False), ([2], False)])
-def test_bells_know_whether_they_are_all(ranks, complete):
+def test_complete_is_true_if_all_ranks_have_a_wakeup(ranks, complete):
     wakeup = Wakeup(bytearray(3 * BYTES), ranks, 2, 3)
     assert (wakeup.n_ranks, wakeup.complete) == (3, complete)
 
@@ -183,19 +183,19 @@ def sleeping_process(path, seconds):
     return process
 
 
-def test_a_call_wakes_another_process(tmp_path):
+def test_a_notification_wakes_another_process(tmp_path):
     path = tmp_path / "wakeup"
     path.write_bytes(bytes(2 * BYTES))
     with path.open("r+b") as file:
         wakeup = Wakeup(mmap.mmap(file.fileno(), 0), [0, 1], 0, 2)
         with sleeping_process(path, LONG) as process:
-            call_until(wakeup, 1, lambda: process.poll() is not None)
+            notify_until(wakeup, 1, lambda: process.poll() is not None)
             assert process.stdout.read() == "True\n"
         with sleeping_process(path, 0.05) as process:
             assert process.stdout.read() == "False\n"
 
 
-def test_a_call_wakes_a_fork():
+def test_a_notification_wakes_a_fork():
     memory = mmap.mmap(-1, 2 * BYTES)
     child = os.fork()
     if child == 0:
@@ -203,7 +203,7 @@ def test_a_call_wakes_a_fork():
     waiter = threading.Thread(target=lambda: codes.append(os.waitpid(child, 0)[1]))
     codes = []
     waiter.start()
-    call_until(Wakeup(memory, [0, 1], 0, 2), 1, lambda: codes)
+    notify_until(Wakeup(memory, [0, 1], 0, 2), 1, lambda: codes)
     assert os.waitstatus_to_exitcode(codes[0]) == 3
 
 
@@ -215,7 +215,7 @@ def test_a_call_wakes_a_fork():
     [([0, 1], 2, 3), ([], 0, 1), ([0, 3], 0, 3), ([0, -1], 0, 3), ([0, 1], 0, 0)],
     ids=["own is missing", "none", "too high", "negative", "no ranks"],
 )
-def test_ranks_that_cannot_be_are_refused(ranks, rank, n_ranks):
+def test_impossible_ranks_are_refused(ranks, rank, n_ranks):
     with pytest.raises(ValueError, match=r"^ranks: "):
         Wakeup(bytearray(9 * BYTES), ranks, rank, n_ranks)
 
@@ -227,12 +227,12 @@ def test_too_little_memory_is_refused(size):
 
 
 @pytest.mark.parametrize("memory", [bytes(2 * BYTES), memoryview(bytearray(9 * BYTES))[::2], 3])
-def test_memory_that_cannot_be_written_is_refused(memory):
+def test_read_only_memory_is_refused(memory):
     with pytest.raises((BufferError, TypeError, ValueError)):
         Wakeup(memory, [0, 1], 0, 2)
 
 
-def test_bells_are_hung_once():
+def test_a_wakeup_is_initialised_once():
     memory = bytearray(2 * BYTES)
     wakeup = Wakeup(memory, [0, 1], 0, 2)
     with pytest.raises(RuntimeError, match="once"):
@@ -240,7 +240,7 @@ def test_bells_are_hung_once():
     assert wakeup.wait(0) is False
 
 
-def test_the_memory_is_held_as_long_as_the_bells():
+def test_the_memory_is_held_as_long_as_the_wakeup():
     memory = mmap.mmap(-1, BYTES)
     wakeup = Wakeup(memory, [0], 0, 1)
     with pytest.raises(BufferError):

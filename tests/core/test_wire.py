@@ -81,7 +81,7 @@ def test_what_is_written_is_read(records, run_id):
 
 
 @given(RECORDS.filter(bool))
-def test_a_writer_begins_anew_after_each_frame(records):
+def test_a_writer_starts_a_new_frame_after_each_frame(records):
     writer = FrameWriter()
     for _ in range(2):
         for record in records:
@@ -90,7 +90,7 @@ def test_a_writer_begins_anew_after_each_frame(records):
         assert (len(writer), writer.size) == (0, 0)
 
 
-def test_the_layout_is_the_one_described():
+def test_the_layout_is_as_documented():
     data = written([{"kind": 1, "id": -2, "aux": 3, "flags": 4, "extra": 5, "payload": b"six"}], 9)
     record = RECORD.pack(1, 4, 0, 3, -2, 3, 5) + b"six".ljust(8, b"\0")
     assert data == header(1, HEADER.size + len(record), run_id=9) + record
@@ -126,7 +126,7 @@ def test_a_record_that_does_not_fit_is_refused(wrong, error):
     assert len(writer) == 0
 
 
-# Hostile bytes: refused, or read as some list; never a crash or a read out of bounds
+# Invalid bytes are refused or read as some list, without a crash or a read out of bounds
 
 SAMPLE = written(
     [
@@ -207,7 +207,7 @@ def test_a_payload_larger_than_its_frame_is_refused(size):
         "unclaimed part", "payload out without a part", "payload both in and out",
     ],
 )  # fmt: skip
-def test_what_does_not_add_up_is_refused(data):
+def test_inconsistent_frames_are_refused(data):
     with pytest.raises(MalformedFrameError):
         read_frame(data)
 
@@ -231,7 +231,7 @@ def test_sizes_of_parts_are_read(sizes):
 @pytest.mark.parametrize(
     "sizes", [(2**46 + 1,), (1, 2**46), (2**63, 2**63), (8, 2**64 - 8), (2**64 - 1,) * 9]
 )
-def test_parts_that_no_memory_holds_are_refused(sizes):
-    """Also those whose sum would be small again."""
+def test_parts_larger_than_memory_are_refused(sizes):
+    """Also those whose sum would overflow to a small number."""
     with pytest.raises(MalformedFrameError):
         read_part_sizes(listing(*sizes))
