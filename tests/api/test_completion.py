@@ -168,10 +168,10 @@ class TestFromACallback:
         assert seen == [5]
 
     def test_a_listener_gets_the_change_as_well(self, pool, calls):
-        notebook = RecordingListener()
-        pool.add_listener(notebook)
+        recorder = RecordingListener()
+        pool.add_listener(recorder)
         job = pool.submit(nothing)
         job.on_completion(calls)
         pool.execute()
         assert calls == [(job, "success")]
-        assert notebook.steps_of(job)[-1] == "running > success"
+        assert recorder.steps_of(job)[-1] == "running > success"

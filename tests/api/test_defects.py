@@ -356,13 +356,13 @@ def test_13_jobs_queued_meanwhile_are_noticed_at_once():
 
 
 def test_14_pings_keep_their_pace_while_nodes_are_scheduled(pool):
-    notebook = RecordingListener()
-    pool.add_listener(notebook, max_wait=0.3)
+    recorder = RecordingListener()
+    pool.add_listener(recorder, max_wait=0.3)
     for _ in range(2):
         pool.schedule([0.7], time.sleep)
     with cpu_limit(0.3):
         pool.execute()
-    assert notebook.pings <= 3
+    assert recorder.pings <= 3
 
 
 @on_ranks(1, limit=30)
@@ -419,26 +419,26 @@ def test_17_exceptions_with_their_own_signature_arrive():
 def test_18_a_failure_is_reported_once():
     for fast in (False, True):
         with create_job_pool(quiet=True, fail_fast=fast) as pool:
-            notebook = RecordingListener()
-            pool.add_listener(notebook)
+            recorder = RecordingListener()
+            pool.add_listener(recorder)
             job = pool.submit(fail) if pool.is_main() else None
             with pytest.raises(WorkflowError) as raised:
                 pool.execute()
             assert len(raised.value.exceptions) == 1
-            assert not job or notebook.steps_of(job).count("running > failed") == 1
+            assert not job or recorder.steps_of(job).count("running > failed") == 1
 
 
 @on_ranks(3)
 def test_19_records_tell_the_status_at_the_event():
     with create_job_pool(quiet=True) as pool:
-        notebook = RecordingListener()
-        pool.add_listener(notebook)
+        recorder = RecordingListener()
+        pool.add_listener(recorder)
         if pool.is_main():
             first = pool.submit(nothing)
             jobs = [first, *(pool.submit(nothing, deps=[first]) for _ in range(200))]
         pool.execute()
         if pool.is_main():
-            assert {tuple(notebook.steps_of(job)) for job in jobs} == {tuple(SUCCEEDS)}
+            assert {tuple(recorder.steps_of(job)) for job in jobs} == {tuple(SUCCEEDS)}
 
 
 @on_ranks(2)
@@ -573,17 +573,17 @@ def test_29_all_listeners_get_the_record_that_made_one_raise():
             raise InterruptedError
 
     with create_job_pool(quiet=True) as pool:
-        notebooks = [RecordingListener(), RecordingListener()]
-        for listener in (notebooks[0], raises, notebooks[1]):
+        recorders = [RecordingListener(), RecordingListener()]
+        for listener in (recorders[0], raises, recorders[1]):
             pool.add_listener(listener)
         if pool.is_main():
             jobs = [pool.submit(nothing) for _ in range(50)]
         with pytest.raises(InterruptedError if pool.is_main() else WorkflowError):
             pool.execute()
         if pool.is_main():
-            for notebook in notebooks:
-                assert "running > success" in notebook.steps_of(jobs[0])
-                assert notebook.pool_steps[-1] == "executing > closing"
+            for recorder in recorders:
+                assert "running > success" in recorder.steps_of(jobs[0])
+                assert recorder.pool_steps[-1] == "executing > closing"
             assert not {"pending", "queued", "running"} & set(statuses(*jobs))
 
 

@@ -20,7 +20,7 @@ class Plan:
     """A planned job: the numbers of the older jobs that it depends on, and its outcome."""
 
     deps: tuple[int, ...]
-    fate: str
+    outcome: str
     shared: bool
     late: bool
 
@@ -32,9 +32,9 @@ def plans(draw):
     for n in range(draw(st.integers(0, 24))):
         deps = draw(st.lists(st.integers(0, n - 1), max_size=8)) if n else []
         shared = bool(drawn) and draw(st.integers(0, 3)) == 0
-        fate = draw(st.sampled_from(["good"] * 6 + ["bad", "cancelled"]))
+        outcome = draw(st.sampled_from(["good"] * 6 + ["bad", "cancelled"]))
         late = draw(st.integers(0, 5)) == 0
-        drawn.append(Plan(drawn[-1].deps if shared else tuple(deps), fate, shared, late))
+        drawn.append(Plan(drawn[-1].deps if shared else tuple(deps), outcome, shared, late))
     return drawn
 
 
@@ -42,17 +42,17 @@ def oracle(plan):
     """Return for each job its value, or None, and its status."""
     ended = []
     for n, job in enumerate(plan):
-        if job.fate == "cancelled" or any(ended[dep][1] != "success" for dep in job.deps):
+        if job.outcome == "cancelled" or any(ended[dep][1] != "success" for dep in job.deps):
             ended.append((None, "cancelled"))
-        elif job.fate == "bad":
+        elif job.outcome == "bad":
             ended.append((None, "failed"))
         else:
             ended.append((n + sum(ended[dep][0] for dep in job.deps), "success"))
     return ended
 
 
-def work(owner, n, deps, fate):
-    if fate == "bad":
+def work(owner, n, deps, outcome):
+    if outcome == "bad":
         raise ValueError(n)
     return n + sum(dep.result for dep in deps)
 
@@ -66,8 +66,8 @@ def queue(pool, plan):
         deps = [jobs[dep] for dep in job.deps]
         if job.shared and jobs:
             deps = jobs[-1]._deps
-        jobs.append(pool.queue(work, (n, [jobs[dep] for dep in job.deps], job.fate), deps=deps))
-        if job.fate == "cancelled" and jobs[-1].error is None:
+        jobs.append(pool.queue(work, (n, [jobs[dep] for dep in job.deps], job.outcome), deps=deps))
+        if job.outcome == "cancelled" and jobs[-1].error is None:
             jobs[-1].cancel()
 
     first_late = next((n for n, job in enumerate(plan) if job.late), len(plan))
@@ -106,8 +106,8 @@ def test_values_and_statuses(plan):
 @settings(max_examples=80, deadline=None)
 def test_records_and_callbacks(plan):
     with create_job_pool(quiet=True) as pool:
-        notebook, ended = RecordingListener(), []
-        pool.add_listener(notebook)
+        recorder, ended = RecordingListener(), []
+        pool.add_listener(recorder)
         queue = pool.queue
 
         def tracked(*args, **kwargs):
@@ -117,12 +117,12 @@ def test_records_and_callbacks(plan):
 
         pool.queue = tracked
         jobs = run(pool, plan)
-        assert notebook.added == pool.jobs
+        assert recorder.added == pool.jobs
         assert sorted(map(id, ended)) == sorted(map(id, pool.jobs))
         steps = {"success": [SUCCEEDS], "failed": [FAILS]}
         steps["cancelled"] = [[CANCELLED], ["pending > queued", "queued > cancelled"]]
         for job, (_, status) in zip(jobs, oracle(plan), strict=True):
-            assert notebook.steps_of(job) in steps[status]
+            assert recorder.steps_of(job) in steps[status]
 
 
 @given(plans())

@@ -101,12 +101,12 @@ class TestContextManagers:
 
     @pytest.mark.parametrize("error", [TypeError(), AttributeError()], ids=type)
     def test_with_an_incomplete_protocol_are_only_called(self, error):
-        clumsy = FailingEntry(error)
+        listener = FailingEntry(error)
         pool = create_job_pool(quiet=True)
-        pool.add_listener(clumsy)
+        pool.add_listener(listener)
         with pool:
             pool.execute()
-        assert clumsy.records
+        assert listener.records
 
     def test_whose_enter_raises_prevent_the_pool_from_opening(self):
         listener = ContextListener()
@@ -165,11 +165,11 @@ class TestErrors:
             def __exit__(self, *error):
                 raise Boom
 
-        guests = [ContextListener(), FailingExit(), ContextListener()]
+        listeners = [ContextListener(), FailingExit(), ContextListener()]
         pool = create_job_pool(quiet=True)
-        for listener in guests:
+        for listener in listeners:
             pool.add_listener(listener)
         with pytest.raises(Boom), pool:
             pool.execute()
-        assert [len(listener.visits) for listener in guests] == [2, 1, 2]
+        assert [len(listener.visits) for listener in listeners] == [2, 1, 2]
         assert pool.id is None

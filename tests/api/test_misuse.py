@@ -85,12 +85,14 @@ def futures():
         return [executor.submit(abs, -1), threads.submit(abs, -1), Future()]
 
 
-@pytest.fixture(params=["job", "future", "future of a thread", "future of nobody"])
+@pytest.fixture(params=["job", "future", "future of a thread", "future without an executor"])
 def reference(request, pool):
     """An object that stands for a result."""
     if request.param == "job":
         return pool.submit(give, 1)
-    return futures()[["future", "future of a thread", "future of nobody"].index(request.param)]
+    return futures()[
+        ["future", "future of a thread", "future without an executor"].index(request.param)
+    ]
 
 
 SHAPES = [

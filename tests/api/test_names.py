@@ -170,10 +170,10 @@ def test_dispatcher_needs_an_open_pool():
 
 
 def test_change_status_is_reported_with_the_next_notify(pool):
-    heard = []
-    pool.add_listener(heard.append)
+    records = []
+    pool.add_listener(records.append)
     pool.change_status(names.PoolStatus.CLOSING)
     assert pool.status is names.PoolStatus.CLOSING
-    assert heard == []
+    assert records == []
     pool.notify()
-    assert [record._old_status for record in heard] == [names.PoolStatus.SCHEDULING]
+    assert [record._old_status for record in records] == [names.PoolStatus.SCHEDULING]

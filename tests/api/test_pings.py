@@ -15,11 +15,11 @@ from .support import RecordingListener, fail, give, nothing, statuses, until
 
 
 def count_pings(pool, max_wait, f, *args):
-    notebook = RecordingListener()
-    pool.add_listener(notebook, max_wait=max_wait)
+    recorder = RecordingListener()
+    pool.add_listener(recorder, max_wait=max_wait)
     pool.submit(f, *args)
     pool.execute()
-    return notebook.pings
+    return recorder.pings
 
 
 def best_of(attempts, expected, attempt):

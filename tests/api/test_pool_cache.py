@@ -101,7 +101,7 @@ class TestMethods:
         assert len(layer.evaluated) == 3
 
     def test_do_not_keep_an_error(self):
-        class Fickle(Node):
+        class FailsOnce(Node):
             attempts = 0
 
             @pool_cache
@@ -111,10 +111,10 @@ class TestMethods:
                     raise ValueError
                 return self.attempts
 
-        fickle = Fickle()
+        node = FailsOnce()
         with pytest.raises(ValueError):
-            fickle.value()
-        assert fickle.value() == fickle.value() == 2
+            node.value()
+        assert node.value() == node.value() == 2
 
     def test_can_use_each_other(self):
         class Deep(Node):

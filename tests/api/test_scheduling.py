@@ -94,13 +94,13 @@ class TestThreads:
         assert variable.get() == "later"
 
     def test_jobs_from_many_threads_are_all_queued_once(self, pool):
-        notebook = RecordingListener()
-        pool.add_listener(notebook)
+        recorder = RecordingListener()
+        pool.add_listener(recorder)
         for thread in range(8):
             pool.schedule(range(100), lambda n, thread=thread: pool.submit(give, (thread, n)))
         results = pool.execute(return_results=True)
         assert sorted(results.values()) == [(t, n) for t in range(8) for n in range(100)]
-        assert len(notebook.added) == len(set(notebook.added)) == 800
+        assert len(recorder.added) == len(set(recorder.added)) == 800
 
     def test_a_job_can_schedule_nodes(self, pool):
         def late(pool):

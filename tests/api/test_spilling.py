@@ -195,13 +195,13 @@ def test_a_folder_that_cannot_be_written(store, monkeypatch, caplog, error):
 
 def test_a_log_handler_may_read_results(store, monkeypatch):
     Full(monkeypatch, space=2000)
-    heard = []
+    read = []
     first = store.keep(bytes(2000), [])
     assert isinstance(first, Spilled)
 
     class Reader(logging.Handler):
         def emit(self, record):
-            reader = threading.Thread(target=lambda: heard.append(first.parts(True)))
+            reader = threading.Thread(target=lambda: read.append(first.parts(True)))
             reader.start()
             reader.join(20)
 
@@ -211,7 +211,7 @@ def test_a_log_handler_may_read_results(store, monkeypatch):
         store.keep(bytes(3000), [])
     finally:
         logging.getLogger("bsbpool").removeHandler(handler)
-    assert len(heard) == 1
+    assert len(read) == 1
 
 
 def test_threads_store_and_read_concurrently(store):

@@ -97,8 +97,8 @@ class TestError:
 
 class TestSerial:
     def test_ends_between_jobs(self, pool):
-        notebook = RecordingListener()
-        pool.add_listener(notebook)
+        recorder = RecordingListener()
+        pool.add_listener(recorder)
         jobs = [pool.submit(sleep, 0.03) for _ in range(20)]
         error, seconds = time_out(pool, return_results=True, timeout=0.1)
         assert 0.1 <= seconds < 1
@@ -109,8 +109,8 @@ class TestSerial:
         assert statuses(*jobs[n:]) == ["cancelled"] * (20 - n)
         assert f"within 0.1 s. Of 20 jobs {n} succeeded" in str(error)
         assert error.__cause__ is None
-        assert notebook.pool_steps[-1] == "executing > closing"
-        assert notebook.steps_of(jobs[-1])[-1].endswith("> cancelled")
+        assert recorder.pool_steps[-1] == "executing > closing"
+        assert recorder.steps_of(jobs[-1])[-1].endswith("> cancelled")
 
     def test_without_results(self, pool):
         jobs = [pool.submit(sleep, 0.02) for _ in range(5)]
@@ -252,8 +252,8 @@ def test_main_leaves_in_time_and_workers_when_their_job_ends():
                 pool.execute(timeout="the others ignore theirs")
             services.MPI.barrier()  # the launcher would end this rank with main
             return
-        notebook = RecordingListener()
-        pool.add_listener(notebook)
+        recorder = RecordingListener()
+        pool.add_listener(recorder)
         quick = [pool.submit(give, n) for n in range(20)]
         broken = pool.submit(fail, deps=quick)
         long = [pool.submit(sleep, 3, deps=quick) for _ in range(2)]
@@ -267,9 +267,9 @@ def test_main_leaves_in_time_and_workers_when_their_job_ends():
         assert [failure.error for failure in error.__cause__.exceptions] == [broken.error]
         assert "while the job was running: its timeout of 0.5 s was over" in str(long[0].error)
         assert "its timeout of 0.5 s was over" in str(later[0].error)
-        assert notebook.pool_steps[-1] == "executing > closing"
-        assert notebook.steps_of(long[0])[-1] == "running > aborted"
-        assert notebook.steps_of(later[0])[-1] == "pending > cancelled"
+        assert recorder.pool_steps[-1] == "executing > closing"
+        assert recorder.steps_of(long[0])[-1] == "running > aborted"
+        assert recorder.steps_of(later[0])[-1] == "pending > cancelled"
     services.MPI.barrier()
 
 

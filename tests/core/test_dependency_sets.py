@@ -289,10 +289,10 @@ def test_jobs_of_other_pools_are_refused_each_time(pool, of, jobs, form, n):
     with create_job_pool(quiet=True) as other:
         foreign = [other.submit(nothing) for _ in range(N_JOBS)]
         assert of(jobs[: n + 1]) is not None  # the same numbers, of another pool
-        for stranger in (foreign[n], FunctionJob(pool, nothing, (), {})):
+        for foreign_job in (foreign[n], FunctionJob(pool, nothing, (), {})):
             for _ in range(2):
                 with pytest.raises(JobPoolError, match=r"^deps contains job.* not in this pool"):
-                    of(LOOSE_FORMS[form]([*jobs[:n], stranger]))
+                    of(LOOSE_FORMS[form]([*jobs[:n], foreign_job]))
 
 
 @pytest.mark.parametrize("wrong", [3, 0.5, nothing, ...], ids=str)

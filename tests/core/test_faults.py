@@ -188,10 +188,10 @@ def test_random_bytes_either_end_a_run_with_an_error_or_change_nothing(seed):
     draw = random.Random(seed)
     network, run = main_alone()
     good = frame(1, (DONE, 0, {"flags": OK, "payload": b"some result"}))
-    hostile = bytearray(good if seed % 3 else draw.randbytes(draw.randrange(100)))
-    for _ in range(draw.randrange(3) if hostile else 0):
-        hostile[draw.randrange(len(hostile))] = draw.randrange(256)
-    answer_once(network, run, bytes(hostile), good)
+    received = bytearray(good if seed % 3 else draw.randbytes(draw.randrange(100)))
+    for _ in range(draw.randrange(3) if received else 0):
+        received[draw.randrange(len(received))] = draw.randrange(256)
+    answer_once(network, run, bytes(received), good)
     run.host.give_up = float("inf")
     turns = iter(range(50))
     run.host.until = lambda: run.engine.unfinished == 0 or next(turns, None) is None

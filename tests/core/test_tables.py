@@ -71,16 +71,16 @@ class GraphMachine(RuleBasedStateMachine):
     def settle(self, pick, success):
         job = self.unsettled()[pick % len(self.unsettled())]
         self.settled.add(job)
-        told = [("job", job)]
+        settled = [("job", job)]
         for number, members in enumerate(self.joins):
             n = members.count(job)
             self.joins[number] = [member for member in members if member != job]
             if n and self.states[number] == self.OPEN and (not success or not self.joins[number]):
                 self.states[number] = self.MET if success else self.BROKEN
-                told.append(("join", number))
+                settled.append(("join", number))
         met, broken = [], []
         for waiter, deps in enumerate(self.deps):
-            left = [dep for dep in deps if dep not in told]
+            left = [dep for dep in deps if dep not in settled]
             if left != deps:
                 self.deps[waiter] = left
                 if not success:

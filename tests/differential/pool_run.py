@@ -239,11 +239,11 @@ class PoolRun:
         last: dict[Any, JobStatus] = {}
         for job, old, new in self._records:
             if last.setdefault(job, JobStatus.PENDING) is not old:
-                self.mistakes.append(f"a listener heard {old} after {last[job]}")
+                self.mistakes.append(f"a listener got {old} after {last[job]}")
             last[job] = new
         for job in self.pool.jobs:
             if last.get(job, JobStatus.PENDING) is not job.status:
-                self.mistakes.append(f"a listener heard {last.get(job)} of a job {job.status}")
+                self.mistakes.append(f"a listener got {last.get(job)} of a job {job.status}")
 
     def _check_end(self) -> None:
         """Check the error of `execute` against the outcomes of the jobs."""
@@ -253,18 +253,18 @@ class PoolRun:
             for job in self.pool.jobs
             if job.status is JobStatus.FAILED and not (handles and isinstance(job.error, HANDLED))
         ]
-        told: list[Any] = []
+        reported: list[Any] = []
         if isinstance(self.error, WorkflowError):
             kinds = Counter(map(type, self.error.exceptions))
             if extra := set(kinds) - {JobErroredError, JobSchedulingError}:
                 self.mistakes.append(f"execute raises {extra}")
-            told = [e.error for e in self.error.exceptions if isinstance(e, JobErroredError)]
+            reported = [e.error for e in self.error.exceptions if isinstance(e, JobErroredError)]
         elif self.error is not None and not isinstance(self.error, JobPoolError):
             self.mistakes.append(f"execute raises {self.error!r}")
             return
         elif self.error is not None:
             return  # possibly a deadlock that the oracle expects
-        if self.plan.fail_fast and told:
-            unhandled = [error for error in unhandled if any(error is other for other in told)]
-        if Counter(map(id, told)) != Counter(map(id, unhandled)):
-            self.mistakes.append(f"execute tells {told!r}, the jobs have {unhandled!r}")
+        if self.plan.fail_fast and reported:
+            unhandled = [error for error in unhandled if any(error is other for other in reported)]
+        if Counter(map(id, reported)) != Counter(map(id, unhandled)):
+            self.mistakes.append(f"execute reports {reported!r}, the jobs have {unhandled!r}")

@@ -188,14 +188,14 @@ def test_jobs_are_cancelled_while_they_are_stolen(delay: float, record_file: str
                 pool.queue(nap, (n, 0.1 if n % 50 == 1 else 0.0002, record_file), deps=[gate])
                 for n in range(2_001, 2_201)
             ]
-            victims = jobs[::3]
+            to_cancel = jobs[::3]
             cancelled = []
 
             def cancel(nodes: Any) -> None:
                 while gate.status is not JobStatus.SUCCESS:
                     time.sleep(0.0005)
                 time.sleep(delay)
-                for job in victims:
+                for job in to_cancel:
                     if job.status in (JobStatus.PENDING, JobStatus.QUEUED):
                         job.cancel("by the test")
                         cancelled.append(job)

@@ -178,11 +178,11 @@ def test_25_a_job_or_a_future_inside_an_argument_fails_its_job() -> None:
 
 
 def test_29_only_main_warns_of_jobs_that_did_not_run() -> None:
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with create_job_pool(quiet=True) as pool:
             pool.submit(give, 1)
-    assert [str(warning.message).count("1 queued job ") for warning in heard] == [1] * MAIN
+    assert [str(warning.message).count("1 queued job ") for warning in caught] == [1] * MAIN
     pool_works()
 
 
