@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.futures import PoolExecutor as PoolExecutor
     from bsbpool.job import Job as Job
-    from bsbpool.job import SubmissionContext as SubmissionContext
+    from bsbpool.submission_context import SubmissionContext as SubmissionContext
     from bsbpool.pool import JobPool as JobPool
     from bsbpool.services import register_service as register_service
     from bsbpool.status import JobStatus as JobStatus
@@ -56,7 +56,7 @@ _SCOPES = {
     "WorkflowError": "exceptions",
     "PoolExecutor": "futures",
     "Job": "job",
-    "SubmissionContext": "job",
+    "SubmissionContext": "submission_context",
     "JobPool": "pool",
     "MPI": "services",
     "MPILock": "services",

@@ -1,7 +1,7 @@
 """Being told to end, by the batch system or by the user.
 
 Pickling runs code of the objects that are pickled, and that may raise a KeyboardInterrupt or a
-SystemExit of its own. `noticing_signals` marks the errors that signal handlers raise, so that
+SystemExit of its own. `marking_signals` marks the errors that signal handlers raise, so that
 `is_from_signal` can tell the two apart.
 """
 
@@ -24,7 +24,7 @@ class Terminated(SystemExit):
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
+def raising_on_sigterm() -> Iterator[None]:
     """Let SIGTERM raise `Terminated` in the main thread, so that a run can end on all ranks.
 
     Its default is to end the process on the spot; who has a handler of their own keeps it.
@@ -55,7 +55,7 @@ def _restore_default() -> None:
 def is_from_signal(error: BaseException) -> bool:
     """Whether the handler of a signal raised an error, in the main thread.
 
-    Outside of `noticing_signals` there are no marks, and each KeyboardInterrupt counts as Ctrl-C.
+    Outside of `marking_signals` there are no marks, and each KeyboardInterrupt counts as Ctrl-C.
     """
     if isinstance(error, Terminated) or _MARK in _attributes(error):
         return True
@@ -67,7 +67,7 @@ def is_from_signal(error: BaseException) -> bool:
 
 
 @contextmanager
-def noticing_signals() -> Iterator[None]:
+def marking_signals() -> Iterator[None]:
     """Mark the errors that handlers of SIGINT and SIGTERM raise, for `is_from_signal`."""
     if _marks.are_made or threading.current_thread() is not threading.main_thread():
         yield

@@ -76,10 +76,6 @@ cdef class Submitter:
     def _accepts(self):
         return self.accepts
 
-    def _wake(self, Channel channel):
-        """Poke this channel with every job that comes in."""
-        self.channel = channel
-
     def _untrack_jobs(self):
         """Keep new jobs from the cyclic garbage collector until `_drop_jobs`.
 
@@ -91,8 +87,8 @@ cdef class Submitter:
     def _drop_jobs(self):
         """Let go of the jobs and their results. Whoever has a handle keeps that."""
         cdef Handle job
-        cdef list jobs = self._job_queue
-        self._job_queue = []
+        cdef list jobs = self._job_queue[:]
+        self._job_queue.clear()  # in place: a run holds the same list
         self._sets = DependencySets(self, self._engine)  # it keeps members of shared sets
         self.untracked = False
         for job in jobs:

@@ -105,6 +105,8 @@ cdef class MainLoop:
         self.run_id = run_id
         self.host = host
         self.jobs = jobs
+        if jobs is not None:
+            jobs.channel = channel  # new jobs wake the loop
         self.out = Outbox(engine, channel, run_id, host, jobs)
         self.reader = FrameReader()
         self.arrived = NULL

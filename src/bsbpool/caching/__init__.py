@@ -1,27 +1,37 @@
-"""Results of expensive helpers, kept on a rank exactly as long as a job needs them.
+"""Results of expensive functions, kept on a rank as long as a job needs them.
 
-`pool_cache` keeps what a method returns, for each node on its own. Jobs say which
-items they need; the core counts, and tells each rank when an item is needed no
-more. The rank then drops it.
+`pool_cache` keeps the return values of a method separately for each node. Jobs name the items that
+they need. The core counts the jobs that need an item, and informs each rank when no job needs it
+any more; the rank then frees it.
 """
 
 from bsbpool.caching.copies import Copies
 from bsbpool.caching.decorators import pool_cache, pool_cached_function
-from bsbpool.caching.scope import CacheScope, cache_scope, free_items, free_stale_pool_cache
 from bsbpool.caching.ids import CacheId, ids_of, token_of, visible_id
-from bsbpool.caching.needs import Needs, get_node_cache_items, item_ids
+from bsbpool.caching.rank_cache import RankCache
+from bsbpool.caching.requirements import (
+    CacheRequirements,
+    NodeItems,
+    get_node_cache_items,
+    item_ids,
+    items_of_parts,
+)
+from bsbpool.caching.scope import CacheScope, cache_scope, free_items, free_stale_pool_cache
 
 __all__ = [
-    "CacheScope",
     "CacheId",
+    "CacheRequirements",
+    "CacheScope",
     "Copies",
-    "Needs",
+    "NodeItems",
+    "RankCache",
     "cache_scope",
     "free_items",
     "free_stale_pool_cache",
     "get_node_cache_items",
     "ids_of",
     "item_ids",
+    "items_of_parts",
     "pool_cache",
     "pool_cached_function",
     "token_of",

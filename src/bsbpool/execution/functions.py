@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import types
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bsbpool.by_name import LruCache
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
+from bsbpool.job import Job
 from bsbpool.serialization import Parcel, dumps_function, travels_by_name
-
-if TYPE_CHECKING:
-    from bsbpool.job import Job
 
 MOST_FUNCTIONS = 1_024
 """How many functions a worker keeps."""
@@ -24,7 +22,7 @@ _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
 """With `_PLAIN`, the types of defaults that do not change."""
 
 
-def callee_of(job: Job) -> tuple[Any, int, Any]:
+def callee_of(job: Job[Any]) -> tuple[Any, int, Any]:
     """Return what a worker calls for a job, how, and the arguments as one object."""
     if job._calls:
         f = job._function

@@ -34,7 +34,7 @@ class NonTTYTerminalListener(Listener):
             print(printable(line, sys.stdout), flush=True)
 
 
-def _text_of(job: Job, status: JobStatus) -> str:
+def _text_of(job: Job[Any], status: JobStatus) -> str:
     failed = status in (JobStatus.FAILED, JobStatus.ABORTED)
     return job.label if failed else without_addresses(job.description)
 
@@ -83,7 +83,7 @@ class TTYTerminalListener(Listener):
             self._draw()
             self._progress.stop()
 
-    def _count_again(self, jobs: list[Job]) -> None:
+    def _count_again(self, jobs: list[Job[Any]]) -> None:
         """Count all jobs: an interrupt may have come between a record and its count."""
         for tally in self._tallies.values():
             tally.counts.clear()
@@ -105,7 +105,7 @@ class TTYTerminalListener(Listener):
             self._next = time.monotonic() + 1 / self._fps
             self._draw()
 
-    def _tally_of(self, job: Job) -> JobTally:
+    def _tally_of(self, job: Job[Any]) -> JobTally:
         name = job.name
         if name not in self._tallies and len(self._tallies) >= self.MOST_BARS:
             name = "others"

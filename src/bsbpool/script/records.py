@@ -6,7 +6,7 @@ import io
 from functools import cached_property
 from typing import Any
 
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import error_text
 from bsbpool.script.namespace import global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
@@ -138,7 +138,7 @@ def dump_values(
 
 def dump(pickler: ScriptPickler, obj: Any) -> BaseException | None:
     """Pickle an object; return what that raises, unless a signal does."""
-    with noticing_signals():
+    with marking_signals():
         try:
             pickler.dump(obj)
         except BaseException as error:

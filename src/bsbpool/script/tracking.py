@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
 from bsbpool.script.pickling import is_definition, script_names
@@ -269,7 +269,7 @@ class _NullFile:
 
 def _may_refer(obj: Any) -> bool:
     """Whether the pickle of an object may refer to the script. Quick for large data."""
-    with noticing_signals():
+    with marking_signals():
         try:
             payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
         except BaseException as error:

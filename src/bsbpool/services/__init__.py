@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bsbpool.caching import pool_cache
     from bsbpool.exceptions import WorkflowError
-    from bsbpool.pool import JobPool
+    from bsbpool.integrations.bsb.pool import BsbJobPool as JobPool
 
     MPI: Any
     MPILock: Any

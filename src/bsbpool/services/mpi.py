@@ -38,7 +38,7 @@ class MPIService:
     @property
     def _has_others(self) -> bool:
         # A job is on one rank alone: nobody would answer there, for ever.
-        return bool(self._comm) and not running.inside_job and not running.apart
+        return bool(self._comm) and not running.inside_job and not running.workers_dedicated
 
     def get_rank(self) -> int:
         """Return the number of this process, from 0."""

@@ -67,7 +67,7 @@ def install() -> None:
     _join_errors()
     bsb.services = sys.modules["bsb.services"]
     bsb.__getattr__.cache_clear()
-    running.preparations.append(_obey_debug_pool)
+    running.before_execute.append(_obey_debug_pool)
     running.job_contexts.append(_local_tracing)
     _teach_mpi4py()
 
@@ -81,7 +81,7 @@ def uninstall() -> None:
     bsb: Any = sys.modules["bsb"]
     bsb.__dict__.pop("services", None)
     bsb.__getattr__.cache_clear()
-    running.preparations.remove(_obey_debug_pool)
+    running.before_execute.remove(_obey_debug_pool)
     running.job_contexts.remove(_local_tracing)
     _part_errors()
     if "pickle" in _replaced:
