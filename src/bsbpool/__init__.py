@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.futures import PoolExecutor as PoolExecutor
     from bsbpool.job import Job as Job
-    from bsbpool.submission_context import SubmissionContext as SubmissionContext
     from bsbpool.pool import JobPool as JobPool
     from bsbpool.services import register_service as register_service
     from bsbpool.status import JobStatus as JobStatus
     from bsbpool.status import PoolStatus as PoolStatus
+    from bsbpool.submission_context import SubmissionContext as SubmissionContext
     from bsbpool.workflow import Workflow as Workflow
 
     MPI: Any

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from bsbpool._core.protocol import scalar_codec
 from bsbpool._core.jobs.handle import Packed, Spilled
+from bsbpool._core.protocol import scalar_codec
 from bsbpool.naming import add_note, brief, error_text
 from bsbpool.serialization import dumps, loads
 

@@ -107,7 +107,7 @@ class WorkerRun:
         """Do nothing: jobs that are queued on this rank do not run."""
 
     def needed_tokens(self) -> Collection[int]:
-        """Return the cache items that unfinished jobs need, by the last message of the main rank."""
+        """Return the cache items that unfinished jobs need, as of the main rank's last message."""
         return self._needed
 
     def perform(self, job: Job[Any]) -> None:
