@@ -325,25 +325,14 @@ class JobPool(JobQueue):
             with raising_on_sigterm():
                 context.run.execute()
         except TimeLimitReached:
-            raise self._timeout_error(limit, context.results) from self._events.take_unhandled()
+            error = limit.error(self.counts, context.results)
+            raise error from self._events.take_unhandled()
         finally:
             self._state = PoolState.EXECUTED
             self._close_submission()
             self._schedulers.stop()
             results, context.results = context.results, None
         return results
-
-    def _timeout_error(
-        self, limit: TimeLimit, results: dict[Job[Any], Any] | None
-    ) -> exceptions.JobPoolTimeoutError:
-        counts = self.counts
-        return exceptions.JobPoolTimeoutError(
-            f"timeout: the run did not end within {limit.timeout:g} s. "
-            f"Of {len(self._engine):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "
-            f"{counts[JobStatus.FAILED]:,} failed, {counts[JobStatus.ABORTED]:,} were aborted and "
-            f"{counts[JobStatus.CANCELLED]:,} cancelled.",
-            results,
-        )
 
     # ------------------------------------------------------------ events
 

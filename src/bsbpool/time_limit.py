@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from bsbpool import arguments
+from bsbpool import arguments, exceptions
+from bsbpool.status import JobStatus
 
 
 class TimeLimitReached(Exception):
@@ -54,6 +56,18 @@ class TimeLimit:
     def reason(self) -> str:
         """The end of the error messages of jobs that the limit ended; empty for other jobs."""
         return f": its timeout of {self.timeout:g} s was over" if self._reached else ""
+
+    def error(
+        self, counts: Mapping[JobStatus, int], results: dict[Any, Any] | None
+    ) -> exceptions.JobPoolTimeoutError:
+        """Return the error of a run that did not end in time, when all jobs have ended."""
+        return exceptions.JobPoolTimeoutError(
+            f"timeout: the run did not end within {self.timeout:g} s. "
+            f"Of {sum(counts.values()):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "
+            f"{counts[JobStatus.FAILED]:,} failed, {counts[JobStatus.ABORTED]:,} were aborted and "
+            f"{counts[JobStatus.CANCELLED]:,} cancelled.",
+            results,
+        )
 
     def stop_run(self) -> None:
         """End the run, and give its jobs the limit as the reason of their end.

@@ -19,7 +19,7 @@ CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 
 
 class _Store:
-    """The results of one function, by subject (a node, or None for a plain function) and arguments."""
+    """The results of one function, by subject (a node; None for a plain function) and arguments."""
 
     decorated: Any = None
     """The function that the decorator returned. It is pickled as an attribute of its store."""
@@ -44,7 +44,7 @@ class _Store:
             place, key = _place_of(self.function, subject, args, kwargs)
             found = self._results(place)
             if key not in found and current_copies.get() is not None:
-                # Copies will share the result, so the state of the subject must still be that of the key.
+                # Copies will share the result, so the subject must still have the state of the key.
                 place, key = _place_of(self.function, subject, args, kwargs, confirm=True)
                 found = self._results(place)
             if key in found:
@@ -85,7 +85,7 @@ class _Store:
         return _store_of, (self.decorate, self.key, self.function)
 
     def reduce_by_value(self, obj: Any) -> tuple[Any, ...] | None:
-        """Return how the decorated function is pickled; None for other objects with its attributes."""
+        """Return how the decorated function is pickled; None for any other object."""
         return (getattr, (self, "decorated")) if obj is self.decorated else None
 
 

@@ -88,7 +88,8 @@ class FunctionTable:
             self._numbers.move_to_end(key)
             return self._numbers[key][0]
         number = self.add(mode, dumps_function(callee))
-        self._numbers[key] = (number, callee)  # keeps the callee alive, so that its id is not reused
+        # The entry keeps the callee alive, so that its id is not reused.
+        self._numbers[key] = (number, callee)
         if len(self._numbers) > MOST_FUNCTIONS:
             _, (oldest, _) = self._numbers.popitem(last=False)
             self.drop(oldest)
