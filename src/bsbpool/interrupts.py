@@ -82,9 +82,9 @@ def marking_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, (handler, marking) in _replaced.items():
-            if signal.getsignal(number) is marking:  # else the program has set another one
-                signal.signal(number, handler)
+        for replaced, (handler, marking) in _replaced.items():
+            if signal.getsignal(replaced) is marking:  # else the program has set another one
+                signal.signal(replaced, handler)
         _replaced.clear()
         _marks.active = False
 
