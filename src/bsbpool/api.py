@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.arguments import flag, warn_of_owner
 from bsbpool.pool import JobPool
 from bsbpool.running import running

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import numbers
 import sys
-import warnings
 from collections.abc import Iterable
-from typing import Any, NoReturn
 
+from bsbpool._typing import Any, NoReturn
 from bsbpool.naming import brief
 
 _ALLOWED = {
@@ -67,6 +64,8 @@ def seconds(name: str, value: Any, allowed: str = "a number of seconds or None")
     TypeError, ValueError
         When `value` is not a number, or is negative.
     """
+    import numbers  # here and below: pools with the default arguments need no such check
+
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, got {brief(value)}")
     if not float(value) >= 0:  # or NaN
@@ -93,6 +92,8 @@ def flag(name: str, value: Any) -> bool:
     """
     if isinstance(value, bool):
         return value
+    import numbers
+
     numpy = sys.modules.get("numpy")
     is_number = isinstance(value, numbers.Integral) and value in (0, 1)
     if is_number or (numpy is not None and isinstance(value, numpy.bool_)):
@@ -102,12 +103,18 @@ def flag(name: str, value: Any) -> bool:
 
 def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
     """Warn about an owner that was probably meant for another parameter."""
+    if owner is None:
+        return
+    import numbers
+
     if isinstance(owner, numbers.Number):
         kind, remedy = "number", "the ranks that take part are given by comm="
     elif hasattr(owner, "Get_size") or hasattr(owner, "get_communicator"):
         kind, remedy = "communicator", "to run on its ranks, use create_job_pool(comm=...)"
     else:
         return
+    import warnings
+
     warnings.warn(
         f"The owner of this job pool is a {kind}, {brief(owner)}; {remedy}. The first parameter of "
         "create_job_pool is the object that every job gets as its first argument.",
@@ -121,6 +128,8 @@ def warn_of_context(names: Iterable[str], stacklevel: int = 2) -> None:
     for name in names:
         parameter = _misspelt_parameter(name)
         if parameter is not None:
+            import warnings
+
             warnings.warn(
                 f"The keyword {name!r} is not a parameter of `queue`, so it is only kept as "
                 f"context of the job. Did you mean {parameter}=?",
@@ -140,5 +149,7 @@ def _misspelt_parameter(name: str) -> str | None:
     for parameter in _PARAMETERS:
         if sorted(lower) == sorted(parameter):  # the same letters in another order
             return parameter
+    import difflib
+
     close = difflib.get_close_matches(lower, _PARAMETERS, 1, _SIMILAR)
     return close[0] if close else _ALIASES.get(lower)

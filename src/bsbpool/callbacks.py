@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.interrupts import is_from_signal
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from bsbpool import exceptions
-from bsbpool._core.scheduling.engine import Engine
-from bsbpool.job import Job
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.status import FINISHED, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool._core.scheduling.engine import Engine
+    from bsbpool.job import Job
 
 MESSAGE = "Job killed for dependency failure"  # callers compare it
 _VERBS = {

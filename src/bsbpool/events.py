@@ -11,23 +11,27 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
-from typing import Any
 
 from bsbpool import exceptions
 from bsbpool._core.jobs.change_log import ChangeLog
-from bsbpool._core.jobs.submission import Submitter
-from bsbpool._core.scheduling.engine import Engine
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.callbacks import CallbackQueue
 from bsbpool.job import Job
 from bsbpool.naming import node_name
 from bsbpool.progress import (
-    Listener,
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
-    PoolProgress,
     PoolProgressReason,
 )
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool._core.jobs.submission import Submitter
+    from bsbpool._core.scheduling.engine import Engine
+    from bsbpool.progress import (
+        Listener,
+        PoolProgress,
+    )
 
 DEFAULT_MAX_WAIT = 60.0
 """Seconds between pings when no listener asks for another interval."""
@@ -66,9 +70,7 @@ class EventQueue:
         Held while records are delivered.
     """
 
-    def __init__(
-        self, pool: Submitter, engine: Engine, lock: AbstractContextManager[Any]
-    ) -> None:
+    def __init__(self, pool: Submitter, engine: Engine, lock: AbstractContextManager[Any]) -> None:
         self._engine = engine
         self._lock = lock
         self.listeners: list[Listener] = []

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal as signals
 from collections.abc import Sequence
-from typing import Any
+
+from bsbpool._typing import Any
 
 
 class DependencyError(Exception):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
 
 from bsbpool import arguments
 from bsbpool._core.jobs.invoke import NO_OWNER
-from bsbpool.job import Job, OwningPool
+from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from bsbpool.job import Job
 from bsbpool.naming import call_text, submitter_text
 from bsbpool.submission_context import SubmissionContext
+
+if TYPE_CHECKING:
+    from bsbpool.job import OwningPool
 
 T = TypeVar("T")
 

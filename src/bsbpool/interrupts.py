@@ -11,8 +11,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.forks import in_children
 
 

@@ -6,15 +6,16 @@ import abc
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
 
 from bsbpool import arguments, exceptions
 from bsbpool._core.jobs.handle import Handle, Kept
+from bsbpool._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from bsbpool.interrupts import is_from_signal
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
-from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
-from bsbpool.submission_context import SubmissionContext
+
+if TYPE_CHECKING:
+    from bsbpool.submission_context import SubmissionContext
 
 T = TypeVar("T")
 
@@ -224,6 +225,8 @@ class Job(Handle, abc.ABC, Generic[T]):
         try:
             parts = outcome.parts(copy)
             step = "unpickled on this rank"
+            from bsbpool.serialization import loads  # not needed where results stay objects
+
             return loads(*parts)
         except BaseException as error:
             if is_from_signal(error):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bsbpool import exceptions
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.dependency_failures import DependencyFailures
 from bsbpool.interrupts import is_from_signal
-from bsbpool.job import Job, JobControl
-from bsbpool.run_context import RunContext
+from bsbpool.job import JobControl
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.run_context import RunContext
 
 
 class PoolJobControl(JobControl):

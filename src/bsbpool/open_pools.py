@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TYPE_CHECKING, Any
 
-from bsbpool.run_context import RunContext
+from bsbpool._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
+
+    from bsbpool.run_context import RunContext
 
 
 class OpenPools:

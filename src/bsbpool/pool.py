@@ -5,25 +5,31 @@ from __future__ import annotations
 import sys
 import warnings
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, overload
 
-from bsbpool import arguments, caching, exceptions, execution
+from bsbpool import arguments, execution
+from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from bsbpool.caching.rank_cache import RankCache
+from bsbpool.caching.requirements import CacheRequirements
 from bsbpool.function_job import FunctionJob
 from bsbpool.interrupts import raising_on_sigterm
-from bsbpool.job import Job
 from bsbpool.job_control import PoolJobControl
 from bsbpool.lifecycle import PoolState, can_exit, check_enter, check_execute, refuse_exit
 from bsbpool.naming import brief
 from bsbpool.open_pools import open_pools
-from bsbpool.progress import Listener, PoolProgress, PoolProgressReason, PoolStatusProgress
+from bsbpool.progress import PoolProgress, PoolProgressReason, PoolStatusProgress
 from bsbpool.queueing import JobQueue
-from bsbpool.run_context import Run, RunContext
+from bsbpool.run_context import RunContext
 from bsbpool.running import running
-from bsbpool.spilling import ResultStore
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 from bsbpool.submissions import SubmitterIndex
 from bsbpool.time_limit import TimeLimit, TimeLimitReached
-from bsbpool.workflow import Workflow
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.progress import Listener
+    from bsbpool.run_context import Run
+    from bsbpool.spilling import ResultStore
+    from bsbpool.workflow import Workflow
 
 
 class JobPool(JobQueue):
@@ -86,7 +92,7 @@ class JobPool(JobQueue):
         max_memory: int | None = None,
     ) -> None:
         self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
-        self._store = None if max_memory is None else ResultStore(max_memory)
+        self._store = None if max_memory is None else _result_store(max_memory)
         pool_id = open_pools.reserve(id)
         self.id: int | None = pool_id
         self._scaffold = scaffold
@@ -119,11 +125,11 @@ class JobPool(JobQueue):
 
     # Subclasses replace these.
 
-    def _make_cache(self) -> caching.RankCache:
-        return caching.RankCache(self._scaffold, self._needed_by_others)
+    def _make_cache(self) -> RankCache:
+        return RankCache(self._scaffold, self._needed_by_others)
 
-    def _make_cache_requirements(self) -> caching.CacheRequirements:
-        return caching.CacheRequirements(self._engine)
+    def _make_cache_requirements(self) -> CacheRequirements:
+        return CacheRequirements(self._engine)
 
     def _make_run(self) -> Run:
         return execution.make_run(self.run_context)
@@ -256,7 +262,9 @@ class JobPool(JobQueue):
 
     def get_required_cache_items(self) -> set[int]:
         """Return the ids of the cache items that unfinished jobs need (main rank)."""
-        return {caching.visible_id(token) for token in self._engine.needed_items}
+        from bsbpool.caching.ids import visible_id  # only pools with cache items need it
+
+        return {visible_id(token) for token in self._engine.needed_items}
 
     # ------------------------------------------------------------ executing
 
@@ -392,3 +400,9 @@ class JobPool(JobQueue):
             With a `JobErroredError` or a `JobSchedulingError` for each failure.
         """
         self._events.raise_unhandled()
+
+
+def _result_store(max_memory: int) -> ResultStore:
+    from bsbpool.spilling import ResultStore  # imports tempfile and logging, which are slow
+
+    return ResultStore(max_memory)

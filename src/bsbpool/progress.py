@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
 
 from bsbpool._core.jobs.change_log import JobRecord, Record
-from bsbpool.job import Job
-from bsbpool.status import JobStatus, PoolStatus
-from bsbpool.workflow import Workflow
+from bsbpool._typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.status import JobStatus, PoolStatus
+    from bsbpool.workflow import Workflow
 
 
 class ObservedPool(Protocol):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from threading import RLock
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from bsbpool import arguments, exceptions
 from bsbpool._core.jobs.submission import Submitter, check_arguments
-from bsbpool.function_job import FunctionJob
+from bsbpool._typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from bsbpool.job import Job
-from bsbpool.lifecycle import PoolState, queue_error
+from bsbpool.lifecycle import queue_error
 from bsbpool.naming import brief
-from bsbpool.run_context import RunContext
-from bsbpool.scheduling import Scheduler, Schedulers
+
+if TYPE_CHECKING:
+    from bsbpool.function_job import FunctionJob
+    from bsbpool.lifecycle import PoolState
+    from bsbpool.run_context import RunContext
+    from bsbpool.scheduling import Scheduler, Schedulers
 
 T = TypeVar("T")
 AnyJob = TypeVar("AnyJob", bound=Job[Any])
@@ -82,9 +85,7 @@ class JobQueue(Submitter):
         self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
         return job
 
-    def schedule(
-        self, nodes: Iterable[Any], scheduler: Scheduler | None = None
-    ) -> None:
+    def schedule(self, nodes: Iterable[Any], scheduler: Scheduler | None = None) -> None:
         """Let nodes queue their jobs in a new thread; returns at once.
 
         The failure of a node that raises, and of the nodes that depend on it by `depends_on`, is

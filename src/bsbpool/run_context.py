@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from typing import Any, Protocol
 
-from bsbpool._core.jobs.submission import Submitter
-from bsbpool._core.scheduling.engine import Engine
-from bsbpool.caching import CacheRequirements, RankCache
+from bsbpool._typing import TYPE_CHECKING, Any, Protocol
 from bsbpool.events import EventQueue
 from bsbpool.interrupts import marking_signals
-from bsbpool.job import Job
 from bsbpool.progress import ObservedPool
 from bsbpool.scheduling import Schedulers
-from bsbpool.spilling import ResultStore
 from bsbpool.status import PoolStatus
 from bsbpool.time_limit import TimeLimit, TimeLimitReached
+
+if TYPE_CHECKING:
+    from bsbpool._core.jobs.submission import Submitter
+    from bsbpool._core.scheduling.engine import Engine
+    from bsbpool.caching import CacheRequirements, RankCache
+    from bsbpool.job import Job
+    from bsbpool.spilling import ResultStore
 
 
 class RunnablePool(ObservedPool, Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
 
 from bsbpool._core.jobs.invoke import CallDepth
+from bsbpool._typing import Any
 
 
 class Running(CallDepth):

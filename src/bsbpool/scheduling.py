@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from bsbpool import exceptions
-from bsbpool.events import EventQueue
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.naming import repr_of
 from bsbpool.running import running
+
+if TYPE_CHECKING:
+    from bsbpool.events import EventQueue
 
 Scheduler = Callable[[Any], object]
 """Called with a node; queues the jobs of that node."""

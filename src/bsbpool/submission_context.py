@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.naming import node_name
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from bsbpool._typing import TYPE_CHECKING, Any
 
-from bsbpool.job import Job
+if TYPE_CHECKING:
+    from bsbpool.job import Job
 
 
 class SubmitterIndex:

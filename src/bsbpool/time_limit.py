@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from bsbpool import arguments, exceptions
+from bsbpool._typing import Any
 from bsbpool.status import JobStatus
+
+INFINITY = float("inf")
 
 
 class TimeLimitReached(Exception):
@@ -33,19 +34,19 @@ class TimeLimit:
     """
 
     def __init__(self, timeout: Any = None) -> None:
-        self.timeout = math.inf if timeout is None else arguments.seconds("timeout", timeout)
+        self.timeout = INFINITY if timeout is None else arguments.seconds("timeout", timeout)
         self._end = time.monotonic() + self.timeout
         self._reached = False
 
     @property
     def is_set(self) -> bool:
         """Whether there is a limit."""
-        return self.timeout < math.inf
+        return self.timeout < INFINITY
 
     @property
     def seconds(self) -> float:
         """The seconds that are left; infinite without a limit."""
-        return max(self._end - time.monotonic(), 0.0) if self.is_set else math.inf
+        return max(self._end - time.monotonic(), 0.0) if self.is_set else INFINITY
 
     @property
     def is_over(self) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Hashable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from pickle import PickleBuffer
@@ -123,7 +122,3 @@ def _pickler() -> Any:
             return super().reducer_override(obj)
 
     return StatePickler
-
-
-current_copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
-"""The copies in the run of the current job; None if jobs get the objects themselves."""

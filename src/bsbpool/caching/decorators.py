@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
-import uuid
 import weakref
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.caching.copies import current_copies
 from bsbpool.caching.ids import CacheId
-from bsbpool.caching.scope import current_scope
+from bsbpool.caching.scope import current_copies, current_scope
 from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
@@ -80,6 +78,8 @@ class _Store:
     def __reduce__(self) -> tuple[Any, ...]:
         with self.lock:
             if self.key is None:
+                import uuid  # slow to import, and most stores are never pickled
+
                 self.key = uuid.uuid4().hex
                 _pickled[self.key] = self
         return _store_of, (self.decorate, self.key, self.function)

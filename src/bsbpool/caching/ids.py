@@ -6,10 +6,9 @@ this number as its value, and distinguishes such items by a 64-bit token.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
-from hashlib import blake2b
-from typing import Any
+
+from bsbpool._typing import Any
 
 _named: dict[int, int] = {}
 """For each number the token of the first name with it, for callers that use plain numbers."""
@@ -30,6 +29,9 @@ class CacheId(int):
 
     def __new__(cls, name: str) -> CacheId:
         """Return the id of a name."""
+        import zlib  # here, since pools without cache items need neither of them
+        from hashlib import blake2b
+
         data = name.encode()
         # Among some ten thousand names, crc32 has collisions; the upper half distinguishes them.
         salt = int.from_bytes(blake2b(data, digest_size=4).digest(), "little") or 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
 
-from bsbpool.caching.copies import Copies
-from bsbpool.caching.ids import ids_of
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.caching.scope import CacheScope, cache_scope, free_items, free_stale_pool_cache
+
+if TYPE_CHECKING:
+    from bsbpool.caching.ids import CacheId
 
 
 class RankCache:
@@ -37,7 +38,11 @@ class RankCache:
         copied : bool
             Whether each job gets copies of its arguments.
         """
-        return cache_scope(self._scope, Copies(self._owner) if copied else None)
+        if not copied:
+            return cache_scope(self._scope)
+        from bsbpool.caching.copies import Copies  # imports hashlib, which is slow
+
+        return cache_scope(self._scope, Copies(self._owner))
 
     def refresh(self) -> None:
         """Do nothing; called before a job that a worker runs, and after one that runs here."""
@@ -48,4 +53,9 @@ class RankCache:
 
     def free_all(self) -> None:
         """Free the items that no other pool of the owner needs: the run has ended."""
-        free_stale_pool_cache(self._scope, ids_of(self._needed_elsewhere()))
+        required: set[CacheId] = set()
+        if needed := self._needed_elsewhere():
+            from bsbpool.caching.ids import ids_of  # only pools with cache items need it
+
+            required = ids_of(needed)
+        free_stale_pool_cache(self._scope, required)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
 
-from bsbpool._core.scheduling.engine import Engine
-from bsbpool.caching.ids import token_of
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.naming import brief
+
+if TYPE_CHECKING:
+    from bsbpool._core.scheduling.engine import Engine
 
 NodeItems = Callable[[Any], list[int]]
 """Returns the ids of the items that may be cached for a node."""
@@ -39,9 +40,7 @@ def _cached_method(node: Any, name: str) -> Any:
     return found if hasattr(found, "get_pool_cache_id") else None
 
 
-def item_ids(
-    items: Collection[Any], node_items: NodeItems = get_node_cache_items
-) -> list[int]:
+def item_ids(items: Collection[Any], node_items: NodeItems = get_node_cache_items) -> list[int]:
     """Return the ids of cache items that are given as ids, cached functions or nodes.
 
     Raises
@@ -97,6 +96,8 @@ class CacheRequirements:
         """Return the number of a set of items in the engine; -1 for the empty set."""
         if not items:
             return -1
+        from bsbpool.caching.ids import token_of  # only pools with cache items need it
+
         tokens = tuple(map(token_of, item_ids(items, self.of_node)))
         if tokens not in self._sets:
             numbers = [self._item(token) for token in dict.fromkeys(tokens)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
-from bsbpool.caching.copies import Copies, current_copies
-from bsbpool.caching.ids import CacheId
+from bsbpool._typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.caching.copies import Copies
 
 _scope: ContextVar[Any] = ContextVar("bsbpool_cache_scope", default=None)
+current_copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
+"""The copies in the run of the current job; None if jobs get the objects themselves."""
 
 
 class CacheScope:
@@ -41,6 +44,8 @@ def free_stale_pool_cache(scope: Any, required: Collection[int]) -> None:
 
 def free_items(scope: Any, tokens: Iterable[int]) -> None:
     """Free the items of these tokens, as far as this rank has them."""
+    from bsbpool.caching.ids import CacheId  # only pools with cache items need it
+
     for token in tokens:
         for cleanup in scope._pool_cache.pop(CacheId.of(token), ()):
             cleanup()

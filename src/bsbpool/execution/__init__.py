@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from bsbpool import arguments
-from bsbpool.run_context import Run, RunContext
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.running import running
 from bsbpool.services.launchers import warn_if_alone
+
+if TYPE_CHECKING:
+    from bsbpool.run_context import Run, RunContext
 
 
 def service_for(owner: Any, comm: Any = None) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from bsbpool.run_context import RunContext
+from bsbpool._typing import TYPE_CHECKING
 from bsbpool.status import JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool.run_context import RunContext
 
 MOST_NAMED = 6
 """The number of jobs of a chain that are named."""

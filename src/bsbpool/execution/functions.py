@@ -9,7 +9,7 @@ from typing import Any
 from bsbpool.by_name import LruCache
 from bsbpool.function_job import FunctionJob
 from bsbpool.job import Job
-from bsbpool.serialization import Parcel, dumps_function, travels_by_name
+from bsbpool.serialization import Parcel, dumps_function, is_pickled_by_name
 
 MOST_FUNCTIONS = 1_024
 """The number of functions that a worker keeps."""
@@ -41,13 +41,13 @@ def is_kept(f: Any) -> bool:
     if isinstance(f, types.FunctionType):
         if not (f.__closure__ or f.__defaults__ or f.__kwdefaults__ or f.__dict__):
             return True
-        return _is_stateless(f) or travels_by_name(f)
+        return _is_stateless(f) or is_pickled_by_name(f)
     if isinstance(f, types.BuiltinFunctionType):
         owner = f.__self__
         if owner is None or isinstance(owner, types.ModuleType):
             return True
-        return isinstance(owner, type) and travels_by_name(owner)
-    return isinstance(f, (type, LruCache)) and travels_by_name(f)
+        return isinstance(owner, type) and is_pickled_by_name(owner)
+    return isinstance(f, (type, LruCache)) and is_pickled_by_name(f)
 
 
 def _is_stateless(f: types.FunctionType) -> bool:
@@ -63,7 +63,7 @@ def _is_constant(value: Any) -> bool:
         return True
     if kind is tuple or kind is frozenset:
         return all(map(_is_constant, value))
-    return isinstance(value, _NAMED) and travels_by_name(value)
+    return isinstance(value, _NAMED) and is_pickled_by_name(value)
 
 
 class FunctionTable:

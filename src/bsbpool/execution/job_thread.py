@@ -7,8 +7,8 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.forks import end_if_child_of
 
 

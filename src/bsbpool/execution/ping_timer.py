@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
-from bsbpool.events import EventQueue
+from bsbpool._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bsbpool.events import EventQueue
 
 
 class PingTimer:

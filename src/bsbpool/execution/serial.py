@@ -5,23 +5,34 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from bsbpool import exceptions
 from bsbpool._core.runtime.serial_loop import SerialLoop
-from bsbpool.execution.deadlock import deadlock_message
-from bsbpool.execution.job_thread import JobThread
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.execution.ping_timer import PingTimer
-from bsbpool.execution.signature_note import note_signature
-from bsbpool.forks import end_if_child_of
+from bsbpool.forks import before_forks, end_if_child_of
 from bsbpool.interrupts import is_from_signal, marking_signals
-from bsbpool.job import Job
-from bsbpool.run_context import RunContext
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
+if TYPE_CHECKING:
+    from bsbpool.execution.job_thread import JobThread
+    from bsbpool.job import Job
+    from bsbpool.run_context import RunContext
+
 SUCCESS = JOB_STATUSES.index(JobStatus.SUCCESS)
 FAILED = JOB_STATUSES.index(JobStatus.FAILED)
+
+
+def _import_late_modules() -> None:
+    """Import the modules that this one, and those above it, import on first use."""
+    import re  # noqa: F401
+
+    from bsbpool import serialization  # noqa: F401
+    from bsbpool.execution import signature_note  # noqa: F401
+
+
+before_forks(_import_late_modules)
 
 
 class SerialRun:
@@ -60,6 +71,8 @@ class SerialRun:
                     self._loop.run(context.time_limit.is_set)
                 context.read_results()
             if context.engine.unfinished:
+                from bsbpool.execution.deadlock import deadlock_message
+
                 raise exceptions.JobPoolError(deadlock_message(context))
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
@@ -145,6 +158,8 @@ class SerialRun:
             raise error  # a signal ends the run, not the job
         context = self._context
         if job._function is not None:
+            from bsbpool.execution.signature_note import note_signature
+
             note_signature(error, context.owner)
         assert job._id is not None
         with context.lock:
@@ -162,6 +177,8 @@ class SerialRun:
     def _call_in_thread(self, call: Callable[[], Any]) -> Callable[[], Any]:
         """Call in the thread and ping meanwhile; return a function that gives the outcome."""
         if self._thread is None:
+            from bsbpool.execution.job_thread import JobThread
+
             self._thread = JobThread()
         self._ping_timer.reset()
         self._thread.start_call(call)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bsbpool._core.jobs.invoke import NO_OWNER
+from bsbpool._typing import Any
 from bsbpool.naming import add_note
 
 CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.running", "bsbpool.function_job"])

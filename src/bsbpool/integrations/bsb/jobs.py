@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol, TypeVar
 
 from bsbpool import function_job, submission_context
+from bsbpool._typing import Any, ClassVar, Protocol, TypeVar
 from bsbpool.job import Job, OwningPool
 from bsbpool.run_context import RunContext
 
