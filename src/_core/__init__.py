@@ -1,8 +1,10 @@
 """The compiled core of bsbpool: scheduling, jobs, the wire protocol, communication and the loops.
 
-The modules of all packages are in one shared library, `_modules`, so that importing them opens one
-file; those of `testing` are in `_testing`, which only builds for development have.
+The modules of all packages are linked into one shared library, `_modules`, so that importing them
+opens a single file. Those of `testing` are in `_testing`, which only development builds have.
 """
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
@@ -25,22 +27,19 @@ MODULES = {
 }  # fmt: skip
 """The compiled modules of each package."""
 
-_SUFFIX = EXTENSION_SUFFIXES[0]
-_SPECS = {}
-
 
 def _library(name: str) -> str:
-    return f"{__path__[0]}/{name}{_SUFFIX}"
+    return f"{__path__[0]}/{name}{EXTENSION_SUFFIXES[0]}"
 
 
 class _Finder:
-    """Finds the packages and modules of the shared libraries."""
+    """A meta path finder for the packages and modules of the shared libraries."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how to import a module of the core; None for all others."""
+        """Return the spec of a package or module of the core; None for other names."""
         prefix, _, rest = name.partition("bsbpool._core.")
         if prefix or not rest:
             return None
@@ -55,4 +54,4 @@ class _Finder:
         return ModuleSpec(name, ExtensionFileLoader(name, library), origin=library)
 
 
-sys.meta_path.insert(0, _Finder)  # not after the one that looks into folders
+sys.meta_path.insert(0, _Finder)  # before the path finder, which would search the folders

@@ -1,12 +1,14 @@
 """A job pool on MPI: dependencies, caching and scheduling in a compiled core.
 
-Importing bsbpool starts nothing; its names are loaded when they are used.
+Importing bsbpool starts nothing and does not initialize MPI. Public names are imported when they
+are first used.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+from bsbpool._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bsbpool import exceptions as exceptions
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.futures import PoolExecutor as PoolExecutor
     from bsbpool.job import Job as Job
-    from bsbpool.job import SubmissionContext as SubmissionContext
     from bsbpool.pool import JobPool as JobPool
     from bsbpool.services import register_service as register_service
     from bsbpool.status import JobStatus as JobStatus
     from bsbpool.status import PoolStatus as PoolStatus
+    from bsbpool.submission_context import SubmissionContext as SubmissionContext
     from bsbpool.workflow import Workflow as Workflow
 
     MPI: Any
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SCOPES = {
+_MODULE_OF = {
     "create_job_pool": "api",
     "pool_cache": "caching",
     "pool_cached_function": "caching",
@@ -56,7 +58,7 @@ _SCOPES = {
     "WorkflowError": "exceptions",
     "PoolExecutor": "futures",
     "Job": "job",
-    "SubmissionContext": "job",
+    "SubmissionContext": "submission_context",
     "JobPool": "pool",
     "MPI": "services",
     "MPILock": "services",
@@ -66,18 +68,18 @@ _SCOPES = {
     "Workflow": "workflow",
 }
 
-_MODULES = ("exceptions", "futures", "integrations", "listeners", "progress", "services")
+_SUBMODULES = ("exceptions", "futures", "integrations", "listeners", "progress", "services")
 
-__all__ = ["__version__", *_SCOPES]
+__all__ = ["__version__", *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _SUBMODULES:
         return importlib.import_module(f"bsbpool.{name}")
-    if name not in _SCOPES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'bsbpool' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"bsbpool.{_SCOPES[name]}"), name)
+    return getattr(importlib.import_module(f"bsbpool.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_MODULES])
+    return sorted([*__all__, *_SUBMODULES])

@@ -1,21 +1,21 @@
-"""The door for people without bsb."""
+"""`create_job_pool`, which makes a pool and its id."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.arguments import flag, warn_of_owner
 from bsbpool.pool import JobPool
 from bsbpool.running import running
 
 _ids = itertools.count(1)
 _ids_inside_jobs = itertools.count(-1, -1)
-"""A job is on one rank only: the ids of its pools must not put the ranks out of step."""
+"""A job runs on one rank only, so its pools must not advance the ids that all ranks share."""
 
 
 def create_job_pool(
-    owner: Any = None,
+    owner: object = None,
     *,
     comm: Any = None,
     fail_fast: bool = False,
@@ -27,21 +27,21 @@ def create_job_pool(
     Parameters
     ----------
     owner : object, optional
-        What every job gets as its first argument; each rank its own.
+        The first argument of every job, an object of its own on each rank.
     comm : mpi4py.MPI.Comm, optional
-        The ranks that take part; by default those of the owner's `_comm`, or all.
+        The communicator of the pool; by default the owner's `_comm`, or COMM_WORLD.
     fail_fast : bool
         Whether the first failed job ends the run.
     quiet : bool
-        Whether to print nothing of the progress.
+        Whether to suppress the output about the progress.
     max_memory : int, optional
-        Bytes of results that the main rank holds in memory; those beyond that go to a private
-        file and come back when they are asked for. See `JobPool`.
+        Bytes of results that the main rank holds in memory; further results are written to a
+        private file. See `JobPool`.
 
     Returns
     -------
     JobPool
-        To be used in a ``with`` statement on all ranks.
+        The pool, for use in a ``with`` statement on all ranks.
 
     Examples
     --------

@@ -1,15 +1,12 @@
-"""Checks of arguments, and the errors and warnings about those that are likely mistakes."""
+"""Checks of arguments, and warnings about arguments that are likely mistakes."""
 
 from __future__ import annotations
 
-import difflib
 import functools
-import numbers
 import sys
-import warnings
 from collections.abc import Iterable
-from typing import Any, NoReturn
 
+from bsbpool._typing import Any, NoReturn
 from bsbpool.naming import brief
 
 _ALLOWED = {
@@ -20,18 +17,18 @@ _ALLOWED = {
 }
 
 _PARAMETERS = ("args", "kwargs", "deps", "cache_items", "submitter")
-"""The parameters of `JobPool.queue` that a keyword of the context may have been meant for."""
-_MEANT = {
+"""The parameters of `JobPool.queue` that a keyword of the context may be a misspelling of."""
+_OTHER_WORDS = {
     "deps": "after dep depend dependence dependencies dependency depends depends_on requires",
     "cache_items": "cache cached cached_items cache_item item_cache",
     "args": "arg argument arguments positional",
     "kwargs": "keyword keyword_args keyword_arguments keywords kw kwarg kwds",
     "submitter": "job_name label name submitted_by title",
 }
-"""Other words that people write for these parameters."""
-_ALIASES = {alias: name for name, aliases in _MEANT.items() for alias in aliases.split()}
+"""Other words for these parameters."""
+_ALIASES = {alias: name for name, aliases in _OTHER_WORDS.items() for alias in aliases.split()}
 _SIMILAR = 0.9
-"""How similar, by difflib, a keyword is to the parameter that it is taken for."""
+"""The least similarity, by difflib, at which a keyword counts as a misspelt parameter."""
 
 
 def refuse(name: str, value: Any) -> NoReturn:
@@ -60,7 +57,15 @@ def communicator(comm: Any, name: str = "comm") -> None:
 
 
 def seconds(name: str, value: Any, allowed: str = "a number of seconds or None") -> float:
-    """Return a number of seconds; refuse negative ones."""
+    """Return a number of seconds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `value` is not a number, or is negative.
+    """
+    import numbers  # here and below: pools with the default arguments need no such check
+
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, got {brief(value)}")
     if not float(value) >= 0:  # or NaN
@@ -68,25 +73,27 @@ def seconds(name: str, value: Any, allowed: str = "a number of seconds or None")
     return float(value)
 
 
-def cache_items(needs: Any) -> list[Any]:
-    """Return the cache items that a job needs as a list."""
-    if isinstance(needs, (str, bytes)) or not hasattr(needs, "__iter__"):
-        item = brief(needs)
+def cache_items(items: Any) -> list[Any]:
+    """Return the cache items of a job as a list; raise TypeError if they are not in a list."""
+    if isinstance(items, (str, bytes)) or not hasattr(items, "__iter__"):
+        item = brief(items)
         raise TypeError(f"cache_items must be a list, got {item}; use cache_items=[{item}]")
-    return list(needs)
+    return list(items)
 
 
 def flag(name: str, value: Any) -> bool:
-    """Check an argument that is true or false.
+    """Return an argument that is True or False as a bool.
 
     Raises
     ------
     TypeError
-        When it is neither a bool (numpy's included) nor the number 0 or 1. Other objects are
-        refused, since a string such as ``"no"`` would count as true.
+        When it is neither a bool (also of numpy) nor the number 0 or 1. Strings are not allowed,
+        since ``"no"`` would count as true.
     """
     if isinstance(value, bool):
         return value
+    import numbers
+
     numpy = sys.modules.get("numpy")
     is_number = isinstance(value, numbers.Integral) and value in (0, 1)
     if is_number or (numpy is not None and isinstance(value, numpy.bool_)):
@@ -95,15 +102,21 @@ def flag(name: str, value: Any) -> bool:
 
 
 def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
-    """Warn about an owner of a pool that was most likely meant for another parameter."""
+    """Warn about an owner that was probably meant for another parameter."""
+    if owner is None:
+        return
+    import numbers
+
     if isinstance(owner, numbers.Number):
-        what, remedy = "number", "the ranks that take part are given by comm="
+        kind, remedy = "number", "the ranks that take part are given by comm="
     elif hasattr(owner, "Get_size") or hasattr(owner, "get_communicator"):
-        what, remedy = "communicator", "to run on its ranks, use create_job_pool(comm=...)"
+        kind, remedy = "communicator", "to run on its ranks, use create_job_pool(comm=...)"
     else:
         return
+    import warnings
+
     warnings.warn(
-        f"The owner of this job pool is a {what}, {brief(owner)}; {remedy}. The first parameter of "
+        f"The owner of this job pool is a {kind}, {brief(owner)}; {remedy}. The first parameter of "
         "create_job_pool is the object that every job gets as its first argument.",
         UserWarning,
         stacklevel=stacklevel + 1,
@@ -113,19 +126,21 @@ def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
 def warn_of_context(names: Iterable[str], stacklevel: int = 2) -> None:
     """Warn about keywords of a job's context that look like a misspelt parameter of `queue`."""
     for name in names:
-        meant = _meant_by(name)
-        if meant is not None:
+        parameter = _misspelt_parameter(name)
+        if parameter is not None:
+            import warnings
+
             warnings.warn(
-                f"The keyword {name!r} is not a parameter of `queue`, so it is only remembered as "
-                f"context of the job. Did you mean {meant}=?",
+                f"The keyword {name!r} is not a parameter of `queue`, so it is only kept as "
+                f"context of the job. Did you mean {parameter}=?",
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
 
 
 @functools.lru_cache(maxsize=1024)
-def _meant_by(name: str) -> str | None:
-    """Return the parameter that a keyword was most likely meant for; None for a plain keyword."""
+def _misspelt_parameter(name: str) -> str | None:
+    """Return the parameter that a keyword is probably a misspelling of, or None."""
     lower = name.lower().strip("_")
     if name in _PARAMETERS:
         return None
@@ -134,5 +149,7 @@ def _meant_by(name: str) -> str | None:
     for parameter in _PARAMETERS:
         if sorted(lower) == sorted(parameter):  # the same letters in another order
             return parameter
+    import difflib
+
     close = difflib.get_close_matches(lower, _PARAMETERS, 1, _SIMILAR)
     return close[0] if close else _ALIASES.get(lower)

@@ -1,4 +1,4 @@
-"""Functions, classes and bound methods that another rank finds by their name."""
+"""Functions, classes and bound methods that another rank can find by name."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 from bsbpool.naming import attribute, brief
 
 LruCache: Any = type(functools.lru_cache(lambda: None))
-"""The type of functions with a cache of `functools`."""
+"""The type of functions decorated with `functools.lru_cache`."""
 BOUND_TYPES = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
-"""Types of bound methods; pickle refers to them by an attribute of their object."""
+"""Types of bound methods; pickle refers to them as an attribute of their object."""
 NAMED_TYPES = (types.FunctionType, type, LruCache, *BOUND_TYPES)
-"""Types whose ``__qualname__`` is read; reading that of other objects may run any code."""
+"""Types whose ``__qualname__`` is read. On other types, reading it may run user code."""
 
 _main_is_shared = True
 
 
 def main_is_shared() -> bool:
-    """Whether all ranks run the same main script, so that its names exist on each of them."""
+    """Whether all ranks run the same main script, so that its names exist on all of them."""
     return _main_is_shared
 
 
@@ -34,7 +34,7 @@ def main_runs_alone() -> None:
 
 
 def is_importable(obj: Any) -> bool:
-    """Whether an object's module has it under its qualified name."""
+    """Whether the module of an object has it under its qualified name."""
     name, home = attribute(obj, "__qualname__"), attribute(obj, "__module__")
     found: Any = sys.modules.get(home) if isinstance(home, str) else None
     if not isinstance(name, str) or found is None:
@@ -43,23 +43,23 @@ def is_importable(obj: Any) -> bool:
 
 
 def find_attribute(obj: Any, path: str) -> Any:
-    """Return an attribute of an attribute and so on; None where one is missing."""
+    """Return the attribute at a dotted path; None if one of its parts is missing."""
     for part in path.split("."):
         obj = getattr(obj, part, None)
     return obj
 
 
 def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
-    """Return how to pickle a bound method, so that the same method is loaded.
+    """Return the reduced value of a bound method, from which the same method is loaded.
 
-    pickle refers to a method by its ``__name__``. No attribute, or another one, has that name for
-    private methods, methods decorated without `functools.wraps`, lambdas, and methods that a
-    subclass overrides.
+    pickle refers to a method by its ``__name__``. That name is missing, or belongs to another
+    attribute, for private methods, methods decorated without `functools.wraps`, lambdas, and
+    methods that a subclass overrides.
 
     Raises
     ------
     pickle.PicklingError
-        When a method of a builtin type cannot be found.
+        If a method of a builtin type cannot be found.
     """
     owner = bound.__self__
     if owner is None or isinstance(owner, types.ModuleType):  # a plain builtin function
@@ -78,7 +78,7 @@ def reduce_bound(bound: Any) -> str | tuple[Any, ...]:
 
 
 def _names_of(bound: Any) -> Iterator[str]:
-    """Yield the names of attributes that may be a bound method."""
+    """Yield the names of attributes that may give a bound method."""
     name = getattr(bound, "__name__", None)
     if isinstance(name, str):
         yield name
@@ -96,7 +96,7 @@ def _names_of(bound: Any) -> Iterator[str]:
 def _gives(owner: Any, name: str, bound: Any) -> bool:
     try:
         found = getattr(owner, name)
-    except Exception:  # the object's own code may run
+    except Exception:  # user code may run
         return False
     return _are_same(found, bound)
 

@@ -1,8 +1,8 @@
-"""Code, classes and decorated functions by value: what cloudpickle does not keep.
+"""Pickling of code, classes and decorated functions by value, on top of cloudpickle.
 
-Code keeps the name of its file, so that tracebacks show its lines. Classes keep their
-qualified names and their slots. Objects of the decorators of `functools` are made again by the
-process that unpickles them: caches are empty there, and locks are new.
+Code keeps its file name, so that tracebacks show source lines. Classes keep their qualified names
+and their slots. The objects that decorators of `functools` make are made again by the process that
+unpickles them, with empty caches and new locks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _DISPATCHER_CODE = functools.singledispatch(lambda _: None).__code__  # type: ig
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's pickler, with the recipes of this module."""
+    """The pickler of cloudpickle with the reducers of this module."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Return the recipe of a class, a function or a decorator's object."""
+        """Return the reduced value of a class, a function or an object made by a decorator."""
         if isinstance(obj, type):
             return reduce_class(self, obj)
-        recipe = reduce_decorated(obj)
-        return super().reducer_override(obj) if recipe is None else recipe
+        reduced = reduce_decorated(obj)
+        return super().reducer_override(obj) if reduced is None else reduced
 
 
 # Code
@@ -54,17 +54,17 @@ Pickler.dispatch_table = ChainMap(
 
 
 def reduce_class(pickler: cloudpickle.Pickler, kind: type, anew: bool = False) -> Any:
-    """Return cloudpickle's recipe of a class, changed so that it has slots and any bases.
+    """Return cloudpickle's reduced value of a class, extended to slots and all kinds of bases.
 
     Parameters
     ----------
     pickler : cloudpickle.Pickler
-        The pickler that asks.
+        The pickler that pickles the class.
     kind : type
         The class.
     anew : bool
-        Whether each unpickling makes another class, and not one for all. Back in this process,
-        all of them are `kind`.
+        Whether each unpickling makes a new class instead of sharing one. In this process all of
+        them unpickle as `kind`.
     """
     reduced = cloudpickle.Pickler.reducer_override(pickler, kind)
     if not isinstance(reduced, tuple) or reduced[0] not in _MAKERS:
@@ -97,7 +97,7 @@ def _with_slots(kind: type, args: Any, state: Any) -> tuple[Any, Any]:
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:
-    """Return the slots of a class that its bases do not have, private names as attributes."""
+    """Return the slots that the class itself defines, with private names mangled."""
     return tuple(
         name
         for name, value in vars(kind).items()
@@ -106,7 +106,7 @@ def _slots_of(kind: type) -> tuple[str, ...]:
 
 
 class _NoInitSubclass:
-    """A base that keeps `__init_subclass__` of the others from running on an empty class."""
+    """A base class that skips `__init_subclass__` of other bases for classes without attributes."""
 
     __slots__ = ()
 
@@ -115,24 +115,24 @@ class _NoInitSubclass:
             super().__init_subclass__(**kwargs)
 
 
-_arrived: weakref.WeakSet[type] = weakref.WeakSet()
-"""The classes that came to this process by value."""
+_received: weakref.WeakSet[type] = weakref.WeakSet()
+"""The classes that this process unpickled by value."""
 
 
 def _make_class(anew: bool, make: Any, *args: Any) -> Any:
-    """Return the class of a key, or make an empty one."""
+    """Return the known class of a key, or make a class without attributes."""
     *rest, key, extra = args
     by_key = cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID
     known = None if anew else by_key.get(key)
     if known is not None:
         bases = rest[0] if make is cloudpickle.cloudpickle._make_skeleton_enum else rest[2]
-        if known not in _arrived or _has_bases(known, bases):
+        if known not in _received or _has_bases(known, bases):
             return known
-        del by_key[key]  # a base is another class by now, and classes keep theirs
+        del by_key[key]  # a base is a new class by now, and the bases of a class are fixed
     made = _make_empty(make, *rest, None if anew else key, extra)
-    if key is not None:  # what the class is pickled with when it returns
+    if key is not None:  # sent with the class if this process pickles it
         cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[made] = key
-    _arrived.add(made)
+    _received.add(made)
     return made
 
 
@@ -147,7 +147,7 @@ def _make_empty(make: Any, *args: Any) -> Any:
     except Exception:
         if make is not cloudpickle.cloudpickle._make_skeleton_class:
             raise
-        # `__init_subclass__` ran where the class was defined; what it changed is in the pickle.
+        # `__init_subclass__` ran where the class was defined; the pickle has its changes.
         kind, name, bases, names, *rest = args
         names = {**names, "_bsbpool_is_empty": True}
         made = make(kind, name, (_NoInitSubclass, *bases), names, *rest)
@@ -156,8 +156,8 @@ def _make_empty(make: Any, *args: Any) -> Any:
 
 
 def _fill_class(kind: type, state: Any) -> type:
-    """Give a class its attributes; one that was defined in this process keeps those it has."""
-    if kind in _arrived:
+    """Set the attributes of a class; a class that was defined in this process keeps its own."""
+    if kind in _received:
         cloudpickle.cloudpickle._class_setstate(kind, state)
     return kind
 
@@ -166,17 +166,17 @@ def _fill_class(kind: type, state: Any) -> type:
 
 
 def reduce_decorated(obj: Any) -> tuple[Any, ...] | None:
-    """Return the recipe of what a decorator made; None for other objects.
+    """Return the reduced value of an object that a decorator made; None for other objects.
 
-    A decorator of another module gives its functions an attribute `reduce_by_value`, which is
-    called with the function and returns the recipe, or None.
+    Decorators of other modules set the attribute `reduce_by_value` of their functions. It is
+    called with the function and returns the reduced value, or None.
     """
     if isinstance(obj, types.FunctionType):
         if "reduce_by_value" in obj.__dict__:
             return obj.reduce_by_value(obj)  # type: ignore[attr-defined,no-any-return]
         return _reduce_dispatcher(obj) if obj.__code__ is _DISPATCHER_CODE else None
     if isinstance(obj, LruCache):
-        return _cache_again, (obj.__wrapped__, obj.cache_parameters()), _extra(obj)
+        return _make_cached_function, (obj.__wrapped__, obj.cache_parameters()), _extra(obj)
     if isinstance(obj, functools.cached_property):
         state = {name: value for name, value in vars(obj).items() if name != "lock"}
         return _make_cached_property, (type(obj), hasattr(obj, "lock")), state
@@ -188,13 +188,13 @@ def reduce_decorated(obj: Any) -> tuple[Any, ...] | None:
 
 
 def _extra(wrapper: Any) -> dict[str, Any]:
-    """Return the attributes of a function with a cache that a new one does not have."""
-    of_the_cache = ("__wrapped__", "cache_parameters")
-    return {name: value for name, value in vars(wrapper).items() if name not in of_the_cache}
+    """Return the attributes of a cached function that the decorator does not set."""
+    set_by_decorator = ("__wrapped__", "cache_parameters")
+    return {name: value for name, value in vars(wrapper).items() if name not in set_by_decorator}
 
 
-def _cache_again(function: Any, parameters: dict[str, Any]) -> Any:
-    """Make a function with a cache, an empty one."""
+def _make_cached_function(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a cached function with an empty cache."""
     return functools.lru_cache(**parameters)(function)
 
 
@@ -217,7 +217,7 @@ def _reduce_dispatcher(function: Any) -> tuple[Any, ...]:
 
 
 def _register(dispatching: Any, registered: list[tuple[type, Any]]) -> None:
-    # A method's own `register` would take a class method for an annotated function.
+    # `register` of a singledispatchmethod would treat a class method as an annotated function.
     register = getattr(dispatching, "dispatcher", dispatching).register
     for kind, function in registered:
         register(kind, function)

@@ -1,17 +1,18 @@
-"""Why jobs that depend on a failed one were cancelled: which job failed first, and how."""
+"""The errors of jobs that were cancelled because a dependency failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from bsbpool import exceptions
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.status import FINISHED, JobStatus
 
 if TYPE_CHECKING:
+    from bsbpool._core.scheduling.engine import Engine
     from bsbpool.job import Job
 
-MESSAGE = "Job killed for dependency failure"  # bsb's words, which its tests compare
+MESSAGE = "Job killed for dependency failure"  # callers compare it
 _VERBS = {
     JobStatus.FAILED: "failed",
     JobStatus.CANCELLED: "was cancelled",
@@ -22,15 +23,20 @@ _VERBS = {
 class DependencyFailures:
     """Makes the errors of jobs that a failed dependency cancelled.
 
-    Each has the error of the job that failed first as its ``__cause__``, and a note that names
-    that job.
+    The ``__cause__`` of each is the error of the job that failed first; a note names that job.
+
+    Parameters
+    ----------
+    engine : Engine
+        The scheduling tables of the pool.
     """
 
-    def __init__(self) -> None:
-        # Jobs that share dependencies share one tuple, and usually follow each other.
-        self._last: tuple[Iterable[Job] | None, Job | None] = None, None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Jobs with the same dependencies share one tuple, and usually follow each other.
+        self._last: tuple[Iterable[Job[Any]] | None, Job[Any] | None] = None, None
 
-    def error(self, deps: Iterable[Job] | None) -> exceptions.JobCancelledError:
+    def error(self, deps: Iterable[Job[Any]] | None) -> exceptions.JobCancelledError:
         """Return the error of a job with these dependencies.
 
         Parameters
@@ -41,25 +47,31 @@ class DependencyFailures:
         origin = None
         while (failed := self._first_failed(deps)) is not None:
             origin = failed
-            if not _is_broken(failed) or failed._error is not None:
+            if not self._is_broken(failed) or failed._error is not None:
                 break
             deps = failed._deps
         if origin is None:
             return exceptions.JobCancelledError(MESSAGE)
         cause = origin.error
-        if _is_broken(origin) and cause is not None:
+        if self._is_broken(origin) and cause is not None:
             return cancelled_like(cause)
         return cancelled_by(cause, origin.label, origin.status)
 
-    def _first_failed(self, deps: Iterable[Job] | None) -> Job | None:
-        """Return the oldest of some jobs that has ended without success."""
-        known, oldest = self._last
+    def _first_failed(self, deps: Iterable[Job[Any]] | None) -> Job[Any] | None:
+        """Return the job that failed first, or None if no job has failed."""
+        known, first = self._last
         if deps is not known:
             failed = [job for job in deps or () if _has_failed(job)]
-            # Jobs that ended with the run did so after the failures that cancelled others.
-            oldest = min(failed, key=lambda job: (_is_cut_off(job), job._id or 0), default=None)
-            self._last = deps, oldest
-        return oldest
+            # Jobs that the end of the run ended did so after the failures that cancelled others.
+            first = min(failed, key=lambda job: (self._is_cut_off(job), job._id or 0), default=None)
+            self._last = deps, first
+        return first
+
+    def _is_broken(self, job: Job[Any]) -> bool:
+        return job._id is not None and self._engine.is_broken(job._id)
+
+    def _is_cut_off(self, job: Job[Any]) -> bool:
+        return job._id is not None and self._engine.is_cut_off(job._id)
 
 
 def cancelled_by(
@@ -73,7 +85,7 @@ def cancelled_by(
 
 
 def cancelled_like(other: BaseException) -> exceptions.JobCancelledError:
-    """Return the error of a job that depends on one which was cancelled with this error."""
+    """Return the error of a job that depends on a job which was cancelled with `other`."""
     error = exceptions.JobCancelledError(MESSAGE)
     for note in getattr(other, "__notes__", ()):
         error.add_note(note)
@@ -81,14 +93,6 @@ def cancelled_like(other: BaseException) -> exceptions.JobCancelledError:
     return error
 
 
-def _has_failed(job: Job) -> bool:
+def _has_failed(job: Job[Any]) -> bool:
     status = job.status
     return status in FINISHED and status is not JobStatus.SUCCESS
-
-
-def _is_broken(job: Job) -> bool:
-    return job._id is not None and job._pool._engine.is_broken(job._id)
-
-
-def _is_cut_off(job: Job) -> bool:
-    return job._id is not None and job._pool._engine.is_cut_off(job._id)

@@ -1,27 +1,27 @@
 """The errors of bsbpool.
 
-`bsbpool.integrations.bsb.install` puts the classes that bsb-core defines in the
-place of those of the same name here. That is why the pool raises them by
-attribute (``exceptions.JobPoolError``).
+An integration may replace classes of this module by classes of another package, so the pool uses
+them as attributes of the module (``exceptions.JobPoolError``).
 """
 
 from __future__ import annotations
 
 import signal as signals
 from collections.abc import Sequence
-from typing import Any
+
+from bsbpool._typing import Any
 
 
 class DependencyError(Exception):
-    """A package that is needed here is not installed."""
+    """A required package is not installed."""
 
 
 class JobPoolError(Exception):
-    """A job pool cannot do what was asked of it."""
+    """A job pool cannot do what was requested."""
 
 
 class JobCancelledError(JobPoolError):
-    """The job was cancelled: by hand, by a failed dependency or by the end of its run."""
+    """The job was cancelled: by a call of `cancel`, a failed dependency or the end of its run."""
 
 
 class JobPoolContextError(JobPoolError):
@@ -31,14 +31,14 @@ class JobPoolContextError(JobPoolError):
 class JobPoolTimeoutError(JobPoolError, TimeoutError):
     """A run took longer than the timeout that `JobPool.execute` was given.
 
-    Its ``__cause__`` is a `WorkflowError` where jobs had failed before.
+    Its ``__cause__`` is a `WorkflowError` if jobs had failed before.
 
     Parameters
     ----------
     message : str
-        How far the run got.
+        The number of jobs in each status.
     results : dict of Job to object, optional
-        What the jobs returned that had succeeded; None when results were not asked for.
+        The results of the jobs that had succeeded; None if `execute` was to return none.
     """
 
     def __init__(self, message: str, results: dict[Any, Any] | None = None) -> None:
@@ -46,7 +46,7 @@ class JobPoolTimeoutError(JobPoolError, TimeoutError):
         self.results = results
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Leave the results here: their jobs mean nothing on another rank."""
+        """Drop the results: their jobs exist on this rank only."""
         return type(self), self.args
 
 
@@ -60,11 +60,11 @@ class WorkerLostError(JobPoolError):
     Attributes
     ----------
     rank : int
-        The rank in the pool's communicator; -1 when it was not one alone.
+        The rank in the pool's communicator; -1 if several ranks died.
     job : Job or None
-        What it ran.
+        The job that the rank was running.
     signal : int
-        The number of the signal that it died of; 0 when that is not known.
+        The number of the signal that ended the process; 0 if it is not known.
     """
 
     def __init__(self, message: str, rank: int = -1, job: Any = None, signal: int = 0) -> None:
@@ -72,12 +72,12 @@ class WorkerLostError(JobPoolError):
         self.rank, self.job, self.signal = rank, job, signal
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep all but the job over a pickle."""
+        """Drop the job, which exists on this rank only."""
         return type(self), (self.args[0], self.rank, None, self.signal)
 
     @classmethod
     def while_running(cls, job: Any, rank: int, signal: int) -> WorkerLostError:
-        """Return the error of a job whose rank has died."""
+        """Return the error of a job whose rank died."""
         of = f" of {signals.Signals(signal).name}" if signal else ""
         return cls(f"rank {rank} died{of} while it ran {job.label}", rank, job, signal)
 
@@ -88,9 +88,9 @@ class JobErroredError(Exception):
     Parameters
     ----------
     message : str
-        Which job failed.
+        The label of the job, and that it failed.
     error : BaseException
-        What the job raised.
+        The error that the job raised.
     """
 
     def __init__(self, message: str, error: BaseException | None = None) -> None:
@@ -98,7 +98,7 @@ class JobErroredError(Exception):
         self.error = error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keep the error over a pickle."""
+        """Keep `error` when the exception is pickled."""
         return type(self), (self.args[0], self.error)
 
 
@@ -111,10 +111,10 @@ class WorkflowError(ExceptionGroup):
 
 
 class WorkerTraceback(Exception):
-    """Where on a worker an error was raised; the ``__cause__`` of the error on main.
+    """The traceback of an error on a worker; the ``__cause__`` of the error on the main rank.
 
-    The traceback is its note: interpreters before Python 3.13 print notes, but not messages of
-    several lines, inside the bars of an exception group.
+    The traceback is a note, since Python before 3.13 indents notes in an exception group, but not
+    messages of several lines.
 
     Attributes
     ----------
@@ -136,4 +136,4 @@ class WorkerTraceback(Exception):
 
 
 class RemoteError(Exception):
-    """Stands for an error of a worker that could not be brought to main as it was."""
+    """Replaces an error of a worker that could not be sent to the main rank."""

@@ -1,10 +1,10 @@
-"""Functions and classes that cannot be found by name, with cloudpickle.
+"""Pickling of functions and classes that cannot be imported, with cloudpickle.
 
-A function travels as its code and what it closes over, but its global names stay
-names: on the other rank they are looked up in the same module there. So a lambda
-sees the globals of the rank that runs it, as a function sent by name does, and
-globals that cannot be pickled (a communicator, a scaffold) do not get in the way.
-Only globals of the main script that the other rank has not defined come along.
+The pickle of a function has its code and its closure. Its globals are not pickled: on the other
+rank they are looked up in the module of the same name. So a lambda uses the globals of the rank
+that runs it, as an imported function does, and globals that cannot be pickled (a communicator, a
+scaffold) do no harm. Only globals of the main script are sent, for ranks that have not defined
+them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,18 @@ from bsbpool.by_name import (
 from bsbpool.classes_by_value import reduce_decorated
 
 LARGEST_GLOBAL = 64 * 1024
-"""Bytes of a global of the main script that comes along; larger ones are passed as arguments."""
+"""Maximum pickled size in bytes of a global of the main script that is sent with a function.
+
+Programs pass larger objects as arguments."""
 
 
 class Pickler(classes_by_value.Pickler):
-    """By value what has no name, and nothing else."""
+    """Pickles functions and classes that cannot be imported by value, all others by name."""
 
     def reducer_override(self, obj: Any) -> Any:
-        """Say how to pickle an object that pickle does not know by itself."""
+        """Return the reduced value of an object that `pickle` does not handle itself."""
         if not issubclass(type(obj), NAMED_TYPES):
-            return super().reducer_override(obj)  # names of other objects do not matter
+            return super().reducer_override(obj)  # its `__qualname__` means nothing
         if is_importable(obj):
             return NotImplemented
         if isinstance(obj, BOUND_TYPES):
@@ -49,19 +51,20 @@ class Pickler(classes_by_value.Pickler):
 
 
 def _reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
-    """Return the recipe of a function by value."""
-    recipe = reduce_decorated(function)
-    if recipe is not None:
-        return recipe
+    """Return the reduced value of a function by value."""
+    decorated = reduce_decorated(function)
+    if decorated is not None:
+        return decorated
     reduced = pickler._dynamic_function_reduce(function)
     module = _module_of(function)
-    return reduced if module is None else _over_module(module, reduced)
+    return reduced if module is None else _with_globals_of(module, reduced)
 
 
 def _module_of(function: types.FunctionType) -> str | None:
-    """Return the name of the module that has a function's globals, None when there is none.
+    """Return the name of the module whose namespace a function uses; None if there is none.
 
-    A decorator may have given the function the ``__module__`` of another one.
+    The ``__module__`` of the function cannot be used: a decorator may have copied it from another
+    function.
     """
     name = function.__globals__.get("__name__")
     module = sys.modules.get(name or "")
@@ -70,26 +73,26 @@ def _module_of(function: types.FunctionType) -> str | None:
     return name if module.__spec__ is not None or name == "__main__" else None
 
 
-def _over_module(module: str, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Turn cloudpickle's recipe of a function into one over the globals of its module."""
+def _with_globals_of(module: str, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Change cloudpickle's reduced value of a function to use the namespace of a module."""
     _, (code, _, *rest), (state, slots), *others = reduced
     values = slots["__globals__"]
     slots["__globals__"] = {}
     missing = _pickled(values) if module == "__main__" and main_is_shared() else {}
-    return (_make, (code, module, missing, *rest), (state, slots), *others)
+    return (_make_function, (code, module, missing, *rest), (state, slots), *others)
 
 
 def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
-    """Pickle what can be pickled."""
-    parcels = {}
+    """Pickle globals one by one; leave out those that cannot be pickled."""
+    pickles = {}
     for name, value in values.items():
         file = _Bounded()
         try:
             classes_by_value.Pickler(file).dump(value)
         except Exception:
-            continue  # the other rank has its own, or fails by the name
-        parcels[name] = file.getvalue()
-    return parcels
+            continue  # the other rank defines it, or the function raises NameError there
+        pickles[name] = file.getvalue()
+    return pickles
 
 
 def fits(obj: Any, most: int) -> bool:
@@ -102,7 +105,7 @@ def fits(obj: Any, most: int) -> bool:
 
 
 class _Bounded(io.BytesIO):
-    """A file of limited size; OverflowError ends the pickling of an object that is too large."""
+    """A file of limited size, which raises OverflowError when an object is too large."""
 
     def __init__(self, most: int = LARGEST_GLOBAL) -> None:
         super().__init__()
@@ -110,34 +113,34 @@ class _Bounded(io.BytesIO):
 
     def write(self, data: Any) -> int:
         if self.tell() + memoryview(data).nbytes > self._most:
-            raise OverflowError("too large to come along")
+            raise OverflowError(f"the pickle is larger than {self._most} bytes")
         return super().write(data)
 
 
-def _make(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:
+def _make_function(code: Any, module: str, missing: dict[str, bytes], *rest: Any) -> Any:
     names = importlib.import_module(module).__dict__
-    for name, parcel in missing.items():
-        # Jobs may have given it another value, which it keeps until main gives it a new one.
-        if name not in names or _arrived.get(name, parcel) != parcel:
-            with contextlib.suppress(AttributeError):  # it needs what is not defined here
-                names[name] = pickle.loads(parcel)
-                _arrived[name] = parcel
+    for name, pickled in missing.items():
+        # A value that a job has set here stays until the main rank sends a new one.
+        if name not in names or _received.get(name, pickled) != pickled:
+            with contextlib.suppress(AttributeError):  # it refers to a name that is missing here
+                names[name] = pickle.loads(pickled)
+                _received[name] = pickled
     return types.FunctionType(code, names, *rest)
 
 
-class OfMain:
-    """A function or class of the main script; unpickles as that, by name or by value."""
+class MainDefinition:
+    """A function or class of the main script, unpickled by name if possible, else by value."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as the name and the value."""
+        """Pickle the name and the value."""
         try:
             value = _by_value(self.function)
-        except Exception:  # it refers to what has no value, so the name must do
+        except Exception:  # it refers to objects that cannot be pickled; send the name alone
             value = None
-        return _find_in_main, (self.function.__qualname__, value)
+        return _load_main_definition, (self.function.__qualname__, value)
 
 
 def _by_value(obj: Any) -> bytes:
@@ -147,7 +150,7 @@ def _by_value(obj: Any) -> bytes:
                 return super().reducer_override(part)
             if isinstance(obj, types.FunctionType):
                 return _reduce_function(self, obj)
-            # A class, as of no module, or a function with a cache
+            # A class, as if it had no module, or a cached function
             return classes_by_value.Pickler.reducer_override(self, obj)
 
     by_names = isinstance(obj, (types.FunctionType, LruCache))
@@ -156,7 +159,7 @@ def _by_value(obj: Any) -> bytes:
     return file.getvalue()
 
 
-def _find_in_main(name: str, value: bytes | None) -> Any:
+def _load_main_definition(name: str, value: bytes | None) -> Any:
     found: Any = sys.modules["__main__"]
     try:
         for part in name.split("."):
@@ -168,5 +171,5 @@ def _find_in_main(name: str, value: bytes | None) -> Any:
     return found
 
 
-_arrived: dict[str, bytes] = {}
-"""What came from the main script's rank, as it was pickled last."""
+_received: dict[str, bytes] = {}
+"""The pickle of each global received from the main rank."""

@@ -1,8 +1,8 @@
-"""Being told to end, by the batch system or by the user.
+"""Signals that end the process: SIGTERM of the batch system, Ctrl-C of the user.
 
-Pickling runs code of the objects that are pickled, and that may raise a KeyboardInterrupt or a
-SystemExit of its own. `noticing_signals` marks the errors that signal handlers raise, so that
-`is_from_signal` can tell the two apart.
+Pickling calls code of the objects that are pickled, and this code may raise a KeyboardInterrupt or
+a SystemExit. `marking_signals` marks the errors that signal handlers raise, so that
+`is_from_signal` can distinguish the two.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.forks import in_children
 
 
 class Terminated(SystemExit):
-    """The process was told to end with SIGTERM, while it executed a pool.
+    """The process received SIGTERM while it executed a pool.
 
-    Where nobody catches it, the process ends with the exit code 143, which stands for SIGTERM.
+    If it is not caught, the process ends with exit code 143, which stands for SIGTERM.
     """
 
 
 @contextmanager
-def heeding_sigterm() -> Iterator[None]:
+def raising_on_sigterm() -> Iterator[None]:
     """Let SIGTERM raise `Terminated` in the main thread, so that a run can end on all ranks.
 
-    Its default is to end the process on the spot; who has a handler of their own keeps it.
+    By default SIGTERM ends the process at once. A handler that the program has set is kept.
     """
     if (
         threading.current_thread() is not threading.main_thread()
@@ -43,7 +43,7 @@ def heeding_sigterm() -> Iterator[None]:
         _restore_default()
 
 
-def _terminate(number: int, frame: Any) -> None:
+def _terminate(number: int, frame: object) -> None:
     raise Terminated(128 + number)
 
 
@@ -55,41 +55,43 @@ def _restore_default() -> None:
 def is_from_signal(error: BaseException) -> bool:
     """Whether the handler of a signal raised an error, in the main thread.
 
-    Outside of `noticing_signals` there are no marks, and each KeyboardInterrupt counts as Ctrl-C.
+    Outside of `marking_signals` errors have no marks, and each KeyboardInterrupt counts as Ctrl-C.
     """
     if isinstance(error, Terminated) or _MARK in _attributes(error):
         return True
     return (
         isinstance(error, KeyboardInterrupt)
-        and not _marks.are_made
+        and not _marks.active
         and threading.current_thread() is threading.main_thread()
     )
 
 
 @contextmanager
-def noticing_signals() -> Iterator[None]:
+def marking_signals() -> Iterator[None]:
     """Mark the errors that handlers of SIGINT and SIGTERM raise, for `is_from_signal`."""
-    if _marks.are_made or threading.current_thread() is not threading.main_thread():
+    if _marks.active or threading.current_thread() is not threading.main_thread():
         yield
         return
-    _marks.are_made = True
+    _marks.active = True
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
         # Handlers of this module need no mark: they raise Terminated.
         if callable(handler) and getattr(handler, "__module__", None) != __name__:
-            _noticing[number] = handler, _marking(handler)
-            signal.signal(number, _noticing[number][1])
+            _replaced[number] = handler, _marking(handler)
+            signal.signal(number, _replaced[number][1])
     try:
         yield
     finally:
-        for known, (handler, marking) in _noticing.items():
-            if signal.getsignal(known) is marking:  # else the program has set another one
-                signal.signal(known, handler)
-        _noticing.clear()
-        _marks.are_made = False
+        for replaced, (handler, marking) in _replaced.items():
+            if signal.getsignal(replaced) is marking:  # else the program has set another one
+                signal.signal(replaced, handler)
+        _replaced.clear()
+        _marks.active = False
 
 
 def _marking(handler: Handler) -> Handler:
+    """Return a handler that calls `handler` and marks its errors."""
+
     def handle(number: int, frame: Any) -> None:
         try:
             handler(number, frame)
@@ -101,18 +103,19 @@ def _marking(handler: Handler) -> Handler:
 
 
 def _attributes(error: BaseException) -> dict[str, Any]:
-    attributes: dict[str, Any] = object.__getattribute__(error, "__dict__")  # not the class's own
+    """Return the ``__dict__`` of an error, without calling code of its class."""
+    attributes: dict[str, Any] = object.__getattribute__(error, "__dict__")
     return attributes
 
 
 class _Marks:
-    """Whether errors of signals are marked, also where the program ignores these signals."""
+    """Whether errors of signals are marked; also True where the program ignores these signals."""
 
-    are_made = False
+    active = False
 
 
 Handler = Callable[[int, Any], Any]
 _marks = _Marks()
 _MARK = "_bsbpool_from_signal"
-_noticing: dict[int, tuple[Handler, Handler]] = {}
-"""By signal: the handler of the program, and the one that is set in its place."""
+_replaced: dict[int, tuple[Handler, Handler]] = {}
+"""For each signal, the handler of the program and the handler that replaces it."""

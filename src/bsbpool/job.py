@@ -1,81 +1,130 @@
-"""Jobs: handles of what was queued, on the rank that queued it.
-
-A handle holds what the job was made of and, on main, its result (see
-`bsbpool._core.jobs.handle`). Its status is the core's; the handle only knows its number there.
-"""
+"""Jobs: the units of work in a pool, and the handles of their results."""
 
 from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool._core.jobs.handle import Handle, Kept
+from bsbpool._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from bsbpool.interrupts import is_from_signal
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
-from bsbpool.serialization import loads
 from bsbpool.status import FINISHED, JobStatus
-from bsbpool.submission_context import SubmissionContext as SubmissionContext
 
 if TYPE_CHECKING:
-    from bsbpool.pool import JobPool
+    from bsbpool.submission_context import SubmissionContext
+
+T = TypeVar("T")
 
 
-class Job(Handle, abc.ABC):
+class JobControl(Protocol):
+    """The operations of a pool on one of its jobs.
+
+    Attributes
+    ----------
+    pool_id : int
+        The id of the pool, also after its ``with`` block.
+    status_of : callable
+        Returns the status of the job with a number.
+    """
+
+    pool_id: int
+    status_of: Callable[[int], JobStatus]
+
+    def start(self, job: Job[Any]) -> None:
+        """Set a job to RUNNING."""
+
+    def run(self, job: Job[Any]) -> None:
+        """Run a job in this process."""
+
+    def finish(self, job: Job[Any], status: JobStatus, outcome: Any) -> None:
+        """End a job with a result, or with an error if `status` is FAILED."""
+
+    def cancel(self, job: Job[Any], error: BaseException) -> JobStatus:
+        """Cancel a job that has not ended; return its previous status."""
+
+    def on_completion(self, job: Job[Any], callback: Callable[[Job[Any]], object]) -> None:
+        """Call a function when a job has ended."""
+
+    def result_unreadable(self, job: Job[Any], error: BaseException) -> None:
+        """Turn SUCCESS into FAILED."""
+
+    def error_of(self, job: Job[Any]) -> BaseException | None:
+        """Return why a job without an error of its own did not run to its end."""
+
+
+class OwningPool(Protocol):
+    """The part of a pool that its jobs need."""
+
+    @property
+    def job_control(self) -> JobControl:
+        """The operations of the pool on its jobs."""
+
+    @property
+    def id(self) -> int | None:
+        """The id of the pool; None after its ``with`` block."""
+
+    def is_main(self) -> bool:
+        """Whether this rank schedules the jobs of the pool."""
+
+
+class Job(Handle, abc.ABC, Generic[T]):
     """A unit of work in a pool.
 
-    Subclasses say in `execute` what is done on the worker. They may live in any
-    module that the workers can import, or be picklable by value.
+    Subclasses define the work in `execute`. Workers must be able to import or unpickle them.
 
     Parameters
     ----------
     pool : JobPool
-        The pool that it will be put in.
+        The pool that will run the job.
     submission_context : SubmissionContext
-        Who submits it.
-    args, kwargs
-        What `execute` gets.
+        The submitter of the job, and further information about it.
+    args, kwargs : object
+        The arguments of `execute`.
     deps : iterable of Job, optional
         Jobs of the same pool that must succeed first.
     cache_items : list, optional
-        What the job needs from the cache: ids, cached functions or nodes.
+        The cache items that the job needs: ids, cached functions or nodes.
     """
 
     __slots__ = ()
 
-    # What few jobs have; set on those.
-    _cache_items: Any = ()
+    # Few jobs have these; they are set on such jobs only.
+    _cache_items: Sequence[Any] = ()
     _error: BaseException | None = None
-    _callbacks: Any = ()
+    _callbacks: Sequence[Callable[[Job[Any]], object]] = ()
 
     def __init__(
         self,
-        pool: JobPool,
+        pool: OwningPool,
         submission_context: SubmissionContext,
         args: Any,
-        kwargs: Any,
-        deps: Iterable[Job] | None = None,
-        cache_items: Any = None,
+        kwargs: Mapping[str, Any] | None,
+        deps: Iterable[Job[Any]] | None = None,
+        cache_items: Iterable[Any] | None = None,
     ) -> None:
         self._describe(pool, None, args, kwargs, submission_context)
-        self._want(deps, cache_items)
+        self._set_requirements(deps, cache_items)
 
-    def _want(self, deps: Iterable[Job] | None, cache_items: Any) -> None:
+    def _set_requirements(
+        self, deps: Iterable[Job[Any]] | None, cache_items: Iterable[Any] | None
+    ) -> None:
         self._deps = deps
         if cache_items:
             self._cache_items = arguments.cache_items(cache_items)
 
+    # ------------------------------------------------------------ description
+
     @property
     def label(self) -> str:
-        """How messages name the job: ``job 3 'area(2, 3)'``.
+        """The name of the job in messages: ``job 3 'area(2, 3)'``.
 
         The number is the index of the job in `JobPool.jobs`, from 0; a job that is not in its
         pool yet has none. The text is the call, cut off after 60 characters, with arrays as
-        shape and data type. A submitter that is not the function itself comes after the call:
+        shape and data type. A submitter that is not the function itself follows the call:
         ``job 3 'place(7) of cortex'``.
         """
         number = "job" if self._id is None else f"job {self._id}"
@@ -96,16 +145,9 @@ class Job(Handle, abc.ABC):
 
     @property
     def pool_id(self) -> int:
-        """The id that the pool has, or had while it was open."""
-        return self._pool._given_id  # type: ignore[no-any-return]
-
-    @property
-    def _submit_ctx(self) -> SubmissionContext:
-        return self._context  # type: ignore[no-any-return]
-
-    @property
-    def _args(self) -> Any:
-        return self._arguments
+        """The id of the pool, also after its ``with`` block."""
+        pool: OwningPool = self._pool
+        return pool.job_control.pool_id
 
     @property
     def name(self) -> str:
@@ -117,53 +159,63 @@ class Job(Handle, abc.ABC):
 
     @property
     def description(self) -> str:
-        """The name, with the context where there is one."""
+        """The name, followed by the context in parentheses if there is one."""
         context = ", ".join(f"{key}={text_of(value)}" for key, value in self.context.items())
         return f"{self.name} ({context})" if context else self.name
 
     @property
     def submitter(self) -> Any:
-        """Who submitted the job."""
+        """The object that submitted the job; by default its function."""
         return self._submit_ctx.submitter
 
     @property
     def context(self) -> dict[str, Any]:
-        """What was said about the job when it was queued."""
+        """The other keywords that the job was queued with."""
         return self._submit_ctx.context
+
+    @property
+    def _submit_ctx(self) -> SubmissionContext:
+        context: SubmissionContext = self._context
+        return context
+
+    @property
+    def _args(self) -> Any:
+        return self._arguments
+
+    # ------------------------------------------------------------ outcome
 
     @property
     def status(self) -> JobStatus:
         """The present status."""
         if self._id is None:
             return JobStatus.PENDING
-        status: JobStatus = self._pool._engine.status(self._id)
+        status: JobStatus = self._pool.job_control.status_of(self._id)
         return status
 
     _status = status
 
     @property
-    def result(self) -> Any:
-        """What the job returned; large arrays as a copy of what is in the received memory.
+    def result(self) -> T:
+        """The return value of the job. Each access gives new copies of large arrays.
 
         Raises
         ------
         JobPoolError
-            Before the job succeeded, and after the pool's ``with`` block.
+            When the job has not succeeded, and after the ``with`` block of the pool.
         """
-        # Arrays live in the buffers: each reader gets some of its own to write in.
-        return self._unpacked(fresh=True)
+        result: T = self._unpacked(copy=True)
+        return result
 
-    def _hand_over(self, results: dict[Job, Any]) -> None:
-        """Enter the result, if it can be read; its arrays live in the memory that they came in."""
-        with suppress(exceptions.JobPoolError):  # which is the job's error now
-            results[self] = self._unpacked(fresh=False)
+    def _hand_over(self, results: dict[Job[Any], Any]) -> None:
+        """Enter the result into `results`, with arrays in the memory that they were received in."""
+        with suppress(exceptions.JobPoolError):  # it is recorded as the error of the job
+            results[self] = self._unpacked(copy=False)
 
-    def _unpacked(self, fresh: bool) -> Any:
-        # After the pool nothing is kept; what a rank did not see it never had. Another thread may
-        # leave the pool meanwhile: an outcome taken after a success and still there is the job's.
-        kept = self._pool.id is not None and self.status is JobStatus.SUCCESS
+    def _unpacked(self, copy: bool) -> Any:
+        # Another thread may close the pool meanwhile, so the outcome is read after the status.
+        available = self._pool.id is not None and self.status is JobStatus.SUCCESS
         outcome = self._outcome
-        if not kept or not self._has_outcome:
+        if not available or not self._has_outcome:
             raise exceptions.JobPoolError(
                 f"Result of {self.label} is not available: {self._why_no_result()}"
             ) from None
@@ -171,14 +223,16 @@ class Job(Handle, abc.ABC):
             return outcome
         step = "read back from the disk"
         try:
-            parts = outcome.parts(fresh)
+            parts = outcome.parts(copy)
             step = "unpickled on this rank"
+            from bsbpool.serialization import loads  # not needed where results stay objects
+
             return loads(*parts)
         except BaseException as error:
             if is_from_signal(error):
                 raise
             add_note(error, f"The result of {self.label} cannot be {step}.")
-            self._pool._lose_result(self, error)
+            self._pool.job_control.result_unreadable(self, error)
             raise exceptions.JobPoolError(f"Result of {self.label} cannot be {step}.") from error
 
     def _why_no_result(self) -> str:
@@ -195,28 +249,15 @@ class Job(Handle, abc.ABC):
 
     @property
     def error(self) -> BaseException | None:
-        """What the job raised, or why it did not run to its end; None otherwise."""
+        """The error that the job raised, or the reason why it did not run to its end; else None."""
         if self._error is None and self._id is not None:
-            self._error = self._why_not()
+            self._error = self._pool.job_control.error_of(self)
         return self._error
 
-    def _why_not(self) -> BaseException | None:
-        if (status := self.status) is JobStatus.ABORTED:
-            return exceptions.JobCancelledError(
-                f"The run ended while the job was running{self._pool._limit.reason}."
-            )
-        if status is not JobStatus.CANCELLED or self._id is None:
-            return None
-        if self._pool._engine.is_broken(self._id):
-            return self._pool._dependency_failures.error(self._deps)  # type: ignore[no-any-return]
-        if self._pool._engine.is_cut_off(self._id):
-            return exceptions.JobCancelledError(
-                f"The run ended before the job could finish{self._pool._limit.reason}."
-            )
-        return exceptions.JobCancelledError()
+    # ------------------------------------------------------------ work
 
     def serialize(self) -> tuple[str, Any, Any]:
-        """Return the name of the job's class and what `execute` gets."""
+        """Return the name of the job's class and the arguments of `execute`."""
         return type(self).__name__, self._args, self._kwargs
 
     @staticmethod
@@ -225,65 +266,74 @@ class Job(Handle, abc.ABC):
         """Do the work, on the rank that runs the job."""
 
     def run(self, timeout: float | None = None) -> bool:
-        """Run the job here and now; return whether it still runs, which it does not.
+        """Run the job in this process to its end.
 
         Parameters
         ----------
         timeout : float, optional
-            Accepted for callers of bsb's `run`; the job is run to its end.
+            Ignored; accepted for compatibility.
+
+        Returns
+        -------
+        bool
+            Whether the job still runs: always False.
         """
-        self._pool._run_here(self)
+        self._pool.job_control.run(self)
         return False
 
-    def on_completion(self, cb: Callable[[Job], Any]) -> None:
-        """Call ``cb(job)`` once the job has ended; now, when it has already."""
+    def on_completion(self, cb: Callable[[Job[T]], object]) -> None:
+        """Call ``cb(job)`` when the job has ended; at once if it has ended already."""
         if not callable(cb):
             raise TypeError(f"cb must be a function that takes the job, got {brief(cb)}")
-        self._pool._reporter.on_completion(self, cb)
+        self._pool.job_control.on_completion(self, cb)
 
-    def set_result(self, value: Any) -> None:
+    def set_result(self, value: T) -> None:
         """End the job with a result."""
-        self._pool._end_job(self, JobStatus.SUCCESS, value)
+        self._pool.job_control.finish(self, JobStatus.SUCCESS, value)
 
     def set_exception(self, e: BaseException) -> None:
         """End the job with an error."""
         if not isinstance(e, BaseException):
             raise TypeError(f"e must be an exception, got {brief(e)}")
-        self._pool._end_job(self, JobStatus.FAILED, e)
+        self._pool.job_control.finish(self, JobStatus.FAILED, e)
 
     def cancel(self, reason: str | None = None) -> None:
         """Cancel the job.
 
-        A job that has not started will not run. One that runs is CANCELLED at
-        once, but its work goes on until it ends, and a warning says so. A job
-        that has ended stays what it is, with a warning as well.
+        A job that has not started will not run. A running job becomes CANCELLED at once, but its
+        function runs to its end. The status of a job that has ended does not change.
 
         Parameters
         ----------
         reason : str, optional
             The message of the job's error.
+
+        Warns
+        -----
+        UserWarning
+            When the job is running or has ended.
         """
-        args = () if reason is None else (reason,)
-        before = self._pool._cancel(self, exceptions.JobCancelledError(*args))
+        error = exceptions.JobCancelledError(*(() if reason is None else (reason,)))
+        before: JobStatus = self._pool.job_control.cancel(self, error)
         if before in FINISHED or before is JobStatus.RUNNING:
             state = "running" if before is JobStatus.RUNNING else "finished"
             message = f"Could not cancel {self.label}, the job is already {state}."
             warnings.warn(message, stacklevel=2)
 
     def change_status(self, status: JobStatus) -> None:
-        """Bring the job to a later status by hand, where the table of statuses allows it.
+        """Set the status to RUNNING, SUCCESS or CANCELLED.
 
         Raises
         ------
         JobPoolError
-            When the job cannot go there from where it is.
+            When the job cannot change from its present status to this one.
         """
         if not isinstance(status, JobStatus):
             raise TypeError(f"status must be a JobStatus, got {brief(status)}")
         if status is JobStatus.RUNNING:
-            self._pool._begin(self)
+            self._pool.job_control.start(self)
         elif status is JobStatus.SUCCESS:
-            self.set_result(None)
+            self._pool.job_control.finish(self, status, None)
         elif status is JobStatus.CANCELLED:
             self.cancel()
         elif status is not self.status:
@@ -291,120 +341,3 @@ class Job(Handle, abc.ABC):
                 f"The status of {self.label} cannot be set to {status.name}; allowed are RUNNING, "
                 "SUCCESS and CANCELLED, and set_exception() for FAILED"
             )
-
-
-class FunctionJob(Job):
-    """Calls ``f(owner, *args, **kwargs)``."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        pool: JobPool,
-        f: Callable[..., Any],
-        args: Any,
-        kwargs: Any,
-        deps: Iterable[Job] | None = None,
-        cache_items: Any = None,
-        **context: Any,
-    ) -> None:
-        arguments.warn_of_context(context)
-        self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
-        self._calls = type(self).execute is FunctionJob.execute
-        self._want(deps, cache_items)
-
-    @property
-    def _submit_ctx(self) -> SubmissionContext:
-        # Made when somebody asks: most jobs are never asked.
-        context = self._context
-        if not isinstance(context, SubmissionContext):
-            said = {} if context is None else dict(context)
-            context = SubmissionContext(said.pop("submitter", self._function), **said)
-            self._context = context
-        return context
-
-    @property
-    def _args(self) -> Any:
-        return self._function, self._arguments
-
-    def _call_text(self) -> str:
-        if self._function is None:  # an executor has dropped it
-            return type(self).__name__
-        submitter = None if self.submitter is self._function else self.submitter
-        text = call_text(self._function, self._arguments, self._kwargs)
-        return text + submitter_text(submitter)
-
-    @staticmethod
-    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
-        """Call the function."""
-        f, f_args = args
-        if job_owner is NO_OWNER:
-            return f(*f_args, **kwargs)
-        return f(job_owner, *f_args, **kwargs)
-
-
-def _tuple(args: Iterable[Any] | None) -> tuple[Any, ...]:
-    if args is None:
-        return ()
-    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
-        arguments.refuse("args", args)
-    return tuple(args)
-
-
-class PlacementJob(Job):
-    """Runs a placement strategy of the owner on one chunk."""
-
-    __slots__ = ()
-
-    def __init__(
-        self, pool: JobPool, strategy: Any, chunk: Any, deps: Iterable[Job] | None = None
-    ) -> None:
-        super().__init__(
-            pool,
-            SubmissionContext(strategy, [chunk]),
-            (strategy.name, chunk),
-            {},
-            deps=deps,
-            cache_items=pool._needs.of_node(strategy),
-        )
-
-    @staticmethod
-    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
-        """Place the cells of the chunk."""
-        name, chunk = args
-        strategy = job_owner.placement[name]
-        return strategy.place(chunk, strategy.get_indicators(), **kwargs)
-
-
-class ConnectivityJob(Job):
-    """Runs a connectivity strategy of the owner on two regions of interest."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        pool: JobPool,
-        strategy: Any,
-        pre_roi: Iterable[Any] | None,
-        post_roi: Iterable[Any] | None,
-        deps: Iterable[Job] | None = None,
-    ) -> None:
-        pre = None if pre_roi is None else list(pre_roi)
-        post = None if post_roi is None else list(post_roi)
-        chunks = None if pre is None and post is None else [*(pre or ()), *(post or ())]
-        super().__init__(
-            pool,
-            SubmissionContext(strategy, chunks),
-            (strategy.name, pre, post),
-            {},
-            deps=deps,
-            cache_items=pool._needs.of_node(strategy),
-        )
-
-    @staticmethod
-    def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
-        """Connect the cells of the regions."""
-        name, pre, post = args
-        strategy = job_owner.connectivity[name]
-        # The strategy itself knows how its regions become collections of cells.
-        return strategy.connect(*strategy._get_connect_args_from_job(pre, post), **kwargs)

@@ -1,31 +1,32 @@
-"""Short texts about objects of the user, for messages.
+"""Short texts about user objects, for messages.
 
-These texts are only printed, so an object whose ``__repr__``, ``__str__``, ``__qualname__`` or
-`get_node_name` raises gets a substitute text. Only errors that a signal caused are raised. The
-texts are short and on one line, and contain no memory addresses and no contents of arrays.
+The texts are only printed. If the ``__repr__``, ``__str__``, ``__qualname__`` or `get_node_name`
+of an object raises, the text is a substitute; only errors raised by signal handlers propagate.
+Each text is short and on one line, without memory addresses and contents of arrays.
+
+`re` and `pickle` are imported where they are used: few programs need them here, and importing
+them takes longer than a short serial run.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import re
 import reprlib
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from pickle import PicklingError
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.interrupts import is_from_signal
 
 LONGEST = 60
-"""Characters of a text; longer ones end in ``...``."""
+"""Maximum length of a text in characters; longer texts are cut and end in ``...``."""
+MOST_ARGUMENTS = 10
+"""Maximum number of positional, and of keyword, arguments in the text of a call."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-_AROUND = re.compile(r"(?:\w+\.|<\w+>\.)+<locals>\.")
 _type_name = type.__dict__["__name__"].__get__
-"""Returns the name of a class, even if its metaclass has a ``__name__`` of its own."""
+"""Returns the name of a class, even if its metaclass overrides ``__name__``."""
 
 
 def text_of(obj: Any) -> str:
@@ -45,7 +46,7 @@ def repr_of(obj: Any) -> str:
 
 
 def node_name(node: Any) -> str:
-    """Return what `get_node_name` of a node returns, ``str(node)`` for other objects."""
+    """Return ``node.get_node_name()``, or ``str(node)`` for objects without that method."""
     try:
         get = getattr(node, "get_node_name", None)
         return text_of(node if get is None else get())
@@ -54,9 +55,9 @@ def node_name(node: Any) -> str:
 
 
 def name_of(f: Any) -> str:
-    """Return the name of a function or class without the functions around it.
+    """Return the name of a function or class; for other callables, their ``repr``.
 
-    Other callables are named by their ``repr``.
+    The names of functions around a nested function are left out.
     """
 
     def name() -> str:
@@ -71,12 +72,12 @@ def name_of(f: Any) -> str:
 
 
 def brief(obj: Any) -> str:
-    """Return a short ``repr(obj)``; of an array its shape and data type."""
+    """Return a short ``repr(obj)``; for an array, its shape and data type."""
     return shortened(_brief.repr(obj))
 
 
 def call_text(f: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
-    """Return how a call is written: ``area(2, 3)``."""
+    """Return the source text of a call, for example ``area(2, 3)``."""
 
     def text() -> str:
         positional = [_brief.repr(value) for value in itertools.islice(args, MOST_ARGUMENTS)]
@@ -90,7 +91,7 @@ def call_text(f: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None
 
 
 def submitter_text(submitter: Any) -> str:
-    """Return the text `` of submitter``, to follow the text of a call; empty for None."""
+    """Return the text `` of submitter``, which follows the text of a call; empty for None."""
 
     def text() -> str:
         is_named = isinstance(submitter, str) or attribute(submitter, "get_node_name") is not None
@@ -101,23 +102,30 @@ def submitter_text(submitter: Any) -> str:
 
 def without_addresses(text: str) -> str:
     """Return a text without memory addresses such as `` at 0x7f1c``."""
-    return _ADDRESS.sub("", text)
+    if " at 0x" not in text:
+        return text
+    import re
+
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
 
 
 def printable(text: str, file: Any) -> str:
-    """Return a text whose characters can all be written to a file."""
+    """Replace the characters of a text that the encoding of a file lacks by escapes."""
     encoding = attribute(file, "encoding") or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def shortened(text: str) -> str:
-    """Return a text on one line, without addresses, and no longer than `LONGEST`."""
-    text = _AROUND.sub("", without_addresses(" ".join(text[: 20 * LONGEST].split())))
+    """Return a text as one line without addresses, cut to `LONGEST` characters.
+
+    The names of functions around a nested function are left out.
+    """
+    text = without_addresses(" ".join(text[: 20 * LONGEST].split()))
+    if "<locals>." in text:
+        import re
+
+        text = re.sub(r"(?:\w+\.|<\w+>\.)+<locals>\.", "", text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
-
-
-MOST_ARGUMENTS = 10
-"""Arguments of a call that are written at most; more do not fit anyway."""
 
 
 # ------------------------------------------------------------------ texts for errors
@@ -129,7 +137,7 @@ def error_text(error: BaseException) -> str:
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note to an error, if the error takes notes."""
+    """Add a note to an error; ignore errors whose `add_note` raises."""
 
     def add() -> str:
         error.add_note(note)
@@ -138,13 +146,17 @@ def add_note(error: BaseException, note: str) -> None:
     safely(add, error, "add_note")
 
 
-_PLAIN_ERRORS = (AttributeError, NotImplementedError, PicklingError, TypeError, ValueError)
-
-
 def explain(error: BaseException, what: str) -> None:
-    """Put what went wrong before the message of an error, or in a note if it is not a plain one."""
+    """Say which operation raised an error.
+
+    A builtin error with a single message gets the text in front of its message. Other errors, whose
+    arguments may mean anything, get it as a note.
+    """
+    from pickle import PicklingError
+
+    kinds = (AttributeError, NotImplementedError, PicklingError, TypeError, ValueError)
     args = error.args
-    if type(error) in _PLAIN_ERRORS and len(args) == 1 and isinstance(args[0], str):
+    if type(error) in kinds and len(args) == 1 and isinstance(args[0], str):
         error.args = (f"{what}: {args[0]}",)
     else:
         add_note(error, f"{what}.")
@@ -154,7 +166,7 @@ def explain(error: BaseException, what: str) -> None:
 
 
 def attribute(obj: Any, name: str) -> Any:
-    """Return an attribute; None if there is none or getting it raises."""
+    """Return an attribute; None if it does not exist or getting it raises."""
     try:
         return getattr(obj, name, None)
     except BaseException as error:
@@ -164,7 +176,7 @@ def attribute(obj: Any, name: str) -> Any:
 
 
 def safely(make: Callable[[], str], obj: Any, method: str) -> str:
-    """Return a text about an object; a substitute if its method raises while it is made."""
+    """Return ``make()``; a substitute text if `method` of the object raises in it."""
     try:
         return make()
     except BaseException as error:
@@ -172,14 +184,17 @@ def safely(make: Callable[[], str], obj: Any, method: str) -> str:
 
 
 def substitute(error: BaseException, obj: Any, method: str) -> str:
-    """Return a text in place of one whose method raised; raise the error of a signal."""
+    """Return the text that replaces the result of a method that raised.
+
+    Errors that a signal handler raised are raised again.
+    """
     if is_from_signal(error):
         raise error
     return f"<{_type_name(type(obj))}: its {method} raised {_type_name(type(error))}>"
 
 
 class _Brief(reprlib.Repr):
-    """A `reprlib.Repr` that reads only the items that it shows, and does not raise."""
+    """A `reprlib.Repr` that iterates only over the items it shows, and does not raise."""
 
     KNOWN = frozenset([list, tuple, dict, set, frozenset, deque, str, int])
     SIZED = (list, tuple, dict, set, frozenset, deque, str, bytes, bytearray, memoryview)
@@ -210,7 +225,7 @@ class _Brief(reprlib.Repr):
             return f"<{name} {tuple(shape)} {attribute(x, 'dtype') or ''}>".replace(" >", ">")
         if attribute(kind, "__repr__") is object.__repr__:
             return f"<{name}>"
-        if hasattr(kind, "__dataclass_fields__"):  # its fields may be large
+        if hasattr(kind, "__dataclass_fields__"):  # the repr of its fields may be long
             return f"{name}(...)"
         if isinstance(x, self.SIZED) and len(x) > self.maxother:
             return f"<{name} of length {len(x)}>"

@@ -1,11 +1,10 @@
-"""Errors of a worker on their way to the main rank.
+"""Pickling of the errors that jobs raise on workers.
 
-An error is taken apart and made again without calling its class, since a class with an
-``__init__`` of its own may fail, or make another error, when it is called with the error's
-`args`. The new instance comes from the builtin class that the error derives from, and gets what
-the old one had: `args`, the fields of builtin classes (such as `OSError.errno`), slots,
-attributes, notes, and the errors it was raised from. Classes that define how
-they are pickled are pickled in that way first.
+An error is rebuilt without a call of its class, since a class with its own ``__init__`` may raise,
+or make another error, when it is called with the `args` of the error. The builtin base class makes
+the new instance, which then gets the state of the original: `args`, the fields of builtin classes
+(such as `OSError.errno`), slots, attributes, notes, and the chained errors. If a class defines how
+it is pickled, that way is tried first.
 """
 
 from __future__ import annotations
@@ -23,23 +22,30 @@ from bsbpool.serialization import Parcel, dump_with, dumps, loads
 from bsbpool.tracebacks import with_source
 
 LARGEST_OBJECT = 64 * 1024
-"""The largest pickle of `AttributeError.obj`, in bytes. The interpreter sets `obj` to the object
-that lacks the attribute; a larger object, or one that cannot be pickled, is left out."""
+"""Maximum pickled size in bytes of `AttributeError.obj`.
+
+The interpreter sets `obj` to the object that lacks the attribute. A larger object, or one that
+cannot be pickled, is left out."""
 
 _WAYS = ((True, True), (True, False), (False, False))
-"""Values of `custom` and `extra`, tried in this order: whether classes may define how they are
-pickled, and whether to include what the interpreter adds: chained errors, `AttributeError.obj`."""
+"""Values of `custom` and `extra` in the order in which they are tried.
+
+`custom`: whether to use the pickling methods that classes define. `extra`: whether to include the
+chained errors and `AttributeError.obj`, which the interpreter sets."""
 
 _GENERAL = (BaseException, object)
 
 
 def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
-    """Pickle an error with its traceback as text, whatever the error is made of."""
+    """Pickle an error together with the text of its traceback.
+
+    An error that cannot be pickled is replaced by a `RemoteError` with its type and message.
+    """
     cause = WorkerTraceback(rank, job, _safe_text(error))
     for custom, extra in _WAYS:
         try:
             parcel = dump_with(functools.partial(_pickler(), custom, extra), (error, cause))
-            if isinstance(loads(*parcel)[0], BaseException):  # some fail only here
+            if isinstance(loads(*parcel)[0], BaseException):  # loading may fail as well
                 return parcel
         except Terminated:
             raise
@@ -49,10 +55,10 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
 
 
 def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
-    """Make an error from what `dump_error` returned.
+    """Load an error from the pickle that `dump_error` returned.
 
-    Its ``__cause__`` is a `WorkerTraceback`. Where it had a cause already, that becomes the
-    ``__context__`` of the `WorkerTraceback`, whose text shows it.
+    Its ``__cause__`` is a `WorkerTraceback`. An earlier cause becomes the ``__context__`` of the
+    `WorkerTraceback`; the text of the traceback includes it.
     """
     error: BaseException
     error, cause = loads(payload, buffers)
@@ -73,7 +79,7 @@ def _pickler() -> Any:
             self._how = custom, extra
 
         def reducer_override(self, obj: Any) -> Any:
-            # By type: for `isinstance` an object may set `__class__` to that of an error.
+            # Not `isinstance`, which believes the `__class__` of an object.
             if issubclass(type(obj), BaseException) and type(obj) is not WorkerTraceback:
                 return _reduce(obj, *self._how)
             return super().reducer_override(obj)
@@ -98,29 +104,29 @@ def _reduce(error: BaseException, custom: bool, extra: bool) -> Any:
 
 
 def _reduce_by_class(error: BaseException) -> Any:
-    """Return how the class itself pickles an error; None if it leaves that to `BaseException`."""
+    """Return the reduced value that the class defines; None if it inherits from `BaseException`."""
     kind = type(error)
     registered = copyreg.dispatch_table.get(kind)
-    # tblib and others register one reducer for all errors; it does not know this class.
+    # tblib and others register one reducer for all errors, which ignores this class.
     if registered is not None and registered is not copyreg.dispatch_table.get(Exception):
         return registered(error)
     if (
         _defines(kind, "__reduce_ex__")
         or _defines(kind, "__reduce__")
-        or _creator(kind).__module__ != "builtins"  # C code may have fields that only it can set
+        or _creator(kind).__module__ != "builtins"  # C types may have fields that Python cannot set
     ):
         return error.__reduce_ex__(5)
     return None
 
 
 def _defines(kind: type, name: str) -> bool:
-    """Whether a class has a method that is not the one of a builtin class."""
+    """Whether a class or a base that is not builtin defines a method."""
     owner = next((base for base in kind.__mro__ if name in vars(base)), object)
     return owner.__module__ != "builtins"
 
 
 def _creator(kind: type) -> type:
-    """Return the class, written in C, whose `__new__` makes instances of a class."""
+    """Return the class written in C whose `__new__` creates the instances of a class."""
     while not isinstance(vars(kind).get("__new__"), types.BuiltinFunctionType):
         assert kind.__base__ is not None
         kind = kind.__base__
@@ -141,7 +147,7 @@ def _new_arguments(error: BaseException, custom: bool) -> tuple[Any, ...]:
 
 
 def _fields(error: BaseException, extra: bool) -> Iterator[tuple[str, str, Any]]:
-    """Yield the slots of an error and the fields of its builtin bases: class, name, value."""
+    """Yield class, name and value of the slots of an error and the fields of its builtin bases."""
     for owner in type(error).__mro__:
         for name, descriptor in () if owner in _GENERAL else vars(owner).items():
             if not _is_field(descriptor) or name in ("__dict__", "__weakref__"):
@@ -205,7 +211,7 @@ def _set_field(error: BaseException, owner: str, name: str, value: Any) -> None:
                       if base.__qualname__ == owner and name in vars(base))  # fmt: skip
     try:
         if descriptor.__get__(error) is value:
-            return  # a field set to None may print in another way than an unset field
+            return  # setting a field, even to its own value, may change how the error is printed
     except AttributeError:
         pass
     if isinstance(error, BaseExceptionGroup) and name in ("message", "exceptions"):

@@ -27,7 +27,7 @@ from bsbpool import services
 from bsbpool.by_name import main_runs_alone
 from bsbpool.forks import end_child
 from bsbpool.futures import dispatcher_thread
-from bsbpool.interrupts import heeding_sigterm
+from bsbpool.interrupts import raising_on_sigterm
 from bsbpool.running import running
 from bsbpool.services.channels import channel_of, flush_stdout
 
@@ -73,7 +73,7 @@ def _run_with(service: Any, arguments: list[str]) -> int:
     channel_of(service.get_communicator())  # all ranks make it, the others when they serve
     main_runs_alone()
     dispatcher_thread.waiting.dispatcher_thread = dispatcher_thread.DispatcherThread(service)
-    running.apart = True
+    running.workers_dedicated = True
     code, process = 1, os.getpid()
     try:
         # The interpreter ends in this order: functions of threading._register_atexit, with which
@@ -98,7 +98,7 @@ def _end_if_child_of(process: int, code: int) -> None:
 def _run(step: Callable[..., object], *args: Any) -> int:
     """Call a step of the program; return its exit code, having said why when it is an error."""
     try:
-        with heeding_sigterm():
+        with raising_on_sigterm():
             step(*args)
     except SystemExit as end:
         return _code_of(end)

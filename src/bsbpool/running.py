@@ -1,33 +1,33 @@
-"""Running one job's function, wherever that is."""
+"""Calling the functions of jobs, and the state of this process while it does so."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
 
 from bsbpool._core.jobs.invoke import CallDepth
+from bsbpool._typing import Any
 
 
 class Running(CallDepth):
-    """What is true of this process while it runs jobs.
+    """The state of this process with regard to jobs.
 
     Attributes
     ----------
     inside_job : int
-        How many jobs are being run, one inside the other.
-    apart : bool
-        Whether the other ranks do not run this program but serve its executors, so that nobody
-        would answer what is collective.
-    preparations : list of callable
+        The number of jobs that this process is inside of, one within the other.
+    workers_dedicated : bool
+        Whether the other ranks only run the calls of executors and not this program, so that
+        collective calls would hang.
+    before_execute : list of callable
         Called before a pool executes.
-    job contexts : list of callable
-        Each makes a context manager that jobs from another rank and schedulers run in.
+    job_contexts : list of callable
+        Each makes a context manager, which is entered for jobs of other ranks and for schedulers.
     """
 
     def __init__(self) -> None:
-        self.apart = False
-        self.preparations: list[Callable[[], Any]] = []
+        self.workers_dedicated = False
+        self.before_execute: list[Callable[[], object]] = []
         self.job_contexts: list[Callable[[], AbstractContextManager[Any]]] = []
 
     def call(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -40,7 +40,7 @@ class Running(CallDepth):
 
     @contextmanager
     def in_contexts(self) -> Iterator[None]:
-        """Enter the job contexts, for what runs on one rank while the others do something else."""
+        """Enter the job contexts, for code that one rank runs without the others."""
         with ExitStack() as stack:
             for job_context in self.job_contexts:
                 stack.enter_context(job_context())
@@ -55,4 +55,4 @@ class Running(CallDepth):
 
 
 running = Running()
-"""Of this process."""
+"""The state of this process."""

@@ -1,33 +1,44 @@
-"""Threads in which nodes queue their jobs while others already run."""
+"""Threads in which nodes queue their jobs while other jobs already run."""
 
 from __future__ import annotations
 
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.naming import repr_of
 from bsbpool.running import running
 
 if TYPE_CHECKING:
-    from bsbpool.pool import JobPool
+    from bsbpool.events import EventQueue
+
+Scheduler = Callable[[Any], object]
+"""Called with a node; queues the jobs of that node."""
 
 
 class SchedulerStopped(BaseException):
-    """Raised inside a scheduler that queues a job after its run ended."""
+    """Raised in a scheduler thread that queues a job after the run has ended."""
 
 
 class Schedulers:
     """The scheduler threads of a pool.
 
-    They are daemons, and they stop at the next node or the next job that they
-    queue once the run has ended: an abort must not wait for them.
+    They are daemon threads. Once the run has ended, they stop before the next node or when they
+    queue a job, so that the end of a run need not wait for them.
+
+    Parameters
+    ----------
+    events : EventQueue
+        Gets the failures of nodes.
+    on_end : callable
+        Called when a thread ends.
     """
 
-    def __init__(self, pool: JobPool) -> None:
-        self._pool = pool
+    def __init__(self, events: EventQueue, on_end: Callable[[], None]) -> None:
+        self._events = events
+        self._on_end = on_end
         self._threads: set[threading.Thread] = set()
         self._changed = threading.Condition()
         self._failed: list[Any] = []
@@ -38,11 +49,11 @@ class Schedulers:
         """Whether a thread still schedules."""
         return bool(self._threads)
 
-    def is_here(self) -> bool:
-        """Whether the current thread is one of them."""
+    def is_current_thread(self) -> bool:
+        """Whether the calling thread is one of them."""
         return threading.current_thread() in self._threads
 
-    def start(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
+    def start(self, nodes: Sequence[Any], scheduler: Scheduler) -> None:
         """Schedule the nodes in a new thread, in a copy of the caller's context."""
         thread = threading.Thread(
             target=contextvars.copy_context().run,
@@ -50,17 +61,17 @@ class Schedulers:
             name="bsbpool-scheduler",
             daemon=True,
         )
-        with self._changed:  # counted before it runs: nobody may think that all have ended
+        with self._changed:  # added before it runs, so that `alive` never misses it
             self._threads.add(thread)
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end as soon as they can."""
+        """Ask the threads to end as soon as they can."""
         self._stopped = True
 
     def check_stopped(self) -> None:
-        """Leave the calling thread if it is a scheduler of a run that has ended."""
-        if self._stopped and self.is_here():
+        """Raise SchedulerStopped in a scheduler thread of a run that has ended."""
+        if self._stopped and self.is_current_thread():
             raise SchedulerStopped
 
     def join(self, seconds: float) -> bool:
@@ -68,7 +79,7 @@ class Schedulers:
         with self._changed:
             return self._changed.wait_for(lambda: not self._threads, seconds)
 
-    def _schedule(self, nodes: Sequence[Any], scheduler: Callable[[Any], Any]) -> None:
+    def _schedule(self, nodes: Sequence[Any], scheduler: Scheduler) -> None:
         try:
             with running.in_contexts():
                 for node in nodes:
@@ -81,21 +92,24 @@ class Schedulers:
             with self._changed:
                 self._threads.discard(threading.current_thread())
                 self._changed.notify_all()
-            self._pool._run.wake()
+            self._on_end()
 
-    def _schedule_one(self, node: Any, scheduler: Callable[[Any], Any]) -> None:
+    def _schedule_one(self, node: Any, scheduler: Scheduler) -> None:
         try:
-            broken = [
-                dep
-                for dep in getattr(node, "depends_on", None) or ()
-                if any(dep is failed for failed in self._failed)
-            ]
-            if broken:
-                nodes = ", ".join(map(repr_of, broken))
-                raise exceptions.JobSchedulingError(f"Depends on [{nodes}], whom failed.")
+            self._check_dependencies(node)
             scheduler(node)
         except SchedulerStopped:
             raise
         except BaseException as error:
             self._failed.append(node)
-            self._pool._reporter.unscheduled(node, error)
+            self._events.node_failed(node, error)
+
+    def _check_dependencies(self, node: Any) -> None:
+        broken = [
+            dep
+            for dep in getattr(node, "depends_on", None) or ()
+            if any(dep is failed for failed in self._failed)
+        ]
+        if broken:
+            nodes = ", ".join(map(repr_of, broken))
+            raise exceptions.JobSchedulingError(f"Depends on [{nodes}], whom failed.")

@@ -1,9 +1,8 @@
-"""Objects into bytes: by reference first, by value only where needed.
+"""Pickling of objects: functions and classes by reference if possible, by value otherwise.
 
-A function or class that its module gives back by name travels as that name. Only
-what cannot be found so (lambdas, functions inside functions) travels by value,
-with cloudpickle. Large buffers (arrays) are not copied into the pickle but
-listed beside it, to travel on their own.
+A function or class that can be imported is pickled as its name. Others (lambdas, nested functions)
+are pickled by value, with cloudpickle. Large buffers (arrays) are not copied into the pickle: they
+are returned beside it and sent as separate parts of the message.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from bsbpool.by_name import BOUND_TYPES, is_importable, main_is_shared, reduce_b
 from bsbpool.forks import before_forks
 
 OUT_OF_BAND = 32 * 1024
-"""Buffers from this many bytes on travel out of band."""
+"""Minimum size in bytes of out-of-band buffers; smaller ones are copied into the pickle."""
 MOST_BUFFERS = 1_000
-"""Further buffers of one object stay in the pickle."""
+"""Maximum number of out-of-band buffers of one object; further ones stay in the pickle."""
 
 Parcel = tuple[bytes, list[memoryview]]
 
@@ -33,12 +32,12 @@ def dumps(obj: Any) -> Parcel:
     payload : bytes
         The pickle.
     buffers : list of memoryview
-        Contiguous bytes that `loads` needs beside it.
+        The out-of-band buffers, contiguous, which `loads` needs as well.
 
     Raises
     ------
     Exception
-        Whatever pickling raises: PicklingError, TypeError, AttributeError, ...
+        Any error that pickling raises: PicklingError, TypeError, AttributeError, ...
     """
     buffers: list[memoryview] = []
     try:
@@ -46,13 +45,13 @@ def dumps(obj: Any) -> Parcel:
         if b"getattr" in payload:  # bound methods, whose names pickle does not check
             payload, buffers = dump_with(_ByName, obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        # Something has no name to travel by. Costs a second try, but only then.
+        # A function or class cannot be imported. Only such objects are pickled a second time.
         return _dumps_by_value(obj)
     return payload, buffers
 
 
 class _ByName(pickle.Pickler):
-    """pickle's pickler, but for bound methods."""
+    """The pickler of `pickle`, which pickles bound methods by `reduce_bound`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -60,38 +59,38 @@ class _ByName(pickle.Pickler):
 
 
 def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
-    """Make an object from what `dumps` returned."""
+    """Load an object from the pickle and the buffers that `dumps` returned."""
     return pickle.loads(payload, buffers=buffers)
 
 
 def dumps_function(function: Any) -> Parcel:
     """Pickle a function or class that jobs call."""
-    return dumps(travelling(function))
+    return dumps(portable(function))
 
 
-def travels_by_name(obj: Any) -> bool:
-    """Whether a function or class travels as a name that the other ranks know as well."""
+def is_pickled_by_name(obj: Any) -> bool:
+    """Whether a function or class is pickled as a name that the other ranks can import."""
     if not main_is_shared() and getattr(obj, "__module__", None) == "__main__":
         return False
     return is_importable(obj)
 
 
-def travelling(function: Any) -> Any:
-    """Return what to pickle for a function or class; it unpickles as that.
+def portable(function: Any) -> Any:
+    """Return the object to pickle for a function or class; it unpickles as `function`.
 
-    What ``__main__`` defines travels by name and by value: the other ranks run the
-    same script, but may not have come by the definition.
+    Definitions of ``__main__`` are pickled by name and by value: the other ranks run the same
+    script, but may not have executed the definition yet.
     """
     if getattr(function, "__module__", None) == "__main__" and main_is_shared():
-        from bsbpool.functions_by_value import OfMain
+        from bsbpool.functions_by_value import MainDefinition
 
         if is_importable(function):
-            return OfMain(function)
+            return MainDefinition(function)
     return function
 
 
 def buffer_collector(buffers: list[memoryview]) -> Any:
-    """Return a callback for picklers that puts large buffers into a list."""
+    """Return a `buffer_callback` for picklers that appends large buffers to a list."""
 
     def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
         if len(buffers) >= MOST_BUFFERS:
@@ -109,21 +108,23 @@ def buffer_collector(buffers: list[memoryview]) -> Any:
 
 
 def out_of_band(buffers: Iterable[Any]) -> list[pickle.PickleBuffer]:
-    """Return the buffers of a pickle as objects that another pickle takes out of band.
+    """Wrap the buffers of a pickle, so that another pickle can have them out of band.
 
-    A NumPy array stands between, since CPython's garbage collector crashes when it meets a
-    `PickleBuffer` of a `memoryview` in a reference cycle: it clears the `memoryview` first.
+    The `PickleBuffer` refers to a NumPy array, not to the `memoryview`: CPython's garbage collector
+    crashes on a `PickleBuffer` of a `memoryview` in a reference cycle, since it clears the
+    `memoryview` first.
     """
     made = list(buffers)
     if not made:
         return []
     import numpy as np
 
-    return [pickle.PickleBuffer(np.frombuffer(buffer, np.uint8)) for buffer in made]
+    arrays: list[Any] = [np.frombuffer(buffer, np.uint8) for buffer in made]
+    return list(map(pickle.PickleBuffer, arrays))
 
 
 def _load_pickler() -> None:
-    from bsbpool import functions_by_value  # noqa: F401 - with cloudpickle, so not before
+    from bsbpool import functions_by_value  # noqa: F401 - imports cloudpickle, which is slow
 
 
 before_forks(_load_pickler)
@@ -136,7 +137,7 @@ def _dumps_by_value(obj: Any) -> Parcel:
 
 
 def dump_with(pickler: Any, obj: Any) -> Parcel:
-    """Pickle an object as `dumps` does, with a class of picklers."""
+    """Pickle an object with an instance of the class `pickler`; return the same as `dumps`."""
     buffers: list[memoryview] = []
     file = io.BytesIO()
     pickler(file, protocol=5, buffer_callback=buffer_collector(buffers)).dump(obj)

@@ -1,8 +1,8 @@
-"""A bound on the memory that results take on main, and the file for what is above it.
+"""A limit on the memory that results take on the main rank, and the file for further results.
 
-Results are kept as the pickles that they came as. Those for which there is no room any more
-are written to a file without a name, one behind the other, and read whenever somebody asks.
-Nothing is taken out before the pool closes, so the file needs no order.
+Results are kept as the pickles in which they were received. Results beyond the limit are appended
+to an unnamed temporary file, and read from it on each access. Nothing is removed from the file
+before the pool closes, so it needs no index of free space.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import os
 import tempfile
 import threading
 from collections.abc import Sequence
-from typing import Any
 
-from bsbpool._core.protocol import scalar_codec
 from bsbpool._core.jobs.handle import Packed, Spilled
+from bsbpool._core.protocol import scalar_codec
+from bsbpool._typing import Any
 from bsbpool.naming import add_note, brief, error_text
 from bsbpool.serialization import dumps, loads
 
 _log = logging.getLogger("bsbpool")
 
 MOST_CHECKED = 4_096
-"""Results of at most this many pickled bytes are unpickled once when they are kept, as a check."""
+"""Maximum pickled size in bytes of results that are unpickled once to check that they can be."""
 SMALL = 128
-"""Results of this many bytes at most are not counted: their handles take more."""
+"""Maximum size in bytes of results that do not count: their handles take more memory."""
 
 
 class ResultStore:
-    """Keeps the results of a pool. Any thread may keep and read.
+    """Stores the results of a pool. Thread-safe.
 
     Parameters
     ----------
     max_memory : int
-        Bytes of results to hold in memory.
+        Maximum size in bytes of the results in memory.
 
     Attributes
     ----------
     held : int
-        Bytes of results in memory, but for small ones.
+        Bytes of results in memory, without small results.
     spilled : int
         Bytes in the file.
 
     Raises
     ------
     TypeError, ValueError
-        When `max_memory` is not a number of bytes.
+        If `max_memory` is not a number of bytes.
     """
 
     def __init__(self, max_memory: int) -> None:
@@ -55,41 +55,43 @@ class ResultStore:
         self.spilled = 0
         self._file: Any = None
         self._closed = False
-        self._lock = threading.RLock()  # the collector may read a result at any time
+        self._lock = threading.RLock()  # reentrant: garbage collection may read a result
         self._warned: set[str] = set()
 
     def keep(self, payload: Any, buffers: list[Any]) -> Packed | Spilled:
-        """Keep a pickle and its buffers, in memory or in the file.
+        """Store a pickle and its buffers, in memory or in the file.
 
-        Memory that was handed over in `buffers` is free once they are in the file.
+        The store keeps no reference to buffers that it wrote to the file.
         """
         sizes = tuple(map(len, buffers))
         size = len(payload) + sum(sizes)
         if size <= SMALL:
             return Packed(payload, buffers)
         with self._lock:
-            trouble = None
+            problem = None
             if self.held + size > self._most:
                 try:
                     return self._spill(payload, buffers, size, sizes)
                 except OSError as error:
-                    trouble = error
+                    problem = error
             self.held += size
-        if trouble is not None:
-            self._warn("cannot be written to a file", trouble)
+        if problem is not None:
+            self._warn("cannot be written to a file", problem)
         return Packed(payload, buffers)
 
     def keep_value(self, value: Any) -> Any:
-        """Keep what a job in this process returned; what cannot be pickled stays as it is.
+        """Store the result of a job of this process; return what the job keeps.
+
+        A result that cannot be pickled is returned unchanged, with a warning in the log.
 
         Raises
         ------
         BaseException
-            What is no Exception, as SystemExit, when pickling raises it.
+            An error of pickling that is not an `Exception`, such as SystemExit.
         """
         small = scalar_codec.dumps(value)
         if small is not None and len(small) <= SMALL:
-            return value  # cannot change
+            return value  # immutable
         try:
             payload, buffers = dumps(value)
             if len(payload) <= MOST_CHECKED and not buffers:
@@ -102,13 +104,13 @@ class ResultStore:
             raise
         kept = self.keep(payload, buffers)
         if isinstance(kept, Packed) and buffers:
-            # They are views of arrays that the job may have left to others.
+            # The buffers are views of arrays that other code may still change.
             return Packed(payload, [bytearray(buffer) for buffer in buffers])
         return kept
 
     def read(self, offset: int, size: int, sizes: Sequence[int]) -> tuple[bytearray, list[Any]]:
-        """Return a pickle and its buffers from the file, in memory of their own."""
-        with self._lock:  # nobody closes the file meanwhile
+        """Read a pickle and its buffers from the file into new memory."""
+        with self._lock:  # the file must not be closed meanwhile
             if self._closed:
                 raise ValueError("the `with` block of the pool has ended")
             parts = []
@@ -118,7 +120,7 @@ class ResultStore:
         return parts[0], parts[1:]
 
     def close(self) -> None:
-        """Let the file go, with what is in it."""
+        """Close the file, which deletes it."""
         with self._lock:
             self._closed = True
             if self._file is not None:
@@ -135,14 +137,14 @@ class ResultStore:
             for part in (payload, *buffers):
                 offset = self._write_at(offset, part)
         except OSError:
-            os.ftruncate(self._file.fileno(), start)  # others may need the room
+            os.ftruncate(self._file.fileno(), start)  # free the disk space
             raise
         self.spilled += size
         return Spilled(self, start, len(payload), sizes)
 
     def _write_at(self, offset: int, part: Any) -> int:
         view = memoryview(part)
-        while view:  # the system may take less than it is given
+        while view:  # a write may be partial
             n = os.pwrite(self._file.fileno(), view, offset)
             view = view[n:]
             offset += n
@@ -159,12 +161,12 @@ class ResultStore:
             offset += n
         return data
 
-    def _warn(self, trouble: str, error: Exception) -> None:
-        """Say it once. Without the lock: who hears it may look at results."""
-        if trouble not in self._warned:
-            self._warned.add(trouble)
+    def _warn(self, problem: str, error: Exception) -> None:
+        """Log a warning once. Called without the lock, since log handlers may read results."""
+        if problem not in self._warned:
+            self._warned.add(problem)
             reason = error_text(error)
-            _log.warning("max_memory: a result %s and stays in memory: %s", trouble, reason)
+            _log.warning("max_memory: a result %s and stays in memory: %s", problem, reason)
 
 
 def _checked(max_memory: Any) -> int:

@@ -6,36 +6,36 @@ from enum import Enum
 
 
 class JobStatus(Enum):
-    """What a job is doing. The legal transitions are in `bsbpool._core.scheduling.status`."""
+    """The status of a job. The legal transitions are in `bsbpool._core.scheduling.status`."""
 
     PENDING = "pending"
     """Waits for other jobs, or for the pool to execute."""
     QUEUED = "queued"
-    """May run and waits for a worker."""
+    """Can run, and waits for a worker."""
     RUNNING = "running"
-    """Runs."""
+    """A worker runs it."""
     SUCCESS = "success"
-    """Ended, and its result is available."""
+    """Has ended with a result."""
     FAILED = "failed"
-    """Ended with an error."""
+    """Has ended with an error."""
     CANCELLED = "cancelled"
-    """Was taken back before it could finish."""
+    """Was cancelled before it had ended."""
     ABORTED = "aborted"
-    """Was running when its run ended early; its outcome is not known."""
+    """Was running when the run ended early; its outcome is unknown."""
 
 
 JOB_STATUSES = tuple(JobStatus)
-"""By the numbers that the core uses."""
+"""The statuses, in the order of their numbers in the core."""
 
 FINISHED = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED})
 
 
 class PoolStatus(Enum):
-    """What a pool is doing."""
+    """The status of a pool."""
 
     SCHEDULING = "scheduling"
-    """Takes jobs; none runs yet."""
+    """Jobs can be queued; none runs yet."""
     EXECUTING = "executing"
-    """Jobs run."""
+    """Jobs run; more can be queued."""
     CLOSING = "closing"
     """All jobs have ended."""

@@ -1,25 +1,24 @@
-"""Who submitted a job, and what is known about the submission."""
+"""The submitter of a job, and further information that the job was queued with."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from typing import Any
 
+from bsbpool._typing import Any
 from bsbpool.naming import node_name
 
 
 class SubmissionContext:
-    """Who submitted a job, and what they said about it.
+    """The submitter of a job, and further information about the job.
 
     Parameters
     ----------
     submitter : object
-        Who submitted the job.
+        The object that submitted the job.
     chunks : iterable, optional
-        The parts of the network that the job is about.
+        The parts of a data set that the job is about.
     **kwargs
-        Anything else; readable as attributes.
+        Any further information; readable as attributes.
     """
 
     def __init__(self, submitter: Any, chunks: Iterable[Any] | None = None, **kwargs: Any) -> None:
@@ -29,25 +28,22 @@ class SubmissionContext:
 
     @property
     def name(self) -> str:
-        """The submitter's node name, or its ``str``; a substitute if that raises."""
+        """The submitter's node name, or its ``str``; a substitute text if that raises."""
         return node_name(self._submitter)
 
     @property
     def submitter(self) -> Any:
-        """Who submitted the job."""
+        """The object that submitted the job."""
         return self._submitter
 
     @property
-    def chunks(self) -> Any:
-        """The chunks, as bsb's `chunklist` where bsb is in use; None when not given."""
-        if self._chunks is None:
-            return None
-        bsb_chunks = sys.modules.get("bsb.storage._chunks")
-        return list(self._chunks) if bsb_chunks is None else bsb_chunks.chunklist(self._chunks)
+    def chunks(self) -> list[Any] | None:
+        """The chunks as a new list; None if there are none."""
+        return None if self._chunks is None else list(self._chunks)
 
     @property
     def context(self) -> dict[str, Any]:
-        """A copy of what else was said."""
+        """The further information, as a new dictionary."""
         return dict(self._context)
 
     def __getattr__(self, key: str) -> Any:

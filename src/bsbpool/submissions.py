@@ -1,25 +1,25 @@
-"""Which jobs were queued by whom."""
+"""The jobs of a pool by their submitter."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from bsbpool._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
 
 
-class Submissions:
-    """An index of a pool's jobs by submitter, made as far as somebody asks."""
+class SubmitterIndex:
+    """Finds the jobs that an object submitted; built when it is first used."""
 
     def __init__(self) -> None:
-        self._jobs: dict[int, list[Job]] = {}
-        self._seen = 0
+        self._jobs: dict[int, list[Job[Any]]] = {}
+        self._indexed = 0
 
-    def of(self, submitter: Any, queue: list[Job]) -> list[Job]:
-        """Return the jobs of the queue that this very object submitted."""
-        # In this order: to ask for a submitter may run code that asks here.
-        new = queue[self._seen :]
-        self._seen += len(new)
+    def jobs_of(self, submitter: object, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """Return those of the pool's jobs that this object submitted, compared by identity."""
+        new = jobs[self._indexed :]
+        # Before the loop: a property of a submitter may call this method again.
+        self._indexed += len(new)
         for job in new:
             self._jobs.setdefault(id(job.submitter), []).append(job)
         return list(self._jobs.get(id(submitter), ()))

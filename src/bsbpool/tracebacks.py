@@ -1,4 +1,4 @@
-"""Lines of source in tracebacks that were printed where their files cannot be read."""
+"""Source lines for tracebacks that were formatted where the source files cannot be read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ _FRAME = re.compile(r'(?P<indent>[ |]*)File "(?P<file>.+)", line (?P<number>\d+)
 
 
 def with_source(text: str) -> str:
-    """Return a traceback's text with the lines of source that this process knows.
+    """Add the missing source lines that this process can read to the text of a traceback.
 
-    A worker may not see the script's file, and never sees the cells of a notebook.
+    A worker may be unable to read the file of the script, and has no access to the cells of a
+    notebook.
     """
     lines: list[str] = []
     frame = None
@@ -25,5 +26,5 @@ def with_source(text: str) -> str:
 
 
 def _is_source(line: str, indent: str) -> bool:
-    """Whether a line is below the one of a frame, and further in."""
+    """Whether a line is the source line of the frame in the line before, by its indentation."""
     return line.startswith(indent + "  ")

@@ -1,4 +1,4 @@
-"""The phases of a longer work of which a pool runs one."""
+"""Workflows: sequences of phases, each of which a pool runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bsbpool.naming import brief
 
 
 class Workflow:
-    """Names the phases of a work and says which one is under way.
+    """A sequence of named phases, one of which is the present one.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Workflow:
         if isinstance(phases, str) or not hasattr(phases, "__iter__"):
             raise TypeError(f"phases must be a list of names, got {brief(phases)}")
         self._phases = list(phases)
-        self._at = 0
+        self._index = 0
 
     @property
     def phases(self) -> list[str]:
@@ -40,14 +40,14 @@ class Workflow:
     @property
     def finished(self) -> bool:
         """Whether the last phase is over."""
-        return self._at >= len(self._phases)
+        return self._index >= len(self._phases)
 
     @property
     def phase(self) -> str:
-        """The name of the present phase, ``"finished"`` after the last."""
-        return "finished" if self.finished else self._phases[self._at]
+        """The name of the present phase; ``"finished"`` after the last one."""
+        return "finished" if self.finished else self._phases[self._index]
 
     def next_phase(self) -> str:
-        """Go to the next phase and return its name."""
-        self._at = min(self._at + 1, len(self._phases))
+        """Advance to the next phase and return its name."""
+        self._index = min(self._index + 1, len(self._phases))
         return self.phase

@@ -1,4 +1,4 @@
-"""An open pool for every test that asks for one."""
+"""Fixtures: open pools."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from bsbpool import JobPool, create_job_pool
+from bsbpool.integrations.bsb.pool import BsbJobPool
 
 
 @pytest.fixture
 def pool() -> Iterator[JobPool]:
     """A serial pool without an owner, inside its ``with`` block."""
     with create_job_pool(quiet=True) as pool:
+        yield pool
+
+
+@pytest.fixture
+def bsb_pool() -> Iterator[BsbJobPool]:
+    """A serial pool with BSB's names and without an owner, inside its ``with`` block."""
+    with BsbJobPool(1, None) as pool:
         yield pool

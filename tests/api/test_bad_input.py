@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bsbpool import Job, JobPoolError, SubmissionContext, create_job_pool
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
 
 from .support import give, nothing, statuses
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import bsbpool.services.pool as names
-from bsbpool import JobPool, WorkflowError, create_job_pool, pool_cache, pool_cached_function
+from bsbpool import WorkflowError, create_job_pool, pool_cache, pool_cached_function
 
 from .support import Node, cpu_limit, fail, nothing
 
@@ -224,26 +224,26 @@ class TestNumbers:
 
 
 class TestBsbNames:
-    def test_required_items_shrink_as_jobs_end(self, pool):
+    def test_required_items_shrink_as_jobs_end(self, bsb_pool):
         one, other = Layer("one"), Layer("other")
         ids = [zlib.crc32(b"one.density"), zlib.crc32(b"other.density")]
-        pool.queue(lambda owner: pool.get_required_cache_items(), cache_items=[one])
-        pool.queue(lambda owner: set(pool._read_required_cache_items()), cache_items=[other])
-        assert pool.get_required_cache_items() == set(ids)
-        assert run(pool) == [set(ids), {ids[1]}]
-        assert pool.get_required_cache_items() == set()
+        bsb_pool.queue(lambda owner: bsb_pool.get_required_cache_items(), cache_items=[one])
+        bsb_pool.queue(lambda owner: set(bsb_pool._read_required_cache_items()), cache_items=[other])
+        assert bsb_pool.get_required_cache_items() == set(ids)
+        assert run(bsb_pool) == [set(ids), {ids[1]}]
+        assert bsb_pool.get_required_cache_items() == set()
 
-    def test_the_window_shows_the_required_items(self, pool):
+    def test_the_window_shows_the_required_items(self, bsb_pool):
         layer = Layer()
-        pool.queue(nothing, cache_items=[layer])
-        buffer = pool._cache_buffer
+        bsb_pool.queue(nothing, cache_items=[layer])
+        buffer = bsb_pool._cache_buffer
         assert (buffer.shape, buffer.dtype) == ((1000,), np.uint64)
-        pool._cache_window.Lock(0)
-        pool._cache_window.Get([buffer, "UINT64_T"], 0)
-        pool._cache_window.Unlock(0)
+        bsb_pool._cache_window.Lock(0)
+        bsb_pool._cache_window.Get([buffer, "UINT64_T"], 0)
+        bsb_pool._cache_window.Unlock(0)
         assert set(buffer) == {zlib.crc32(b"layer.density"), 0}
 
-    def test_a_patched_free_stale_pool_cache_is_called(self, pool, monkeypatch):
+    def test_a_patched_free_stale_pool_cache_is_called(self, bsb_pool, monkeypatch):
         layer, calls = Layer(), []
 
         def free(owner, required):
@@ -253,24 +253,24 @@ class TestBsbNames:
         original = names.free_stale_pool_cache
         monkeypatch.setattr(names, "free_stale_pool_cache", free)
         for _ in range(2):
-            pool.queue(use, (layer,), cache_items=[layer])
-        assert run(pool) == [1, 1]
+            bsb_pool.queue(use, (layer,), cache_items=[layer])
+        assert run(bsb_pool) == [1, 1]
         assert calls[:2] == [{zlib.crc32(b"layer.density")}, set()]
         assert kept() == 0
 
-    def test_a_patched_reader_is_called(self, pool, monkeypatch):
+    def test_a_patched_reader_is_called(self, bsb_pool, monkeypatch):
         layer, calls = Layer(), []
 
         def read(self):
             calls.append(self)
             return original(self)
 
-        original = JobPool._read_required_cache_items
-        monkeypatch.setattr(JobPool, "_read_required_cache_items", read)
+        original = names.JobPool._read_required_cache_items
+        monkeypatch.setattr(names.JobPool, "_read_required_cache_items", read)
         for _ in range(2):
-            pool.queue(use, (layer,), cache_items=[layer])
-        assert run(pool) == [1, 1]
-        assert set(calls) == {pool}
+            bsb_pool.queue(use, (layer,), cache_items=[layer])
+        assert run(bsb_pool) == [1, 1]
+        assert set(calls) == {bsb_pool}
         assert layer.evaluated == 1
 
     def test_free_stale_pool_cache_keeps_what_is_required(self):

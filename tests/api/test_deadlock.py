@@ -31,7 +31,7 @@ def circle_of(pool, names):
     """Queue jobs that each wait for the previous one, and the first for the last."""
     jobs = chain_of(pool, names)
     free = pool.queue(give, (1,), deps=jobs[-1:])
-    turn_edge(pool._engine, jobs[-1]._id, free._id, jobs[0]._id)
+    turn_edge(pool.run_context.engine, jobs[-1]._id, free._id, jobs[0]._id)
     return jobs, free
 
 
@@ -63,7 +63,7 @@ def test_a_chain_that_leads_into_a_circle(pool):
     outside = pool.queue(nothing, submitter="outside")
     jobs, _ = circle_of(pool, "AB")
     way, free = chain_of(pool, ["way", "free"], deps=jobs[-1:])
-    turn_edge(pool._engine, way._id, free._id, outside._id)
+    turn_edge(pool.run_context.engine, way._id, free._id, outside._id)
     assert deadlock(pool).endswith(
         "Job 0 'nothing() of outside' waits for job 4 'nothing() of way', "
         "which waits for job 2 'nothing() of B', which waits for job 1 'nothing() of A', "
@@ -73,7 +73,7 @@ def test_a_chain_that_leads_into_a_circle(pool):
 
 def test_a_chain_down_to_the_job_that_never_runs(pool):
     first, *_ = chain_of(pool, "ABC")
-    wait_for_nothing(pool._engine, first._id)
+    wait_for_nothing(pool.run_context.engine, first._id)
     assert deadlock(pool).endswith(
         "Job 0 'nothing() of A' waits for a job that is not in this pool."
     )
@@ -121,7 +121,7 @@ def test_a_long_chain_is_shortened(pool):
 
 def test_a_job_without_a_handle(pool):
     pool.submit(nothing).change_status(JobStatus.RUNNING)
-    pool._engine.submit([0])
+    pool.run_context.engine.submit([0])
     assert "Job 1 (not queued) waits for job 0 " in deadlock(pool)
 
 
@@ -173,7 +173,7 @@ def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
         pool._schedulers.join(20)
 
     pool.submit(begin)
-    run = pool._run._loop.run
+    run = pool.run_context.run._loop.run
 
     class Loop:
         """Ends each iteration before the last scheduler queued its job."""
@@ -183,7 +183,7 @@ def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
             if len(came) == 1:
                 came.append(pool.submit(give, 4))
 
-    pool._run._loop = Loop()
+    pool.run_context.run._loop = Loop()
     pool.execute()
     assert [job.result for job in came] == [3, 4]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bsbpool import Job, SubmissionContext, create_job_pool
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
 from bsbpool.serialization import dumps, loads, out_of_band
 
 from .on_ranks import on_ranks

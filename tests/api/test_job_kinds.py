@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bsbpool import Job, SubmissionContext, WorkflowError, create_job_pool
-from bsbpool.job import ConnectivityJob, FunctionJob, PlacementJob
+from bsbpool.function_job import FunctionJob
+from bsbpool.integrations.bsb.jobs import ConnectivityJob, PlacementJob
+from bsbpool.integrations.bsb.pool import BsbJobPool
 from bsbpool.services.pool import dispatcher
 
 from .support import Node, fail, give, nothing, statuses
@@ -78,7 +80,7 @@ class TestStrategies:
 
     @pytest.fixture
     def pool(self, strategy):
-        with create_job_pool(Scaffold(strategy), quiet=True) as pool:
+        with BsbJobPool(1, Scaffold(strategy)) as pool:
             yield pool
 
     def test_placement(self, pool, strategy):

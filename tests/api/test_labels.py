@@ -19,7 +19,7 @@ from bsbpool import (
     create_job_pool,
 )
 from bsbpool.futures import PoolExecutor
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
 from bsbpool.listeners.tally import PoolTally
 from bsbpool.listeners.terminal import NonTTYTerminalListener, SummaryListener, TTYTerminalListener
 from helpers.launch import mpirun
@@ -366,10 +366,10 @@ def test_28_other_ranks_print_one_line_for_an_aborted_run():
 
 
 def test_28_the_hook_leaves_other_errors_and_other_hooks_alone(monkeypatch, capsys):
-    from bsbpool.execution.aborted import aborted_error
+    from bsbpool.execution.early_end import early_end_error
 
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
-    mine, other = aborted_error(2), ValueError("other")
+    mine, other = early_end_error(2), ValueError("other")
     sys.excepthook(type(mine), mine, None)
     assert capsys.readouterr().err == (
         "bsbpool: rank 2 stops: an error on rank 0 ended the run. See the output of rank 0.\n"
@@ -381,5 +381,5 @@ def test_28_the_hook_leaves_other_errors_and_other_hooks_alone(monkeypatch, caps
         raise AssertionError
 
     monkeypatch.setattr(sys, "excepthook", of_the_program)
-    aborted_error(1)
+    early_end_error(1)
     assert sys.excepthook is of_the_program

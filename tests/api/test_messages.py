@@ -18,7 +18,7 @@ from bsbpool import (
 from bsbpool.futures import PoolExecutor
 from bsbpool.integrations.mpipool import Result
 from bsbpool.integrations.schwimmbad import choose_pool
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
 
 from .support import fail, give, nothing
 

@@ -9,9 +9,8 @@ import pytest
 import bsbpool.services._pool_listeners as listener_names
 import bsbpool.services._util as util_names
 import bsbpool.services.pool as names
-from bsbpool import JobPool, Workflow
+from bsbpool import Workflow
 from bsbpool.exceptions import DependencyError
-from bsbpool.job import FunctionJob
 
 from .support import nothing
 
@@ -77,14 +76,14 @@ class TestSignatures:
     @pytest.mark.parametrize(
         ("function", "parameters"),
         [
-            (JobPool, "id scaffold fail_fast workflow"),
-            (JobPool.queue, "self f args kwargs deps context"),
-            (JobPool.queue_placement, "self strategy chunk deps"),
-            (JobPool.queue_connectivity, "self strategy pre_roi post_roi deps"),
-            (JobPool.schedule, "self nodes scheduler"),
-            (JobPool.execute, "self return_results"),
-            (JobPool.add_listener, "self listener max_wait"),
-            (FunctionJob, "pool f args kwargs deps cache_items context"),
+            (names.JobPool, "id scaffold fail_fast workflow"),
+            (names.JobPool.queue, "self f args kwargs deps context"),
+            (names.JobPool.queue_placement, "self strategy chunk deps"),
+            (names.JobPool.queue_connectivity, "self strategy pre_roi post_roi deps"),
+            (names.JobPool.schedule, "self nodes scheduler"),
+            (names.JobPool.execute, "self return_results"),
+            (names.JobPool.add_listener, "self listener max_wait"),
+            (names.FunctionJob, "pool f args kwargs deps cache_items context"),
             (names.SubmissionContext, "submitter chunks kwargs"),
             (names.Job.cancel, "self reason"),
             (names.Job.run, "self timeout"),
@@ -114,17 +113,17 @@ class TestPool:
             "_read_required_cache_items _mpipool _running_futures _scaffold",
         ],
     )
-    def test_has(self, pool, wanted):
-        assert missing(pool, wanted) == []
+    def test_has(self, bsb_pool, wanted):
+        assert missing(bsb_pool, wanted) == []
 
-    def test_private_names_have_correct_values(self, pool):
-        job = pool.submit(nothing)
-        assert pool._job_queue == [job]
-        assert pool._fail_fast is False
-        assert pool._mpipool is None
-        assert pool._listeners == []
-        assert pool._unhandled_errors == []
-        assert pool._comm.get_size() == 1
+    def test_private_names_have_correct_values(self, bsb_pool):
+        job = bsb_pool.submit(nothing)
+        assert bsb_pool._job_queue == [job]
+        assert bsb_pool._fail_fast is False
+        assert bsb_pool._mpipool is None
+        assert bsb_pool._listeners == []
+        assert bsb_pool._unhandled_errors == []
+        assert bsb_pool._comm.get_size() == 1
 
 
 class TestJob:
@@ -136,13 +135,13 @@ class TestJob:
             "_error _status _deps _cache_items pool_id _submit_ctx _args _kwargs _pool",
         ],
     )
-    def test_has(self, pool, wanted):
-        assert missing(pool.submit(nothing), wanted) == []
+    def test_has(self, bsb_pool, wanted):
+        assert missing(bsb_pool.submit(nothing), wanted) == []
 
-    def test_has_its_pool(self, pool):
-        job = pool.submit(nothing)
-        assert job.pool_id == pool.id
-        assert job._pool is pool
+    def test_has_its_pool(self, bsb_pool):
+        job = bsb_pool.submit(nothing)
+        assert job.pool_id == bsb_pool.id
+        assert job._pool is bsb_pool
         assert job._status is job.status
 
 

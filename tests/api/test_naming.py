@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bsbpool import naming
-from bsbpool.interrupts import Terminated, noticing_signals
+from bsbpool.interrupts import Terminated, marking_signals
 
 
 class Hostile:
@@ -112,7 +112,7 @@ def test_a_signal_is_not_swallowed():
 
 
 def test_a_keyboard_interrupt_raised_by_a_repr_is_not_a_signal():
-    with noticing_signals():
+    with marking_signals():
         assert naming.brief(Hostile(KeyboardInterrupt)) == (
             "<Hostile: its __repr__ raised KeyboardInterrupt>"
         )

@@ -9,7 +9,7 @@ import pytest
 
 from bsbpool import JobStatus, WorkflowError, create_job_pool
 from bsbpool.futures import PoolExecutor
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 
 from .support import give, nothing, statuses
 
@@ -148,9 +148,9 @@ def test_ctrl_c_while_items_are_pickled_is_raised_at_once():
 
 def test_only_errors_of_handlers_are_treated_as_signals():
     handler = signal.getsignal(signal.SIGINT)
-    with noticing_signals():
+    with marking_signals():
         assert not is_from_signal(KeyboardInterrupt())
-        with noticing_signals(), pytest.raises(KeyboardInterrupt) as caught:
+        with marking_signals(), pytest.raises(KeyboardInterrupt) as caught:
             ctrl_c()
         assert is_from_signal(caught.value)
     assert is_from_signal(KeyboardInterrupt())  # the cause cannot be known
@@ -161,7 +161,7 @@ def test_only_errors_of_handlers_are_treated_as_signals():
 def test_a_handler_that_is_set_meanwhile_is_kept():
     before = signal.getsignal(signal.SIGINT)
     try:
-        with noticing_signals():
+        with marking_signals():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:

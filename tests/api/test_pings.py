@@ -63,7 +63,7 @@ class TestPings:
     def test_the_shortest_interval_of_all_listeners_is_used(self, pool, waits, expected):
         for wait in waits:
             pool.add_listener(RecordingListener(), max_wait=wait)
-        assert pool._max_wait == expected
+        assert pool.run_context.events.max_wait == expected
 
     def test_the_job_runs_in_the_callers_context(self, pool):
         variable = contextvars.ContextVar("variable", default="unset")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsbpool import JobPool
+from bsbpool.integrations.bsb.pool import BsbJobPool
 from bsbpool.caching import CacheId, token_of
 
 from .support import nothing
@@ -41,7 +41,9 @@ def required(numbers):
     """Return the value of the pool's method when jobs need these items."""
     tokens = frozenset(map(token_of, as_ids(numbers)))
     run = SimpleNamespace(needed_tokens=lambda: tokens)
-    return JobPool._read_required_cache_items(SimpleNamespace(_run=run))
+    return BsbJobPool._read_required_cache_items(
+        SimpleNamespace(run_context=SimpleNamespace(run=run))
+    )
 
 
 def outcome(operate, left, right):
@@ -73,11 +75,11 @@ def test_required_items_are_a_set_in_every_operator(needed, others, kind, spelle
         hash(required(needed))
 
 
-def test_the_items_of_an_owner_minus_the_required_ones(pool):
+def test_the_items_of_an_owner_minus_the_required_ones(bsb_pool):
     """The expression in BSB's tests, with items whose names have the same number."""
     kept = {CacheId(name): [] for name in ("plumless", "buckeroo", "layer.density")} | {5: []}
-    pool.queue(nothing, cache_items=[CacheId("plumless"), 5])
-    required = pool._read_required_cache_items()
+    bsb_pool.queue(nothing, cache_items=[CacheId("plumless"), 5])
+    required = bsb_pool._read_required_cache_items()
     assert set(kept) - required == {CacheId("buckeroo"), CacheId("layer.density")}
     assert required - set(kept) == set()
     assert kept.keys() & required == {CacheId("plumless"), 5}

@@ -221,7 +221,7 @@ class TestAbort:
             self.abort(pool, endless)
             assert until(lambda: not self.scheduler_threads())
             assert len(pool.jobs) == len(queued)
-        assert not pool._unhandled_errors
+        assert not pool.run_context.events.failures
 
     def test_leaving_the_pool_stops_them(self):
         def endless(node):

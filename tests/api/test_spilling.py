@@ -15,8 +15,9 @@ import threading
 import numpy as np
 import pytest
 
-from bsbpool import JobPool, JobPoolError, JobPoolTimeoutError, WorkflowError, create_job_pool
+from bsbpool import JobPoolError, JobPoolTimeoutError, WorkflowError, create_job_pool
 from bsbpool._core.jobs.handle import Packed, Spilled
+from bsbpool.open_pools import open_pools
 from bsbpool.spilling import ResultStore
 
 from .on_ranks import on_ranks
@@ -80,10 +81,10 @@ class Full:
 
 @pytest.mark.parametrize("max_memory", [1.5, 2e9, "1G", True, False, np.float64(1), [1]])
 def test_a_value_that_is_not_a_number_of_bytes(max_memory):
-    before = set(JobPool._given_ids)
+    before = set(open_pools.reserved)
     with pytest.raises(TypeError, match=r"^max_memory must be an integer number of bytes"):
         create_job_pool(quiet=True, max_memory=max_memory)
-    assert JobPool._given_ids == before
+    assert open_pools.reserved == before
 
 
 def test_a_negative_number():

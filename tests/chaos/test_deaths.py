@@ -226,7 +226,7 @@ def test_an_idle_rank_that_dies_costs_nothing() -> None:
 
             def kill_the_idle_one(node: Any) -> None:
                 time.sleep(0.2)
-                number = pool._engine.running_on(0)
+                number = pool.run_context.engine.running_on(0)
                 os.kill(pids[2 if number is not None else 1], signal.SIGKILL)
                 time.sleep(0.1)
                 after.extend(pool.submit(give, n) for n in range(50))
@@ -314,7 +314,7 @@ def test_who_is_beside_a_dead_rank_tells_main() -> None:
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():
-            pool._run._channel.process_monitor = ProcessMonitor({})
+            pool.run_context.run._channel.process_monitor = ProcessMonitor({})
             doomed = pool.submit(lambda owner: os._exit(EXIT))
             jobs = [pool.submit(give, n, 0.2) for n in range(20)]
         began = time.monotonic()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsbpool import JobPoolError, JobStatus, create_job_pool
-from bsbpool.job import FunctionJob
+from bsbpool.function_job import FunctionJob
 
 N_JOBS = 30
 SMALLEST = 4  # number of members from which on a join is made

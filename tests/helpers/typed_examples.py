@@ -1,4 +1,6 @@
-"""Check README's programs with ``mypy --strict``, as a user would; needs mypy and bsbpool.
+"""Check README's programs and `typed_*.py` with ``mypy --strict``, as a user would.
+
+Needs mypy and an installed bsbpool::
 
     python tests/helpers/typed_examples.py
 """
@@ -11,12 +13,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).resolve()
+ROOT = HERE.parents[2]
 
 
 def programs(page: str = "README.md") -> list[str]:
     """Return the Python programs on a page, in order."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
+
+
+def check(path: Path, folder: str) -> int:
+    """Check one program; return the exit code of mypy."""
+    # The configuration lists the packages that have no types; the rest is --strict.
+    command = ["--strict", "--config-file", str(ROOT / "pyproject.toml"), str(path)]
+    return subprocess.run([sys.executable, "-m", "mypy", *command], cwd=folder).returncode
 
 
 def main() -> int:
@@ -26,9 +36,10 @@ def main() -> int:
         for number, program in enumerate(programs()):
             path = Path(folder) / f"readme_{number}.py"
             path.write_text(program)
-            # The configuration says which packages have no types; the rest is --strict.
-            command = ["--strict", "--config-file", str(ROOT / "pyproject.toml"), str(path)]
-            code |= subprocess.run([sys.executable, "-m", "mypy", *command], cwd=folder).returncode
+            code |= check(path, folder)
+        for path in sorted(HERE.parent.glob("typed_*.py")):
+            if path != HERE:
+                code |= check(path, folder)
     return code
 
 

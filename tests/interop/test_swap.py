@@ -61,7 +61,7 @@ tell([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps == d
 
 def test_not_too_late_after_importing_bsb_alone() -> None:
     """`import bsb` loads none of it."""
-    assert told_by(f"import bsb\n{INSTALL}\ntell(bsb.JobPool.__module__)") == "bsbpool.pool"
+    assert told_by(f"import bsb\n{INSTALL}\ntell(bsb.JobPool.__name__)") == "BsbJobPool"
 
 
 def test_without_bsb() -> None:
@@ -120,7 +120,7 @@ import bsb
 from bsb.services.pool import JobPoolError
 import bsb.exceptions
 tell([bsb.JobPool.__module__, issubclass(JobPoolError, bsb.exceptions.JobPoolError)])
-""") == ["bsbpool.pool", True]
+""") == ["bsbpool.integrations.bsb.pool", True]
 
 
 def test_mpi4py_learns_to_send_lambdas_and_tracebacks() -> None:

@@ -205,7 +205,7 @@ def test_an_executor_replaces_its_pool(monkeypatch, most) -> None:
             many = [executor.submit(square, n) for n in range(300)]
             executor.shutdown()
             assert all(future.done() for future in many)
-            assert len(executor._backend._pool._job_queue) < 2_000
+            assert len(executor._backend._pool.run_context.jobs) < 2_000
     pool_works()
 
 

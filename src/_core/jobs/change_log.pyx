@@ -47,11 +47,11 @@ cdef class ChangeLog:
     cdef object update
     cdef object update_reason
     cdef object lock
-    cdef object delivering
+    cdef object delivery_lock
     cdef object records
     cdef list listeners
-    cdef list ended
-    cdef object host
+    cdef list due
+    cdef object events
 
     def __init__(
         self, Submitter pool not None, statuses, added, added_reason, update, update_reason
@@ -67,42 +67,39 @@ cdef class ChangeLog:
         self.update = update
         self.update_reason = update_reason
 
-    def report_to(self, host, lock, event_queue, list ended not None):
-        """Say where reports go; once.
+    def report_to(self, events, lock):
+        """Set the queue that gets the events; called once.
 
         Parameters
         ----------
-        host : object
-            Its `call_back()` calls the callbacks in `ended`; its `_handled(record)` is called
-            when a listener handled what a record tells.
+        events : EventQueue
+            Its `records` and `due` get the records and the callbacks of jobs that have ended.
+            `call_callbacks()` is called for the latter, and `handled(record)` when a listener
+            returns a true value.
         lock : context manager
-            Held while the log is read, so that readers take turns.
-        event queue : EventQueue
-            Who listens, and what waits for them.
-        ended : list
-            Gets (callback, job) for the callbacks of jobs that have ended.
+            Held while the log is read.
         """
-        self.host = host
+        self.events = events
         self.lock = lock
-        self.delivering = event_queue.delivering
-        self.records = event_queue.waiting
-        self.listeners = event_queue.listeners
-        self.ended = ended
+        self.delivery_lock = events.delivery_lock
+        self.records = events.records
+        self.listeners = events.listeners
+        self.due = events.due
 
     def gather(self):
         """Turn what was logged into records and due callbacks."""
         if self.pool._engine.d.n_changes:
             with self.lock:
-                self.read_all(self.records if self.listeners else None, self.ended)
+                self.read_all(self.records if self.listeners else None, self.due)
 
     def notify(self):
         """Gather, call back, and hand the records that wait to the listeners."""
         self.gather()
-        if self.ended:
-            self.host.call_back()
+        if self.due:
+            self.events.call_callbacks()
         if self.records:
-            with self.delivering:
-                deliver(self.records, self.listeners, self.host._handled)
+            with self.delivery_lock:
+                deliver(self.records, self.listeners, self.events.handled)
 
     cdef int read_all(self, object records, list ended) except -1:
         cdef change_t *changes

@@ -1,7 +1,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.dependency_sets import DependencySets
 from bsbpool._core.scheduling.engine import Engine
 
@@ -21,7 +20,6 @@ class Submitter:
     def _close_submission(self) -> None: ...
     def _untrack_jobs(self) -> None: ...
     def _drop_jobs(self) -> None: ...
-    def _wake(self, channel: Channel) -> None: ...
     def _queue_for(
         self,
         waiter: Any,

@@ -4,7 +4,6 @@
 let go of the GIL stands between the core's taking a job and its place in the list of
 handles, so a job that main may send is always found there.
 """
-from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.jobs.dependency_sets cimport DependencySets
 from bsbpool._core.scheduling.dispatcher cimport BROKEN, TRACKED, dispatcher_submit
 from bsbpool._core.scheduling.engine cimport Engine
@@ -76,9 +75,13 @@ cdef class Submitter:
     def _accepts(self):
         return self.accepts
 
-    def _wake(self, Channel channel):
-        """Poke this channel with every job that comes in."""
-        self.channel = channel
+    cdef void notify_of_jobs(self, notify_t notify, object target) noexcept:
+        """Have ``notify(target)`` called for each job that is submitted from now on.
+
+        A function pointer, since the one process of a serial run needs no channel.
+        """
+        self.notify = notify
+        self.notify_target = target
 
     def _untrack_jobs(self):
         """Keep new jobs from the cyclic garbage collector until `_drop_jobs`.
@@ -91,8 +94,8 @@ cdef class Submitter:
     def _drop_jobs(self):
         """Let go of the jobs and their results. Whoever has a handle keeps that."""
         cdef Handle job
-        cdef list jobs = self._job_queue
-        self._job_queue = []
+        cdef list jobs = self._job_queue[:]
+        self._job_queue.clear()  # in place: a run holds the same list
         self._sets = DependencySets(self, self._engine)  # it keeps members of shared sets
         self.untracked = False
         for job in jobs:
@@ -300,8 +303,8 @@ cdef class Submitter:
             ints_free(&ids)
         if number < 0:
             self._engine.raise_fault()
-        if self.channel is not None:
-            self.channel.wake_nogil()
+        if self.notify != NULL:
+            self.notify(self.notify_target)
         return 0
 
 

@@ -67,6 +67,11 @@ cdef enum:
 # Two bits of a reply. The fourth value means nothing.
 cdef uint8_t[4] OUTCOMES = [FAILED, SUCCESS, CANCELLED, RUNNING]
 
+cdef int wake_channel(object channel) except -1:
+    (<Channel> channel).wake_nogil()
+    return 0
+
+
 cdef class MainLoop:
     """Runs one pool's jobs on the other ranks.
 
@@ -105,6 +110,8 @@ cdef class MainLoop:
         self.run_id = run_id
         self.host = host
         self.jobs = jobs
+        if jobs is not None:
+            jobs.notify_of_jobs(wake_channel, channel)  # new jobs wake the loop
         self.out = Outbox(engine, channel, run_id, host, jobs)
         self.reader = FrameReader()
         self.arrived = NULL

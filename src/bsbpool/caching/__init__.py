@@ -1,29 +1,61 @@
-"""Results of expensive helpers, kept on a rank exactly as long as a job needs them.
+"""Results of expensive functions, kept on a rank as long as a job needs them.
 
-`pool_cache` keeps what a method returns, for each node on its own. Jobs say which
-items they need; the core counts, and tells each rank when an item is needed no
-more. The rank then drops it.
+`pool_cache` keeps the return values of a method separately for each node. Jobs name the items that
+they need. The core counts the jobs that need an item, and informs each rank when no job needs it
+any more; the rank then frees it.
+
+The names are imported when they are first used: pools without cache items need few of them.
 """
 
-from bsbpool.caching.copies import Copies
-from bsbpool.caching.decorators import pool_cache, pool_cached_function
-from bsbpool.caching.scope import CacheScope, cache_scope, free_items, free_stale_pool_cache
-from bsbpool.caching.ids import CacheId, ids_of, token_of, visible_id
-from bsbpool.caching.needs import Needs, get_node_cache_items, item_ids
+from __future__ import annotations
 
-__all__ = [
-    "CacheScope",
-    "CacheId",
-    "Copies",
-    "Needs",
-    "cache_scope",
-    "free_items",
-    "free_stale_pool_cache",
-    "get_node_cache_items",
-    "ids_of",
-    "item_ids",
-    "pool_cache",
-    "pool_cached_function",
-    "token_of",
-    "visible_id",
-]
+import importlib
+
+from bsbpool._typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.caching.copies import Copies as Copies
+    from bsbpool.caching.decorators import pool_cache as pool_cache
+    from bsbpool.caching.decorators import pool_cached_function as pool_cached_function
+    from bsbpool.caching.ids import CacheId as CacheId
+    from bsbpool.caching.ids import ids_of as ids_of
+    from bsbpool.caching.ids import token_of as token_of
+    from bsbpool.caching.ids import visible_id as visible_id
+    from bsbpool.caching.rank_cache import RankCache as RankCache
+    from bsbpool.caching.requirements import CacheRequirements as CacheRequirements
+    from bsbpool.caching.requirements import NodeItems as NodeItems
+    from bsbpool.caching.requirements import get_node_cache_items as get_node_cache_items
+    from bsbpool.caching.requirements import item_ids as item_ids
+    from bsbpool.caching.requirements import items_of_parts as items_of_parts
+    from bsbpool.caching.scope import CacheScope as CacheScope
+    from bsbpool.caching.scope import cache_scope as cache_scope
+    from bsbpool.caching.scope import free_items as free_items
+    from bsbpool.caching.scope import free_stale_pool_cache as free_stale_pool_cache
+
+_MODULE_OF = {
+    "CacheId": "ids",
+    "CacheRequirements": "requirements",
+    "CacheScope": "scope",
+    "Copies": "copies",
+    "NodeItems": "requirements",
+    "RankCache": "rank_cache",
+    "cache_scope": "scope",
+    "free_items": "scope",
+    "free_stale_pool_cache": "scope",
+    "get_node_cache_items": "requirements",
+    "ids_of": "ids",
+    "item_ids": "requirements",
+    "items_of_parts": "requirements",
+    "pool_cache": "decorators",
+    "pool_cached_function": "decorators",
+    "token_of": "ids",
+    "visible_id": "ids",
+}
+
+__all__ = [*_MODULE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'bsbpool.caching' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"bsbpool.caching.{_MODULE_OF[name]}"), name)

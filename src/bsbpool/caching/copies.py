@@ -1,8 +1,8 @@
-"""Recognizes copies of one object, as jobs bring them to a rank in their arguments.
+"""Recognizes copies of one object in the arguments of jobs.
 
-Each job unpickles its own copy. Copies count as one object while their state is the same: the
-class, and what pickling the object gives. Objects that a job changed, that cannot be pickled, or
-from which the owner of the pool can be reached (its own nodes) count by identity.
+On a worker, each job unpickles a copy of its own. Copies count as one object as long as they have
+the same state, which is the class and the pickle. Objects that a job changed, that cannot be
+pickled, or that refer to the owner of the pool (its nodes) count by identity.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Hashable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from pickle import PickleBuffer
@@ -19,19 +18,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class State:
-    """The state of an object; copies with equal states count as one object."""
+    """The state of an object: its class and a hash of its pickle."""
 
     kind: type
     digest: bytes
 
 
 class Copies:
-    """The objects that jobs brought to this rank in one run.
+    """The objects in the arguments of jobs that this rank ran in one run.
 
     Parameters
     ----------
     owner : object
-        The owner of the pool. It and what belongs to it are not copies.
+        The owner of the pool. It and its nodes are not copies.
     """
 
     def __init__(self, owner: Any) -> None:
@@ -39,27 +38,27 @@ class Copies:
         self._known: dict[int, tuple[weakref.ref[Any], State | None]] = {}
 
     def state_of(self, obj: Any, confirm: bool = False) -> State | None:
-        """Return the state in which an object was first met; None if it counts by identity.
+        """Return the first known state of an object; None if it counts by identity.
 
         Parameters
         ----------
         obj : object
             The object.
         confirm : bool
-            Whether to compare the object with its first state. When it has changed, it counts by
-            identity from here on, and copies do not share its results.
+            Whether to compare the object with its first known state. If it has changed, it counts
+            by identity from now on, and does not share results with copies.
         """
         known = self._known.get(id(obj))
         if known is not None and (known[1] is None or not confirm):
             return known[1]
-        state = self._look_at(obj)
+        state = self._state_now(obj)
         if known is not None and state != known[1]:
             state = None
         self._remember(obj, state)
         return state
 
     def key_part(self, argument: Any, confirm: bool) -> Hashable:
-        """Return an argument's part of a key: its state if its hash is its id, else itself."""
+        """Return the part of a cache key for an argument: its state if its hash is by identity."""
         by_address: Any = object.__hash__
         stands_for: Hashable = argument
         if type(argument).__hash__ is by_address:
@@ -70,11 +69,11 @@ class Copies:
         number, known = id(obj), self._known
         try:
             reference = weakref.ref(obj, lambda _: known.pop(number, None))
-        except TypeError:  # slots without __weakref__; it is pickled each time
+        except TypeError:  # it has slots without __weakref__, and is pickled each time
             return
         known[number] = (reference, state)
 
-    def _look_at(self, obj: Any) -> State | None:
+    def _state_now(self, obj: Any) -> State | None:
         hashed = blake2b(digest_size=16)
 
         def add(data: Any) -> None:
@@ -85,7 +84,7 @@ class Copies:
         def add_buffer(buffer: PickleBuffer) -> bool:
             try:
                 add(buffer.raw())
-            except BufferError:  # not contiguous; it goes into the pickle
+            except BufferError:  # not contiguous, so it becomes part of the pickle
                 return True
             return False
 
@@ -95,13 +94,13 @@ class Copies:
             pickler = _pickler()(_Writer(add), protocol=5, buffer_callback=add_buffer)
             pickler.kind, pickler.owner = type(obj), self._owner
             pickler.dump(obj)
-        except Exception:  # it has no state that could be compared
+        except Exception:  # it cannot be pickled
             return None
         return State(type(obj), hashed.digest())
 
 
 class _Writer:
-    """A file that passes what is written to a function."""
+    """A file that passes the written data to a function."""
 
     def __init__(self, write: Any) -> None:
         self.write = write
@@ -117,13 +116,9 @@ def _pickler() -> Any:
 
         def reducer_override(self, obj: Any) -> Any:
             if obj is self.kind:
-                return id, (0,)  # compared as `State.kind`; need not be pickled for each copy
+                return id, (0,)  # it is compared as `State.kind`
             if obj is self.owner:
                 raise ValueError("belongs to the owner of the pool")
             return super().reducer_override(obj)
 
     return StatePickler
-
-
-copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
-"""The copies of the run of the current job; None where jobs get the objects themselves."""

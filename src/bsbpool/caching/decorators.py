@@ -1,28 +1,26 @@
-"""The decorators that keep what helpers return."""
+"""The decorators for functions whose results are kept on a rank."""
 
 from __future__ import annotations
 
 import functools
 import threading
-import uuid
 import weakref
 from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.caching.copies import copies
-from bsbpool.caching.scope import current_scope
 from bsbpool.caching.ids import CacheId
+from bsbpool.caching.scope import current_copies, current_scope
 from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])
 
 
 class _Store:
-    """The kept results of one function: per subject (a node, or nothing), per arguments."""
+    """The results of one function, by subject (a node; None for a plain function) and arguments."""
 
     decorated: Any = None
-    """The function that the decorator returned; pickled as an attribute of its store."""
+    """The function that the decorator returned. It is pickled as an attribute of its store."""
     key: str | None = None
     """Identifies the store in other processes; set when it is first pickled."""
     is_copy = False
@@ -40,11 +38,11 @@ class _Store:
         kwargs: dict[str, Any],
         register: Callable[[Callable[[], None]], None],
     ) -> Any:
-        with self.lock:  # at most one evaluation, also when threads ask
+        with self.lock:  # at most one evaluation, also by several threads
             place, key = _place_of(self.function, subject, args, kwargs)
             found = self._results(place)
-            if key not in found and copies.get() is not None:
-                # Copies will share the result, so the subject must still have the state of its key.
+            if key not in found and current_copies.get() is not None:
+                # Copies will share the result, so the subject must still have the state of the key.
                 place, key = _place_of(self.function, subject, args, kwargs, confirm=True)
                 found = self._results(place)
             if key in found:
@@ -54,7 +52,7 @@ class _Store:
             call = args if subject is None else (subject, *args)
             value = self.function(*call, **kwargs)
             if place not in self.subjects:
-                # A subject whose id is the key is kept alive, so that no other object gets its id.
+                # A subject whose id is the key is kept alive, so that its id is not reused.
                 self.subjects[place] = (subject if place == id(subject) else None, {})
                 register(lambda: self.drop(place))
             self.subjects[place][1][key] = value
@@ -80,28 +78,30 @@ class _Store:
     def __reduce__(self) -> tuple[Any, ...]:
         with self.lock:
             if self.key is None:
+                import uuid  # slow to import, and most stores are never pickled
+
                 self.key = uuid.uuid4().hex
-                _travelled[self.key] = self
+                _pickled[self.key] = self
         return _store_of, (self.decorate, self.key, self.function)
 
     def reduce_by_value(self, obj: Any) -> tuple[Any, ...] | None:
-        """Return how the decorated function is pickled; None for others with its attributes."""
+        """Return how the decorated function is pickled; None for any other object."""
         return (getattr, (self, "decorated")) if obj is self.decorated else None
 
 
-_travelled: weakref.WeakValueDictionary[str, _Store] = weakref.WeakValueDictionary()
+_pickled: weakref.WeakValueDictionary[str, _Store] = weakref.WeakValueDictionary()
 """The stores that this process has pickled or unpickled, by their key."""
 
 
 def _store_of(decorate: Callable[..., Any], key: str, function: Callable[..., Any]) -> _Store:
-    """Return the store of a function that is unpickled; an existing store keeps its results."""
-    store = _travelled.get(key)
+    """Return the store of a function that is unpickled: the existing one if there is one."""
+    store = _pickled.get(key)
     if store is None:
         made: _Store = decorate(function).cache_info.__self__
         made.key, made.is_copy = key, True
-        store = _travelled.setdefault(key, made)
+        store = _pickled.setdefault(key, made)
     if store.is_copy:
-        store.function = function  # what it closes over may have changed
+        store.function = function  # its closure may have changed
     return store
 
 
@@ -112,13 +112,13 @@ def _place_of(
     kwargs: dict[str, Any],
     confirm: bool = False,
 ) -> tuple[Any, Any]:
-    """Return the key of the results of a subject, and the key of one result among them."""
-    arrived = copies.get()
-    if arrived is None:
+    """Return the key of the results of a subject, and the key of one of these results."""
+    known_copies = current_copies.get()
+    if known_copies is None:
         return id(subject), _key(function, args, kwargs)
-    args = tuple(arrived.key_part(value, confirm) for value in args)
-    kwargs = {name: arrived.key_part(value, confirm) for name, value in kwargs.items()}
-    state = None if subject is None else arrived.state_of(subject, confirm)
+    args = tuple(known_copies.key_part(value, confirm) for value in args)
+    kwargs = {name: known_copies.key_part(value, confirm) for name, value in kwargs.items()}
+    state = None if subject is None else known_copies.state_of(subject, confirm)
     place = id(subject) if state is None else (state, subject.get_node_name())
     return place, _key(function, args, kwargs)
 
@@ -132,16 +132,15 @@ def _key(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
 
 
 def pool_cache(method: Callable[..., Any]) -> Any:
-    """Keep what a node's method returns while a job of the pool needs it.
+    """Keep the results of a node's method as long as a job of the pool needs them.
 
     Parameters
     ----------
     method : callable
-        A method of a class that has `get_node_name()`. Its arguments must be
-        hashable. Jobs of the node need the item by themselves.
+        A method of a class that has `get_node_name()`. Its arguments must be hashable.
 
-        A node that jobs of other ranks get as an argument is a copy in each of them. Copies
-        with the same class, name and state share what the method returns.
+        If a node is an argument of jobs on other ranks, each job gets a copy. Copies with the
+        same class, name and state share their results.
 
     Returns
     -------
@@ -151,7 +150,7 @@ def pool_cache(method: Callable[..., Any]) -> Any:
     Raises
     ------
     RuntimeError
-        When called on something that has no `get_node_name`.
+        When it is called on an object that has no `get_node_name`.
 
     Examples
     --------
@@ -187,21 +186,21 @@ def pool_cache(method: Callable[..., Any]) -> Any:
             get_pool_cache_id(self)
         return store.get(self, args, kwargs, register)
 
-    return _dress(decorated, store, get_pool_cache_id=get_pool_cache_id)
+    return _with_attributes(decorated, store, get_pool_cache_id=get_pool_cache_id)
 
 
 def pool_cached_function(function: Callable[..., Any]) -> Any:
-    """Keep what a plain function returns while a job that names it needs it.
+    """Keep the results of a function as long as a job with this cache item needs them.
 
     Parameters
     ----------
     function : callable
-        Its arguments must be hashable.
+        A function. Its arguments must be hashable.
 
     Returns
     -------
     callable
-        The function, to be named by jobs: ``pool.queue(f, cache_items=[function])``.
+        The function, for use as a cache item of jobs: ``pool.queue(f, cache_items=[function])``.
         Outside of jobs it keeps its results until `cache_clear()`.
 
     Examples
@@ -224,10 +223,10 @@ def pool_cached_function(function: Callable[..., Any]) -> Any:
 
         return store.get(None, args, kwargs, register)
 
-    return _dress(decorated, store, pool_cache_id=id)
+    return _with_attributes(decorated, store, pool_cache_id=id)
 
 
-def _dress(decorated: Any, store: _Store, **attributes: Any) -> Any:
+def _with_attributes(decorated: Any, store: _Store, **attributes: Any) -> Any:
     store.decorated = decorated
     decorated.reduce_by_value = store.reduce_by_value
     decorated.cache_info = store.info
@@ -238,11 +237,11 @@ def _dress(decorated: Any, store: _Store, **attributes: Any) -> Any:
 
 
 def _scopes_of(node: Any) -> list[Any]:
-    """Return where an item of a node is registered."""
+    """Return the scopes in which an item of a node is registered."""
     owner, scope = getattr(node, "scaffold", None), current_scope()
     if not hasattr(owner, "register_pool_cached_item"):
         return [] if scope is None else [scope]
-    # The scaffold of a node that a job got as an argument may be a copy, which is not freed.
-    if scope is None or scope is owner or copies.get() is None:
+    # The owner of a node that is an argument of a job may be a copy, whose items are not freed.
+    if scope is None or scope is owner or current_copies.get() is None:
         return [owner]
     return [owner, scope]

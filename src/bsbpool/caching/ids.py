@@ -1,37 +1,39 @@
-"""What cache items are called.
+"""The ids of cache items.
 
-Items are known by `CacheId`: the number that bsb gives an item for whoever looks,
-but different items stay different when their numbers are equal.
+The visible number of an item is a crc32, which is the same for some pairs of items. A `CacheId` has
+this number as its value, and distinguishes such items by a 64-bit token.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
-from hashlib import blake2b
-from typing import Any
+
+from bsbpool._typing import Any
 
 _named: dict[int, int] = {}
-"""The token of the first name that showed a number, for callers who give plain numbers."""
+"""For each number the token of the first name with it, for callers that use plain numbers."""
 
 
 class CacheId(int):
-    """The id of a cache item: crc32 of its name as a number, 64 bits as identity.
+    """The id of a cache item: a number, the crc32 of its name, with a 64-bit token.
 
-    Two ids are equal when their tokens are; an id equals a plain int of its number.
+    Two ids are equal if their tokens are equal. An id is equal to the plain int of its number.
 
     Attributes
     ----------
     token : int
-        What ranks know the item by.
+        The identity of the item, the same on all ranks.
     """
 
     token: int
 
     def __new__(cls, name: str) -> CacheId:
-        """Make the id of a name."""
+        """Return the id of a name."""
+        import zlib  # here, since pools without cache items need neither of them
+        from hashlib import blake2b
+
         data = name.encode()
-        # crc32 collides from some ten thousand names on; the upper half tells them apart.
+        # Among some ten thousand names, crc32 has collisions; the upper half distinguishes them.
         salt = int.from_bytes(blake2b(data, digest_size=4).digest(), "little") or 1
         number = zlib.crc32(data)
         token = salt << 32 | number
@@ -40,7 +42,7 @@ class CacheId(int):
 
     @classmethod
     def of(cls, token: int) -> CacheId:
-        """Make the id of a token."""
+        """Return the id of a token."""
         self = super().__new__(cls, visible_id(token))
         self.token = token
         return self
@@ -56,23 +58,23 @@ class CacheId(int):
     __hash__ = int.__hash__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as the token."""
+        """Pickle the token only."""
         return CacheId.of, (self.token,)
 
 
 def token_of(id: int) -> int:
-    """Return the 64-bit number that the ranks know an item by."""
+    """Return the token of an item."""
     if isinstance(id, CacheId):
         return id.token
-    # A plain number, as bsb's own ids are: it means the item that shows this number.
+    # A plain number stands for the item with this visible number.
     return _named.get(int(id), int(id) & (1 << 64) - 1)
 
 
 def visible_id(token: int) -> int:
-    """Return the number that a token shows to callers: the crc32 of a `CacheId`."""
+    """Return the visible number of a token: the crc32 of its name."""
     return token & 0xFFFFFFFF if token >> 32 else token
 
 
 def ids_of(tokens: Iterable[int]) -> set[CacheId]:
-    """Return the ids of tokens from the core, as a set that the caller may change."""
+    """Return the ids of tokens as a new set."""
     return set(map(CacheId.of, tokens))

@@ -1,38 +1,41 @@
-"""Where the items of a rank are registered, and how they are freed."""
+"""Cache scopes: registries of the cache items of a rank, and freeing these items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
-from bsbpool.caching.copies import Copies, copies
-from bsbpool.caching.ids import CacheId
+from bsbpool._typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bsbpool.caching.copies import Copies
 
 _scope: ContextVar[Any] = ContextVar("bsbpool_cache_scope", default=None)
+current_copies: ContextVar[Copies | None] = ContextVar("bsbpool_cache_copies", default=None)
+"""The copies in the run of the current job; None if jobs get the objects themselves."""
 
 
 class CacheScope:
-    """Where the items of a rank are registered when the owner has no place of its own."""
+    """Registers cache items for pools whose owner does not do so."""
 
     def __init__(self) -> None:
         self._pool_cache: dict[int, list[Callable[[], Any]]] = {}
 
     def register_pool_cached_item(self, id: int, cleanup: Callable[[], Any]) -> None:
-        """Have `cleanup` called when the item is needed no more."""
+        """Call `cleanup` when no job needs the item any more."""
         self._pool_cache.setdefault(id, []).append(cleanup)
 
 
 def free_stale_pool_cache(scope: Any, required: Collection[int]) -> None:
-    """Clean up the items of a rank that are not required.
+    """Free the items of a rank that are not required.
 
     Parameters
     ----------
     scope : object
-        Its `_pool_cache` maps ids to lists of clean-up functions.
+        Has `_pool_cache`, a dictionary from ids to lists of clean-up functions.
     required : set of int
-        Ids to keep.
+        The ids of the items to keep.
     """
     for id in [id for id in scope._pool_cache if id not in required]:
         for cleanup in scope._pool_cache.pop(id):
@@ -40,31 +43,33 @@ def free_stale_pool_cache(scope: Any, required: Collection[int]) -> None:
 
 
 def free_items(scope: Any, tokens: Iterable[int]) -> None:
-    """Clean up the items of these tokens, as far as this rank has them."""
+    """Free the items of these tokens, as far as this rank has them."""
+    from bsbpool.caching.ids import CacheId  # only pools with cache items need it
+
     for token in tokens:
         for cleanup in scope._pool_cache.pop(CacheId.of(token), ()):
             cleanup()
 
 
 @contextmanager
-def cache_scope(scope: Any, arrived: Copies | None = None) -> Iterator[None]:
-    """Let items evaluated in this context be registered with `scope`.
+def cache_scope(scope: Any, copies: Copies | None = None) -> Iterator[None]:
+    """Register items that are evaluated in this context with `scope`.
 
     Parameters
     ----------
     scope : object
         Has `register_pool_cached_item`.
-    arrived : Copies, optional
-        Recognizes copies in the arguments of jobs. By default that of the job context job, if any.
+    copies : Copies, optional
+        Recognizes copies in the arguments of jobs. By default that of the surrounding job, if any.
     """
-    tokens = _scope.set(scope), copies.set(arrived or copies.get())
+    tokens = _scope.set(scope), current_copies.set(copies or current_copies.get())
     try:
         yield
     finally:
         _scope.reset(tokens[0])
-        copies.reset(tokens[1])
+        current_copies.reset(tokens[1])
 
 
 def current_scope() -> Any:
-    """Return the place of the job that runs here; None outside of jobs."""
+    """Return the scope of the job that runs here; None outside of jobs."""
     return _scope.get()

@@ -1,42 +1,16 @@
-"""How a pool's jobs are run: here, or by the other ranks.
-
-`prepare` chooses; see `Run` for what can be asked of its choice.
-"""
+"""Running the jobs of a pool: in this process, or on the other ranks of its communicator."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Protocol
 
 from bsbpool import arguments
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.running import running
 from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:
-    from bsbpool.job import Job
-    from bsbpool.pool import JobPool
-
-
-class Run(Protocol):
-    """A pool's way of running jobs on this rank."""
-
-    parallel: bool
-
-    def execute(self) -> None:
-        """Take part in the run until it is over."""
-
-    def leave(self) -> None:
-        """Let go; called once, with or without an execution before."""
-
-    def wake(self) -> None:
-        """Notice that something changed; from any thread."""
-
-    def needed_tokens(self) -> Collection[int]:
-        """Return the cache items that unfinished jobs need, as far as this rank knows."""
-
-    def perform(self, job: Job) -> None:
-        """Run a RUNNING job in this process and end it."""
+    from bsbpool.run_context import Run, RunContext
 
 
 def service_for(owner: Any, comm: Any = None) -> Any:
@@ -59,14 +33,14 @@ def _service_for(owner: Any, comm: Any) -> Any:
     return comm if hasattr(comm, "get_communicator") else MPIService(comm)
 
 
-def prepare(pool: JobPool) -> Run:
-    """Choose how a pool runs. Collective where it runs on several ranks."""
+def make_run(context: RunContext) -> Run:
+    """Return the run of a pool on this rank. Collective if other ranks take part."""
     from bsbpool.execution.serial import SerialRun
 
-    # A job is on one rank alone: a pool that it opens cannot count on the others.
-    if pool._comm.get_size() == 1 or running.inside_job:
-        return SerialRun(pool)
-    if running.apart:
+    # A job runs on one rank, so the other ranks do not take part in a pool that it makes.
+    if context.comm.get_size() == 1 or running.inside_job:
+        return SerialRun(context)
+    if running.workers_dedicated:
         warnings.warn(
             "Under bsbpool.run the other ranks only run the calls of executors, so the jobs of "
             "this pool run on rank 0, one after the other. To run them on all ranks, start the "
@@ -74,14 +48,14 @@ def prepare(pool: JobPool) -> Run:
             RuntimeWarning,
             stacklevel=5,
         )
-        return SerialRun(pool)
+        return SerialRun(context)
     from bsbpool.services.channels import channel_of
 
-    channel = channel_of(pool._comm.get_communicator())
-    if pool._comm.get_rank() == 0:
+    channel = channel_of(context.comm.get_communicator())
+    if context.comm.get_rank() == 0:
         from bsbpool.execution.main import MainRun
 
-        return MainRun(pool, channel)
-    from bsbpool.execution.serving import WorkerRun
+        return MainRun(context, channel)
+    from bsbpool.execution.worker import WorkerRun
 
-    return WorkerRun(pool, channel)
+    return WorkerRun(context, channel)

@@ -1,30 +1,29 @@
-"""What to say when jobs wait for others, and nothing can run any more."""
+"""The error message of a run in which jobs wait for other jobs and none can run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from bsbpool._typing import TYPE_CHECKING
 from bsbpool.status import JobStatus
 
 if TYPE_CHECKING:
-    from bsbpool.pool import JobPool
+    from bsbpool.run_context import RunContext
 
 MOST_NAMED = 6
-"""Jobs of the chain that are named."""
+"""The number of jobs of a chain that are named."""
 
 
-def deadlock_message(pool: JobPool) -> str:
-    """Say who waits for whom, from the oldest job that waits to the one that never ends."""
+def deadlock_message(context: RunContext) -> str:
+    """Describe a chain of waiting jobs, from the oldest one to the one that cannot end."""
     from bsbpool._core.jobs.wait_chain import wait_chain
 
-    chain = wait_chain(pool._engine)  # what the core knows counts, whatever handles say
-    n = pool._engine.unfinished
+    chain = wait_chain(context.engine)
+    n = context.engine.unfinished
     many = "1 job has" if n == 1 else f"{n:,} jobs have"
-    return f"Deadlock: {many} not finished, but none can run. {_sentence(pool, chain)}"
+    return f"Deadlock: {many} not finished, but none can run. {_sentence(context, chain)}"
 
 
-def _sentence(pool: JobPool, chain: list[int]) -> str:
-    names = [_name(pool, number) for number in chain]
+def _sentence(context: RunContext, chain: list[int]) -> str:
+    names = [_name(context, number) for number in chain]
     if len(names) > MOST_NAMED:
         left_out = len(names) - MOST_NAMED
         names[MOST_NAMED - 1 : -1] = [f"... ({left_out:,} more)"]
@@ -33,18 +32,17 @@ def _sentence(pool: JobPool, chain: list[int]) -> str:
     if chain[-1] in chain[:-1]:
         return f"{text}."
     joint = ", which " if len(chain) > 1 else " "
-    return f"{text}{joint}{_ending(pool, chain[-1])}."
+    return f"{text}{joint}{_ending(context, chain[-1])}."
 
 
-def _name(pool: JobPool, number: int) -> str:
-    if number >= len(pool._job_queue):
+def _name(context: RunContext, number: int) -> str:
+    if number >= len(context.jobs):
         return f"job {number} (not queued)"
-    label: str = pool._job_queue[number].label
-    return label
+    return context.jobs[number].label
 
 
-def _ending(pool: JobPool, number: int) -> str:
-    status: JobStatus = pool._engine.status(number)
+def _ending(context: RunContext, number: int) -> str:
+    status: JobStatus = context.engine.status(number)
     if status is JobStatus.RUNNING:
         return "was set to RUNNING by hand and has not been ended"
     if status is JobStatus.PENDING:

@@ -1,31 +1,29 @@
-"""Which functions workers know: each is sent once to a worker, then by its number."""
+"""The functions that workers keep: each is sent to a worker once, and then used by number."""
 
 from __future__ import annotations
 
 import types
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bsbpool.by_name import LruCache
-from bsbpool.job import FunctionJob
-from bsbpool.serialization import Parcel, dumps_function, travels_by_name
-
-if TYPE_CHECKING:
-    from bsbpool.job import Job
+from bsbpool.function_job import FunctionJob
+from bsbpool.job import Job
+from bsbpool.serialization import Parcel, dumps_function, is_pickled_by_name
 
 MOST_FUNCTIONS = 1_024
-"""How many functions a worker keeps."""
+"""The number of functions that a worker keeps."""
 
 CALL, EXECUTE = 0, 1
-"""What is called: the function itself, or the `execute` of a class of jobs."""
+"""Modes: a worker calls the function itself, or the `execute` of a class of jobs."""
 
-_PLAIN = frozenset([type(None), type(...), bool, int, float, complex, str, bytes])
+_IMMUTABLE = frozenset([type(None), type(...), bool, int, float, complex, str, bytes])
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
-"""With `_PLAIN`, the types of defaults that do not change."""
+"""With `_IMMUTABLE`, the types of default values that cannot change."""
 
 
-def callee_of(job: Job) -> tuple[Any, int, Any]:
-    """Return what a worker calls for a job, how, and the arguments as one object."""
+def callee_of(job: Job[Any]) -> tuple[Any, int, Any]:
+    """Return what a worker calls for a job, the mode of the call, and the arguments."""
     if job._calls:
         f = job._function
         if is_kept(f):
@@ -37,19 +35,19 @@ def callee_of(job: Job) -> tuple[Any, int, Any]:
 def is_kept(f: Any) -> bool:
     """Whether workers keep a callable for further calls.
 
-    They do when it has no state that can change between calls. A callable that is sent by name
-    has the state of the rank that runs it. All others are sent with each call.
+    They do if it has no state that can change between calls. A callable that is sent by name has
+    the state of the rank that runs it. All others are sent with each call.
     """
     if isinstance(f, types.FunctionType):
         if not (f.__closure__ or f.__defaults__ or f.__kwdefaults__ or f.__dict__):
             return True
-        return _is_stateless(f) or travels_by_name(f)
+        return _is_stateless(f) or is_pickled_by_name(f)
     if isinstance(f, types.BuiltinFunctionType):
         owner = f.__self__
         if owner is None or isinstance(owner, types.ModuleType):
             return True
-        return isinstance(owner, type) and travels_by_name(owner)
-    return isinstance(f, (type, LruCache)) and travels_by_name(f)
+        return isinstance(owner, type) and is_pickled_by_name(owner)
+    return isinstance(f, (type, LruCache)) and is_pickled_by_name(f)
 
 
 def _is_stateless(f: types.FunctionType) -> bool:
@@ -61,15 +59,15 @@ def _is_stateless(f: types.FunctionType) -> bool:
 
 def _is_constant(value: Any) -> bool:
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _IMMUTABLE:
         return True
     if kind is tuple or kind is frozenset:
         return all(map(_is_constant, value))
-    return isinstance(value, _NAMED) and travels_by_name(value)
+    return isinstance(value, _NAMED) and is_pickled_by_name(value)
 
 
 class FunctionTable:
-    """The functions of one run, by number; the least recently used give way."""
+    """The functions of one run by number; keeps the most recently used ones."""
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[Any, tuple[int, Any]] = OrderedDict()
@@ -78,48 +76,49 @@ class FunctionTable:
         self._next = 0
 
     def number_of(self, callee: Any, mode: int) -> int:
-        """Return the number of a function, which is pickled when it is new.
+        """Return the number of a function; a new one is pickled.
 
         Raises
         ------
         Exception
-            Whatever pickling it raises.
+            The error of pickling the function.
         """
         key = (id(callee), mode)
         if key in self._numbers:
             self._numbers.move_to_end(key)
             return self._numbers[key][0]
         number = self.add(mode, dumps_function(callee))
-        self._numbers[key] = (number, callee)  # kept alive, so that its id stays its own
+        # The entry keeps the callee alive, so that its id is not reused.
+        self._numbers[key] = (number, callee)
         if len(self._numbers) > MOST_FUNCTIONS:
             _, (oldest, _) = self._numbers.popitem(last=False)
             self.drop(oldest)
         return number
 
     def add(self, mode: int, parcel: Parcel) -> int:
-        """Return a number for a parcel, which stays until it is dropped."""
+        """Add a pickled function, which stays until it is dropped; return its number."""
         number = self._next
         self._next += 1
         self._parcels[number] = (mode, parcel)
         return number
 
     def drop(self, number: int) -> None:
-        """Let workers forget a parcel. From any thread."""
+        """Let workers drop a function; from any thread."""
         if self._parcels.pop(number, None) is not None:
             self._evicted.append(number)
 
     def parcel(self, number: int) -> tuple[int, bytes, list[memoryview]]:
-        """Return what to send for a function: how it is called, and its pickle."""
+        """Return the mode and the pickle of a function."""
         mode, (payload, buffers) = self._parcels[number]
         return mode, payload, buffers
 
     def forget_all(self, *others: int) -> None:
-        """Let workers forget all functions, and other numbers that they keep."""
+        """Let workers drop all functions, and what they keep by other numbers."""
         self._evicted += [*self._parcels, *others]
         self._numbers.clear()
         self._parcels.clear()
 
     def take_evicted(self) -> list[int]:
-        """Return the numbers that gave way since the last call."""
-        # One by one, since another thread may add to them.
+        """Return the numbers that were dropped since the last call."""
+        # One at a time, since another thread may append.
         return [self._evicted.popleft() for _ in range(len(self._evicted))]

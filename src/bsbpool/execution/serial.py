@@ -2,217 +2,197 @@
 
 from __future__ import annotations
 
-import contextvars
 import os
-import queue
-import threading
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.runtime.serial_loop import SerialLoop
-from bsbpool.execution.cachekeeping import CacheKeeper
-from bsbpool.execution.deadlock import deadlock_message
-from bsbpool.execution.owner_note import note_owner
-from bsbpool.execution.waiting import Pacer
-from bsbpool.forks import end_if_child_of
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool._typing import TYPE_CHECKING, Any
+from bsbpool.execution.ping_timer import PingTimer
+from bsbpool.forks import before_forks, end_if_child_of
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.running import running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
 if TYPE_CHECKING:
+    from bsbpool.execution.job_thread import JobThread
     from bsbpool.job import Job
-    from bsbpool.pool import JobPool
+    from bsbpool.run_context import RunContext
 
 SUCCESS = JOB_STATUSES.index(JobStatus.SUCCESS)
 FAILED = JOB_STATUSES.index(JobStatus.FAILED)
 
 
+def _import_late_modules() -> None:
+    """Import the modules that this one, and those above it, import on first use."""
+    import re  # noqa: F401
+
+    from bsbpool import serialization  # noqa: F401
+    from bsbpool.execution import signature_note  # noqa: F401
+
+
+before_forks(_import_late_modules)
+
+
 class SerialRun:
     """Runs jobs in the thread that executes the pool.
 
-    Only when a listener asked to be called at a pace, jobs run in a thread of
-    their own (one for all jobs), so that the pings can be delivered meanwhile.
-    Arguments are not pickled, and results only where `max_memory` bounds them.
+    If a listener has a `max_wait`, the jobs run in a second thread (one for all jobs), so that the
+    listener can be called meanwhile. Arguments are not pickled; results are only where
+    `max_memory` bounds them.
     """
 
     parallel = False
 
-    def __init__(self, pool: JobPool) -> None:
-        self._pool = pool
-        self._cache = CacheKeeper(pool)
-        self._pacer = Pacer(pool)
-        self._helper: _Helper | None = None
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._ping_timer = PingTimer(context.events)
+        self._thread: JobThread | None = None
         self._process = os.getpid()
-        self._loop = SerialLoop(pool, pool.owner, running, pool._reporter.event_queue.waiting, self)
+        self._loop = SerialLoop(
+            context.submitter, context.owner, running, context.events.records, self
+        )
 
     def execute(self) -> None:
         """Run all jobs."""
-        pool = self._pool
+        context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
             pool.notify()
             self._wait_for_schedulers()
-            pool._engine.start()
-            with self._cache.home(), self._noticing():
-                self._loop.run(pool._limit.given)
-                # In this order: what the last scheduler queued must be counted. Jobs and
-                # callbacks may have started it.
-                while pool.scheduling or pool._engine.ready:
+            context.engine.start()
+            with context.cache.scope(), self._marking_signals():
+                self._loop.run(context.time_limit.is_set)
+                # Jobs and callbacks may have started schedulers. `scheduling` is read first: a job
+                # that a scheduler queues before it ends must be counted.
+                while pool.scheduling or context.engine.ready:
                     self._wait_for_schedulers()
-                    self._loop.run(pool._limit.given)
-                pool._read_results()
-            if pool._engine.unfinished:
-                raise exceptions.JobPoolError(deadlock_message(pool))
+                    self._loop.run(context.time_limit.is_set)
+                context.read_results()
+            if context.engine.unfinished:
+                from bsbpool.execution.deadlock import deadlock_message
+
+                raise exceptions.JobPoolError(deadlock_message(context))
             pool.change_status(PoolStatus.CLOSING)
             pool.notify()
             pool.raise_unhandled()
         except BaseException as error:
-            pool._engine.end()
-            pool._close_early(error)
+            context.end_early(error)
             raise
         finally:
-            if self._helper is not None:
-                self._helper.stop()
-            self._cache.free_all()
+            if self._thread is not None:
+                self._thread.stop()
+            context.cache.free_all()
 
-    def _noticing(self) -> AbstractContextManager[None]:
-        """Notice signals where results are pickled, which may raise what signals do."""
-        return nullcontext() if self._pool._store is None else noticing_signals()
+    def _marking_signals(self) -> AbstractContextManager[None]:
+        """Mark errors of signals where results are pickled: pickling may raise similar errors."""
+        return nullcontext() if self._context.store is None else marking_signals()
 
     def leave(self) -> None:
-        """Do nothing: nobody else takes part."""
+        """Do nothing: there are no other ranks."""
 
     def needed_tokens(self) -> Collection[int]:
-        """Return what the core says."""
-        return frozenset(self._pool._engine.needed_items)
+        """Return the cache items that unfinished jobs need."""
+        return frozenset(self._context.engine.needed_items)
 
     def wake(self) -> None:
-        """Do nothing: the schedulers are waited for before the jobs run."""
+        """Do nothing: jobs run after all schedulers have ended."""
 
     def _wait_for_schedulers(self) -> None:
-        # Schedulers may read what jobs write, and here they would do so in one
-        # process at one time; with several ranks they do not.
-        self._pacer.reset()
-        while not self._pool._schedulers.join(min(self._seconds, 0.05)):
-            self._look_up()
-        self._pool._limit.check()
+        # A scheduler may read files that jobs write; with several ranks they do not share a
+        # process, so here they do not run at the same time.
+        self._ping_timer.reset()
+        while not self._context.schedulers.join(min(self._seconds, 0.05)):
+            self._notify_and_check()
+        self._context.check_time()
 
-    def perform(self, job: Job) -> None:
-        """Run one job and keep what came of it."""
-        pool = self._pool
+    def perform(self, job: Job[Any]) -> None:
+        """Run one job and keep its outcome."""
+        context = self._context
 
         def call() -> Any:
-            with self._cache.home():
-                return running.call(job.execute, pool.owner, job._args, job._kwargs)
+            with context.cache.scope():
+                return running.call(job.execute, context.owner, job._args, job._kwargs)
 
-        # What goes wrong while the job is waited for is not the job's.
-        outcome = self._call_apart(call) if self.paced() else call
+        # Errors of listeners that are called meanwhile are not errors of the job.
+        outcome = self._call_in_thread(call) if self.paced() else call
         try:
             value = outcome()
         except KeyboardInterrupt:
-            raise  # the user's, not the job's
+            raise  # Ctrl-C ends the run, not the job
         except BaseException as error:
             self.failed(job, error)
         else:
             self._succeed(job, value)
-        if pool._needs:
+        if context.cache_requirements:
             self.swept()
 
-    def _succeed(self, job: Job, value: Any) -> None:
+    def _succeed(self, job: Job[Any], value: Any) -> None:
         try:
-            job._end_with(self._pool._kept(value))
+            job._end_with(self._context.kept(value))
         except BaseException as error:
             self.failed(job, error)
         else:
-            self._pool._engine.finish(self._pool._number_of(job), SUCCESS)
+            assert job._id is not None
+            self._context.engine.finish(job._id, SUCCESS)
 
-    # As the loop's host
+    # The callbacks of the compiled loop
 
     def notify(self) -> None:
-        """Tell what happened."""
-        self._pool.notify()
+        """Deliver the events."""
+        self._context.pool.notify()
 
     def paced(self) -> bool:
-        """Whether jobs run in a thread of their own, for the sake of pings."""
-        return self._pool._reporter.event_queue.paced
+        """Whether the loop must call `perform`, since a listener has a `max_wait`."""
+        return self._context.events.has_max_wait
 
     def check(self) -> None:
-        """Raise when the time of the run is up."""
-        self._pool._limit.check()
+        """Raise when the time limit of the run is reached."""
+        self._context.check_time()
 
-    def failed(self, job: Job, error: BaseException) -> None:
-        """Keep the error of a job, unless it was cancelled meanwhile."""
+    def failed(self, job: Job[Any], error: BaseException) -> None:
+        """Record the error of a job, unless the job was cancelled meanwhile."""
         end_if_child_of(self._process, error)
         if is_from_signal(error):
-            raise error  # it is not the job that failed
-        pool = self._pool
+            raise error  # a signal ends the run, not the job
+        context = self._context
         if job._function is not None:
-            note_owner(error, pool.owner)
-        with pool._lock:
+            from bsbpool.execution.signature_note import note_signature
+
+            note_signature(error, context.owner)
+        assert job._id is not None
+        with context.lock:
             if job.status is JobStatus.RUNNING:
-                pool._reporter.failed(job, error)
-            pool._engine.finish(pool._number_of(job), FAILED)
+                context.events.job_failed(job, error)
+            context.engine.finish(job._id, FAILED)
 
     def swept(self) -> None:
-        """Free the cache items that became unneeded."""
-        self._cache.sweep_if_replaced()
-        self._cache.free(self._pool._engine.take_unneeded())
+        """Free the cache items that no job needs any more."""
+        self._context.cache.refresh()
+        self._context.cache.free(self._context.engine.take_unneeded())
 
-    def _call_apart(self, call: Callable[[], Any]) -> Callable[[], Any]:
-        """Call in the thread for jobs, pinging meanwhile; return what gives the outcome."""
-        if self._helper is None:
-            self._helper = _Helper()
-        self._pacer.reset()
-        self._helper.begin(contextvars.copy_context(), call)
-        while not self._helper.done.wait(self._seconds):
-            self._look_up()
-        return self._helper.outcome
+    # Running jobs in a thread
+
+    def _call_in_thread(self, call: Callable[[], Any]) -> Callable[[], Any]:
+        """Call in the thread and ping meanwhile; return a function that gives the outcome."""
+        if self._thread is None:
+            from bsbpool.execution.job_thread import JobThread
+
+            self._thread = JobThread()
+        self._ping_timer.reset()
+        self._thread.start_call(call)
+        while not self._thread.wait(self._seconds):
+            self._notify_and_check()
+        return self._thread.outcome
 
     @property
     def _seconds(self) -> float:
-        """How long this thread may wait without looking up."""
-        return min(self._pacer.seconds, self._pool._limit.seconds)
+        """The seconds until a ping or the time limit is due."""
+        return min(self._ping_timer.seconds, self._context.time_limit.seconds)
 
-    def _look_up(self) -> None:
-        self._pacer.ping_if_due()
-        self._pool.notify()
-        self._pool._limit.check()
-
-
-class _Helper:
-    """A thread that calls one function after the other."""
-
-    def __init__(self) -> None:
-        self.done = threading.Event()
-        self._process = os.getpid()
-        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._value: Any = None
-        self._error: BaseException | None = None
-        threading.Thread(target=self._work, name="bsbpool-serial", daemon=True).start()
-
-    def begin(self, context: contextvars.Context, call: Callable[[], Any]) -> None:
-        self.done.clear()
-        self._tasks.put((context, call))
-
-    def outcome(self) -> Any:
-        error, self._error = self._error, None
-        value, self._value = self._value, None
-        if error is not None:
-            raise error
-        return value
-
-    def stop(self) -> None:
-        self._tasks.put(None)
-
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            context, call = task
-            try:
-                self._value = context.run(call)
-            except BaseException as error:
-                end_if_child_of(self._process, error)
-                self._error = error
-            del context, call, task
-            self.done.set()
+    def _notify_and_check(self) -> None:
+        if self._ping_timer.take_due():
+            self._context.pool.ping()
+        self._context.pool.notify()
+        self._context.check_time()

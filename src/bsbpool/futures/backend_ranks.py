@@ -19,7 +19,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import packed
 from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import explain
 from bsbpool.serialization import Parcel
 from bsbpool.status import JOB_STATUSES, JobStatus
@@ -61,7 +61,7 @@ class RanksBackend(Backend):
         self._service = service
         self.n_workers = min(service.get_size() - 1, max_workers or service.get_size())
         self.preparation: Any = None
-        with noticing_signals():
+        with marking_signals():
             try:
                 self.preparation = self._packed(initializer, initargs)
             except BaseException as error:
@@ -143,7 +143,7 @@ class RanksBackend(Backend):
         failed: Failed = []
         with self._lock:
             now = time.monotonic()
-            if not self._waiting or self._pool._engine.unfinished >= self.n_workers:
+            if not self._waiting or self._pool.run_context.engine.unfinished >= self.n_workers:
                 self._drained_until = now + SECONDS_OF_DRAINING
             elif now > self._drained_until:  # some jobs are long: another time
                 self._limit += JOBS_A_POOL
@@ -176,7 +176,7 @@ class RanksBackend(Backend):
         """Give the outcome of a job to who waits for it, and forget the job; in the thread."""
         future: PoolFuture = job._context
         pool = job._pool
-        outcome, succeeded = pool._drop_job(job)
+        outcome, succeeded = pool.drop_job(job)
         if succeeded:
             if not future.ends_unnoticed(None, outcome):
                 future.settle(None, outcome)
@@ -185,7 +185,7 @@ class RanksBackend(Backend):
         future._job = None
 
     def _deliver_failure(self, future: PoolFuture, job: Any, error: BaseException) -> None:
-        engine = job._pool._engine
+        engine = job._pool.run_context.engine
         if isinstance(error, InitializerError) and self.preparation is not None:
             with self._lock:
                 self.broken = self.broken or error
@@ -213,8 +213,8 @@ class RanksBackend(Backend):
         """Take a call about which nothing else is call options."""
         with self._lock:
             pool = self._pool
-            if pool.kept_open and not self._closed and len(pool._job_queue) < self._limit:
-                pool._queue_for(future, f, args, kwargs)
+            if pool.kept_open and not self._closed and len(pool.run_context.jobs) < self._limit:
+                pool.queue_call(future, f, args, kwargs)
                 return
         self.queue(Call(future, f, args, kwargs))
 
@@ -223,7 +223,7 @@ class RanksBackend(Backend):
             self._waiting[call.future] = call
             return []
         failed = self._queue(call)
-        if len(self._pool._job_queue) >= self._limit:
+        if len(self._pool.run_context.jobs) >= self._limit:
             self._draining = True
             self._drained_until = time.monotonic() + SECONDS_OF_DRAINING
             self._pool.kept_open = False
@@ -232,7 +232,7 @@ class RanksBackend(Backend):
     def _queue(self, call: Call) -> Failed:
         pool, future = self._pool, call.future
         if not call.deps and not call.cache_items:
-            pool._queue_for(future, call.f, call.args, call.kwargs)
+            pool.queue_call(future, call.f, call.args, call.kwargs)
             return []
         deps = []
         for dep in call.deps:
@@ -241,8 +241,8 @@ class RanksBackend(Backend):
                 deps.append(job)
             elif (error := dependency_error(dep)) is not None:
                 return [(future, error)]
-        cache_set = pool._set_of(call.cache_items)
-        pool._queue_for(future, call.f, call.args, call.kwargs, deps or None, cache_set)
+        cache_set = pool.cache_set(call.cache_items)
+        pool.queue_call(future, call.f, call.args, call.kwargs, deps or None, cache_set)
         return []
 
     def _consider_ending(self) -> None:
@@ -251,20 +251,20 @@ class RanksBackend(Backend):
             self._wake()
 
     def _wake(self) -> None:
-        self._pool._run.wake()
+        self._pool.run_context.run.wake()
 
     def is_lingering(self) -> bool:
         """Whether some calls have not ended."""
-        return bool(self._waiting) or self._pool._engine.unfinished > 0
+        return bool(self._waiting) or self._pool.run_context.engine.unfinished > 0
 
     def _is_busy(self) -> bool:
-        engine = self._pool._engine
+        engine = self._pool.run_context.engine
         running: int = engine.counts()[JOB_STATUSES.index(JobStatus.RUNNING)]
         return running > 0 or engine.unfinished == 0
 
     def _cancel_waiting(self) -> None:
         with self._lock:
-            jobs = list(self._pool._job_queue)
+            jobs = list(self._pool.run_context.jobs)
             futures = list(self._waiting)
         futures += [job._context for job in jobs if job._context is not None]
         for future in futures:
@@ -279,8 +279,8 @@ class RanksBackend(Backend):
             if job is None:  # it waits for the next pool, or has just ended
                 return self._waiting.pop(future, None) is not None
             pool: ExecutorPool = job._pool
-            before = pool._engine.cancel(job._id, running=False)
-        pool._run.wake()
+            before = pool.run_context.engine.cancel(job._id, running=False)
+        pool.run_context.run.wake()
         return before in (JobStatus.PENDING, JobStatus.QUEUED)
 
     def is_running(self, future: PoolFuture) -> bool:
@@ -313,10 +313,8 @@ class RanksBackend(Backend):
 class ExecutorRun(MainRun):
     """The run of a pool of an executor, on the rank that submits."""
 
-    _pool: ExecutorPool
-
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
-        super().__init__(pool, channel)
+        super().__init__(pool.run_context, channel)
         assert pool.backend is not None
         self._backend: RanksBackend = pool.backend
         self._loop.unpickles = True  # a future is the only reader
@@ -325,14 +323,14 @@ class ExecutorRun(MainRun):
             self._loop.begin_with(PREPARATION)
         self._spare = [
             rank
-            for rank in range(pool._comm.get_size() - 1, self._backend.n_workers, -1)
+            for rank in range(self._n_ranks - 1, self._backend.n_workers, -1)
             if rank not in channel.lost
         ]
         self._hold_spare()
 
     def _hold_spare(self) -> None:
         for rank in self._spare:
-            self._pool._engine.hold(rank - 1)
+            self._context.engine.hold(rank - 1)
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
@@ -340,7 +338,7 @@ class ExecutorRun(MainRun):
         try:
             return super().encode(number)
         except BaseException as error:
-            self._pool._reporter.failed(self._pool._job_queue[number], error)
+            self._context.events.job_failed(self._context.jobs[number], error)
             return None
 
     def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
@@ -378,12 +376,12 @@ class ExecutorRun(MainRun):
         if rank in self._spare:
             self._spare.remove(rank)
         elif self._spare:
-            self._pool._engine.hold(self._spare.pop() - 1, False)
+            self._context.engine.hold(self._spare.pop() - 1, False)
 
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
         self._backend.look_up()
-        if self._spare and self._pool._engine.n_away < len(self._spare):
+        if self._spare and self._context.engine.n_away < len(self._spare):
             self._hold_spare()  # one came back from a long job of an earlier run
         return super().turn()
 

@@ -6,7 +6,7 @@ import numbers
 from typing import Any
 
 from bsbpool import arguments
-from bsbpool.caching.needs import item_ids
+from bsbpool.caching.requirements import item_ids
 from bsbpool.futures.future import PoolFuture
 from bsbpool.naming import brief
 

@@ -14,7 +14,7 @@ from bsbpool.futures import checks, registry
 from bsbpool.futures.backend import Call, Backend, check_time, is_of_a_backend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
-from bsbpool.interrupts import heeding_sigterm
+from bsbpool.interrupts import raising_on_sigterm
 from bsbpool.running import running
 
 _entered: list[PoolExecutor] = []
@@ -267,7 +267,7 @@ class PoolExecutor(Calls):
             return self._show()
         self._entered = stack = ExitStack()
         try:
-            stack.enter_context(heeding_sigterm())
+            stack.enter_context(raising_on_sigterm())
             self._shut = False
             self._backend = registry.gather(self._description(), collective=True)
         except BaseException:

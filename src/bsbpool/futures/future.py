@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bsbpool.futures.backend import Backend
 
 _log = logging.getLogger("bsbpool")
-_callbacks = CallbackQueue(deepest=20)
+_callbacks = CallbackQueue(max_depth=20)
 """Of all futures: the callbacks of one may end other futures, whose callbacks are called as well.
 Several levels deep, since a callback may run a program that waits for other callbacks, as
 `asyncio.run` does."""

@@ -24,7 +24,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
 from bsbpool.futures.preparing import unpickled
 from bsbpool.futures.sizes import SECONDS_A_BYTE, Sizes
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import brief, explain, name_of
 from bsbpool.remote_errors import load_error
 from bsbpool.serialization import dumps, loads, out_of_band
@@ -80,7 +80,7 @@ class Stream:
         self._closed = self._cut_off = self._feeding = False
         self._unfit: BaseException | None = None  # why the function cannot travel
         overhead = 0.0
-        with noticing_signals():
+        with marking_signals():
             try:
                 self._packing = backend.packing(f, self._items.take_known())
                 payload, buffers, _ = self._packing.function
@@ -137,7 +137,7 @@ class Stream:
         if not self.eager:
             self._packing.look_at(items)
         chunk: list[Any] = []
-        with noticing_signals():
+        with marking_signals():
             for item in items:
                 try:
                     chunk.append(self._packing.packed(item))

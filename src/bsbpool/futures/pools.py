@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bsbpool import execution
 from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool.futures.future import PoolFuture
-from bsbpool.job import FunctionJob, Job, SubmissionContext
+from bsbpool.function_job import FunctionJob
+from bsbpool.submission_context import SubmissionContext
 from bsbpool.naming import shortened, text_of
 from bsbpool.pool import JobPool
+from bsbpool.run_context import Run
 
 if TYPE_CHECKING:
     from bsbpool.futures.backend_ranks import RanksBackend
@@ -21,7 +22,7 @@ _ids = itertools.count(1 << 40)
 """Far from those that people give to their pools."""
 
 
-class FutureJob(FunctionJob):
+class FutureJob(FunctionJob[Any]):
     """A job for whose end a future waits, which is kept where others keep their context."""
 
     __slots__ = ()
@@ -56,16 +57,22 @@ class ExecutorPool(JobPool):
         What a rank that works needs to know.
     """
 
-    _kind: ClassVar[type[Job]] = FutureJob
+    _job_type: ClassVar[type[FunctionJob[Any]]] = FutureJob
+
+    # Compiled methods, without a Python call around them.
+    queue_call = JobPool._queue_for
+    drop_job = JobPool._drop_job
+
+    cache_set = JobPool._set_of
 
     def __init__(
         self,
         service: Any,
-        run: Callable[[ExecutorPool, Any], execution.Run],
+        run: Callable[[ExecutorPool, Any], Run],
         backend: RanksBackend | None = None,
         session: Session | None = None,
     ) -> None:
-        self._make_run = run
+        self._make_executor_run = run
         self.kept_open = backend is not None
         self.backend = backend
         self.session = session
@@ -73,10 +80,10 @@ class ExecutorPool(JobPool):
         if backend is not None:
             self._on_end = backend.deliver
 
-    def _prepare(self) -> execution.Run:
+    def _make_run(self) -> Run:
         from bsbpool.services.channels import channel_of
 
-        return self._make_run(self, channel_of(self._comm.get_communicator()))
+        return self._make_executor_run(self, channel_of(self._comm.get_communicator()))
 
     @property
     def scheduling(self) -> bool:
@@ -85,8 +92,9 @@ class ExecutorPool(JobPool):
 
     def error_of(self, job: Any, deps: Any) -> Any:
         """Return why a job that has ended did not succeed; `deps` are those it had."""
-        if self._engine.is_broken(job._id):
-            job._error = self._dependency_failures.error(deps)
+        context = self.run_context
+        if context.engine.is_broken(job._id):
+            job._error = self.job_control.dependency_error(deps)
         error = job.error  # it is not found any more when the failure is forgotten
-        self._reporter.failures.pop(job, None)
+        context.events.failures.pop(job, None)
         return error

@@ -64,13 +64,13 @@ def _takes_who_waits(of: Description) -> bool:
     """Whether an executor is for workers that wait for this process, should there be any."""
     if of.service.get_size() == 1:
         return of.anywhere
-    if running.apart and not (of.root == 0 and (of.anywhere or _is_dispatcher_thread(of.service))):
+    if running.workers_dedicated and not (of.root == 0 and (of.anywhere or _is_dispatcher_thread(of.service))):
         raise RuntimeError(
             "comm and root cannot be chosen under bsbpool.run, where rank 0 uses "
             "all other ranks. Leave them out, or start the program with "
             "`mpiexec -n N python script.py`."
         )
-    return running.apart
+    return running.workers_dedicated
 
 
 def _is_dispatcher_thread(service: Any) -> bool:

@@ -45,7 +45,7 @@ class RunnerBackend(RanksBackend):
     def _send_path(self) -> None:
         with self._lock:
             self._path.look()
-            run: Any = self._pool._run
+            run: Any = self._pool.run_context.run
             run.send_prelude_again()
 
     def _new_path(self) -> list[str] | None:

@@ -146,7 +146,7 @@ class ScriptRun(ExecutorRun):
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job; whatever that raises is the job's error."""
-        job = self._pool._job_queue[number]
+        job = self._context.jobs[number]
         call = job._function
         if not isinstance(call, ScriptCall):
             return super().encode(number)
@@ -156,7 +156,7 @@ class ScriptRun(ExecutorRun):
             return self._table.number_of(call), 0, payload, buffers
         except BaseException as error:
             explain(error, f"The function or the arguments of {job.label} cannot be pickled")
-            self._pool._reporter.failed(job, error)
+            self._context.events.job_failed(job, error)
             return None
 
     def _renew_prelude(self) -> None:

@@ -7,7 +7,7 @@ import pickle
 from typing import Any
 
 from bsbpool.execution.functions import CALL, EXECUTE
-from bsbpool.execution.serving import WorkerRun
+from bsbpool.execution.worker import WorkerRun
 from bsbpool.futures import chunks
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import Prepared
@@ -57,7 +57,7 @@ class ServingRun(WorkerRun):
     """The run of a pool of an executor, on a rank that works."""
 
     def __init__(self, pool: ExecutorPool, channel: Any) -> None:
-        super().__init__(pool, channel)
+        super().__init__(pool.run_context, channel)
         assert pool.session is not None
         self._session = pool.session
 

@@ -20,8 +20,8 @@ class Shutdown(MainRun):
 
 def shut_down(service: Any, code: int) -> Any:
     """Let the other ranks end with an exit code; return the channel."""
-    with ExecutorPool(service, Shutdown) as pool:
-        run: Any = pool._run
+    with ExecutorPool(service, lambda pool, channel: Shutdown(pool.run_context, channel)) as pool:
+        run: Any = pool.run_context.run
         run.code = code & 0xFF
         run._stop(aborted=False)
     return run._channel

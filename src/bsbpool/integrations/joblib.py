@@ -45,7 +45,7 @@ from bsbpool.futures.executor import entered
 from bsbpool.integrations import _threads
 from bsbpool.integrations._shared_executor import Lease, shared_executor
 from bsbpool.running import running
-from bsbpool.serialization import travelling
+from bsbpool.serialization import portable
 
 NAME = "bsbpool"
 
@@ -152,7 +152,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def submit(self, func: Any, callback: Callable[[Any], Any] | None = None) -> Any:
         """Have a batch run; call back with its future when it has ended."""
         # Most calls of a batch are of one function, which is pickled once.
-        functions = {id(f): travelling(f) for f, _, _ in func.items}
+        functions = {id(f): portable(f) for f, _, _ in func.items}
         func.items = [(functions[id(f)], args, kwargs) for f, args, kwargs in func.items]
         batch = Batch(func, self._share, self.inner_max_num_threads)
         return (self._line or self._begin()).submit(batch, callback)

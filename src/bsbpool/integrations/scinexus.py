@@ -37,7 +37,7 @@ from bsbpool.futures.backend import is_of_a_backend
 from bsbpool.futures.executor import entered
 from bsbpool.integrations._shared_executor import SharedExecutor, Lease, shared_executor
 from bsbpool.running import running
-from bsbpool.serialization import travelling
+from bsbpool.serialization import portable
 
 IF_SERIAL = ("raise", "ignore", "warn")
 ITEMS_A_WORKER = 256
@@ -260,7 +260,7 @@ class _Inside:
         self._f, self._of_whom = f, of_whom
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Inside, (travelling(self._f), self._of_whom)
+        return _Inside, (portable(self._f), self._of_whom)
 
     def __call__(self, item: Any) -> Any:
         if not running.inside_job:  # a thread of the process that submits, which has chosen

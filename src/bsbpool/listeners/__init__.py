@@ -1,1 +1,1 @@
-"""Listeners: what shows or keeps the progress of a pool."""
+"""Listeners that show or record the progress of a pool."""

@@ -1,4 +1,4 @@
-"""What every listener has in common."""
+"""The base class of listeners."""
 
 from __future__ import annotations
 
@@ -9,8 +9,22 @@ from bsbpool.progress import PoolProgress
 
 
 class Listener(abc.ABC):
-    """Called with every record of a pool; entered and left with it where it can be."""
+    """A callable for the progress records of a pool.
+
+    A listener that is a context manager is entered and exited together with the pool.
+    """
 
     @abc.abstractmethod
     def __call__(self, progress: PoolProgress) -> Any:
-        """Take notice of a record; true for a failure means that it was handled."""
+        """Handle a record.
+
+        Parameters
+        ----------
+        progress : PoolProgress
+            The record.
+
+        Returns
+        -------
+        object
+            If true for the failure of a job, the failure counts as handled and is not raised.
+        """

@@ -1,4 +1,4 @@
-"""Counting jobs as they go by, so that nobody has to look at all of them."""
+"""Counts of jobs by status, updated from progress records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED)
 
 
 def describe(counts: Mapping[JobStatus, int]) -> str:
-    """Say how many jobs succeeded, and how many of the others run or have ended, and how."""
+    """Describe counts of jobs: succeeded, running, and ended without success."""
     parts = [f"{counts[JobStatus.SUCCESS]}/{sum(counts.values())} jobs succeeded"]
     if counts[JobStatus.RUNNING]:
         parts.append(f"{counts[JobStatus.RUNNING]} running")
@@ -20,7 +20,7 @@ def describe(counts: Mapping[JobStatus, int]) -> str:
 
 
 def describe_unsuccessful(counts: Mapping[JobStatus, int]) -> str:
-    """Say how many jobs ended without success, and how; empty when there are none."""
+    """Describe the counts of jobs that ended without success; empty if there are none."""
     return ", ".join(f"{counts[end]} {end.value}" for end in _UNSUCCESSFUL if counts[end])
 
 
@@ -41,17 +41,17 @@ class JobTally:
 
     @property
     def total(self) -> int:
-        """How many jobs there are."""
+        """The number of jobs."""
         return sum(self.counts.values())
 
     @property
     def finished(self) -> int:
-        """How many jobs have ended, well or not."""
+        """The number of jobs that have ended, with or without success."""
         return sum(self.counts[status] for status in FINISHED)
 
     @property
     def succeeded(self) -> int:
-        """How many jobs have succeeded."""
+        """The number of jobs that have succeeded."""
         return self.counts[JobStatus.SUCCESS]
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class PoolTally(JobTally):
         self.by_name: dict[str, JobTally] = {}
 
     def __call__(self, progress: PoolProgress) -> None:
-        """Count what a record says."""
+        """Update the counts from a record."""
         if isinstance(progress, PoolJobAddedProgress):
             for tally in (self, self._of(progress.job.name)):
                 tally.add()

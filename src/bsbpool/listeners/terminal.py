@@ -1,4 +1,4 @@
-"""Progress on a terminal, or as lines where there is none."""
+"""Listeners that print progress: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bsbpool.status import FINISHED, JobStatus, PoolStatus
 if TYPE_CHECKING:
     from bsbpool.job import Job
 
-SECONDS_A_LINE = 5.0
+SECONDS_PER_LINE = 5.0
 
 
 class NonTTYTerminalListener(Listener):
@@ -34,32 +34,38 @@ class NonTTYTerminalListener(Listener):
             print(printable(line, sys.stdout), flush=True)
 
 
-def _text_of(job: Job, status: JobStatus) -> str:
+def _text_of(job: Job[Any], status: JobStatus) -> str:
     failed = status in (JobStatus.FAILED, JobStatus.ABORTED)
     return job.label if failed else without_addresses(job.description)
 
 
 class SummaryListener(Listener):
-    """Prints how many jobs have ended and how, every few seconds and at the end."""
+    """Prints the number of jobs by status, every few seconds and at the end.
 
-    def __init__(self, seconds: float = SECONDS_A_LINE) -> None:
+    Parameters
+    ----------
+    seconds : float
+        Seconds between two lines.
+    """
+
+    def __init__(self, seconds: float = SECONDS_PER_LINE) -> None:
         self._seconds = seconds
         self._next = time.monotonic() + seconds
 
     def __call__(self, progress: PoolProgress) -> None:
-        """Print when it is time; the pool counts, so that nothing is missed."""
+        """Print the counts of the pool if the interval has passed or the pool closes."""
         if progress.status is PoolStatus.CLOSING or time.monotonic() >= self._next:
             self._next = time.monotonic() + self._seconds
             print(f"bsbpool: {describe(progress.counts)}", file=sys.stderr, flush=True)
 
 
 class TTYTerminalListener(Listener):
-    """Shows a bar for each kind of job with `rich`; a line now and then without it.
+    """Shows a progress bar for each job name with `rich`; prints summary lines without `rich`.
 
     Parameters
     ----------
     fps : float
-        How often a second the bars are drawn.
+        Maximum number of updates per second.
     """
 
     MOST_BARS = 12
@@ -69,43 +75,43 @@ class TTYTerminalListener(Listener):
         self._tallies: dict[str, JobTally] = {}
         self._bars: dict[str, Any] = {}
         self._progress: Any = None
-        self._heard: PoolProgress | None = None
+        self._last_record: PoolProgress | None = None
         self._next = 0.0
-        self._plain = None if _has_rich() else SummaryListener()
+        self._summary = None if _is_rich_installed() else SummaryListener()
 
     def __enter__(self) -> TTYTerminalListener:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if any(error) and self._heard is not None:
-            self._count_again(self._heard.jobs)
+        if any(error) and self._last_record is not None:
+            self._count_again(self._last_record.jobs)
         if self._progress is not None:
             self._draw()
             self._progress.stop()
 
-    def _count_again(self, jobs: list[Job]) -> None:
-        """Count all jobs: an interrupt may have come between a record and its count."""
+    def _count_again(self, jobs: list[Job[Any]]) -> None:
+        """Count all jobs again: an interrupt may have come between a record and its count."""
         for tally in self._tallies.values():
             tally.counts.clear()
         for job in jobs:
             self._tally_of(job).add(job.status)
 
     def __call__(self, progress: PoolProgress) -> None:
-        """Bring the bars up to date with a record."""
-        if self._plain is not None:
-            return self._plain(progress)
-        self._heard = progress
+        """Update the bars from a record."""
+        if self._summary is not None:
+            return self._summary(progress)
+        self._last_record = progress
         if isinstance(progress, PoolJobAddedProgress):
             self._tally_of(progress.job).add()
         elif isinstance(progress, PoolJobUpdateProgress):
             self._tally_of(progress.job).update(progress.old_status, progress.status)
-        # Drawn no faster than anybody looks; not before there are jobs, since the
-        # other ranks enter as well, but hear of none.
+        # Not before there are jobs: the listeners of other ranks are entered as well, but get
+        # no records of jobs.
         if self._tallies and time.monotonic() >= self._next:
             self._next = time.monotonic() + 1 / self._fps
             self._draw()
 
-    def _tally_of(self, job: Job) -> JobTally:
+    def _tally_of(self, job: Job[Any]) -> JobTally:
         name = job.name
         if name not in self._tallies and len(self._tallies) >= self.MOST_BARS:
             name = "others"
@@ -143,20 +149,20 @@ class TTYTerminalListener(Listener):
 
 
 def terminal_listener() -> tuple[Listener, float | None]:
-    """Return the listener that fits where standard error goes, and its pace."""
-    if sys.stderr.isatty() and _has_room():
+    """Return a listener that suits standard error, and its `max_wait` in seconds or None."""
+    if sys.stderr.isatty() and _has_known_size():
         return TTYTerminalListener(), None
-    return SummaryListener(), SECONDS_A_LINE
+    return SummaryListener(), SECONDS_PER_LINE
 
 
-def _has_room() -> bool:
+def _has_known_size() -> bool:
     try:
         return sum(os.get_terminal_size(sys.stderr.fileno())) > 0
     except OSError:
         return False
 
 
-def _has_rich() -> bool:
+def _is_rich_installed() -> bool:
     from importlib.util import find_spec
 
     return find_spec("rich") is not None

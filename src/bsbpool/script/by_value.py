@@ -1,4 +1,4 @@
-"""Classes, pickled so that each unpickling makes a new one."""
+"""Pickling of classes such that each unpickling makes a new class."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from bsbpool.classes_by_value import reduce_class
 
 
 def class_by_value(pickler: Any, kind: type) -> Any:
-    """Say how to pickle a class.
+    """Return the reduced value of a class.
 
-    cloudpickle by itself changes the class that an earlier pickle of the same class made.
+    With cloudpickle alone, unpickling would change the class that an earlier pickle made.
     """
     reduced = reduce_class(pickler, kind, anew=True)
     if not isinstance(reduced, tuple):
         return reduced
     make, (*args, key, extra), (attributes, slots), *rest = reduced
-    attributes.pop("__slotnames__", None)  # appears when the first instance is pickled
+    attributes.pop("__slotnames__", None)  # set when the first instance is pickled
     if is_importable(kind):
-        key = None  # it returns by its name, and one that is defined anew and equal is no change
+        key = None  # sent back by name; and an equal definition must give an equal pickle
     return (make, (*args, key, extra), (attributes, slots), *rest)

@@ -1,4 +1,4 @@
-"""What an executor queues for a call of a script: the function, and a snapshot of the globals."""
+"""Calls of a script as an executor queues them: a function with a snapshot of the globals."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from bsbpool.serialization import Parcel, buffer_collector
 
 
 class Unit:
-    """Globals of the script with their values at one submission.
+    """Globals of the script with their values at one submission; they are sent together.
 
     Parameters
     ----------
     number : int
         Identifies the unit.
     names : tuple of str
-        The globals: one, or several that refer to each other.
+        The names: one, or several if the globals refer to each other.
     payload : bytes or None
-        The pickle of the tuple of their values; None when they have none.
+        The pickle of the tuple of their values; None if there are no values to send.
     reason : str or None
-        Why they cannot be sent; None when they are deleted.
+        The reason why the values cannot be sent; None if the globals were deleted.
     needs : tuple of Unit
         The units that the payload refers to.
     """
@@ -42,11 +42,11 @@ class Unit:
         self.payload, self.reason = payload, reason
 
     def is_of(self, payload: bytes | None, reason: str | None, needs: tuple[Unit, ...]) -> bool:
-        """Whether the unit was made of exactly these objects."""
+        """Whether the unit has exactly these objects, compared by identity."""
         return self.payload is payload and (self.reason, self.needs) == (reason, needs)
 
     def parcel(self) -> Parcel:
-        """Return what is sent to a worker."""
+        """Return the pickle to send to a worker."""
         payload = None if self.payload is None else pickle.PickleBuffer(self.payload)
         needs = tuple(unit.number for unit in self.needs)
         return dumps_plain((self.number, self.names, payload, self.reason, needs))
@@ -58,7 +58,7 @@ class Snapshot:
     Parameters
     ----------
     units : tuple of Unit
-        Each one after the units that it needs.
+        The units, each after the units that it needs.
     definitions : mapping of str to object
         The functions and classes among them.
     """
@@ -69,14 +69,14 @@ class Snapshot:
         self._ids: dict[int, str] = {}
 
     def dumps(self, obj: Any) -> Parcel:
-        """Pickle arguments; globals that they refer to have the values of the submission."""
+        """Pickle arguments. References to globals give the values at the submission."""
         buffers: list[memoryview] = []
         try:
             payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
-            # pickle refers to bound methods by a name that it does not check.
+            # pickle does not check the names of bound methods.
             if b"__main__" not in payload and b"getattr" not in payload:
                 return payload, buffers
-        except Exception:  # something may have no name by which it can be imported
+        except Exception:  # a function or class cannot be imported
             pass
         from bsbpool.script.pickling import ScriptPickler, ids_of
 
@@ -88,17 +88,17 @@ class Snapshot:
         return file.getvalue(), buffers
 
     def has(self, name: str) -> bool:
-        """Whether a global belongs to it."""
+        """Whether a global is in the snapshot."""
         return any(name in unit.names for unit in self.units)
 
     def extended(self, other: Snapshot) -> Snapshot:
-        """Return a snapshot that also has the further globals of another one."""
+        """Return a snapshot with the globals of both; this one takes precedence."""
         more = [unit for unit in other.units if not any(map(self.has, unit.names))]
         return Snapshot((*self.units, *more), {**other.definitions, **self.definitions})
 
 
 class ScriptCall:
-    """A function that workers call with the globals of a snapshot; a job's function on main.
+    """The function of a job that a worker calls with the globals of a snapshot.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ class ScriptCall:
     snapshot : Snapshot
         The globals.
     fresh : bool
-        Whether each call gets a copy of the function of its own.
+        Whether each call unpickles a new copy of the function.
     """
 
     def __init__(self, f: Any, payload: bytes, snapshot: Snapshot, fresh: bool) -> None:
         self.f, self.payload, self.snapshot, self.fresh = f, payload, snapshot, fresh
 
     def parcel(self) -> Parcel:
-        """Return what is sent to a worker."""
+        """Return the pickle to send to a worker."""
         numbers = [unit.number for unit in self.snapshot.units]
         payload = pickle.PickleBuffer(self.payload)
         return dumps_plain((name_of(self.f), numbers, payload, self.fresh))
@@ -135,7 +135,7 @@ class ScriptCall:
 
 
 def dumps_plain(obj: Any) -> Parcel:
-    """Pickle an object that consists of builtin values."""
+    """Pickle an object that consists of builtin types."""
     buffers: list[memoryview] = []
     payload = pickle.dumps(obj, 5, buffer_callback=buffer_collector(buffers))
     return payload, buffers

@@ -1,4 +1,4 @@
-"""Globals that refer to each other, and those that are needed before others."""
+"""Grouping of globals that refer to each other."""
 
 from __future__ import annotations
 

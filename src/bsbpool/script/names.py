@@ -1,4 +1,4 @@
-"""The global names that code mentions."""
+"""The global names that code uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import types
 OPERATIONS = frozenset(
     ["LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"]
 )
-"""LOAD_NAME and LOAD_FROM_DICT_OR_GLOBALS are those of class bodies inside functions."""
+"""Instructions with a global name; class bodies inside functions have the last two."""
 
 
 @functools.lru_cache(maxsize=4096)

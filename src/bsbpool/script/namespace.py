@@ -1,8 +1,8 @@
-"""The script's globals on a worker.
+"""The globals of the script on a worker.
 
-They live in the namespace of `__main__`. Each call brings the numbers of the units that it
-needs. A unit is put in place unless it is there already, so what calls and initializers did to a
-global stays until the script gives it another value.
+They are set in the namespace of `__main__`. Each call has the numbers of the units that it needs. A
+unit is set only if it is not current, so changes that calls and initializers make to a global stay
+until the script gives it another value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Buffers = list[Any]
 
 
 def global_of_script(name: str) -> Any:
-    """Return a global as the script sent it, for values that refer to it."""
+    """Return the value of a global as it was sent; pickles refer to globals by this function."""
     try:
         return namespace.objects[name]
     except KeyError:
@@ -34,28 +34,28 @@ def global_of_script(name: str) -> Any:
 
 
 def attribute_of(found: Any, path: str) -> Any:
-    """Return an attribute of an attribute and so on, such as ``Outer.Inner``."""
+    """Return the attribute at a dotted path, such as ``Outer.Inner``."""
     return operator.attrgetter(path)(found)
 
 
 def function_over(module: str, code: types.CodeType, *rest: Any) -> types.FunctionType:
-    """Make a function over the globals of a module."""
+    """Make a function that uses the namespace of a module."""
     return types.FunctionType(code, importlib.import_module(module).__dict__, *rest)
 
 
 class ReceivedUnit:
-    """Globals with the values that they had at some submission.
+    """Globals with their values at one submission, as received from the main rank.
 
     Parameters
     ----------
     number : int
         Identifies the unit.
     names : tuple of str
-        The globals: usually one.
+        The names of the globals, usually one.
     payload : bytes-like or None
-        The pickle of a tuple of their values; None when they have none.
+        The pickle of the tuple of their values; None if there are no values.
     reason : str or None
-        Why they have no value here; None when the script has deleted them.
+        The reason why the worker has no values; None if the script has deleted the globals.
     needs : tuple of int
         The numbers of the units that the pickle refers to.
     """
@@ -73,22 +73,22 @@ class ReceivedUnit:
 
 
 class Namespace:
-    """The script's globals on a worker.
+    """The globals of the script on a worker.
 
     Attributes
     ----------
     units : mapping of int to ReceivedUnit
-        The units that main has sent and still uses.
+        The units that the main rank has sent and still uses, by number.
     objects : dict of str to object
-        The values as they were sent.
+        The values as they were sent, by name.
     missing : dict of str to str
-        The globals of the script that have no value here, and the reasons.
+        The reasons why globals of the script have no value on this worker, by name.
     changes : int
-        How often something was put in place.
+        The number of times that a unit was set.
     entered : object
-        The call whose globals are in place; None if there is none.
+        The call whose globals are set; None if there is none.
     on_change : callable
-        Called whenever something is put in place.
+        Called whenever a unit is set.
     """
 
     def __init__(self) -> None:
@@ -99,49 +99,49 @@ class Namespace:
         self.entered: object = None
         self.on_change: Callable[[], object] = lambda: None
         self._current: dict[str, int] = {}
-        self._put_at: dict[int, int] = {}  # units that are in place: the count of changes then
-        self._made_of: dict[int, list[int]] = {}  # and those counts of the units that they need
+        self._set_at: dict[int, int] = {}  # the value of `changes` when a current unit was set
+        self._needs_set_at: dict[int, list[int]] = {}  # the same for the units that it needs
 
     def receive(self, payload: Any, buffers: Buffers) -> ReceivedUnit:
-        """Keep a unit for as long as the caller keeps what this returns."""
+        """Register a unit; it stays registered while the caller keeps the returned object."""
         unit = ReceivedUnit(*loads(payload, buffers))
         self.units[unit.number] = unit
         return unit
 
     def enter(self, units: list[ReceivedUnit]) -> None:
-        """Put units in place; each comes after those that it refers to.
+        """Set the globals of units; each unit comes after those that it refers to.
 
         Raises
         ------
         NameError
-            When a builtin would be found in place of a global that has no value here.
+            If a global without a value has the name of a builtin, which a call would use instead.
         """
         self.entered = None
         for unit in units:
-            if not self._is_in_place(unit):
-                self._put(unit)
+            if not self._is_current(unit):
+                self._set(unit)
             if unit.reason is not None:
                 self._check_builtins(unit)
 
-    def _is_in_place(self, unit: ReceivedUnit) -> bool:
+    def _is_current(self, unit: ReceivedUnit) -> bool:
         current = self._current
         for name in unit.names:
             if current.get(name) != unit.number:
                 return False
         if not unit.needs:
             return True
-        # A class that was put in place again is a new object, so its subclasses must be made again.
-        return self._made_of[unit.number] == [self._put_at[need] for need in unit.needs]
+        # A class that was set again is a new object, so its subclasses must be made again.
+        return self._needs_set_at[unit.number] == [self._set_at[need] for need in unit.needs]
 
-    def _put(self, unit: ReceivedUnit) -> None:
+    def _set(self, unit: ReceivedUnit) -> None:
         self.changes += 1
         self.on_change()
         for name in unit.names:
             before = self._current.get(name, 0)
-            self._put_at.pop(before, None)
-            self._made_of.pop(before, None)
-        self._put_at[unit.number] = self.changes
-        self._made_of[unit.number] = [self._put_at[need] for need in unit.needs]
+            self._set_at.pop(before, None)
+            self._needs_set_at.pop(before, None)
+        self._set_at[unit.number] = self.changes
+        self._needs_set_at[unit.number] = [self._set_at[need] for need in unit.needs]
         for name in unit.names:
             self._current[name] = unit.number
             vars(sys.modules["__main__"]).pop(name, None)
@@ -153,7 +153,7 @@ class Namespace:
             self.missing.update(dict.fromkeys(unit.names, reason))
 
     def _load(self, unit: ReceivedUnit) -> str | None:
-        """Unpickle the values of a unit; return why that fails."""
+        """Unpickle and set the values of a unit; return the reason if that fails."""
         try:
             values = dict(zip(unit.names, pickle.loads(unit.payload), strict=True))
         except Terminated:
@@ -170,7 +170,7 @@ class Namespace:
                 raise NameError(_message(name, self.missing[name]), name=name)
 
     def explain(self, error: BaseException) -> None:
-        """Let a NameError, also one that an error is chained to, say why a global has no value."""
+        """Add the reason for a missing global to NameErrors in the chain of an error."""
         seen: set[int] = set()
         errors: list[BaseException | None] = [error]
         while errors:
@@ -194,7 +194,7 @@ def _message(name: str, reason: str) -> str:
 
 
 namespace = Namespace()
-"""The globals in this process, which runs calls of a script on another rank."""
+"""The namespace of this process, if it is a worker of a script."""
 
 
 class ReceivedCall:
@@ -203,7 +203,7 @@ class ReceivedCall:
     Parameters
     ----------
     payload, buffers
-        As of `bsbpool.script.calls.ScriptCall.parcel`.
+        The result of `bsbpool.script.calls.ScriptCall.parcel`.
     """
 
     def __init__(self, payload: Any, buffers: Buffers) -> None:
@@ -213,7 +213,7 @@ class ReceivedCall:
         self._f: Any = None
 
     def enter(self) -> None:
-        """Put the globals in place, and find the function among them."""
+        """Set the globals and unpickle the function."""
         if namespace.entered is self:
             return
         namespace.enter(self._units)

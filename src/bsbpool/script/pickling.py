@@ -1,8 +1,8 @@
-"""Pickles for workers that have not run the script.
+"""Pickling for workers that do not run the script.
 
-Functions and classes of the script are pickled as the name of their global, and the worker looks
-the name up among the globals that were sent for the call. Everything else is pickled as
-`bsbpool.functions_by_value` does it.
+Functions and classes of the script are pickled as references to globals, which the worker looks up
+among the globals that it received for the call. Other objects are pickled by
+`bsbpool.functions_by_value`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bsbpool.script.namespace import attribute_of, function_over, global_of_scri
 from bsbpool.script.unchanged import IMMUTABLE
 
 NEVER_NAMED = IMMUTABLE - {object} | {tuple, frozenset, types.ModuleType}
-"""Types of globals that other values never refer to by their name."""
+"""Types of globals that are never pickled as references."""
 
 
 def script_names() -> dict[str, Any]:
@@ -31,17 +31,17 @@ def script_names() -> dict[str, Any]:
 
 
 def is_definition(obj: Any) -> bool:
-    """Whether an object is a function, a class or a marker (an `object()`), without a state."""
+    """Whether an object is a function, a class or a sentinel (an `object()`), all without state."""
     if isinstance(obj, (types.FunctionType, type)) or type(obj) is object:
         return True
     if isinstance(obj, (types.MethodType, types.BuiltinFunctionType)):
         return False
-    named = isinstance(attribute(obj, "__qualname__"), str)  # as what functools.wraps makes
+    named = isinstance(attribute(obj, "__qualname__"), str)  # for example with functools.wraps
     return named and attribute(obj, "__module__") == "__main__"
 
 
 def ids_of(names: Mapping[str, Any]) -> dict[int, str]:
-    """Return the names of globals by the id of their value; the first of several."""
+    """Return the names of globals by the id of their value; for several names, the first."""
     found: dict[int, str] = {}
     for name, value in list(names.items()):
         if type(value) not in NEVER_NAMED and not name.startswith("__"):
@@ -50,24 +50,24 @@ def ids_of(names: Mapping[str, Any]) -> dict[int, str]:
 
 
 class ScriptPickler(Pickler):
-    """Pickles with references to the script's globals.
+    """Pickles objects with references to the globals of the script.
 
     Parameters
     ----------
     file : file
-        What to write to.
+        The file to write to.
     names : mapping of str to object
         The globals that can be referred to.
     ids : mapping of int to str
-        The same, by the id of the value.
+        The names of the same globals, by the id of the value.
     whole : collection of int
         The ids of globals to pickle by value.
     values : bool
-        Whether values with a state become references as well: True inside of other globals,
-        False for arguments, which are copied.
+        Whether objects with state become references as well: True inside other globals, False for
+        arguments, which are copied.
     arguments : bool
-        Whether each call unpickles this. Then a class that is not a global is one class for all
-        calls, as with cloudpickle: each pickle sets its attributes again.
+        Whether each call unpickles the pickle. If so, a class that is not a global is one class
+        for all calls, as with cloudpickle: unpickling sets its attributes again.
     buffer_callback : callable, optional
         As of `pickle.Pickler`.
 
@@ -78,7 +78,7 @@ class ScriptPickler(Pickler):
     mentioned : set of str
         The global names in the code of functions that were pickled by value.
     unnamed : list of object
-        Classes and markers that were pickled by value, since they are no globals.
+        Classes and sentinels that were pickled by value, since they are not globals.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ScriptPickler(Pickler):
         self.unnamed: list[Any] = []
 
     def reducer_override(self, obj: Any) -> Any:
-        """Say how to pickle an object that pickle does not know by itself."""
+        """Return the reduced value of an object that `pickle` does not handle itself."""
         if id(obj) not in self._whole:
             name = self._ids.get(id(obj))
             if name is not None and self._is_reference(obj):
@@ -149,7 +149,7 @@ class ScriptPickler(Pickler):
         if not isinstance(obj, (types.FunctionType, type)) or obj.__module__ != "__main__":
             return None
         if self._values and not isinstance(obj, type):
-            return None  # the pickle of a class leaves out functions that a base has as well
+            return None  # the function may belong to a base of the class as well
         first, _, path = obj.__qualname__.partition(".")
         owner = self._names.get(first)
         if not path or not isinstance(owner, type) or id(owner) in self._whole:

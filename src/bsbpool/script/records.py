@@ -1,4 +1,4 @@
-"""What is known about each global of the script: its pickle, and what the pickle refers to."""
+"""Records of the globals of the script: their pickles, and the globals these refer to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 from functools import cached_property
 from typing import Any
 
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import error_text
 from bsbpool.script.namespace import global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
@@ -33,14 +33,14 @@ class View:
 
 
 class Record:
-    """One global, as it was when a submission looked at it last.
+    """The state of one global at the last submission that could reach it.
 
     Attributes
     ----------
     payload : bytes or None
-        The pickle of a tuple of the value; None when there is none.
+        The pickle of a tuple with the value; None if there is none.
     reason : str or None
-        Why the value cannot be pickled.
+        The reason why the value cannot be pickled.
     references : dict of str to object
         The globals that the pickle refers to, with the values that they had.
     mentioned : frozenset of str
@@ -61,7 +61,7 @@ class Record:
         self._take(value, view)
 
     def update(self, value: Any, view: View) -> bool:
-        """Look at the value again; return whether it has changed."""
+        """Update the record from the value; return whether it has changed."""
         if self.is_current(view) and self._has_names_as_before(value, view):
             return False
         definition, before = self._definition, self._description()
@@ -81,13 +81,13 @@ class Record:
         return all(names.get(name, MISSING) is obj for name, obj in self.references.items())
 
     def _has_names_as_before(self, value: Any, view: View) -> bool:
-        """Whether the value and its parts are still globals of the same names, or still none."""
+        """Whether the value and its parts have the same names as globals, or none, as before."""
         if view.ids.get(id(value), self.name) != self._owner:
             return False
         return not any(id(obj) in view.ids for obj in self._unnamed)
 
     def _take(self, value: Any, view: View) -> None:
-        # Before it is pickled, so that a change during pickling is noticed next time.
+        # Before pickling, so that the next submission detects a change during it.
         self._nodes = nodes_of(value)
         self._value = None if self._nodes is None else value
         self._definition = value if is_definition(value) else None
@@ -110,12 +110,12 @@ class Record:
         self.references = {name: view.names.get(name, MISSING) for name in found}
 
     def _keep(self, payload: bytes | None) -> None:
-        if payload != self.payload:  # else keep the object, which units are compared by
+        if payload != self.payload:  # units compare payloads by identity
             self.payload = payload
 
 
 class _Alias:
-    """A second name of a global."""
+    """A reference to a global that has the same value under another name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -127,7 +127,7 @@ class _Alias:
 def dump_values(
     values: tuple[Any, ...], view: View
 ) -> tuple[bytes | None, str | None, ScriptPickler]:
-    """Pickle the values of globals; return the pickle, or why there is none, and the pickler."""
+    """Pickle the values of globals; return the pickle or the reason, and the pickler."""
     file = io.BytesIO()
     pickler = view.pickler(file, whole=set(map(id, values)), values=True)
     error = dump(pickler, values)
@@ -137,8 +137,8 @@ def dump_values(
 
 
 def dump(pickler: ScriptPickler, obj: Any) -> BaseException | None:
-    """Pickle an object; return what that raises, unless a signal does."""
-    with noticing_signals():
+    """Pickle an object; return the error that this raises. Errors of signals propagate."""
+    with marking_signals():
         try:
             pickler.dump(obj)
         except BaseException as error:

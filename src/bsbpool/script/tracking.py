@@ -1,4 +1,4 @@
-"""The globals of the script at each submission, in the process that runs the script."""
+"""Tracking of the globals of the script, in the process that runs the script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.interrupts import is_from_signal, noticing_signals
+from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
 from bsbpool.script.pickling import is_definition, script_names
@@ -19,9 +19,9 @@ from bsbpool.script.records import MISSING, Record, View, dump, dump_values
 from bsbpool.script.unchanged import are_unchanged, nodes_of
 
 MOST_KEPT = 1_024
-"""How many functions, and how many sets of names, are remembered."""
-PLAIN = frozenset([type(None), bool, int, float, complex, str, bytes])
-"""Types of arguments that refer to no globals."""
+"""Maximum number of functions, and of sets of names, that are kept."""
+SCALARS = frozenset([type(None), bool, int, float, complex, str, bytes])
+"""Types whose pickles contain no reference to globals."""
 
 Names = frozenset[str]
 NO_NAMES: Names = frozenset()
@@ -33,9 +33,9 @@ class Callee:
     Attributes
     ----------
     names : frozenset of str
-        The globals that its pickle refers to, and the global names in its code.
+        The globals that its pickle refers to and the global names in its code.
     kept : bool
-        Whether workers can keep what they unpickled for further calls.
+        Whether workers can use the unpickled function for several calls.
     """
 
     def __init__(self, f: Any, view: View) -> None:
@@ -45,11 +45,11 @@ class Callee:
         self._nodes = nodes_of(f)
         self.kept = False
         file = io.BytesIO()
-        # Only what is unpickled for each call refers to classes that are no globals.
+        # Classes that are not globals occur only in functions that each call unpickles.
         pickler = view.pickler(file, arguments=True)
         error = dump(pickler, f)
         self.names = frozenset(pickler.references | pickler.mentioned)
-        if error is not None:  # the executor's thread reports it
+        if error is not None:  # the thread of the executor pickles again and reports it
             return
         self._values = {name: view.names.get(name) for name in pickler.references}
         self._unnamed = pickler.unnamed
@@ -57,7 +57,7 @@ class Callee:
         self.kept = self._name is not None or (is_kept(f) and self._nodes is not None)
 
     def is_current(self) -> bool:
-        """Whether the pickle is still that of the function."""
+        """Whether the pickle is up to date."""
         names = script_names()
         if not self.kept or any(names.get(name) is not self._values[name] for name in self._values):
             return False
@@ -69,23 +69,23 @@ class Callee:
 
 
 class Reach:
-    """The globals that can be reached from some names.
+    """The globals that can be reached from a set of names.
 
     Attributes
     ----------
     records : list of Record
         The globals.
     absent : set of str
-        Names that the script has never given a value.
+        The names that have never had a value.
     snapshot : Snapshot
-        The globals as they were last.
+        The latest snapshot of the globals.
     """
 
     def __init__(self, records: list[Record], absent: set[str], snapshot: Snapshot) -> None:
         self.records, self.absent, self.snapshot = records, absent, snapshot
 
     def is_current(self, view: View) -> bool:
-        """Whether a quick check shows that nothing has changed."""
+        """Whether a quick check shows that the snapshot is up to date."""
         for record in self.records:
             if not record.is_current(view):
                 return False
@@ -95,7 +95,7 @@ class Reach:
 class ScriptGlobals:
     """Finds the globals of the script that calls can reach, and those that have changed.
 
-    A change is noticed when a call that can reach it is submitted.
+    A change is detected when a call that can reach the global is submitted.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class ScriptGlobals:
         self._callees: dict[int, Callee] = {}
         self._snapshots: dict[Names, Reach] = {}
         self._kept_calls: dict[tuple[bytes, Snapshot], ScriptCall] = {}
-        # Weak, since a call with a state may hold large objects.
+        # Weak references, since the state of a call may be large.
         self._fresh_calls: weakref.WeakValueDictionary[tuple[bytes, Snapshot], ScriptCall] = (
             weakref.WeakValueDictionary()
         )
@@ -117,78 +117,77 @@ class ScriptGlobals:
     def bind(
         self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Callable[..., Any]:
-        """Bind a call to the globals as they are now.
+        """Bind a call to the present values of the globals.
 
         Returns
         -------
         callable
-            A `ScriptCall`; the function itself when it has no state and the call reaches none of
-            the globals.
+            A `ScriptCall`; the function itself if it has no state and the call reaches no globals.
         """
         with self._lock:
             callee = self.callee(f)
             names = callee.names
-            if not PLAIN.issuperset(map(type, args)) or kwargs:
+            if not SCALARS.issuperset(map(type, args)) or kwargs:
                 names = names | self.names_in([(args, kwargs)])
             if not callee.payload or (callee.kept and not names):
                 return f
             return self.call(callee, self.snapshot(names))
 
     def snapshot_for(self, f: Callable[..., Any], items: Iterable[Any]) -> Snapshot:
-        """Return the globals, as they are now, that a function and its arguments reach."""
+        """Return a snapshot of the globals that a function and its arguments can reach."""
         with self._lock:
             return self.snapshot(self.callee(f).names | self.names_in(items))
 
     def call(self, callee: Callee, snapshot: Snapshot) -> ScriptCall:
-        """Return the callable that is queued for a function that sees a snapshot."""
+        """Return the callable to queue for a function with a snapshot."""
         calls = self._kept_calls if callee.kept else self._fresh_calls
         key = callee.payload, snapshot
         call = calls.get(key)
         if call is None:
             call = ScriptCall(callee.f, callee.payload, snapshot, fresh=not callee.kept)
             if callee.kept:
-                _make_room(self._kept_calls, MOST_KEPT)
+                _evict_oldest(self._kept_calls, MOST_KEPT)
             calls[key] = call
         return call
 
     def callee(self, f: Callable[..., Any]) -> Callee:
-        """Return a function with its pickle."""
+        """Return the `Callee` of a function, with an up-to-date pickle."""
         callee = self._callees.get(id(f))
         if callee is None or not callee.is_current():
             callee = Callee(f, View())
             if callee.kept:
-                _make_room(self._callees, MOST_KEPT)
+                _evict_oldest(self._callees, MOST_KEPT)
                 self._callees[id(f)] = callee
         return callee
 
     def names_in(self, items: Iterable[Any]) -> Names:
-        """Return the globals that the pickles of some objects refer to, and mention."""
+        """Return the globals that the pickles of objects refer to and the names in their code."""
         with self._lock:
             view, names = View(), NO_NAMES
             for item in items:
-                if type(item) not in PLAIN and _may_refer(item):
+                if type(item) not in SCALARS and _may_refer(item):
                     pickler = view.pickler(_NullFile(), buffer_callback=_ignore_buffer)
-                    dump(pickler, item)  # an error is reported when it is pickled for the call
+                    dump(pickler, item)  # errors are reported when the call is pickled
                     names |= pickler.references | pickler.mentioned
             return names
 
     # For snapshots
 
     def snapshot(self, names: Names) -> Snapshot:
-        """Return all globals that can be reached from some names, as they are now."""
+        """Return a snapshot of the globals that can be reached from names."""
         with self._lock:
             view = View()
             found = self._snapshots.get(names)
             if found is None or not found.is_current(view):
                 reached = self._reach(names, view)
-                found = self._snapshots.get(names)  # `_reach` drops it after a change
+                found = self._snapshots.get(names)  # `_reach` removes it after a change
             if found is None:
-                found = self._look(reached, view)
-                _make_room(self._snapshots, MOST_KEPT)
+                found = self._make_reach(reached, view)
+                _evict_oldest(self._snapshots, MOST_KEPT)
                 self._snapshots[names] = found
             return found.snapshot
 
-    def _look(self, names: set[str], view: View) -> Reach:
+    def _make_reach(self, names: set[str], view: View) -> Reach:
         records = [self._records[name] for name in names if name in self._records]
         values = {name: view.names.get(name) for name in names}
         definitions = {name: value for name, value in values.items() if is_definition(value)}
@@ -196,7 +195,7 @@ class ScriptGlobals:
         return Reach(records, names - self._records.keys(), snapshot)
 
     def _reach(self, names: Names, view: View) -> set[str]:
-        """Look at globals, and at those that they refer to and mention."""
+        """Update the records of all globals that can be reached from names; return their names."""
         reached: set[str] = set()
         waiting = list(names)
         while waiting:
@@ -208,7 +207,7 @@ class ScriptGlobals:
             record = self._records.get(name)
             if record is None:
                 if value is MISSING:
-                    continue  # it never had a value, so workers may give it one
+                    continue  # never had a value; an initializer of the worker may set it
                 record = self._records[name] = Record(name, value, view)
                 self._forget_calls()
             elif record.update(value, view):
@@ -256,20 +255,20 @@ class ScriptGlobals:
 
 
 def _ignore_buffer(buffer: Any) -> bool:
-    """Leave a buffer out of a pickle that is made only to find references."""
+    """Keep a buffer out of a pickle that is made only to find references."""
     return False
 
 
 class _NullFile:
-    """A file that discards what is written."""
+    """A file that discards all data."""
 
     def write(self, data: Any) -> int:
         return memoryview(data).nbytes
 
 
 def _may_refer(obj: Any) -> bool:
-    """Whether the pickle of an object may refer to the script. Quick for large data."""
-    with noticing_signals():
+    """Whether the pickle of an object may refer to the script; fast also for large data."""
+    with marking_signals():
         try:
             payload = pickle.dumps(obj, 5, buffer_callback=_ignore_buffer)
         except BaseException as error:
@@ -279,7 +278,7 @@ def _may_refer(obj: Any) -> bool:
     return b"__main__" in payload
 
 
-def _make_room(kept: dict[Any, Any], most: int) -> None:
+def _evict_oldest(kept: dict[Any, Any], most: int) -> None:
     if len(kept) >= most:
         del kept[next(iter(kept))]
 
@@ -288,7 +287,7 @@ _script: ScriptGlobals | None = None
 
 
 def script_globals() -> ScriptGlobals:
-    """Return the globals of the script of this process."""
+    """Return the `ScriptGlobals` of this process."""
     global _script
     if _script is None:
         _script = ScriptGlobals()

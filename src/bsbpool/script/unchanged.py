@@ -1,8 +1,8 @@
-"""A quick check that a value has not changed: it consists of the same objects at each level.
+"""A quick check whether a value has changed, by the identity of its parts.
 
-`nodes_of` lists the functions, the classes and the small builtin containers that a value is made
-of, each with the objects that it held. While each holds the same objects, the value has not
-changed. For values with other parts there is no list, and only their pickle shows a change.
+`nodes_of` lists the functions, classes and builtin containers in a value, each with the objects
+that it contains. The value is unchanged while each contains the same objects. Values with parts of
+other types have no such list: only a comparison of pickles shows whether they have changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMMUTABLE = frozenset(
     [type(None), bool, int, float, complex, str, bytes, range, object, type(...),
      type(NotImplemented)]
 )  # fmt: skip
-"""Types whose objects never change."""
+"""Types whose instances never change."""
 FIXED = (
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
@@ -31,25 +31,25 @@ FIXED = (
     dataclasses.Field,
     type(getattr(dataclasses.make_dataclass("_", ()), "__dataclass_params__")),  # noqa: B009
 )
-"""Types of attributes of classes whose objects are not changed once they are made."""
+"""Types of class attributes whose instances are not changed after their creation."""
 MOST_NODES = 300
-"""For values of more nodes, pickling is as quick."""
+"""Maximum number of nodes; pickling larger values is as fast as the check."""
 
 Objects = tuple[Any, ...]
 Node = tuple[Any, Callable[[Any], Objects], Objects]
-"""An object, a function that returns what it holds, and what it held."""
+"""An object, a function that returns its content, and its content at the time of the list."""
 
 _EMPTY = object()
 
 
 def nodes_of(value: Any) -> list[Node] | None:
-    """Return the parts of a value that can change; None if they cannot be listed."""
+    """Return the nodes of a value; None if it has parts of other types or too many parts."""
     nodes: list[Node] = []
     return nodes if _walk(value, nodes, set()) else None
 
 
 def are_unchanged(nodes: list[Node]) -> bool:
-    """Whether each object holds what it held."""
+    """Whether each node has the same content as when it was listed."""
     for obj, content_of, content in nodes:
         now = content_of(obj)
         if len(now) != len(content) or not all(map(operator.is_, now, content)):
@@ -71,7 +71,7 @@ def _walk(value: Any, nodes: list[Node], seen: set[int]) -> bool:
             nodes.append((value, content_of, content))
     elif isinstance(value, type):
         if "_abc_impl" in vars(value):
-            return False  # `register` leaves no trace in its attributes
+            return False  # `ABCMeta.register` changes no attribute
         content = _of_class(value)
         nodes.append((value, _of_class, content))
     else:
@@ -93,7 +93,7 @@ def _of_dict(value: dict[Any, Any]) -> Objects:
 
 def _of_function(function: types.FunctionType) -> Objects:
     if function.__module__ != "__main__" and is_importable(function):
-        return ()  # it travels by its name
+        return ()  # pickled by name
     content: Objects = (function.__code__, function.__defaults__, function.__kwdefaults__)
     if function.__dict__:
         content += (*function.__dict__, *function.__dict__.values())
@@ -131,4 +131,4 @@ _CONTENT: dict[type, Callable[[Any], Objects]] = {
     LruCache: lambda function: (function.__wrapped__,),
 }
 FROZEN = frozenset(_CONTENT) - {list, set, dict, types.FunctionType}
-"""Types whose instances always hold the same objects."""
+"""Types whose instances always have the same content."""

@@ -1,18 +1,19 @@
-"""The services that a workflow finds by name: `MPI`, `MPILock`, `JobPool` and your own.
+"""Services that a workflow looks up by name: `MPI`, `MPILock`, `JobPool` and registered ones.
 
-Nothing is started by importing this package; a service is made when it is first
-asked for. A name that nobody registered gives an object that raises when used.
+Importing this package starts nothing; each service is made on first access. A name that is not
+registered gives an object whose attributes raise `DependencyError`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+
+from bsbpool._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bsbpool.caching import pool_cache
     from bsbpool.exceptions import WorkflowError
-    from bsbpool.pool import JobPool
+    from bsbpool.integrations.bsb.pool import BsbJobPool as JobPool
 
     MPI: Any
     MPILock: Any
@@ -23,7 +24,14 @@ _MODULES = ("_pool_listeners", "_util", "channels", "launchers", "mpi", "mpilock
 
 
 def register_service(attr: str, provider: Any) -> None:
-    """Make `provider` the service of a name, in place of what had the name before.
+    """Register an object as the service of a name, in place of an earlier one.
+
+    Parameters
+    ----------
+    attr : str
+        The name under which ``bsbpool.services`` provides the service.
+    provider : object
+        The service.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The listeners under the names that `bsb.services._pool_listeners` gives them."""
+"""The listeners under their names in `bsb.services._pool_listeners`."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Stand-ins for what is not installed."""
+"""Substitutes for packages that are not installed."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from bsbpool import exceptions
+from bsbpool._typing import Any
 
 
 class ErrorModule:
-    """Looks like a module until it is used: then it raises with a message."""
+    """A stand-in for a module; access to any attribute raises `DependencyError`."""
 
     def __init__(self, message: str) -> None:
         self._msg = message
@@ -19,14 +19,18 @@ class ErrorModule:
 
 
 class MockModule:
-    """Gives the module of a name; where it cannot be imported, an instance of the subclass."""
+    """Base class of substitutes for modules.
 
-    # mpi4py raises RuntimeError where it is installed but finds no MPI library.
+    Calling a subclass with the name of a module returns that module. If it cannot be imported, the
+    result is an instance of the subclass.
+    """
+
+    # mpi4py raises RuntimeError if it is installed but finds no MPI library.
     _missing = (ImportError, RuntimeError)
     _mocked: bool
 
     def __new__(cls, module: str) -> Any:
-        """Import `module` or make the stand-in."""
+        """Import `module`, or make its substitute."""
         try:
             return importlib.import_module(module)
         except cls._missing:

@@ -1,4 +1,4 @@
-"""The channel of a communicator: made once, found again, and seen off at exit."""
+"""The channel of each communicator, and its shutdown when the process ends."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from bsbpool.running import running
 
 _keyval: int | None = None
 _channels: set[Any] = set()
-LAST_SECONDS = 2.0
-"""How long a process that ends waits for its last messages to leave."""
-PARTING_SECONDS = 10.0
-"""How long a rank that frees a communicator waits for the others to do so."""
+FLUSH_SECONDS = 2.0
+"""Seconds that a process waits at its end until its last messages are sent."""
+SHUTDOWN_SECONDS = 10.0
+"""Seconds that a rank that frees a communicator waits for the shutdown of the other ranks."""
 
 
 def channel_of(comm: Any) -> Any:
-    """Return the channel of an mpi4py communicator. Collective the first time.
+    """Return the channel of an mpi4py communicator. The first call is collective.
 
-    The channel works on a duplicate of the communicator, so its messages never
-    meet the caller's. It is kept as an attribute of the communicator and goes
-    with it.
+    The channel uses a duplicate of the communicator, so its messages are separate from those of
+    the caller. It is an attribute of the communicator and is freed with it.
     """
     channel = comm.Get_attr(_key())
     if channel is None:
@@ -45,12 +44,12 @@ def channel_of(comm: Any) -> Any:
 
 
 def mpi_module() -> Any:
-    """Return the compiled MPI room for the MPI that mpi4py uses.
+    """Return the compiled module for the MPI library that mpi4py uses.
 
     Raises
     ------
     DependencyError
-        When this build of bsbpool has none for that MPI.
+        If bsbpool was built without a module for that library.
     """
     import importlib
 
@@ -68,7 +67,7 @@ def mpi_module() -> Any:
 
 
 def _abi(MPI: Any) -> str:
-    # mpi4py's wheels name the ABI in the file name: MPI.mpich.cpython-311-....so
+    # The wheels of mpi4py have the ABI in the file name: MPI.mpich.cpython-311-....so
     named: str = os.path.basename(MPI.__file__).split(".")[1]
     if named in ("mpich", "openmpi"):
         return named
@@ -76,21 +75,21 @@ def _abi(MPI: Any) -> str:
 
 
 class Node:
-    """What this rank shares a machine with. Collective to make.
+    """The ranks of a communicator on this machine. Its construction is collective.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
-        The communicator whose ranks count.
+        The communicator.
 
     Attributes
     ----------
     crowded : bool
-        Whether the ranks here outnumber the cores that they may use.
-    process monitor : ProcessMonitor
-        The processes of the other ranks here.
+        Whether there are more ranks on the machine than cores that they may use.
+    process_monitor : ProcessMonitor
+        The processes of the other ranks on the machine.
     wakeup : Wakeup or None
-        What wakes the ranks here; None where there is nothing to make them of.
+        Wakes waiting ranks of the machine; None if they share no memory.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -117,7 +116,7 @@ class Node:
 
 
 def _shared_memory(node: Any, size: int) -> Any:
-    """Return some memory that all ranks of the communicator share; None if any has none."""
+    """Return memory that all ranks of `node` share; None if that fails on one of them."""
     path = memory = None
     if node.Get_rank() == 0:
         with suppress(OSError):
@@ -128,10 +127,10 @@ def _shared_memory(node: Any, size: int) -> Any:
     if path is not None:
         with suppress(OSError), open(path, "r+b") as opened:
             memory = mmap.mmap(opened.fileno(), size)
-    everybody = all(node.allgather(memory is not None))
+    is_shared = all(node.allgather(memory is not None))
     if node.Get_rank() == 0 and path is not None:
         os.unlink(path)
-    return memory if everybody else None
+    return memory if is_shared else None
 
 
 def _cores() -> set[int]:
@@ -154,55 +153,56 @@ def _key() -> int:
 def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
     from mpi4py import MPI
 
-    complete = channel not in _channels  # at the end of the process nothing comes after
+    complete = channel not in _channels  # `_flush_pending` has shut it down at exit
     if not complete:
         _channels.discard(channel)
         partners = _partners(channel)
         channel.announce_shutdown(partners)
-        complete = channel.await_shutdowns(partners, PARTING_SECONDS)
-        channel.drain(LAST_SECONDS)
-    # Else it stays, lest the next one gets its number and its messages.
+        complete = channel.await_shutdowns(partners, SHUTDOWN_SECONDS)
+        channel.drain(FLUSH_SECONDS)
+    # Otherwise it is not freed: MPI would reuse its context id for the next communicator, which
+    # would then receive its late messages.
     if complete and not MPI.Is_finalized():
         channel.transport.free()
 
 
 def _partners(channel: Any) -> list[int]:
-    """Return the ranks that this one sends to, and hears from."""
+    """Return the ranks with which this rank exchanges messages."""
     transport = channel.transport
     return [*range(1, transport.size)] if transport.rank == 0 else [0]
 
 
 def _make_pools_serial() -> None:
-    """Let pools and executors of a forked child run in itself, as those inside jobs do."""
+    """Make pools and executors of a forked child serial, as those inside jobs are."""
     running.inside_job += 1
 
 
 def _flush_pending(process: int) -> None:
-    """Let the last messages leave, and end the ranks for which finalizing MPI would wait."""
+    """Send the last messages at exit; abort if finalizing MPI would wait for a rank for ever."""
     if os.getpid() != process:  # a forked child
         return
     for channel in list(_channels):
         channel.announce_shutdown(_partners(channel))
-        channel.drain(LAST_SECONDS)
-        # MPI can be finalized with those that are about to do so, too.
-        if (dead := channel.lost - channel.terminated) and not _goes_on(channel):
+        channel.drain(FLUSH_SECONDS)
+        # MPI can be finalized while ranks that have announced their shutdown end.
+        if (dead := channel.lost - channel.terminated) and not _is_fault_tolerant(channel):
             _abort(f"rank {min(dead)} has died")
-        if channel.away and (away := channel.await_returns(LAST_SECONDS / 2)):
+        if channel.away and (away := channel.await_returns(FLUSH_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
     if any(channel.lost - channel.terminated for channel in _channels):
-        mpi_module().finalize(LAST_SECONDS)  # mpi4py would wait for ever, where MPI does
+        mpi_module().finalize(FLUSH_SECONDS)  # mpi4py would wait without a time limit
     _channels.clear()
 
 
-def _goes_on(channel: Any) -> bool:
-    """Whether MPI outlives the death of a rank; Open MPI does not tell of each that it outlives."""
+def _is_fault_tolerant(channel: Any) -> bool:
+    """Whether MPI continues after a rank has failed. Open MPI does not report all failures."""
     enabled = os.environ.get("OMPI_MCA_mpi_ft_enable", "0") not in ("0", "false")  # noqa: SIM112
     return enabled or channel.transport.tells_deaths
 
 
 def flush_stdout() -> None:
-    """Let go of what was printed, before a launcher ends the process."""
-    with suppress(AttributeError, OSError, ValueError):  # there is none, or it is closed
+    """Flush standard output before a launcher ends the process."""
+    with suppress(AttributeError, OSError, ValueError):  # missing or closed
         sys.stdout.flush()
 
 
@@ -211,5 +211,5 @@ def _abort(reason: str) -> None:
 
     flush_stdout()
     print(f"bsbpool: {reason}; ending all ranks with MPI_Abort.", file=sys.stderr, flush=True)
-    time.sleep(0.3)  # a launcher drops what it has not passed on yet
+    time.sleep(0.3)  # launchers drop output that they have not forwarded yet
     MPI.COMM_WORLD.Abort(1)

@@ -1,14 +1,14 @@
-"""The environment variables by which a launcher tells a process that it is one of several."""
+"""Detection of MPI launchers and batch systems by the environment variables that they set."""
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
-import warnings
+from collections import namedtuple
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+
+from bsbpool._typing import Any
 
 SIZES_OF_MPI = {
     "PMI_SIZE": "PMI_RANK",  # MPICH, Intel MPI, Cray MPICH, Slurm with PMI-1 or PMI-2
@@ -17,53 +17,47 @@ SIZES_OF_MPI = {
     "MVP_COMM_WORLD_SIZE": "MVP_COMM_WORLD_RANK",  # MVAPICH 3
     "JSM_NAMESPACE_SIZE": "JSM_NAMESPACE_RANK",  # jsrun
 }
-"""Variables that launchers of MPI set: the number of processes, and the rank."""
+"""Variables that MPI launchers set: the number of processes, and the rank."""
 
 FURTHER_OF_MPI = ("PMI_FD", "PMI_PORT", "PMIX_RANK", "MPI_LOCALRANKID", "PALS_RANKID")
-"""Variables that launchers of MPI set without, or in addition to, the number of processes."""
+"""Other variables that MPI launchers set."""
 
 OF_MPI = (*SIZES_OF_MPI, *SIZES_OF_MPI.values(), *FURTHER_OF_MPI)
 OF_OTHERS = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID", "PBS_JOBID", "PBS_TASKNUM")
 
 IGNORE = "BSB_IGNORE_PARALLEL"
-"""Set by users who want one process whatever the environment says."""
+"""Set by users whose processes are independent although a launcher started several."""
 
+Launch = namedtuple("Launch", ["by", "size", "rank", "variable"])
+"""A launch of several processes, as the environment describes it.
 
-class Launch(NamedTuple):
-    """A launch of several processes, as the environment describes it.
-
-    Attributes
-    ----------
-    by : str
-        "mpi", "slurm" or "pbs".
-    size : int
-        The number of processes; 0 when it is not known.
-    rank : int
-        The number of this process; -1 when it is not known.
-    variable : str
-        The variable from which this is known, as ``NAME=value``.
-    """
-
-    by: str
-    size: int
-    rank: int
-    variable: str
+Attributes
+----------
+by : str
+    "mpi", "slurm" or "pbs".
+size : int
+    The number of processes; 0 if unknown.
+rank : int
+    The rank of this process; -1 if unknown.
+variable : str
+    The variable that shows this, as ``NAME=value``.
+"""
 
 
 def is_started_by_mpi(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a launcher of MPI started this process.
+    """Whether an MPI launcher started this process.
 
-    The children of a process that uses MPI inherit its variables and do not count.
+    Child processes of a rank inherit its variables, but are not ranks themselves.
     """
     return any(name in environ for name in OF_MPI) and not _is_child_of_rank(environ)
 
 
 def launch_of_several(environ: Mapping[str, str] = os.environ) -> Launch | None:
-    """Return the launch of this process, None when it was not started as one of several.
+    """Return the launch of which this process is a part; None if it was started alone.
 
-    The variables of launchers of MPI come first: `mpiexec` may itself use Slurm or PBS to reach
-    the nodes. When one launcher runs inside another, the variables of both are set; if one of
-    them says 1, the inner launcher started this process alone.
+    The variables of MPI launchers take precedence, since `mpiexec` may use Slurm or PBS to reach
+    the nodes. If one launcher runs inside another, the variables of both are set; a size of 1
+    means that the inner launcher started this process alone.
     """
     launches = [
         Launch("mpi", _number(environ, size), _number(environ, rank, -1), _setting(environ, size))
@@ -76,8 +70,8 @@ def launch_of_several(environ: Mapping[str, str] = os.environ) -> Launch | None:
 
 
 def _slurm_step(environ: Mapping[str, str]) -> list[Launch]:
-    # SLURM_NTASKS and SLURM_PROCID are also set in batch scripts and allocations, where the
-    # program is started once. Only srun sets the number of tasks of a step.
+    # SLURM_NTASKS and SLURM_PROCID are also set in batch scripts and allocations, which start the
+    # program once. Only srun sets the number of tasks of a step.
     if "SLURM_STEP_NUM_TASKS" not in environ:
         return []
     size = _number(environ, "SLURM_STEP_NUM_TASKS")
@@ -86,7 +80,7 @@ def _slurm_step(environ: Mapping[str, str]) -> list[Launch]:
 
 
 def _pbs_task(environ: Mapping[str, str]) -> list[Launch]:
-    # The batch script is task 1, whatever PBS_NP says; pbsdsh starts the others.
+    # The batch script itself is task 1, also when PBS_NP is larger; pbsdsh starts the others.
     if _number(environ, "PBS_TASKNUM") < 2:
         return []
     size, rank = _number(environ, "PBS_NP"), _number(environ, "PBS_VNODENUM", -1)
@@ -104,13 +98,15 @@ def _setting(environ: Mapping[str, str], name: str) -> str:
 
 @functools.cache
 def warn_if_alone() -> None:
-    """Warn, once, when this process is one of several of which MPI sees only this one."""
+    """Warn once if a launcher started several processes, but MPI sees only this one."""
     launch = launch_of_several()
     if launch is None or launch.rank > 0 or IGNORE in os.environ:
         return
     MPI = sys.modules.get("mpi4py.MPI")
     if _sees_others(MPI) or _is_child_of_rank(os.environ):
         return
+    import warnings
+
     warnings.warn(_message(launch, MPI), RuntimeWarning, stacklevel=2)
 
 
@@ -142,16 +138,16 @@ _REMEDIES = {
     "pbs": "Use the mpiexec of {0} in the job script",
 }
 
-_MPI_LIBRARY = re.compile(rb"/libp?mpi[\w+-]*\.so")
-
 
 def _is_child_of_rank(environ: Mapping[str, str]) -> bool:
-    """Whether a process above this one uses MPI and was started by the same launcher."""
+    """Whether an ancestor of this process uses MPI and was started by the same launcher."""
+    import re
+
     ours = {(name, environ[name]) for name in (*OF_MPI, *OF_OTHERS) if name in environ}
     pid = os.getppid()
     try:
         while pid > 1 and ours <= _environ_of(pid):
-            if _MPI_LIBRARY.search(_read(pid, "maps")):
+            if re.search(rb"/libp?mpi[\w+-]*\.so", _read(pid, "maps")):
                 return True
             pid = int(_read(pid, "stat").rpartition(b")")[2].split()[1])
     except OSError:  # not Linux, or a process of another user
@@ -160,7 +156,7 @@ def _is_child_of_rank(environ: Mapping[str, str]) -> bool:
 
 
 def _environ_of(pid: int) -> set[tuple[str, str]]:
-    """Return the variables that a process was started with."""
+    """Return the initial environment variables of a process."""
     entries = (entry.partition("=") for entry in os.fsdecode(_read(pid, "environ")).split("\0"))
     return {(name, value) for name, _, value in entries}
 

@@ -1,4 +1,4 @@
-"""The communicator, or what stands for it in a single process."""
+"""The MPI service: a communicator, or its substitute in a program of one process."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from bsbpool import exceptions
+from bsbpool._typing import Any
 from bsbpool.running import running
 from bsbpool.services._util import MockModule
 from bsbpool.services.launchers import IGNORE, is_started_by_mpi
 
 
 class MPIService:
-    """A communicator with the few calls that a workflow needs.
+    """A communicator with the few methods that a workflow needs.
 
-    Without mpi4py it is the communicator of a single process. Inside a job, which one
-    rank runs alone, and in a program of ``python -m bsbpool.run``, its collective calls answer
-    as for a single process as well.
+    Without mpi4py it behaves as a communicator of one process. Inside a job, which a single rank
+    runs, and in a program of ``python -m bsbpool.run``, the collective methods also return what
+    they return for one process.
 
     Parameters
     ----------
@@ -32,16 +32,16 @@ class MPIService:
         self._comm = comm or self._mpi.COMM_WORLD
 
     def get_communicator(self) -> Any:
-        """Return the mpi4py communicator, None when there is none."""
+        """Return the mpi4py communicator; None without mpi4py."""
         return self._comm
 
     @property
     def _has_others(self) -> bool:
-        # A job is on one rank alone: nobody would answer there, for ever.
-        return bool(self._comm) and not running.inside_job and not running.apart
+        # One rank alone runs a job, so a collective call would never return there.
+        return bool(self._comm) and not running.inside_job and not running.workers_dedicated
 
     def get_rank(self) -> int:
-        """Return the number of this process, from 0."""
+        """Return the rank of this process."""
         return self._comm.Get_rank() if self._comm else 0
 
     def get_size(self) -> int:
@@ -54,38 +54,38 @@ class MPIService:
             self._comm.Barrier()
 
     def abort(self, errorcode: int = 1) -> None:
-        """End all processes at once."""
+        """Abort all processes with `MPI_Abort`."""
         if self._comm:
             self._comm.Abort(errorcode)
         print("MPI Abort called on MockCommunicator", flush=True)
         sys.exit(errorcode)
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        """Return the root's object on all processes."""
+        """Return the object of the root on all processes."""
         return self._comm.bcast(obj, root=root) if self._has_others else obj
 
     def gather(self, obj: Any, root: int = 0) -> list[Any] | None:
-        """Return the objects of all processes on the root, None elsewhere."""
+        """Return the list of the objects of all processes on the root, None elsewhere."""
         return self._comm.gather(obj, root=root) if self._has_others else [obj]
 
     def allgather(self, obj: Any) -> list[Any]:
-        """Return the objects of all processes on all of them."""
+        """Return the list of the objects of all processes on each of them."""
         return self._comm.allgather(obj) if self._has_others else [obj]
 
     def window(self, buffer: Any) -> Any:
-        """Make an RMA window on a buffer; collective. With one process, a stand-in."""
+        """Make an RMA window on a buffer. Collective; with one process, return a substitute."""
         if self.get_size() == 1:
             return WindowMock()
         return self._mpi.Win.Create(buffer, True, self._mpi.INFO_NULL, self._comm)
 
     @contextmanager
     def try_all(self, default_exception: Exception | None = None) -> Iterator[None]:
-        """Make the error of any process one of all processes. Collective.
+        """Raise on all processes if the block raises on any of them. Collective.
 
         Parameters
         ----------
         default_exception : Exception, optional
-            What the processes without an error of their own raise.
+            The error of processes whose own block did not raise; a `RuntimeError` by default.
         """
         own: Exception | None = None
         try:
@@ -100,26 +100,26 @@ class MPIService:
 
     @contextmanager
     def try_main(self) -> Iterator[None]:
-        """Make the error of the main process one of all processes. Collective.
+        """Raise the error of the block on the main process on all processes. Collective.
 
-        All processes enter the block, but only the error of the main one counts.
+        All processes execute the block, but errors on other processes are ignored.
         """
         own: Exception | None = None
         try:
             yield
         except Exception as error:
             own = error
-        mains = self.bcast(own)
-        if mains is not None:
-            raise mains
+        error_of_main = self.bcast(own)
+        if error_of_main is not None:
+            raise error_of_main
 
 
 class MPIModule(MockModule):
-    """`mpi4py.MPI`, or its stand-in for a single process."""
+    """The module `mpi4py.MPI`, or its substitute in a program of one process."""
 
     @property
     def COMM_WORLD(self) -> None:
-        """No communicator; an error when a launcher of MPI started this process."""
+        """None; raises `DependencyError` if an MPI launcher started this process."""
         if is_started_by_mpi() and IGNORE not in os.environ:
             raise exceptions.DependencyError(
                 "MPI runtime detected without parallel support: mpi4py or its MPI library is "
@@ -129,7 +129,7 @@ class MPIModule(MockModule):
 
 
 class WindowMock:
-    """An RMA window that only this process looks into."""
+    """A substitute for an RMA window in a program of one process."""
 
     def Get(self, bufspec: Any, rank: int) -> Any:
         """Return the caller's own buffer."""

@@ -1,4 +1,4 @@
-"""A read/write lock over the ranks: mpilock's where it is installed, else one that grants."""
+"""The service `MPILock`: the package mpilock, or a substitute for a single process."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bsbpool.services._util import MockModule
 
 
 class FencedSignal(Exception):
-    """Takes those that have no access out of a fenced block."""
+    """Ends a fenced block on a process without access."""
 
 
 class Fence:
-    """Lets one process work while the others skip to the end of the block.
+    """Lets one process execute a block while the others skip it.
 
     Parameters
     ----------
     access : bool
-        Whether this process may work.
+        Whether this process executes the block.
     """
 
     def __init__(self, access: bool) -> None:
@@ -32,7 +32,7 @@ class Fence:
             raise FencedSignal
 
     def share(self, obj: Any) -> None:
-        """Keep an object for `collect`."""
+        """Store an object for `collect`."""
         self._obj = obj
 
     def collect(self) -> Any:
@@ -47,7 +47,7 @@ class Fence:
 
 
 class _NoHandle:
-    """What a process without access gets in place of a handle."""
+    """The substitute for a handle on a process without access."""
 
     def __enter__(self) -> None:
         return None
@@ -57,7 +57,7 @@ class _NoHandle:
 
 
 class _NoopLock:
-    """A lock that is free whenever it is asked for."""
+    """A lock that is always free."""
 
     _mocked = True
 
@@ -65,7 +65,7 @@ class _NoopLock:
         self._depth = 0
 
     def locked(self) -> bool:
-        """Whether it is held here."""
+        """Whether this process holds the lock."""
         return self._depth > 0
 
     def __enter__(self) -> None:
@@ -76,7 +76,7 @@ class _NoopLock:
 
 
 class MockedWindowController:
-    """The controller of a single process; mpilock's `WindowController` in shape."""
+    """The substitute for mpilock's `WindowController` in a program of one process."""
 
     _mocked = True
 
@@ -86,7 +86,7 @@ class MockedWindowController:
 
     @property
     def master(self) -> int:
-        """The rank that keeps the lock."""
+        """The rank that holds the state of the lock."""
         return self._master
 
     @property
@@ -100,7 +100,7 @@ class MockedWindowController:
         return self._closed
 
     def close(self) -> None:
-        """Give the lock up."""
+        """Close the controller."""
         self._closed = True
 
     def __enter__(self) -> MockedWindowController:
@@ -120,7 +120,7 @@ class MockedWindowController:
     def single_write(
         self, handle: AbstractContextManager[Any] | None = None, rank: int | None = None
     ) -> AbstractContextManager[Any]:
-        """Return a lock for one rank to write, the master by default."""
+        """Return a lock with which one rank writes, by default the master."""
         return _single_write(self.rank == (self._master if rank is None else rank), handle)
 
 
@@ -135,7 +135,7 @@ def _single_write(access: bool, handle: AbstractContextManager[Any] | None) -> I
 
 
 class MPILockModule(MockModule):
-    """The module `mpilock`, or its stand-in for a single process."""
+    """The module `mpilock`, or its substitute in a program of one process."""
 
     WindowController = MockedWindowController
     Fence = Fence

@@ -1,7 +1,6 @@
-"""The names of `bsb.services.pool`, where code written for it looks for them.
+"""The names of the module `bsb.services.pool`, for code that is written for it.
 
-Everything is made elsewhere. The pool looks `free_stale_pool_cache` up here when
-it needs it, so that who replaces it here is heard.
+Tests replace `free_stale_pool_cache` in this module, so `BsbJobPool` looks it up here at each call.
 """
 
 from __future__ import annotations
@@ -9,7 +8,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from bsbpool.caching import CacheId, free_stale_pool_cache, get_node_cache_items, pool_cache
+from bsbpool import exceptions
+from bsbpool.caching import CacheId, free_stale_pool_cache, pool_cache
 from bsbpool.exceptions import (
     JobCancelledError,
     JobErroredError,
@@ -18,8 +18,15 @@ from bsbpool.exceptions import (
     JobSchedulingError,
     WorkflowError,
 )
-from bsbpool.job import ConnectivityJob, FunctionJob, Job, PlacementJob, SubmissionContext
-from bsbpool.pool import JobPool
+from bsbpool.integrations.bsb.jobs import (
+    ConnectivityJob,
+    FunctionJob,
+    PlacementJob,
+    SubmissionContext,
+)
+from bsbpool.integrations.bsb.nodes import get_node_cache_items
+from bsbpool.integrations.bsb.pool import BsbJobPool as JobPool
+from bsbpool.job import Job
 from bsbpool.progress import (
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
@@ -62,7 +69,7 @@ __all__ = [
 
 
 def dispatcher(pool_id: int, job_args: tuple[str, Any, Any]) -> Any:
-    """Run what `Job.serialize` returned, for the owner of an open pool on this rank."""
+    """Run a job that `Job.serialize` returned, for the owner of an open pool on this rank."""
     name, args, kwargs = job_args
     return globals()[name].execute(JobPool.get_owner(pool_id), args, kwargs)
 
@@ -72,11 +79,9 @@ def _cache_hash(string: str) -> int:
 
 
 class _MissingMPIExecutor:
-    """bsb's executor, which bsbpool does not have."""
+    """Stands in for the MPI executor of BSB, which bsbpool does not have."""
 
     def __getattr__(self, attr: str) -> Any:
-        from bsbpool import exceptions
-
         raise exceptions.DependencyError(
             "This is not a public interface. Use `.services.JobPool` instead."
         )

@@ -1,4 +1,4 @@
-"""Executing a pool on a rank that runs jobs for the main one."""
+"""The run of a pool on a rank that runs jobs for the main rank."""
 
 from __future__ import annotations
 
@@ -6,124 +6,121 @@ import os
 import weakref
 from collections.abc import Collection
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bsbpool import exceptions
+from bsbpool._core.comm.channel import Channel, TransportError
 from bsbpool._core.jobs.invoke import NO_OWNER
-from bsbpool._core.comm.channel import TransportError
 from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool._core.runtime.worker_loop import WorkerLoop
-from bsbpool.execution.aborted import aborted_error
-from bsbpool.execution.cachekeeping import CacheKeeper
+from bsbpool.execution.early_end import early_end_error
 from bsbpool.execution.functions import EXECUTE
-from bsbpool.execution.owner_note import note_owner
+from bsbpool.execution.signature_note import note_signature
 from bsbpool.forks import end_if_child_of, in_children
+from bsbpool.function_job import FunctionJob
 from bsbpool.interrupts import Terminated
-from bsbpool.job import FunctionJob
+from bsbpool.job import Job
 from bsbpool.naming import add_note, error_text, explain, name_of
 from bsbpool.remote_errors import dump_error
+from bsbpool.run_context import RunContext
 from bsbpool.running import running
 from bsbpool.serialization import dumps, loads
 from bsbpool.status import PoolStatus
-
-if TYPE_CHECKING:
-    from bsbpool.job import Job
-    from bsbpool.pool import JobPool
 
 # As numbers: arithmetic with members of an enum is slow.
 FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
 NONE = int(ReplyFlag.NO_RESULT)
 ONLY_ARGS = int(RecordFlag.ONLY_ARGS)
 NO_BUFFERS: list[memoryview] = []
-_serving: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
+_executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
 class WorkerRun:
-    """The host of the core's worker loop: it knows what the bytes mean.
+    """Runs jobs for the main rank, and is the callbacks of the compiled loop.
 
-    See `bsbpool._core.runtime.worker_loop` for the methods that the loop calls.
+    `bsbpool._core.runtime.worker_loop` describes the callbacks.
     """
 
     parallel = True
 
-    def __init__(self, pool: JobPool, channel: Any) -> None:
-        self._pool = pool
+    def __init__(self, context: RunContext, channel: Channel) -> None:
+        self._context = context
         self._channel = channel
         self._run_id = channel.open()
-        self._cache = CacheKeeper(pool)
         self._needed: set[int] = set()
         self._uses_cache = False
-        self._rank = pool._comm.get_rank()
+        self._rank: int = context.comm.get_rank()
         self._loop = WorkerLoop(channel, self._run_id, self, self._rank, channel.process_monitor)
-        self._served = False
+        self._executed = False
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
 
-    # As a pool's run
+    # The interface of a run
 
     def execute(self) -> None:
-        """Run jobs until the main rank says that the run is over."""
-        self._pool.change_status(PoolStatus.EXECUTING)
-        self._served = True
-        in_children(_let_go)
-        _serving.add(self)
+        """Run jobs until the main rank ends the run."""
+        context, pool = self._context, self._context.pool
+        pool.change_status(PoolStatus.EXECUTING)
+        self._executed = True
+        in_children(_release_all)
+        _executing.add(self)
         if not running.job_contexts:
-            self._loop.serve_directly(self._pool.owner, running)
+            self._loop.serve_directly(context.owner, running)
         try:
-            with self._cache.home(copied=True):
+            with context.cache.scope(copied=True):
                 aborted = self._loop.run()
         except BaseException as error:
-            self._tell_main(error_text(error))
+            self._send_leave(error_text(error))
             raise
         finally:
-            self._cache.free_all()
-        self._pool.change_status(PoolStatus.CLOSING)
+            context.cache.free_all()
+        pool.change_status(PoolStatus.CLOSING)
         if aborted:
-            self._tell_main("the run has ended")  # main may think that it is inside a job
+            self._send_leave("the run has ended")  # main may assume that it is inside a job
         self._conclude(aborted)
 
     def _conclude(self, aborted: bool) -> None:
-        """Say so when the run did not come to its own end."""
+        """Raise an error if the main rank ended the run early."""
         if aborted:
-            raise aborted_error(self._rank)
+            raise early_end_error(self._rank)
 
     def let_go(self) -> None:
-        """Do without the threads of the parent, in a forked child."""
+        """Release the threads of the parent process, in a forked child."""
         self._loop.let_go()
 
     def leave(self) -> None:
-        """Take no more messages of this pool, and drop those that wait."""
+        """Accept no more messages of this pool, and drop those that were not read."""
         if os.getpid() != self._process:  # a forked child
             return
-        if not self._served:  # main may be executing, and count on this rank
-            self._tell_main("it left the `with` block without executing the pool")
+        if not self._executed:  # the main rank may be executing, and wait for this rank
+            self._send_leave("it left the `with` block without executing the pool")
         self._channel.close(self._run_id)
         self._channel.drop_stale()
 
-    def _tell_main(self, reason: str) -> None:
+    def _send_leave(self, reason: str) -> None:
         if os.getpid() != self._process:
             return
         with suppress(TransportError):
             self._loop.leave(reason.encode(errors="replace"))
 
     def wake(self) -> None:
-        """Do nothing: what is queued here does not run."""
+        """Do nothing: jobs that are queued on this rank do not run."""
 
     def needed_tokens(self) -> Collection[int]:
-        """Return what the main rank said with its last message."""
+        """Return the cache items that unfinished jobs need, as of the main rank's last message."""
         return self._needed
 
-    def perform(self, job: Job) -> None:
-        """Refuse: what is queued here does not run."""
+    def perform(self, job: Job[Any]) -> None:
+        """Raise JobPoolError: jobs that are queued on this rank do not run."""
         raise exceptions.JobPoolError(
             f"{job.label} was queued on rank {self._rank} and cannot run; only jobs that rank 0 "
             "queues are run"
         )
 
-    # As the loop's host
+    # The callbacks of the compiled loop
 
     def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
-        """Unpickle a function; one that cannot be found makes its jobs fail."""
+        """Unpickle a function. If that fails, return a function whose jobs fail."""
         try:
             return loads(payload, buffers), mode
         except Terminated:
@@ -134,18 +131,19 @@ class WorkerRun:
     def run(
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
     ) -> tuple[int, bytes | None, list[memoryview]]:
-        """Run a job; return how it ended and its pickled result or error."""
+        """Run a job; return the flags of the reply and the pickled result or error."""
         f, mode = function
+        owner = self._context.owner
         if self._uses_cache:
-            self._cache.sweep_if_replaced()
+            self._context.cache.refresh()
         try:
             args, kwargs = (loads(payload), {}) if flags & ONLY_ARGS else loads(payload, buffers)
             if mode == EXECUTE:
-                value = running.call_in_contexts(f.execute, self._pool.owner, args, kwargs)
-            elif self._pool.owner is NO_OWNER:
+                value = running.call_in_contexts(f.execute, owner, args, kwargs)
+            elif owner is NO_OWNER:
                 value = running.call_in_contexts(f, *args, **kwargs)
             else:
-                value = running.call_in_contexts(f, self._pool.owner, *args, **kwargs)
+                value = running.call_in_contexts(f, owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
             return OK, *self.pack(value)
@@ -155,16 +153,16 @@ class WorkerRun:
     def failed(
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
-        """Return what to reply when a job raised."""
+        """Return the reply for a job that raised an error."""
         end_if_child_of(self._process, error)
         if isinstance(error, Terminated):
-            raise error  # it is not the job that failed
+            raise error  # the signal ends the run, not the job
         f, mode = function
         label = _label(f, number)
         if error is self._unpicklable:
             explain(error, f"The return value of {label} cannot be pickled")
         elif mode != EXECUTE or f is FunctionJob:
-            note_owner(error, self._pool.owner)
+            note_signature(error, self._context.owner)
         self._unpicklable = None
         return FAILED, *dump_error(error, self._rank, label)
 
@@ -173,37 +171,36 @@ class WorkerRun:
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpicklable = error  # `failed` knows the job
+            self._unpicklable = error  # `failed` adds the label of the job
             raise
 
     def name_of(self, function: tuple[Any, int]) -> bytes:
-        """Return how a function is called."""
+        """Return the name of a function."""
         return name_of(function[0]).encode(errors="replace")
 
     def lost(self, rank: int) -> None:
-        """Leave: the main rank has died."""
+        """Raise WorkerLostError: the main rank has died."""
         raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
 
     def needed(self, tokens: memoryview) -> None:
-        """Learn which items jobs need from here on."""
+        """Note cache items that jobs need from now on."""
         self._uses_cache = True
         self._loop.direct = False
         self._needed.update(tokens)
 
     def unneeded(self, tokens: memoryview) -> None:
-        """Learn which items no job needs any more, and free them."""
+        """Free the cache items that no job needs any more."""
         self._needed.difference_update(tokens)
-        self._cache.free(tokens)
+        self._context.cache.free(tokens)
 
 
-
-def _let_go() -> None:
-    for run in _serving:
+def _release_all() -> None:
+    for run in _executing:
         run.let_go()
 
 
 def _label(f: Any, number: int) -> str:
-    """Return the label of a job as far as a worker knows it: without the arguments."""
+    """Return the label of a job without its arguments, which the worker may not know."""
     known = not (f is FunctionJob or isinstance(f, _Unloadable))
     return f"job {number} '{name_of(f)}'" if known else f"job {number}"
 

@@ -1,23 +1,22 @@
-"""A note for calls that failed because the function has no parameter for the pool's owner."""
+"""A note for calls that failed because the function has no parameter for the owner."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from bsbpool._core.jobs.invoke import NO_OWNER
+from bsbpool._typing import Any
 from bsbpool.naming import add_note
 
-CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.running", "bsbpool.job"])
+CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.running", "bsbpool.function_job"])
 """The modules that call functions of jobs."""
 
 
-def note_owner(error: BaseException, owner: Any) -> None:
-    """Say that functions get the owner, if the call itself raised a TypeError.
+def note_signature(error: BaseException, owner: Any) -> None:
+    """Note that functions get the owner as first argument, if the call itself raised a TypeError.
 
     Parameters
     ----------
     error : BaseException
-        What the call of a job's function raised.
+        The error of the call.
     owner : object
         The first argument of the call; `NO_OWNER` if there was none.
     """
@@ -26,7 +25,7 @@ def note_owner(error: BaseException, owner: Any) -> None:
 
 
 def _is_of_the_call(error: BaseException) -> bool:
-    """Whether the traceback ends where the function is called, without a frame of it."""
+    """Whether the traceback ends where the function is called, and has no frame of the function."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

@@ -1,8 +1,8 @@
 """The error of the other ranks when a run ends early, and how it is printed.
 
-Rank 0 raises what went wrong. The other ranks raise a `WorkflowError` as well, so that a program
-can handle the end of the run alike on all ranks. When it is not caught there, it is printed as
-one line: its traceback does not show the cause, and would hide the traceback of rank 0.
+Rank 0 raises the error that ended the run. The other ranks raise a `WorkflowError` as well, so that
+a program can handle the end of the run in the same way on all ranks. If it is not caught there, it
+is printed as one line: its traceback does not show the cause, and would hide that of rank 0.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from weakref import WeakKeyDictionary
 from bsbpool import exceptions
 
 _ranks: WeakKeyDictionary[BaseException, int] = WeakKeyDictionary()
-"""The errors that `aborted_error` made, and the ranks that raise them."""
+"""The errors that `early_end_error` made, and the ranks that raise them."""
 
 
-def aborted_error(rank: int) -> exceptions.WorkflowError:
-    """Return what a rank raises when rank 0 has ended the run early.
+def early_end_error(rank: int) -> exceptions.WorkflowError:
+    """Return the error of a rank other than 0 when rank 0 has ended the run early.
 
-    From the first such error on, `sys.excepthook` prints them as one line each. A program that
-    has set an `excepthook` of its own keeps it.
+    The first call sets `sys.excepthook`, which then prints such errors as one line each, unless
+    the program has set an `excepthook` itself.
     """
     error = exceptions.WorkflowError(
         "Unhandled exceptions during parallel execution.",

@@ -1,14 +1,7 @@
-"""Makes an installed, unmodified bsb-core 8 run its jobs on this pool.
+"""Replaces the services of bsb-core by those of bsbpool.
 
-::
-
-    from bsbpool.integrations import bsb as adapter
-    adapter.install()          # before bsb is used
-    from bsb import Scaffold
-
-bsb binds the names of its services when its modules are imported. So `install`
-puts bsbpool's modules in the place of `bsb.services` and the modules below it,
-before anything of bsb has looked there.
+The modules of bsb-core import the names of its services. So `install` must replace `bsb.services`
+and the modules below it before any other module of bsb-core is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +17,7 @@ from bsbpool import exceptions
 from bsbpool.running import running
 
 MODULES = ("", ".mpi", ".mpilock", ".pool", "._util", "._pool_listeners")
-"""Below `bsb.services`, and of the same names below `bsbpool.services`."""
+"""The modules of `bsb.services`; those of `bsbpool.services` have the same names."""
 
 ERRORS = (
     "DependencyError",
@@ -33,24 +26,24 @@ ERRORS = (
     "JobPoolContextError",
     "JobSchedulingError",
 )
-"""Errors that bsb defines as well."""
+"""The errors that bsb-core defines as well."""
 
 _replaced: dict[str, Any] = {}
-_former_bases: list[tuple[type, tuple[type, ...]]] = []
+_previous_bases: list[tuple[type, tuple[type, ...]]] = []
 
 
 def install() -> None:
-    """Put bsbpool in the place of bsb's services. Calling it again does nothing.
+    """Replace the services of bsb-core by those of bsbpool. A second call does nothing.
 
-    Every rank must call it. It also lets mpi4py send lambdas and errors with
-    their tracebacks, as bsb's own pool does, where `dill` and `tblib` are installed.
+    Every rank must call it. If `dill` and `tblib` are installed, it also makes mpi4py send lambdas
+    and errors with their tracebacks, as the pool of bsb-core does.
 
     Raises
     ------
     DependencyError
         When bsb-core 8 is not installed.
     RuntimeError
-        When modules of bsb were imported before that already use its own services.
+        When modules of bsb-core that use its services are already imported.
     """
     if is_installed():
         return
@@ -64,16 +57,16 @@ def install() -> None:
     _check_not_too_late()
     for name in MODULES:
         sys.modules[f"bsb.services{name}"] = importlib.import_module(f"bsbpool.services{name}")
-    _join_errors()
+    _replace_errors()
     bsb.services = sys.modules["bsb.services"]
     bsb.__getattr__.cache_clear()
-    running.preparations.append(_obey_debug_pool)
+    running.before_execute.append(_apply_debug_option)
     running.job_contexts.append(_local_tracing)
-    _teach_mpi4py()
+    _extend_mpi4py_pickle()
 
 
 def uninstall() -> None:
-    """Give bsb its own services back, for the modules of bsb that are imported from now on."""
+    """Restore the services of bsb-core, for modules of it that are imported from now on."""
     if not is_installed():
         return
     for name in MODULES:
@@ -81,18 +74,18 @@ def uninstall() -> None:
     bsb: Any = sys.modules["bsb"]
     bsb.__dict__.pop("services", None)
     bsb.__getattr__.cache_clear()
-    running.preparations.remove(_obey_debug_pool)
+    running.before_execute.remove(_apply_debug_option)
     running.job_contexts.remove(_local_tracing)
-    _part_errors()
+    _restore_errors()
     if "pickle" in _replaced:
         pickle: Any = _replaced.pop("pickle")
-        pickle.__init__()  # mpi4py's own functions again
-        for taught in set(copyreg.dispatch_table) - _replaced.pop("reducers"):
-            del copyreg.dispatch_table[taught]  # what tblib taught pickle
+        pickle.__init__()  # restores mpi4py's default functions
+        for added in set(copyreg.dispatch_table) - _replaced.pop("reducers"):
+            del copyreg.dispatch_table[added]  # the reducers of tblib
 
 
 def is_installed() -> bool:
-    """Whether bsb's services are bsbpool's."""
+    """Whether the services of bsb-core are replaced."""
     return sys.modules.get("bsb.services") is importlib.import_module("bsbpool.services")
 
 
@@ -116,16 +109,17 @@ def _check_not_too_late() -> None:
         )
 
 
-def _join_errors() -> None:
-    """Let bsbpool raise bsb's own classes, which become subclasses of bsbpool's.
+def _replace_errors() -> None:
+    """Make bsbpool raise the errors of bsb-core, which become subclasses of those of bsbpool.
 
-    ``except`` clauses look at base classes only. So names that were imported from bsbpool before
-    go on catching what the pool raises, and bsb's names catch other subclasses of bsbpool's errors.
+    ``except`` clauses check base classes only. So names that were imported from bsbpool before
+    still catch the errors of the pool, and the names of bsb-core catch further subclasses of
+    bsbpool's errors.
     """
-    theirs = importlib.import_module("bsb.exceptions")
+    bsb_exceptions = importlib.import_module("bsb.exceptions")
     own_errors = {name: getattr(exceptions, name) for name in ERRORS}
     for name, own in own_errors.items():
-        joined = getattr(theirs, name)
+        joined = getattr(bsb_exceptions, name)
         _replaced[name] = own
         further = [kind for kind in own.__subclasses__() if kind not in own_errors.values()]
         _set_bases(joined, (*joined.__bases__, own))
@@ -134,17 +128,17 @@ def _join_errors() -> None:
         _set_error(name, joined)
 
 
-def _part_errors() -> None:
-    """Undo `_join_errors`."""
-    while _former_bases:
-        kind, bases = _former_bases.pop()
+def _restore_errors() -> None:
+    """Undo `_replace_errors`."""
+    while _previous_bases:
+        kind, bases = _previous_bases.pop()
         kind.__bases__ = bases
     for name in ERRORS:
         _set_error(name, _replaced.pop(name))
 
 
 def _set_bases(kind: type, bases: tuple[type, ...]) -> None:
-    _former_bases.append((kind, kind.__bases__))
+    _previous_bases.append((kind, kind.__bases__))
     kind.__bases__ = bases
 
 
@@ -154,8 +148,8 @@ def _set_error(name: str, kind: type) -> None:
             setattr(module, name, kind)
 
 
-def _obey_debug_pool() -> None:
-    """Log what the pool does when bsb's option of that name is on."""
+def _apply_debug_option() -> None:
+    """Log the actions of the pool if the option `debug_pool` of bsb-core is set."""
     from bsb import options
 
     if options.debug_pool:
@@ -164,7 +158,7 @@ def _obey_debug_pool() -> None:
 
 
 def _local_tracing() -> AbstractContextManager[Any]:
-    """Keep the spans of a job on its rank: sharing them is collective in bsb's tracer."""
+    """Keep the spans of a job local to its rank, since sharing them is collective."""
     try:
         from bsb_otel.tracer import local_tracing
     except ImportError:
@@ -172,7 +166,7 @@ def _local_tracing() -> AbstractContextManager[Any]:
     return local_tracing()  # type: ignore[no-any-return]
 
 
-def _teach_mpi4py() -> None:
+def _extend_mpi4py_pickle() -> None:
     try:
         from mpi4py import MPI
     except ImportError:

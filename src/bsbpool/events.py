@@ -1,0 +1,226 @@
+"""The events of a pool: records for listeners, callbacks of jobs, failures to raise.
+
+The core logs the changes of jobs that somebody tracks. `EventQueue.gather` turns this log into
+records and due callbacks, from any thread and in the order of the events. `EventQueue.notify`
+delivers them, in the thread that executes the pool.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
+
+from bsbpool import exceptions
+from bsbpool._core.jobs.change_log import ChangeLog
+from bsbpool._typing import TYPE_CHECKING, Any
+from bsbpool.callbacks import CallbackQueue
+from bsbpool.job import Job
+from bsbpool.naming import node_name
+from bsbpool.progress import (
+    PoolJobAddedProgress,
+    PoolJobUpdateProgress,
+    PoolProgressReason,
+)
+from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool._core.jobs.submission import Submitter
+    from bsbpool._core.scheduling.engine import Engine
+    from bsbpool.progress import (
+        Listener,
+        PoolProgress,
+    )
+
+DEFAULT_MAX_WAIT = 60.0
+"""Seconds between pings when no listener asks for another interval."""
+
+Callback = Callable[[Job[Any]], object]
+
+
+class EventQueue:
+    """Collects the events of a pool and delivers them.
+
+    Parameters
+    ----------
+    pool : Submitter
+        The pool whose change log is read.
+    engine : Engine
+        The scheduling tables of the pool.
+    lock : context manager
+        The lock of the pool.
+
+    Attributes
+    ----------
+    listeners : list of callable
+        The listeners, in the order in which they were added.
+    records : deque of PoolProgress
+        The records that have not been delivered.
+    due : list of tuple
+        The callbacks that have not been called, each with the job that has ended.
+    failures : dict
+        The errors that will be raised unless a listener handles them; by job, or by an arbitrary
+        object for the failure of a node.
+    max_wait : float
+        Seconds without an event after which listeners are called.
+    has_max_wait : bool
+        Whether a listener asked for such calls.
+    delivery_lock : context manager
+        Held while records are delivered.
+    """
+
+    def __init__(self, pool: Submitter, engine: Engine, lock: AbstractContextManager[Any]) -> None:
+        self._engine = engine
+        self._lock = lock
+        self.listeners: list[Listener] = []
+        self.records: deque[PoolProgress] = deque()
+        self.due: list[tuple[Callback, Job[Any]]] = []
+        self.failures: dict[object, Exception] = {}
+        self.max_wait = DEFAULT_MAX_WAIT
+        self.has_max_wait = False
+        self.delivery_lock = threading.RLock()
+        self._callbacks = CallbackQueue()
+        self._entered: ExitStack | None = None
+        change_log = ChangeLog(
+            pool,
+            JOB_STATUSES,
+            PoolJobAddedProgress,
+            PoolProgressReason.JOB_ADDED,
+            PoolJobUpdateProgress,
+            PoolProgressReason.JOB_STATUS_CHANGE,
+        )
+        change_log.report_to(self, lock)
+        self.gather = change_log.gather
+        """Turn the changes that the core logged into records and due callbacks."""
+        self.notify = change_log.notify
+        """Call the due callbacks and deliver the records to the listeners."""
+
+    # ------------------------------------------------------------ listeners
+
+    def add_listener(self, listener: Listener, max_wait: float | None) -> None:
+        """Add a listener; of several values of `max_wait` the smallest is used."""
+        self.listeners.append(listener)
+        if max_wait:
+            self.max_wait = min(self.max_wait, max_wait) if self.has_max_wait else max_wait
+            self.has_max_wait = True
+
+    def enter_listeners(self) -> None:
+        """Enter the listeners that are context managers."""
+        self._entered = ExitStack()
+        for listener in self.listeners:
+            try:
+                leave = type(listener).__exit__  # type: ignore[attr-defined]
+                type(listener).__enter__(listener)  # type: ignore[attr-defined]
+            except (TypeError, AttributeError):
+                continue  # not a context manager
+            self._entered.push(_not_suppressing(leave, listener))
+
+    def exit_listeners(self, *error: Any) -> None:
+        """Exit the listeners that were entered, even when one of them raises."""
+        if self._entered is not None:
+            entered, self._entered = self._entered, None
+            entered.__exit__(*error)
+
+    def post(self, record: PoolProgress) -> None:
+        """Keep a record for the next delivery; without listeners it is dropped."""
+        if self.listeners:
+            self.records.append(record)
+
+    def deliver_rest(self) -> None:
+        """Deliver all events while an error is being raised; errors of listeners are dropped."""
+        left = True
+        while left:
+            with suppress(Exception):
+                self.notify()
+            # A listener that raises ends a delivery, and a callback may queue jobs.
+            self.gather()
+            left = bool(self.records or self.due)
+
+    # ------------------------------------------------------------ callbacks
+
+    def on_completion(self, job: Job[Any], callback: Callback) -> None:
+        """Call `callback` when the job has ended; at once if it has ended already.
+
+        Inside another callback, "at once" means after that callback.
+        """
+        with self._lock:
+            if job._id is None or self._engine.track(job._id) not in FINISHED:
+                job._callbacks = [*job._callbacks, callback]
+                return
+        self._callbacks.call(callback, job)
+
+    def call_callbacks(self) -> None:
+        """Call the due callbacks, all of them; raise their first error afterwards.
+
+        Inside another callback they are called after that callback.
+        """
+        self.gather()
+        if self.due:
+            with self._lock:
+                due = self.due[:]
+                self.due.clear()
+            self._callbacks.call(_call_all, due)
+
+    # ------------------------------------------------------------ failures
+
+    def job_failed(self, job: Job[Any], error: BaseException) -> None:
+        """Record the error of a job that is about to become FAILED."""
+        job._error = error
+        failure = exceptions.JobErroredError(f"{job.label} failed", error)
+        failure.__cause__ = error
+        with self._lock:
+            self.failures[job] = failure
+
+    def node_failed(self, node: object, error: BaseException) -> None:
+        """Record the error of a node that could not schedule its jobs."""
+        failure = exceptions.JobSchedulingError(f"{node_name(node)} failed to schedule its jobs.")
+        failure.__cause__ = error
+        with self._lock:
+            self.failures[object()] = failure
+
+    def handled(self, record: PoolProgress) -> None:
+        """Drop the failure that a listener handled; called by the core."""
+        ends = (JobStatus.FAILED, JobStatus.ABORTED)  # ABORTED: the rank of the job died
+        if isinstance(record, PoolJobUpdateProgress) and record.status in ends:
+            with self._lock:
+                self.failures.pop(record.job, None)
+
+    def raise_unhandled(self) -> None:
+        """Raise the failures that no listener handled as one WorkflowError."""
+        error = self.take_unhandled()
+        if error is not None:
+            raise error
+
+    def take_unhandled(self) -> exceptions.WorkflowError | None:
+        """Return the failures that no listener handled, and remove them."""
+        if not self.failures:
+            return None
+        with self._lock:
+            errors, self.failures = list(self.failures.values()), {}
+        return exceptions.WorkflowError("Your workflow encountered errors.", errors)
+
+    def clear(self) -> None:
+        """Drop all records and failures: the pool is closed."""
+        self.failures = {}
+        self.records.clear()
+
+
+def _call_all(due: list[tuple[Callback, Job[Any]]]) -> None:
+    first: BaseException | None = None
+    for callback, job in due:
+        try:
+            callback(job)
+        except BaseException as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def _not_suppressing(leave: Callable[..., object], listener: Listener) -> Callable[..., None]:
+    """Return an exit callback that ignores the wish of a listener to suppress an error."""
+
+    def exit(*error: Any) -> None:
+        leave(listener, *error)
+
+    return exit

@@ -1,0 +1,117 @@
+"""The operations of a pool on one of its jobs: start, finish, cancel, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bsbpool import exceptions
+from bsbpool._typing import TYPE_CHECKING, Any
+from bsbpool.dependency_failures import DependencyFailures
+from bsbpool.interrupts import is_from_signal
+from bsbpool.job import JobControl
+from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
+
+if TYPE_CHECKING:
+    from bsbpool.job import Job
+    from bsbpool.run_context import RunContext
+
+
+class PoolJobControl(JobControl):
+    """Implements `JobControl` for the pool of a run context."""
+
+    def __init__(self, context: RunContext, pool_id: int) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._dependency_failures = DependencyFailures(context.engine)
+        self.pool_id = pool_id
+        self.status_of = context.engine.status
+
+    def start(self, job: Job[Any]) -> None:
+        """Set a job to RUNNING."""
+        try:
+            self._engine.begin(_number_of(job))
+        except RuntimeError as error:
+            raise exceptions.JobPoolError(
+                f"{job.label} cannot be started: it is {job.status.name}, or other jobs that it "
+                "depends on are not finished"
+            ) from error
+
+    def run(self, job: Job[Any]) -> None:
+        """Run a job in this process."""
+        if self._context.run.parallel:
+            raise exceptions.JobPoolError(f"{job.label} can only run on another rank, in execute()")
+        self.start(job)
+        self._context.run.perform(job)
+        self._context.events.call_callbacks()
+
+    def finish(self, job: Job[Any], status: JobStatus, outcome: Any) -> None:
+        """End a job with a result, or with an error if `status` is FAILED."""
+        number = _number_of(job)
+        if job.status is not JobStatus.RUNNING or self._engine.is_sent(number):
+            self.start(job)  # raises for a job that a worker runs, or that has ended
+        if status is JobStatus.SUCCESS:
+            try:
+                job._end_with(self._context.kept(outcome))
+            except BaseException as error:
+                if is_from_signal(error):
+                    raise
+                status, outcome = JobStatus.FAILED, error
+        if status is JobStatus.FAILED:
+            self._context.events.job_failed(job, outcome)
+        self._engine.finish(number, JOB_STATUSES.index(status))
+        self._report()
+
+    def cancel(self, job: Job[Any], error: BaseException) -> JobStatus:
+        """Cancel a job that has not ended; return its previous status."""
+        number = _number_of(job)
+        with self._context.lock:
+            before: JobStatus = self._engine.cancel(number)
+            if before not in FINISHED:
+                job._error = error
+        self._report()
+        return before
+
+    def _report(self) -> None:
+        self._context.events.call_callbacks()
+        self._context.run.wake()
+
+    def on_completion(self, job: Job[Any], callback: Callable[[Job[Any]], object]) -> None:
+        """Call a function when a job has ended."""
+        self._context.events.on_completion(job, callback)
+
+    def result_unreadable(self, job: Job[Any], error: BaseException) -> None:
+        """Turn SUCCESS into FAILED. Jobs that depend on this one may have run already."""
+        with self._context.lock:
+            if not self._context.closed and job.status is JobStatus.SUCCESS:
+                self._context.events.job_failed(job, error)
+                self._engine.revoke(_number_of(job))
+
+    def error_of(self, job: Job[Any]) -> BaseException | None:
+        """Return why a job without an error of its own did not run to its end."""
+        number, status = _number_of(job), job.status
+        reason = self._context.time_limit.reason
+        if status is JobStatus.ABORTED:
+            return exceptions.JobCancelledError(f"The run ended while the job was running{reason}.")
+        if status is not JobStatus.CANCELLED:
+            return None
+        if self._engine.is_broken(number):
+            return self._dependency_failures.error(job._deps)
+        if self._engine.is_cut_off(number):
+            return exceptions.JobCancelledError(
+                f"The run ended before the job could finish{reason}."
+            )
+        return exceptions.JobCancelledError()
+
+    def dependency_error(self, deps: Any) -> exceptions.JobCancelledError:
+        """Return the error of a job that a failure of one of these dependencies cancelled."""
+        return self._dependency_failures.error(deps)
+
+    def forget_failures(self) -> None:
+        """Release the jobs that the last error was about."""
+        self._dependency_failures = DependencyFailures(self._engine)
+
+
+def _number_of(job: Job[Any]) -> int:
+    if job._id is None:
+        raise exceptions.JobPoolError(f"{job.label} is not in its pool yet; call pool.put(job)")
+    return job._id

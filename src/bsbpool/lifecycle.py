@@ -1,0 +1,94 @@
+"""The states of a pool, and the errors of calls that its present state does not allow."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from bsbpool import exceptions
+from bsbpool.naming import add_note
+
+
+class PoolState(Enum):
+    """The states of a pool, in their order."""
+
+    NEW = "new"
+    """Its ``with`` block has not begun."""
+    OPEN = "open"
+    """Inside the ``with`` block, before `execute`."""
+    EXECUTING = "executing"
+    """Inside `execute`."""
+    EXECUTED = "executed"
+    """After `execute`, still inside the ``with`` block."""
+    CLOSED = "closed"
+    """The ``with`` block has ended."""
+
+
+_OVER = {
+    PoolState.EXECUTED: "This pool has already been executed; open a new pool for more jobs.",
+    PoolState.CLOSED: "This pool's `with` block has ended; open a new pool for more jobs.",
+}
+
+
+def queue_error(state: PoolState) -> exceptions.JobPoolError:
+    """Return the error of a job that is queued when the pool takes no more jobs."""
+    return exceptions.JobPoolError(_OVER.get(state, _OVER[PoolState.EXECUTED]))
+
+
+def check_enter(state: PoolState) -> None:
+    """Raise JobPoolContextError unless the ``with`` block can begin."""
+    if state is not PoolState.NEW:
+        raise exceptions.JobPoolContextError(
+            "This pool has already been entered; make a new pool for another `with` block."
+        )
+
+
+def check_execute(state: PoolState, in_scheduler: bool) -> None:
+    """Raise JobPoolContextError unless the pool can be executed.
+
+    Parameters
+    ----------
+    state : PoolState
+        The state of the pool.
+    in_scheduler : bool
+        Whether a scheduler thread of the pool asks for it.
+    """
+    if state is PoolState.EXECUTING:
+        raise exceptions.JobPoolContextError(
+            "This pool is executing; `execute` can be called once, and not from within the run."
+        )
+    if in_scheduler:
+        raise exceptions.JobPoolContextError(
+            "A scheduler cannot execute its pool; call execute() in the `with` block."
+        )
+    if state is PoolState.NEW:
+        raise exceptions.JobPoolContextError(
+            "The pool must be entered first: use `with create_job_pool() as pool:`."
+        )
+    if state is not PoolState.OPEN:
+        raise exceptions.JobPoolContextError(_OVER[state])
+
+
+def can_exit(state: PoolState, in_scheduler: bool) -> bool:
+    """Whether the ``with`` block can end now."""
+    return state in (PoolState.OPEN, PoolState.EXECUTED) and not in_scheduler
+
+
+def refuse_exit(state: PoolState, error: BaseException | None) -> None:
+    """Report that the ``with`` block cannot end now.
+
+    Parameters
+    ----------
+    state : PoolState
+        The state of the pool.
+    error : BaseException or None
+        The error that leaves the block; it gets a note. Without one JobPoolContextError is raised.
+    """
+    if state in (PoolState.NEW, PoolState.CLOSED):
+        reason = "The `with` block of this pool has not begun, or has already ended."
+    elif state is PoolState.EXECUTING:
+        reason = "The `with` block of a pool cannot end before pool.execute() has returned."
+    else:
+        reason = "A scheduler cannot end the `with` block of its pool."
+    if error is None:
+        raise exceptions.JobPoolContextError(reason)
+    add_note(error, reason)

@@ -1,0 +1,139 @@
+"""Queueing jobs: the part of `JobPool` that checks jobs and passes them to the compiled core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from threading import RLock
+
+from bsbpool import arguments, exceptions
+from bsbpool._core.jobs.submission import Submitter, check_arguments
+from bsbpool._typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from bsbpool.job import Job
+from bsbpool.lifecycle import queue_error
+from bsbpool.naming import brief
+
+if TYPE_CHECKING:
+    from bsbpool.function_job import FunctionJob
+    from bsbpool.lifecycle import PoolState
+    from bsbpool.run_context import RunContext
+    from bsbpool.scheduling import Scheduler, Schedulers
+
+T = TypeVar("T")
+AnyJob = TypeVar("AnyJob", bound=Job[Any])
+
+
+class JobQueue(Submitter):
+    """The base class of `JobPool`: takes jobs as long as the pool accepts them."""
+
+    # Set by JobPool.
+    run_context: RunContext
+    _lock: RLock
+    _schedulers: Schedulers
+    _state: PoolState
+
+    if TYPE_CHECKING:  # the compiled base class has these methods
+
+        def queue(
+            self,
+            f: Callable[..., T],
+            args: Iterable[Any] | None = None,
+            kwargs: Mapping[str, Any] | None = None,
+            deps: Iterable[Job[Any]] | None = None,
+            **context: Any,
+        ) -> FunctionJob[T]:
+            """Queue a call of ``f(owner, *args, **kwargs)``."""
+
+        def queue_many(
+            self,
+            f: Callable[..., T],
+            argses: Iterable[Iterable[Any]],
+            kwargs: Mapping[str, Any] | None = None,
+            deps: Iterable[Job[Any]] | None = None,
+            **context: Any,
+        ) -> list[FunctionJob[T]]:
+            """Queue a call of ``f(owner, *args, **kwargs)`` for each `args` in `argses`."""
+
+    def submit(
+        self,
+        f: Callable[..., T],
+        /,
+        *args: Any,
+        deps: Iterable[Job[Any]] | None = None,
+        **kwargs: Any,
+    ) -> FunctionJob[T]:
+        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
+        return self.queue(f, args, kwargs, deps)
+
+    def put(self, job: AnyJob) -> AnyJob:
+        """Queue a job of any subclass of `Job` in the pool that it was made for.
+
+        Raises
+        ------
+        JobPoolError
+            When a dependency is not a job of this pool, or the pool takes no more jobs.
+        """
+        if not self._accepts:
+            self._refuse()
+        if not isinstance(job, Job):
+            raise TypeError(f"job must be a Job, got {brief(job)}; use queue() for a function")
+        if job._pool is not self or job._id is not None:
+            raise exceptions.JobPoolError(
+                f"{job.label} was made for another pool or is in this one already; make a new job"
+            )
+        if isinstance(job._arguments, tuple):
+            check_arguments(job._arguments, job._kwargs)
+        self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
+        return job
+
+    def schedule(self, nodes: Iterable[Any], scheduler: Scheduler | None = None) -> None:
+        """Let nodes queue their jobs in a new thread; returns at once.
+
+        The failure of a node that raises, and of the nodes that depend on it by `depends_on`, is
+        raised by `execute`; the other nodes go on.
+
+        Parameters
+        ----------
+        nodes : iterable
+            The nodes, in the order in which they are scheduled.
+        scheduler : callable, optional
+            Called with each node; by default ``node.queue(pool)``.
+        """
+        if not hasattr(nodes, "__iter__"):
+            raise TypeError(f"nodes must be a list of nodes, got {brief(nodes)}; use [node]")
+        if scheduler is not None and not callable(scheduler):
+            raise TypeError(f"scheduler must be callable or None, got {brief(scheduler)}")
+        if not self._accepts:
+            self._refuse()
+        self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
+
+    def _has_own_put(self) -> bool:
+        """Whether a subclass replaces `put`, so that `queue` must call it."""
+        return type(self).put is not JobQueue.put
+
+    # The compiled base class calls these.
+
+    def _refuse(self) -> NoReturn:
+        self._schedulers.check_stopped()
+        raise queue_error(self._state)
+
+    def _refuse_argument(self, name: str, value: object) -> NoReturn:
+        arguments.refuse(name, value)
+
+    def _refuse_dependency(self, deps: object, item: object, inside: bool) -> NoReturn:
+        if not inside:
+            raise TypeError(f"deps must be a list of jobs, got {brief(deps)}; use deps=[job]")
+        if not isinstance(item, Job):
+            raise TypeError(f"deps must contain jobs as returned by queue(), got {brief(item)}")
+        raise exceptions.JobPoolError(
+            f"deps contains {item.label}, which is not in this pool; queue it here, or execute "
+            "its pool first and leave it out"
+        )
+
+    def _check_context(self, context: Mapping[str, Any]) -> None:
+        arguments.warn_of_context(context)  # `queue` has no frame for its stack level
+
+    def _set_of(self, items: Any) -> int:
+        if not items:
+            return -1
+        with self._lock:
+            return self.run_context.cache_requirements.set_of(arguments.cache_items(items))
