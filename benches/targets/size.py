@@ -18,7 +18,7 @@ def _core(quick) -> Target:
     return Target(
         "core",
         "the core alone: submit, ready, done; 3 dependencies and 1 cache item a job",
-        {"core": case("core", needs="bsbpool._core.testing.baseline", most=most)},
+        {"core": case("core", env="testing", most=most)},
         (
             at_most(
                 "bare",

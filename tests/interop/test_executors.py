@@ -57,7 +57,7 @@ def cpython_tests(tmp_path_factory) -> str:
 
 
 @pytest.mark.limit(300)
-@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(0, marks=pytest.mark.long), 3])
 def test_cpythons_own_tests(cpython_tests, ranks) -> None:
     path = os.pathsep.join(filter(None, [cpython_tests, os.environ.get("PYTHONPATH")]))
     script = SCRIPTS / "cpython_executor.py"
