@@ -251,7 +251,7 @@ $(ENVS)/openmpi/test: $(BUILD)/wheel/made $(ENVS)/openmpi/made Makefile
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
 
-# The wheel, and beside it the modules that only tests and benchmarks import.
+# The wheel, and the modules that only tests and benchmarks import.
 $(ENVS)/testing/test: $(BUILD)/wheel/made $(ENVS)/testing/made Makefile
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(BUILDERS) "$(WHEEL)[test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"

@@ -1,4 +1,4 @@
-"""Targets for how many jobs go through."""
+"""Targets for the throughput of jobs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def programs(page: str = "README.md") -> list[str]:
-    """Return the Python programs on a page, in order."""
+    """Return the Python programs on a page."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
 
 
@@ -26,7 +26,7 @@ def main() -> int:
         for number, program in enumerate(programs()):
             path = Path(folder) / f"readme_{number}.py"
             path.write_text(program)
-            # The configuration says which packages have no types; the rest is --strict.
+            # The configuration lists the packages without types.
             command = ["--strict", "--config-file", str(ROOT / "pyproject.toml"), str(path)]
             code |= subprocess.run([sys.executable, "-m", "mypy", *command], cwd=folder).returncode
     return code
