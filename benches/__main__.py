@@ -1,13 +1,13 @@
-"""Measure bsbpool, and hold it against its targets and its peers.
+"""Measure bsbpool, and compare it with its targets and with other systems.
 
-    python -m benches run             every target, and the peers on every shape of graph
+    python -m benches run             all targets, and other systems on all shapes of graphs
     python -m benches run noop chain  some targets
     python -m benches compare --shapes stencil --width 8 --kernel 10
-    python -m benches check           the gate: instructions per job against the baseline
-    python -m benches report          the tables of the last run again
-    python -m benches plot            pictures for the docs, of the history
+    python -m benches check           compare the instructions per job with the baseline
+    python -m benches report          print the tables of the last run
+    python -m benches plot            draw the pictures in docs/pictures from the history
 
-Measure on a machine that does nothing else. `make bench` sets everything up.
+Measure on a machine without other load. `make bench` sets everything up.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ PAGE = environment.ROOT / "docs" / "performance.md"
 
 
 def run(given: argparse.Namespace) -> int:
-    """Measure targets; print their table, and append to the history."""
+    """Measure targets, print their table, and append to the history."""
     targets = all_targets(given.quick)
     names = given.targets or [*targets, "compare"]
     chosen = [targets[name] for name in names if name != "compare"]
     peers = _peers(given.quick) if "compare" in names else {}
-    runner = Runner(given.mpi_openmpi, 60 if given.quick else SECONDS)
+    pythons = {"openmpi": given.openmpi, "testing": given.testing}
+    runner = Runner(pythons, 60 if given.quick else SECONDS)
     line: dict[str, Any] = {
         "kind": "run",
         "date": history.today(),
@@ -81,7 +82,7 @@ def _tables(line: dict[str, Any], targets: dict[str, Any]) -> str:
 
 
 def compared(given: argparse.Namespace) -> int:
-    """Run a workload on all systems; print their rates."""
+    """Run a workload on all systems and print their rates."""
     known = compare.cases(given.shapes, given.width, given.steps, given.kernel, given.bytes)
     runner = Runner()
     rounds = runner.rounds(known.values(), given.runs)
@@ -90,7 +91,7 @@ def compared(given: argparse.Namespace) -> int:
 
 
 def reported(given: argparse.Namespace) -> int:
-    """Print the tables of the last run of everything, or write them into the docs."""
+    """Print the tables of the last complete run, or write them to docs/performance.md."""
     targets = all_targets()
     runs = [line for line in history.read("run") if line["compared"]]
     whole = [
@@ -99,7 +100,7 @@ def reported(given: argparse.Namespace) -> int:
         if all(f"{t.name}.{t.checks[0].name}" in line["figures"] for t in targets.values())
     ]
     if not whole:
-        print("No run of everything is in the history yet: python -m benches run")
+        print("The history has no complete run. Make one: python -m benches run")
         return 1
     text = _tables(whole[-1], targets)
     if given.write:
@@ -114,7 +115,7 @@ def reported(given: argparse.Namespace) -> int:
 
 
 def plotted(given: argparse.Namespace) -> int:
-    """Draw the pictures."""
+    """Draw the pictures of the documentation."""
     for file in importlib.import_module("benches.plots").draw():
         print(file.relative_to(environment.ROOT))
     return 0
@@ -122,12 +123,12 @@ def plotted(given: argparse.Namespace) -> int:
 
 def _target(name: str) -> str:
     if name not in {*all_targets(), "compare"}:
-        raise argparse.ArgumentTypeError(f"there is no target {name!r}")
+        raise argparse.ArgumentTypeError(f"unknown target {name!r}")
     return name
 
 
 def parse() -> argparse.Namespace:
-    """Return what the command line asks for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benches",
         description=__doc__,
@@ -142,13 +143,14 @@ def parse() -> argparse.Namespace:
         metavar="TARGET",
         help=", ".join([*all_targets(), "compare"]),
     )
-    some.add_argument("--runs", type=int, help="rounds, of which the median is taken; 5")
+    some.add_argument("--runs", type=int, help="rounds, of which the median counts (5)")
     some.add_argument(
-        "--quick", action="store_true", help="small and once: to try the suite; not for the history"
+        "--quick", action="store_true", help="small and once, without the history; a trial"
     )
-    some.add_argument(
-        "--mpi-openmpi", type=os.path.abspath, metavar="PYTHON", help="a Python with Open MPI"
-    )
+    for env, text in {"openmpi": "Open MPI", "testing": "a testing build of bsbpool"}.items():
+        some.add_argument(
+            f"--{env}", type=os.path.abspath, metavar="PYTHON", help=f"an interpreter with {text}"
+        )
     some.set_defaults(call=run)
     peers = commands.add_parser("compare", help="run workloads on all systems")
     peers.add_argument(
@@ -156,15 +158,15 @@ def parse() -> argparse.Namespace:
     )
     for name, value in {"width": 32, "kernel": 0.0, "bytes": 16, "runs": 5}.items():
         peers.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
-    peers.add_argument("--steps", type=int, help="by default as many as each does in a second")
+    peers.add_argument("--steps", type=int, help="by default what a system does in a second")
     peers.set_defaults(call=compared)
-    gated = commands.add_parser("check", help="the gate against regressions")
-    gated.add_argument("--update", action="store_true", help="write the baseline anew")
+    gated = commands.add_parser("check", help="compare the instructions per job with the baseline")
+    gated.add_argument("--update", action="store_true", help="write a new baseline")
     gated.set_defaults(call=lambda given: gate.check(given.update))
-    again = commands.add_parser("report", help="the last whole run again")
-    again.add_argument("--write", action="store_true", help="into docs/performance.md")
+    again = commands.add_parser("report", help="print the tables of the last complete run")
+    again.add_argument("--write", action="store_true", help="write them to docs/performance.md")
     again.set_defaults(call=reported)
-    commands.add_parser("plot", help="draw the history").set_defaults(call=plotted)
+    commands.add_parser("plot", help="draw the pictures").set_defaults(call=plotted)
     given = parser.parse_args()
     if given.call is run:
         given.runs = given.runs or (1 if given.quick else 5)

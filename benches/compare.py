@@ -1,4 +1,4 @@
-"""Runs the same workloads on all systems."""
+"""Run the same workloads on all systems."""
 
 from __future__ import annotations
 

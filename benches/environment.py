@@ -1,4 +1,4 @@
-"""The machine, the versions, and how a program is started here."""
+"""The machine, the versions, and the start of programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = (
 
 
 def describe() -> dict[str, object]:
-    """Return what figures depend on."""
+    """Return the properties of the machine that figures depend on."""
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
@@ -40,7 +40,7 @@ def describe() -> dict[str, object]:
 
 
 def toolchain() -> dict[str, str]:
-    """Return what instruction counts depend on."""
+    """Return the versions that instruction counts depend on."""
     return {
         "machine": platform.machine(),
         "python": sys.version.split(" (")[0],
@@ -52,7 +52,7 @@ def toolchain() -> dict[str, str]:
 
 
 def _core_compilers() -> dict[str, str]:
-    """Return what the core was compiled with, wherever that was: its file says so."""
+    """Return the compilers of the core, read from its shared library."""
     spec = importlib.util.find_spec("bsbpool._core.scheduling.engine")
     code = Path(spec.origin).read_bytes() if spec and spec.origin else b""
     marks = {
@@ -64,7 +64,7 @@ def _core_compilers() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, with a + when what is measured differs from it."""
+    """Return the commit that is checked out, with a + if the sources differ from it."""
     name = _first_line("git", "rev-parse", "--short=12", "HEAD")
     if not name:
         return "unknown"
@@ -72,20 +72,20 @@ def commit() -> str:
 
 
 def has(module: str) -> bool:
-    """Whether a module can be imported, without importing more than its package."""
+    """Return whether a module can be imported; only its package is imported."""
     with contextlib.suppress(ImportError):
         return importlib.util.find_spec(module) is not None
     return False
 
 
 def command(args: list[str], ranks: int = 1, python: str | Path = sys.executable) -> list[str]:
-    """Return how a module of this suite is started, with its arguments, on so many ranks."""
+    """Return the command line for a module of this suite on a number of ranks."""
     if ranks == 1:
         return [str(python), "-m", *args]
-    # By mpi4py's runner: an error on one rank ends them all, instead of leaving the others waiting.
+    # With mpi4py's runner an error on one rank ends all ranks.
     own = [str(python), "-m", "mpi4py", "-m", *args]
     mpiexec = str(Path(python).parent / "mpiexec")
-    # Bound to cores by one MPI and not by the other, ranks would not compare.
+    # MPICH does not bind ranks to cores, so Open MPI must not do it either.
     more = ["--oversubscribe", "--bind-to", "none"] if is_openmpi(mpiexec) else []
     return [mpiexec, *more, "-n", str(ranks), *own]
 
@@ -101,7 +101,7 @@ def variables(python: str | Path = sys.executable) -> dict[str, str]:
     env = dict(os.environ)
     env["PATH"] = os.pathsep.join([str(Path(python).parent), env.get("PATH", os.defpath)])
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
-    # The threads of a linear algebra library are none of what is measured.
+    # Threads of a linear algebra library would disturb the measurement.
     env["OMP_NUM_THREADS"] = env["OPENBLAS_NUM_THREADS"] = "1"
     if os.geteuid() == 0:
         env["OMPI_ALLOW_RUN_AS_ROOT"] = env["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
@@ -111,7 +111,7 @@ def variables(python: str | Path = sys.executable) -> dict[str, str]:
 def run(
     command: list[str], seconds: float, python: str | Path = sys.executable, **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, or end it and all that it started after so many seconds."""
+    """Run a command; after so many seconds end it and all processes that it started."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -134,7 +134,7 @@ def run(
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    # Asked first: launchers and clusters take their processes down with them.
+    # SIGTERM first, so that launchers and clusters end their processes.
     process.terminate()
     try:
         process.communicate(timeout=10)

@@ -1,8 +1,8 @@
-"""The gate against regressions: instructions per job, which a noisy machine does not change.
+"""Compare the instructions per job with a baseline. Other load on the machine does not matter.
 
-A program runs with n jobs and with 2n below valgrind's callgrind; the difference over n is what
-a job costs, without what starting Python costs. It is held against a baseline that is kept in
-git. Counts of another compiler, libc or Python do not compare.
+Programs run under valgrind's callgrind with n jobs and with 2n. The difference divided by n is the
+cost of a job, without the start of Python. The baseline is kept in git. Counts of another compiler,
+libc or Python cannot be compared.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from benches import environment, history, report
 BASELINE = Path(__file__).parent / "baseline.json"
 TOLERANCE = 0.03
 JOBS = {"core": 40_000, "serial": 8_000, "bulk": 8_000}
-"""What is counted, and n."""
+"""The programs, and their numbers of jobs n."""
 SECONDS = 300
 
 
 class Verdict(NamedTuple):
-    """What became of one count."""
+    """The comparison of one count with the baseline."""
 
     name: str
     old: float | None
@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 def check(update: bool) -> int:
     """Count, compare with the baseline or replace it; return the exit code."""
     if not shutil.which("valgrind"):
-        print("The gate needs valgrind. Install it (Debian: apt install valgrind).")
+        print("This needs valgrind. Install it (Debian: apt install valgrind).")
         return 1
     here = environment.toolchain()
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
@@ -59,24 +59,24 @@ def check(update: bool) -> int:
     verdicts = judge(baseline.get("instructions", {}), counts)
     print(report.table(["instructions a job", "baseline", "now", "change", ""], rows(verdicts)))
     if update:
-        print(f"{BASELINE.name} and {history.FILE.name} are written; commit them.")
+        print(f"{BASELINE.name} and {history.FILE.name} have been written; commit them.")
         return 0
     return conclude(verdicts, differences(baseline.get("toolchain", {}), here))
 
 
 def judge(old: Mapping[str, float], new: Mapping[str, float]) -> list[Verdict]:
-    """Hold counts against those of the baseline."""
+    """Compare counts with those of the baseline."""
     return [Verdict(name, old.get(name), value) for name, value in new.items()]
 
 
 def conclude(verdicts: list[Verdict], other: list[str]) -> int:
-    """Say what follows; return the exit code."""
+    """Print the conclusion; return the exit code."""
     if other:
-        print("Not compared: the baseline was counted elsewhere.", *other, sep="\n    ")
+        print("Not compared: the baseline is of another toolchain.", *other, sep="\n    ")
         return 0
     words = {verdict.word for verdict in verdicts}
     if words & {"better", "new"}:
-        print("To hold what was gained, commit what this writes: make bench-check ARGS=--update")
+        print("To update the baseline: make bench-check ARGS=--update, then commit the files")
     for verdict in verdicts:
         if verdict.word == "WORSE":
             print(
@@ -87,7 +87,7 @@ def conclude(verdicts: list[Verdict], other: list[str]) -> int:
 
 
 def differences(old: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
-    """Return in what two toolchains differ; nothing when there is no baseline yet."""
+    """Return the differences of two toolchains; none if there is no baseline."""
     return [
         f"{key}: {old.get(key)!r} then, {here.get(key)!r} now"
         for key in sorted({*old, *here})
@@ -96,7 +96,7 @@ def differences(old: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 
 def rows(verdicts: list[Verdict]) -> list[list[str]]:
-    """Return the lines of the table."""
+    """Return the rows of the table."""
     return [
         [v.name, f"{v.old:,.0f}" if v.old else "", f"{v.new:,.0f}", f"{v.change:+.1%}", v.word]
         for v in verdicts
@@ -104,7 +104,7 @@ def rows(verdicts: list[Verdict]) -> list[list[str]]:
 
 
 def write(baseline: dict, file: Path = BASELINE) -> None:
-    """Replace the baseline, and remember it in the history."""
+    """Replace the baseline, and append it to the history."""
     file.write_text(json.dumps(baseline, indent=2) + "\n")
     history.append(
         {"kind": "check", "date": history.today(), "commit": environment.commit(), **baseline}
@@ -112,8 +112,8 @@ def write(baseline: dict, file: Path = BASELINE) -> None:
 
 
 def count() -> dict[str, float]:
-    """Return the instructions a job takes, for each of what is counted."""
-    # Side by side: other programs do not change what is counted.
+    """Return the instructions per job of each program."""
+    # Side by side, because other programs do not change the counts.
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as executor:
         once = {name: executor.submit(instructions, name, n) for name, n in JOBS.items()}
         twice = {name: executor.submit(instructions, name, 2 * n) for name, n in JOBS.items()}
@@ -124,10 +124,10 @@ def count() -> dict[str, float]:
 
 
 def instructions(what: str, jobs: int) -> int:
-    """Return how many instructions a whole program takes."""
+    """Return the number of instructions of a whole program."""
     program = ["benches.programs.counted", "--what", what, "--jobs", str(jobs)]
     counted = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    # Python without site's variety, and with the same hashes each time.
+    # Without user packages and with fixed hashes, so that counts are reproducible.
     command = [*counted, sys.executable, "-s", "-m", *program]
     done = environment.run(command, SECONDS, PYTHONHASHSEED="0", PYTHONDONTWRITEBYTECODE="1")
     found = re.search(r"Collected : (\d+)", done.stderr)

@@ -1,4 +1,4 @@
-"""The history: a JSON line for each run, in a file that is kept in git."""
+"""The history of measurements: one JSON line per run, in a file that is kept in git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILE = Path(__file__).parent / "history.jsonl"
 
 
 def append(line: dict[str, Any], file: Path = FILE) -> None:
-    """Add a line."""
+    """Append a line."""
     with file.open("a") as stream:
         stream.write(json.dumps(line) + "\n")
 

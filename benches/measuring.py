@@ -1,41 +1,54 @@
-"""Takes the figures: programs take turns, so that noise falls on all alike."""
+"""Run the programs and collect their figures.
+
+Each round runs every program once, so that noise affects all of them alike.
+"""
 
 from __future__ import annotations
 
 import json
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from benches import environment
 from benches.targets.kinds import Case, Target
 
 SECONDS = 900
-"""How long one program may take."""
+"""The time limit of one program."""
 
 Round = dict[Case, dict[str, Any]]
 
 
 class Figure(NamedTuple):
-    """A figure of a target, as measured."""
+    """The measured value of a check."""
 
     value: float | None
-    """The median over the rounds; None when a program was left out or failed."""
+    """The median over the rounds; None if a program was left out or failed."""
     least: float | None = None
     most: float | None = None
 
 
 class Runner:
-    """Runs cases, each at most once a round; leaves out what cannot be run."""
+    """Runs cases, each at most once per round, and leaves out those that cannot run here.
 
-    def __init__(self, openmpi: str | None = None, seconds: float = SECONDS) -> None:
-        self._openmpi, self._seconds = openmpi, seconds
+    Parameters
+    ----------
+    pythons : mapping of str to str, optional
+        The Python interpreters of further environments, by the name that a case gives.
+    seconds : float
+        The time limit of one program.
+    """
+
+    def __init__(
+        self, pythons: Mapping[str, str | None] | None = None, seconds: float = SECONDS
+    ) -> None:
+        self._pythons, self._seconds = {"": sys.executable, **(pythons or {})}, seconds
         self.left_out: dict[Case, str] = {}
         self.failed: dict[Case, str] = {}
 
     def rounds(self, cases: Iterable[Case], runs: int) -> list[Round]:
-        """Return what the cases printed in each round."""
+        """Return the figures of the cases in each round."""
         cases = [case for case in dict.fromkeys(cases) if self._possible(case)]
         found = []
         for number in range(runs):
@@ -56,20 +69,21 @@ class Runner:
 
     def _possible(self, case: Case) -> bool:
         missing = [module for module in case.needs if not environment.has(module)]
-        reason = f"no {missing[0]} here" if missing else ""
-        if case.openmpi and not self._openmpi:
-            reason = "no Open MPI (--mpi-openmpi PYTHON)"
+        reason = f"{missing[0]} is not installed" if missing else ""
+        if not self._pythons.get(case.env):
+            reason = f"needs --{case.env} PYTHON"
         if reason:
             self.left_out[case] = reason
             _tell(f"left out: {case.label()}: {reason}")
         return not reason
 
     def _run(self, case: Case) -> dict[str, Any] | None:
-        python = self._openmpi if case.openmpi and self._openmpi else sys.executable
+        python = self._pythons[case.env]
+        assert python is not None, "checked by _possible"
         done = environment.run(
             environment.command(case.args(), case.ranks, python), self._seconds, python
         )
-        # Ranks may print what they like; the figures are a line of their own.
+        # The ranks may print more; the figures are a line of JSON.
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if done.returncode or not lines:
             self.failed[case] = f"{done.stdout}\n{done.stderr}".strip()[-2000:]
@@ -79,7 +93,7 @@ class Runner:
 
 
 def evaluate(target: Target, rounds: list[Round]) -> dict[str, Figure]:
-    """Return the figures of a target: each derived within a round, then the median of all."""
+    """Return the figures of a target: computed for each round, then the median of the rounds."""
     found = {}
     for check in target.checks:
         values = []
@@ -96,7 +110,7 @@ def evaluate(target: Target, rounds: list[Round]) -> dict[str, Figure]:
 
 
 def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median of each number that a program printed; of lists, of each member."""
+    """Return the median of each number that a program printed, elementwise for lists."""
     return {key: _median([figures[key] for figures in rounds]) for key in rounds[0]}
 
 

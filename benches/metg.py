@@ -1,4 +1,4 @@
-"""METG(50 %): the shortest tasks, in microseconds, of which a system still makes half good use.
+"""METG(50 %): the shortest tasks, in microseconds, that a system runs at 50 % efficiency.
 
 Efficiency is the time that the tasks' own work takes, shared by the workers, over the time that
 the run took. Found by halving (or doubling) the tasks' length until the efficiency passes 50 %.
@@ -14,9 +14,9 @@ FACTOR = 2.0
 
 
 def metg(efficiency: Callable[[float], float], guess: float, probes: int = 16) -> float:
-    """Return the METG, given a way to measure the efficiency at a length."""
+    """Return the METG, given a function that measures the efficiency for a task length."""
     grain, measured = guess, efficiency(guess)
-    # Downwards from where it is efficient, upwards from where it is not.
+    # Go to shorter tasks while the system is efficient, else to longer ones.
     factor = 1 / FACTOR if measured >= HALF else FACTOR
     for _ in range(probes):
         next_grain = grain * factor
@@ -28,6 +28,6 @@ def metg(efficiency: Callable[[float], float], guess: float, probes: int = 16) -
 
 
 def between(one: tuple[float, float], other: tuple[float, float]) -> float:
-    """Return the length at which the efficiency is 50 %, straight between two on a log scale."""
+    """Return the length with 50 % efficiency, by interpolation on a logarithmic scale."""
     (x1, y1), (x2, y2) = (math.log(one[0]), one[1]), (math.log(other[0]), other[1])
     return math.exp(x1 + (HALF - y1) * (x2 - x1) / (y2 - y1))

@@ -1,4 +1,4 @@
-"""Pictures for the docs: the systems side by side, and the history of our own figures."""
+"""Pictures for the documentation: a comparison of the systems, and the history of the figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("svg")
-# The same figures make the same file: no dates, no random names.
+# No dates and no random names, so that equal figures give equal files.
 matplotlib.rcParams["svg.hashsalt"] = "bsbpool"
 matplotlib.rcParams["svg.fonttype"] = "none"  # letters, not their outlines: small files
 
@@ -18,12 +18,12 @@ from benches import compare, environment, history  # noqa: E402
 from benches.targets import Target, all_targets  # noqa: E402
 
 PLAIN = "{x:g}"
-"""How numbers on a logarithmic axis are written."""
+"""Format of the numbers on a logarithmic axis."""
 FOLDER = environment.ROOT / "docs" / "pictures"
 
 
 def draw(folder: Path = FOLDER) -> list[Path]:
-    """Draw what there are figures for; return the files."""
+    """Draw the pictures for which there are figures; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     runs, counts = history.read("run"), history.read("check")
     drawn = []
@@ -53,7 +53,7 @@ def comparison(compared: dict[str, Any]) -> plt.Figure:
 
 
 def targets(runs: list[dict[str, Any]]) -> plt.Figure:
-    """Draw how good each figure is over its target, run by run: above the line it is met."""
+    """Draw each figure divided by its target, for all runs. Values above 1 meet the target."""
     known = all_targets()
     rows = -(-len(known) // 4)
     figure, grid = plt.subplots(rows, 4, figsize=(12, 2.6 * rows), sharex=True, squeeze=False)
@@ -85,7 +85,7 @@ def _target(axes: plt.Axes, target: Target, runs: list[dict[str, Any]]) -> None:
 
 
 def instructions(counts: list[dict[str, Any]]) -> plt.Figure:
-    """Draw the instructions per job, baseline by baseline."""
+    """Draw the instructions per job of all baselines."""
     figure, axes = plt.subplots(figsize=(7, 3.5))
     for name in counts[-1]["instructions"]:
         values = [line["instructions"].get(name, float("nan")) for line in counts]

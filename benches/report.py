@@ -1,4 +1,4 @@
-"""Tables: each target with what was measured; each system with its rates."""
+"""Tables: the targets with their figures, and the systems with their rates."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ UNITS = {
     "MiB": lambda v: f"{v:,.0f} MiB",
     "%": lambda v: f"{v:.2f} %",
 }
-"""How the values of each unit are written."""
+"""Format of the values of each unit."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table that reads well as it is and as Markdown."""
+    """Return a table as Markdown with aligned columns."""
     rows = [list(row) for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [head, ["-" * width for width in widths], *rows]
@@ -31,14 +31,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def bound(check: Check) -> str:
-    """Return what a figure should be."""
-    # Bounds are round numbers: without the digits that a measured value has.
+    """Return the bound of a figure as text."""
+    # Bounds are round numbers, so they are written with fewer digits.
     number = UNITS[check.unit](check.bound).replace(f"{check.bound:.2f}", f"{check.bound:g}")
     return f"{'>=' if check.at_least else '<='} {number}"
 
 
 def targets(known: Mapping[str, Target], figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table of targets; figures are those of a line of the history."""
+    """Return the table of targets, with the figures of a line of the history."""
     rows = []
     for target in known.values():
         for check in target.checks:
@@ -88,7 +88,7 @@ def machine(line: Mapping[str, Any]) -> str:
 
 
 def gist(trouble: str) -> str:
-    """Return the line of a program's output that says most about why it failed."""
+    """Return the most informative line of the output of a failed program."""
     lines = [line.strip(" |+-") for line in trouble.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
     return [*lines, *errors][-1] if lines else "it printed nothing"

@@ -30,7 +30,7 @@ def _tree(width: int, step: int, point: int) -> Points:
 
 
 def _fft(width: int, step: int, point: int) -> Points:
-    """Join those whose numbers differ in one bit: another bit each step, then all over again."""
+    """Join points whose numbers differ in one bit: the next bit in each step, cyclically."""
     levels = max(1, (width - 1).bit_length())
     partner = point ^ (1 << (step - 1) % levels)
     return sorted({point, partner} - {p for p in (partner,) if p >= width})
@@ -41,7 +41,7 @@ def _barrier(width: int, step: int, point: int) -> Points:
 
 
 def _random(width: int, step: int, point: int) -> Points:
-    # Of their own seed each, so that a task's dependencies do not hang on those before it.
+    # A seed for each task, so that its dependencies do not depend on those before it.
     dice = random.Random(f"{width}/{step}/{point}")
     return sorted(dice.sample(range(width), min(3, width)))
 
@@ -59,7 +59,7 @@ SHAPES: dict[str, Callable[[int, int, int], Points]] = {
 
 
 def width_of(shape: str, width: int, step: int) -> int:
-    """Return how many tasks a step has: a tree doubles until it is as wide as the others."""
+    """Return the number of tasks of a step. A tree doubles until it has the full width."""
     return min(width, 1 << min(step, 62)) if shape == "tree" else width
 
 
@@ -82,10 +82,10 @@ def tasks(shape: str, width: int, steps: int) -> list[tuple[int, ...]]:
 
 
 class Workload(NamedTuple):
-    """A graph, and what each of its tasks does."""
+    """A graph, and the work of each of its tasks."""
 
     deps: list[tuple[int, ...]]
     kernel: float = 0.0
-    """How long each task spins, in microseconds."""
+    """Busy time of each task, in microseconds."""
     bytes: int = 0
-    """How many bytes each task takes and returns."""
+    """Bytes that each task takes and returns."""

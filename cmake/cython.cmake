@@ -39,10 +39,10 @@ function(cythonize variable module source)
   set(${variable} ${c_file} PARENT_SCOPE)
 endfunction()
 
-# add_library_of(<name> <module>...)
-# Builds modules, given as <package>/<module>, into one shared library bsbpool/_core/<name>.
-# `bsbpool._core.__init__` finds them there.
-function(add_library_of name)
+# add_library_of(<name> <component> <module>...)
+# Builds modules, given as <package>/<module>, into one shared library bsbpool/_core/<name>, and
+# installs it with an install component. `bsbpool._core.__init__` finds the modules there.
+function(add_library_of name component)
   set(c_files)
   foreach(source IN LISTS ARGN)
     string(REPLACE "/" "." module ${source})
@@ -51,5 +51,5 @@ function(add_library_of name)
   endforeach()
   python_add_library(${name} MODULE WITH_SOABI ${c_files})
   target_link_libraries(${name} PRIVATE module_options)
-  install(TARGETS ${name} LIBRARY DESTINATION bsbpool/_core)
+  install(TARGETS ${name} LIBRARY DESTINATION bsbpool/_core COMPONENT ${component})
 endfunction()

@@ -14,7 +14,7 @@ function(import_mpi_wheel package version library)
       message(FATAL_ERROR "pip could not install ${package}==${version} into the build folder; "
                           "with an MPI of your own set BSBPOOL_MPI=mpicc, without MPI none")
     endif()
-    file(RENAME ${prefix}.part ${prefix}) # so that a broken download is not taken for a good one
+    file(RENAME ${prefix}.part ${prefix}) # so that an interrupted download is not used
   endif()
   # A Debian system Python installs below <prefix>/local.
   find_path(headers mpi.h REQUIRED NO_CACHE NO_DEFAULT_PATH
@@ -37,6 +37,7 @@ function(add_mpi_module name target)
   target_link_libraries(${name} PRIVATE module_options ${target})
   target_link_options(${name} PRIVATE -Wl,--allow-shlib-undefined)
   set_target_properties(${name} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "")
-  install(TARGETS ${name} LIBRARY DESTINATION bsbpool/_core)
-  install(FILES src/_core/comm/mpi/transport.pyi DESTINATION bsbpool/_core RENAME ${name}.pyi OPTIONAL)
+  install(TARGETS ${name} LIBRARY DESTINATION bsbpool/_core COMPONENT core)
+  install(FILES src/_core/comm/mpi/transport.pyi DESTINATION bsbpool/_core RENAME ${name}.pyi
+          COMPONENT core OPTIONAL)
 endfunction()

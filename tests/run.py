@@ -1,47 +1,37 @@
-"""Run the test suite in all the ways that count, each with a hard time limit, and sum up.
+"""Run the legs of the test suite, several at a time, and print a summary.
 
-    python tests/run.py .envs                       all legs
-    python tests/run.py .envs --legs mpich-3 -- -k cancel
+    python tests/run.py .envs                            the legs of `make test`
+    python tests/run.py .envs --all                      also those of `make test-all`
+    python tests/run.py .envs --legs mpich-3 -- -k name  one leg, with arguments for pytest
 
-`.envs` holds the environments `mpich`, `openmpi` and `sanitize` that the Makefile makes.
+`.envs` holds the environments that the Makefile makes. Legs run side by side while there are free
+cores; legs that measure time run alone. The output of a leg is printed when the leg has ended.
+tests/legs.py lists the legs.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import queue
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.launch import environment, launcher, start, stop
+from helpers.launch import environment, start, stop
+from legs import CHECK, MORE, TEST, Leg
 
 ROOT = Path(__file__).parents[1]
 MINUTES = 20
-"""How long a leg may take; a test that hangs is ended long before."""
-# Ranks would write pytest's cache over each other; Open MPI shows them a terminal.
-PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--durations=10")
-
-
-CLOSING = re.compile(r"=* ?\d+ (passed|failed|skipped|deselected|errors?)\b.* in \d[\d.]*s")
-
-
-class Leg(NamedTuple):
-    """One run of pytest."""
-
-    env: str
-    ranks: int
-    args: tuple[str, ...]
-    under: tuple[str, ...] = ()
-
-    def command(self, python: Path) -> list[str]:
-        """Return what to run."""
-        mpi = (*launcher(self.ranks, python),) if self.ranks else ()
-        return [*mpi, str(python), *self.under, *PYTEST, *self.args]
+"""The time limit of a leg. A test that hangs is ended long before."""
+CLOSING = re.compile(r"=* ?\d+ (?:passed|failed|skipped|deselected|errors?)\b.* in \d[\d.]*s.*")
 
 
 class Ending(NamedTuple):
@@ -49,118 +39,130 @@ class Ending(NamedTuple):
 
     counts: Counter[str]
     seconds: float
-    trouble: str
+    problem: str
+    """Why the leg failed; empty if it passed."""
 
 
-def legs() -> dict[str, Leg]:
-    """Return the legs by name."""
-    fast = ("-m", "not slow and not many_ranks")
-    elsewhere = ("chaos", "fuzz", "interop")
-    # What the sanitizers watch for does not depend on chance as much as the rest does.
-    few = ("tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py", "--effort=0.2")
-    # Again with the other MPI: tests that start mpiexec themselves.
-    launching = (
-        "tests/helpers",
-        "tests/interop/test_network.py",
-        "tests/api/test_across_ranks.py",
-        "tests/api/test_defects.py",
-        "tests/api/test_ends.py",
-        "tests/api/test_services.py",
-        "tests/chaos",
-        "tests/soak",
-    )
-    doors = (
-        "tests/futures/test_run.py",
-        "tests/api/test_other_pools.py",
-        "tests/interop/test_examples.py",
-        "tests/interop/test_joblib.py",
-        "tests/interop/test_moving.py",
-        "tests/interop/test_scinexus.py",
-    )
-    return {
-        "serial": Leg("mpich", 0, tuple(f"--ignore=tests/{name}" for name in elsewhere)),
-        "interop": Leg("mpich", 0, ("tests/interop",)),
-        "launch-openmpi": Leg("openmpi", 0, (*fast, *launching)),
-        "doors-openmpi": Leg("openmpi", 0, (*fast, *doors)),
-        "sanitized": Leg("sanitize", 0, few, under=("tests/helpers/under.py", "asan")),
-        "mpich-2": Leg("mpich", 2, ("--with-mpi", "-m", "not many_ranks")),
-        "mpich-3": Leg("mpich", 3, ("--with-mpi", *fast)),
-        "mpich-4": Leg("mpich", 4, ("--with-mpi", "-m", "not slow")),
-        "openmpi-2": Leg("openmpi", 2, ("--with-mpi", "-m", "not many_ranks")),
-        "openmpi-3": Leg("openmpi", 3, ("--with-mpi", *fast)),
-        "openmpi-4": Leg("openmpi", 4, ("--with-mpi", *fast)),
-    }
+class Running:
+    """A leg that runs.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    leg : Leg
+        The leg.
+    python : path
+        The interpreter of its environment.
+    more : list of str
+        Further arguments for pytest.
+    """
+
+    def __init__(self, name: str, leg: Leg, python: Path, more: list[str]) -> None:
+        self.name = name
+        self.output = ""
+        self._began = time.monotonic()
+        self._late = False
+        command = leg.command(python) + more
+        self._process = start(command, cwd=ROOT, env=environment(python))
+
+    def wait(self) -> Ending:
+        """Wait for the end of the leg, but not longer than its time limit."""
+        try:
+            self.output, _ = self._process.communicate(timeout=MINUTES * 60)
+        except subprocess.TimeoutExpired:
+            self._late = True
+            self.stop()
+            self.output, _ = self._process.communicate()
+        finally:
+            self.stop()
+        counts, seconds = self._counts(), time.monotonic() - self._began
+        return Ending(counts, seconds, self._problem(counts))
+
+    def stop(self) -> None:
+        """End all processes of the leg."""
+        stop(self._process)
+
+    def _counts(self) -> Counter[str]:
+        closing = CLOSING.findall(self.output)
+        found = re.findall(r"(\d+) ([a-z]+)", closing[-1]) if closing else []
+        counts = Counter({kind: int(n) for n, kind in found})
+        counts["failed"] += counts.pop("error", 0) + counts.pop("errors", 0)
+        return counts
+
+    def _problem(self, counts: Counter[str]) -> str:
+        if self._late:
+            return f"ended after {MINUTES} minutes"
+        code = self._process.returncode
+        if not counts["passed"] + counts["failed"]:
+            return f"exit code {code}, and no test has run"
+        if counts["failed"]:
+            return "tests failed"
+        return f"exit code {code}" if code else ""
 
 
-def run(leg: Leg, python: Path, more: list[str]) -> Ending:
-    """Run a leg, pass its output on as it comes, and say how it ended."""
-    began = time.monotonic()
-    command = leg.command(python) + more
-    process = start(command, cwd=ROOT, env=environment(python))
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        stop(process)
-
-    watch = threading.Timer(MINUTES * 60, end)
-    watch.start()
-    closing = ""
+def run_all(legs: Mapping[str, Leg], envs: Path, more: list[str]) -> dict[str, Ending]:
+    """Run legs while there are free cores for them; return how they ended."""
+    cores = len(os.sched_getaffinity(0))
+    waiting = {name: min(leg.cores, cores) for name, leg in legs.items()}
+    running: dict[str, tuple[Running, int]] = {}
+    ended: queue.SimpleQueue[tuple[Running, Ending]] = queue.SimpleQueue()
+    endings: dict[str, Ending] = {}
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            if CLOSING.match(line):
-                closing = line
-        code = process.wait()
+        while waiting or running:
+            for name, needed in [*waiting.items()]:
+                if needed <= cores - sum(taken for _, taken in running.values()):
+                    del waiting[name]
+                    # Not resolved: Python finds its environment by the link.
+                    python = envs.absolute() / legs[name].env / "bin" / "python"
+                    leg = Running(name, legs[name], python, more)
+                    running[name] = leg, needed
+                    print(f"{name} started", flush=True)
+                    threading.Thread(
+                        target=lambda leg=leg: ended.put((leg, leg.wait())), daemon=True
+                    ).start()
+            leg, ending = ended.get()
+            del running[leg.name]
+            endings[leg.name] = ending
+            print(f"\n######## {leg.name}\n\n{leg.output}", flush=True)
     finally:
-        watch.cancel()
-        stop(process)
-    counts = Counter({kind: int(n) for n, kind in re.findall(r"(\d+) ([a-z]+)", closing)})
-    counts["failed"] += counts.pop("error", 0) + counts.pop("errors", 0)
-    return Ending(counts, time.monotonic() - began, _trouble(code, counts, late.is_set()))
+        for leg, _ in running.values():
+            leg.stop()
+    return {name: endings[name] for name in legs}
 
 
-def _trouble(code: int, counts: Counter[str], late: bool) -> str:
-    """Say what went wrong, in the way that tells most; nothing if all is well."""
-    if late:
-        return f"ended after {MINUTES} minutes"
-    if not counts["passed"] + counts["failed"]:
-        return f"exit code {code} without a test's result"
-    if counts["failed"]:
-        return "tests failed"
-    return f"exit code {code}" if code else ""
+def report(endings: Mapping[str, Ending]) -> int:
+    """Print a line for each leg, and the sum; return the exit code."""
+    total: Counter[str] = Counter()
+    print()
+    for name, (counts, seconds, problem) in endings.items():
+        found = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+        print(f"{name:20} {seconds:6.1f} s  {'FAILED: ' + problem if problem else 'ok':8}  {found}")
+        total += counts
+        # A leg that was ended has failed, even if none of its tests did.
+        total["failed"] += bool(problem and not counts["failed"])
+    print(f"{total['passed']} passed, {total['failed']} failed", flush=True)
+    return 1 if any(ending.problem for ending in endings.values()) else 0
 
 
 def main() -> int:
-    """Run the legs that were asked for; return the exit code."""
-    known = legs()
+    """Run the legs that the command line names; return the exit code."""
+    known = TEST | MORE
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("envs", type=Path, help="the folder with the environments")
-    parser.add_argument("--legs", nargs="+", choices=known, default=[*known], metavar="LEG")
+    parser.add_argument("envs", type=Path, help="the folder of the environments")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--legs", nargs="+", choices=known, metavar="LEG", help=", ".join(known))
+    chosen.add_argument("--all", action="store_true", help="the legs of make test-all")
+    chosen.add_argument("--check", action="store_true", help="the legs of make check")
     own, more = sys.argv[1:], []
     if "--" in own:
         own, more = own[: own.index("--")], own[own.index("--") + 1 :]
     options = parser.parse_args(own)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending the ranks
-    endings = {}
-    for name in options.legs:
-        leg = known[name]
-        # Not resolved: the link in the environment is what makes Python find it.
-        python = options.envs.absolute() / leg.env / "bin" / "python"
-        print(f"\n######## {name}\n", flush=True)
-        endings[name] = run(leg, python, more)
-    print()
-    total: Counter[str] = Counter()
-    for name, (counts, seconds, trouble) in endings.items():
-        told = ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
-        print(f"{name:15} {seconds:6.1f} s  {'FAILED: ' + trouble if trouble else 'ok':8}  {told}")
-        total += counts
-        # A leg that died has failed, though no test of it was counted.
-        total["failed"] += bool(trouble and not counts["failed"])
-    print(f"{total['passed']} passed, {total['failed']} failed", flush=True)
-    return 1 if any(ending.trouble for ending in endings.values()) else 0
+    legs = CHECK if options.check else known if options.all else TEST
+    if options.legs:
+        legs = {name: known[name] for name in options.legs}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the ranks are ended, too
+    return report(run_all(legs, options.envs, more))
 
 
 if __name__ == "__main__":

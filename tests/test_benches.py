@@ -251,13 +251,13 @@ def test_targets_are_complete():
             for program in target.cases.values():
                 module = program.args()[0].replace(".", "/") + ".py"
                 assert (environment.ROOT / module).exists()
-                assert not program.openmpi or "openmpi" in program.label()
+                assert program.env != "openmpi" or "openmpi" in program.label()
 
 
 def test_left_out_is_what_cannot_be_run(capsys):
     runner = measuring.Runner()
     there_is_no = case("noop", needs="no_such_module_at_all")
-    assert runner.rounds([there_is_no, case("noop", openmpi=True)], runs=2) == [{}, {}]
+    assert runner.rounds([there_is_no, case("noop", env="openmpi")], runs=2) == [{}, {}]
     assert "no_such_module_at_all" in runner.left_out[there_is_no]
     assert len(runner.left_out) == 2 and not runner.failed
 

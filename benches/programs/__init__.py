@@ -1,1 +1,1 @@
-"""What is measured: each program runs in processes of its own and prints one line of figures."""
+"""The measured programs. Each runs in its own processes and prints one line of figures."""

@@ -1,4 +1,4 @@
-"""A large array to a job or from one: through the pool, or by mpi4py's Send and Recv.
+"""Send a large array to a job or back: with the pool, or with mpi4py's Send and Recv.
 
 The receiving side has a new array each time either way; so a page that has never been touched
 costs both the same.
@@ -16,9 +16,9 @@ from benches.programs.common import Meter, options, peak, resident, say
 from bsbpool import create_job_pool
 
 LARGE = np.zeros(0)
-"""What is sent: there before the clock starts, and only on the side that sends."""
+"""The array, on the sending side only; it is made before the clock starts."""
 SIZE = 0
-"""How many numbers it has."""
+"""The number of its elements."""
 
 
 def take(owner: object, array: np.ndarray) -> float:
@@ -71,7 +71,7 @@ def main() -> None:
         gc.collect()
     held = comm.gather(peak() - before)
     if comm.rank == 0:
-        # The first also makes connections and buffers.
+        # The first transfer also sets up connections and buffers.
         say(seconds=median(seconds[1:] or seconds), bytes=held[receiver], array=8 * SIZE)
 
 

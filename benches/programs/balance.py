@@ -1,4 +1,4 @@
-"""Jobs of unequal lengths, which sleep: how close the makespan is to the best there can be."""
+"""Sleeping jobs of unequal lengths: the makespan compared with the optimum."""
 
 from __future__ import annotations
 

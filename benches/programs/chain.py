@@ -1,4 +1,4 @@
-"""Jobs that each wait for the one before: nothing but latency. Timed is `execute` alone."""
+"""Jobs that each wait for the one before, to measure latency. Only `execute` is timed."""
 
 from benches.programs.common import Meter, noop, options, say
 from bsbpool import create_job_pool

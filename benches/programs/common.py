@@ -1,4 +1,4 @@
-"""What the programs share: options, clocks, jobs, and the line of figures at the end."""
+"""Shared parts of the programs: options, clocks, jobs, and the line of figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def options(**defaults: Any) -> argparse.Namespace:
-    """Return the options of the command line, which are named and typed by their defaults."""
+    """Parse the command line; the defaults give the names and types of the options."""
     parser = argparse.ArgumentParser()
     for name, value in defaults.items():
         if isinstance(value, bool):
@@ -26,25 +26,25 @@ def say(**figures: Any) -> None:
 
 
 def noop(owner: Any = None, number: int = 0) -> int:
-    """Do nothing, in a way that can be checked."""
+    """Return the number, which the caller checks."""
     return number
 
 
 def spin(microseconds: float) -> None:
-    """Keep this core busy."""
+    """Keep this core busy for some time."""
     end = time.perf_counter() + microseconds * 1e-6
     while time.perf_counter() < end:
         pass
 
 
 def spinning(owner: Any, number: int, microseconds: float) -> int:
-    """Do work."""
+    """Keep this core busy, then return the number."""
     spin(microseconds)
     return number
 
 
 def task(owner: Any, payload: bytes, microseconds: float) -> bytes:
-    """Be a task of a workload."""
+    """Run a task of a workload."""
     if microseconds:
         spin(microseconds)
     return payload
@@ -64,13 +64,13 @@ class Meter:
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process holds now."""
+    """Return the resident memory of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak() -> int:
-    """Return the most bytes that this process has held."""
+    """Return the peak memory of this process in bytes."""
     with open("/proc/self/status") as file:
         line = next(line for line in file if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""The compiled core alone, and a bare countdown in C, with more and more jobs."""
+"""The compiled core alone, and a minimal countdown loop in C, for growing numbers of jobs."""
 
 from benches.programs.common import options, say
 from bsbpool._core.testing.baseline import core_bytes, run_bare, run_core
@@ -11,7 +11,7 @@ def main() -> None:
     jobs, bare, core, held = [], [], [], []
     number = given.least
     while number <= given.most:
-        # Small ones often, since a clock's tick and a wandering core are much to them.
+        # Small numbers are repeated, because their times are short.
         again = max(1, min(20, 1_000_000 // number))
         jobs.append(number)
         bare.append(min(run_bare(number, DEPS) for _ in range(again)))

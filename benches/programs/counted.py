@@ -1,4 +1,4 @@
-"""Work whose instructions are counted: see `benches.gate`."""
+"""Programs whose instructions `benches.gate` counts."""
 
 import gc
 
@@ -27,7 +27,7 @@ def bulk(jobs: int) -> None:
 
 def main() -> None:
     given = options(what="serial", jobs=1000)
-    # When it runs depends on how much there is in all: n jobs and 2n would not compare.
+    # Collections depend on the number of all objects, so n and 2n jobs would not compare.
     gc.disable()
     {"core": core, "serial": serial, "bulk": bulk}[given.what](given.jobs)
 

@@ -1,4 +1,4 @@
-"""Calls that do nothing, by an executor: each submitted, or mapped; results checked."""
+"""No-op calls in an executor, by submit or map, with their results checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benches.programs.common import Meter, noop, options, say
 
 
 def executor_of(mpi4py: bool) -> Any:
-    """Return what all ranks enter."""
+    """Return the executor that all ranks enter."""
     if mpi4py:
         from mpi4py.futures import MPICommExecutor
 

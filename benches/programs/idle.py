@@ -1,4 +1,4 @@
-"""Jobs of a second, one after the other: what the ranks burn meanwhile, and how they wake up.
+"""Jobs of one second, one after the other: the CPU time of waiting ranks, and their wakeup time.
 
 With 2 ranks all workers are in jobs, with 3 one of them is idle.
 """
@@ -15,7 +15,7 @@ from bsbpool import create_job_pool
 
 
 def rest(owner: object, seconds: float) -> tuple[float, float]:
-    """Sleep; return when that began and ended, by the clock that all processes share."""
+    """Sleep; return the start and the end, by a clock that all processes share."""
     began = time.monotonic()
     time.sleep(seconds)
     return began, time.monotonic()

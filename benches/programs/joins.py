@@ -1,4 +1,4 @@
-"""Many jobs that each wait for the same many: by one set, or by an equal one each."""
+"""Many jobs that all wait for the same jobs: given as one set, or as an equal set for each."""
 
 import resource
 
@@ -10,7 +10,7 @@ COPIES = {"same": lambda deps: deps, "lists": list, "sets": set}
 
 def main() -> None:
     given = options(jobs=1000, form="same")
-    # A pool that keeps every copy would take the machine's memory.
+    # A pool that kept every copy would use all memory.
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     copy = COPIES[given.form]
     before = resident()

@@ -1,4 +1,4 @@
-"""What a person writes by hand: batches of jobs that are pickled one by one, some in flight.
+"""A loop written by hand: batches of jobs that are pickled one by one, some of them in flight.
 
 Every job's arguments and result are pickles of their own, as they have to be in a pool: jobs
 are made, fail and are delivered one by one.

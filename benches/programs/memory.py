@@ -1,4 +1,4 @@
-"""What queued jobs and their handles hold, beside their arguments."""
+"""Memory of queued jobs and their handles, without their arguments."""
 
 import gc
 

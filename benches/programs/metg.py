@@ -14,7 +14,7 @@ from benches.workloads import Workload, tasks
 
 def main() -> None:
     given = options(system="bsbpool", shape="trivial", width=4, budget=0.5)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup
     guess = SYSTEMS[given.system].grain
 
     def script(run) -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             slowest = seconds / len(workload.deps)
             return grain * 1e-6 / slowest
 
-        run(Workload(tasks("trivial", 1, 8)))  # connections are made, modules imported
+        run(Workload(tasks("trivial", 1, 8)))  # makes connections, imports modules
         say(metg=metg(efficiency, guess))
 
     import_module(f"benches.programs.systems.{given.system}").session(script)

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, or spin: each queued, all executed, their results checked."""
+"""No-op or busy jobs: queue each, execute all, check the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, by bsb-core's own pool: each queued, their results checked."""
+"""No-op jobs in bsb-core's own pool: queue each, check the results."""
 
 from bsb import JobPool
 

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, by mpi4py.futures: each submitted, their results checked."""
+"""No-op jobs in mpi4py.futures: submit each, check the results."""
 
 from mpi4py.futures import MPICommExecutor
 

@@ -1,4 +1,4 @@
-"""The same payload to the other rank and back, pickled by mpi4py, again and again."""
+"""Send a payload to the other rank and back, pickled by mpi4py, many times."""
 
 from mpi4py import MPI
 

@@ -12,10 +12,10 @@ from benches.workloads import Workload, tasks
 
 def main() -> None:
     given = options(system="bsbpool", shapes="trivial", width=64, steps=4, kernel=0.0, bytes=0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup
 
     def script(run) -> None:
-        run(Workload(tasks("trivial", 1, 8)))  # connections are made, modules imported
+        run(Workload(tasks("trivial", 1, 8)))  # makes connections, imports modules
         figures = {}
         for shape in given.shapes.split(","):
             workload = Workload(tasks(shape, given.width, given.steps), given.kernel, given.bytes)

@@ -1,4 +1,4 @@
-"""The targets as data: which programs make a figure, and what it should be."""
+"""The targets as data: the programs that measure a figure, and its bound."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ __all__ = ["Case", "Check", "Target", "all_targets"]
 
 
 def all_targets(quick: bool = False) -> dict[str, Target]:
-    """Return the targets by name; quick ones are for trying the suite, not for figures."""
+    """Return the targets by name. Quick ones are for a trial of the suite, not for figures."""
     found = [*throughput.targets(quick), *size.targets(quick), *waiting.targets(quick)]
     return {target.name: target for target in found}

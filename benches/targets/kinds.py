@@ -1,4 +1,4 @@
-"""What a target is made of."""
+"""The parts of a target: cases, checks and figures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Figures = Mapping[str, Any]
-"""What a program printed."""
+"""The figures that a program printed."""
 Taken = Mapping[str, Figures]
-"""What the programs of a target printed in one round, by the target's names for them."""
+"""The figures of one round, by the names that the target gives its cases."""
 
 
 class Case(NamedTuple):
-    """A program, and how it is started."""
+    """A program, and how to start it."""
 
     program: str
     ranks: int = 1
     options: tuple[tuple[str, Any], ...] = ()
     needs: tuple[str, ...] = ()
     """Modules without which it is left out."""
-    openmpi: bool = False
-    """Whether it runs on Open MPI, which takes another environment."""
+    env: str = ""
+    """The environment, if not the one that runs the suite: `openmpi` or `testing`."""
 
     def args(self) -> list[str]:
         """Return the module and its options, for a command line."""
@@ -33,22 +33,22 @@ class Case(NamedTuple):
         return args
 
     def label(self) -> str:
-        """Return what distinguishes it, for people and for the history."""
+        """Return a text that identifies the case, for people and for the history."""
         program, *options = self.args()
-        where = f"@{self.ranks}" + (" openmpi" if self.openmpi else "")
+        where = f"@{self.ranks}" + (" openmpi" if self.env == "openmpi" else "")
         return " ".join([program.rpartition(".")[2], *options, where])
 
 
 def case(
-    program: str, ranks: int = 1, *, needs: str = "", openmpi: bool = False, **options: Any
+    program: str, ranks: int = 1, *, needs: str = "", env: str = "", **options: Any
 ) -> Case:
-    """Return a case, which is the same for the same arguments."""
-    modules = (*needs.split(), *(("mpi4py",) if ranks > 1 and not openmpi else ()))
-    return Case(program, ranks, tuple(options.items()), modules, openmpi)
+    """Return a case. Equal arguments give equal cases."""
+    modules = (*needs.split(), *(("mpi4py",) if ranks > 1 and not env else ()))
+    return Case(program, ranks, tuple(options.items()), modules, env)
 
 
 class Check(NamedTuple):
-    """One figure of a target, and what it should be."""
+    """A figure of a target, and its bound."""
 
     name: str
     text: str
@@ -56,25 +56,25 @@ class Check(NamedTuple):
     bound: float
     at_least: bool
     derive: Callable[[Taken], float]
-    """From what the programs of one round printed; a KeyError when one was left out."""
+    """Computes the figure from one round; raises KeyError if a case was left out."""
 
     def met(self, value: float) -> bool:
-        """Whether a value is as it should be."""
+        """Return whether a value is within the bound."""
         return value >= self.bound if self.at_least else value <= self.bound
 
 
 def at_least(name: str, text: str, bound: float, derive: Callable, unit: str = "x") -> Check:
-    """Return a check for something to be large."""
+    """Return a check that a figure is `bound` or more."""
     return Check(name, text, unit, bound, True, derive)
 
 
 def at_most(name: str, text: str, bound: float, derive: Callable, unit: str = "x") -> Check:
-    """Return a check for something to be small."""
+    """Return a check that a figure is `bound` or less."""
     return Check(name, text, unit, bound, False, derive)
 
 
 class Target(NamedTuple):
-    """What bsbpool should reach, by its issue."""
+    """A performance goal of bsbpool."""
 
     name: str
     text: str

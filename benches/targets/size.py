@@ -1,11 +1,11 @@
-"""Targets for the core alone, and for what jobs and edges hold."""
+"""Targets for the core alone, and for the memory of jobs and edges."""
 
 from __future__ import annotations
 
 from benches.targets.kinds import Figures, Target, at_most, case, each
 
 EDGE = 8
-"""Bytes that an edge may hold."""
+"""Bytes of memory that an edge may take."""
 MIB = 1 << 20
 
 
@@ -18,7 +18,7 @@ def _core(quick) -> Target:
     return Target(
         "core",
         "the core alone: submit, ready, done; 3 dependencies and 1 cache item a job",
-        {"core": case("core", needs="bsbpool._core.testing.baseline", most=most)},
+        {"core": case("core", env="testing", most=most)},
         (
             at_most(
                 "bare",
@@ -54,7 +54,7 @@ def _each_job(deps: int):
 
 
 def growth(figures: Figures, key: str) -> float:
-    """Return the cost a job with the most jobs, over that with the fewest."""
+    """Return the cost per job with the most jobs, divided by that with the fewest."""
     costs = [seconds / jobs for seconds, jobs in zip(figures[key], figures["jobs"], strict=True)]
     return costs[-1] / costs[0]
 

@@ -1,4 +1,4 @@
-"""Targets for how many jobs go through."""
+"""Targets for the throughput of jobs."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _listener(quick) -> Target:
 def _crowded(quick) -> Target:
     jobs = 10_000 if quick else 100_000
     cases = {
-        f"{mpi} {ranks}": case("noop", ranks, jobs=jobs, us=5.0, openmpi=mpi == "Open MPI")
-        for mpi in ("MPICH", "Open MPI")
+        f"{mpi} {ranks}": case("noop", ranks, jobs=jobs, us=5.0, env=env)
+        for mpi, env in (("MPICH", ""), ("Open MPI", "openmpi"))
         for ranks in (2, 8)
     }
 

@@ -53,7 +53,7 @@ def on_ranks(n: int, limit: float = LIMIT) -> Callable[[Callable[[], Any]], Call
             assert done.stdout.count(ENDED) == n, done.stdout
 
         launch.body = body  # type: ignore[attr-defined]
-        return pytest.mark.limit(limit + 30)(launch)
+        return pytest.mark.launches(pytest.mark.limit(limit + 30)(launch))
 
     return decorate
 

@@ -77,6 +77,7 @@ def test_01_result_over_32_kib_comes_back():
             assert [len(job.result) for job in arrays] == sizes
 
 
+@pytest.mark.timing
 @on_ranks(3)
 def test_02_abort_ends_while_another_worker_is_busy():
     def listener(record):
@@ -99,6 +100,7 @@ def test_02_abort_ends_while_another_worker_is_busy():
     services.MPI.barrier()  # or main's end would be that of the rank that is busy
 
 
+@pytest.mark.timing
 @on_ranks(3)
 def test_03_interrupting_main_ends_all_ranks():
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -534,6 +536,7 @@ def test_26_abort_does_not_wait_for_schedulers():
             pool.execute()
 
 
+@pytest.mark.timing
 @on_ranks(2)
 def test_27_failing_fast_does_not_wait_for_a_running_job():
     for n in (0, 500):  # after many short jobs others are sent ahead

@@ -25,6 +25,8 @@ from bsbpool import (
 from .on_ranks import on_ranks
 from .support import RecordingListener, fail, give, nothing, statuses, until
 
+pytestmark = pytest.mark.timing
+
 
 def sleep(owner, seconds):
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Kill ranks of real runs at random moments, and account for every job.
+"""Kill ranks of real runs at random times, and check what became of every job.
 
     python -m chaos [--kills 200] [--first 0]
 
@@ -31,7 +31,7 @@ def line(outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """Run until enough ranks were killed; return the exit code."""
+    """Run until enough ranks have been killed; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")

@@ -1,4 +1,4 @@
-"""Is every job accounted for exactly once? What main believes against the ledgers of the ranks."""
+"""Compare the outcomes that the main rank reports with the ledgers of the ranks."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Accounts:
         self.pools = json.loads(believed.read_text()) if believed.exists() else []
 
     def statuses(self) -> Counter[str]:
-        """Return how many jobs ended how."""
+        """Return the number of jobs by outcome."""
         return Counter(job["status"] for pool in self.pools for job in pool["jobs"])
 
     def noticed(self) -> list[tuple[int, float]]:
-        """Return the ranks of whose deaths inside a job main told, and when."""
+        """Return the ranks that main reported as lost inside a job, and when."""
         return [(rank, when) for pool in self.pools for rank, when in pool["noticed"]]
 
     def mistakes(self, dead: set[int]) -> list[str]:
-        """Return what does not add up, given the ranks that died."""
+        """Return the contradictions, given the ranks that died."""
         found = [] if self.pools else ["main left nothing behind"]
         for index, pool in enumerate(self.pools):
             for number, job in enumerate(pool["jobs"]):
@@ -80,7 +80,7 @@ class Accounts:
         if status == "aborted" and job["rank"] not in dead and not pool["over"]:
             yield f"is said to have died with rank {job['rank']}, which lives"
         if status == "aborted" and not begun and not pool["over"]:
-            # A rank may die between noting that it begins a job and that job's first line.
+            # A rank may die after it recorded the start of a job, before the first line of the job.
             self.unwritten[job["rank"]] += 1
             if self.unwritten[job["rank"]] > 1:
                 yield "had not begun, and was not the only one of its rank"

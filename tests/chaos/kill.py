@@ -1,4 +1,4 @@
-"""One chaos run: start the ranks, kill some, and see how it ends."""
+"""One chaos run: start the ranks, kill some, and check the outcome."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chaos.plan import EXIT, OVER, Plan
 from helpers.launch import TESTS, environment, launcher, session, start, stop
 
 LIMIT = 60.0
-"""Seconds in which all ranks must be ready, and in which a run must end, whoever died."""
+"""Time limits, in seconds: until all ranks are ready, and until a run ends."""
 NOTICE = 1.0
-"""Seconds in which main must have noticed that a rank died inside a job."""
+"""Seconds until main must have noticed that a rank died inside a job."""
 
 
 class Outcome(NamedTuple):
@@ -46,7 +46,7 @@ class Run:
         self.ready = threading.Event()
 
     def play(self) -> Outcome:
-        """Let it happen, and account for it."""
+        """Run, and return the outcome."""
         with tempfile.TemporaryDirectory(prefix="bsbpool-chaos-") as folder:
             command, *rest = launcher(self.plan.n_ranks)
             program = [sys.executable, "-m", "chaos.program", folder, str(self.plan.seed)]
@@ -66,7 +66,7 @@ class Run:
             return self.account(Path(folder), process.returncode, time.monotonic() - began, hangs)
 
     def read(self, process: Any) -> None:
-        """Collect what the ranks say, and who they are."""
+        """Collect the output and the process ids of the ranks."""
         for line in process.stdout:
             self.lines.append(line)
             if line.startswith("here is "):
@@ -76,7 +76,7 @@ class Run:
                     self.ready.set()
 
     def kill_as_planned(self, process: Any) -> None:
-        """Kill workers at the moments of the plan, as long as there are some."""
+        """Kill workers at the times of the plan, as long as workers are left."""
         if not self.ready.wait(LIMIT):
             return
         for kill in self.plan.kills:
@@ -90,11 +90,11 @@ class Run:
                 os.kill(self.pids[rank], signal.SIGKILL)
 
     def lives(self, rank: int) -> bool:
-        """Whether the process of a rank runs, and has not come to its end by itself."""
+        """Return whether the process of a rank still runs."""
         return Path(f"/proc/{self.pids[rank]}").exists() and f"end {rank}\n" not in self.lines
 
     def wait(self, process: Any) -> bool:
-        """Wait for the end; when there is none, ask all ranks for their stacks."""
+        """Wait for the end; after the time limit make all ranks print their stacks."""
         began = time.monotonic()
         while process.poll() is None:
             if time.monotonic() - began > LIMIT:
@@ -108,13 +108,13 @@ class Run:
         return True
 
     def account(self, folder: Path, code: int, seconds: float, hangs: bool) -> Outcome:
-        """Compare what main believes with the ledgers, and with who was killed when."""
+        """Compare the report of main with the ledgers and with the kills."""
         accounts = Accounts(folder)
         ranks = {pid: rank for rank, pid in self.pids.items()}
         self.times |= {ranks[pid]: when for pid, when in accounts.died.items() if pid in ranks}
         mistakes = accounts.mistakes(set(self.times))
         over = any(pool["over"] for pool in accounts.pools)
-        # The launcher passes on the code of a rank that ended itself.
+        # The launcher returns the exit code of a rank that ended itself.
         may_be = {OVER if over else 0} | ({EXIT} if "exit" in self.plan.ends.values() else set())
         if hangs:
             mistakes.append(f"no end after {LIMIT:g} s")
@@ -131,7 +131,7 @@ class Run:
         )  # fmt: skip
 
     def slowest(self, noticed: list[tuple[int, float]]) -> float:
-        """Return how long after the death of its rank a notice came, at most."""
+        """Return the longest time between the death of a rank and its report."""
         return max(
             (when - self.times[rank] for rank, when in noticed if rank in self.times), default=0.0
         )

@@ -1,4 +1,4 @@
-"""What happens in a chaos run, drawn from its seed."""
+"""The plan of a chaos run, drawn from its seed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 SECONDS = ((0.0,), (0.0, 0.001), (0.002, 0.01), (0.0, 0.02, 0.1))
 OVER = 3
-"""Exit code of main when a pool could not go on."""
+"""Exit code of main if a pool failed."""
 EXIT = 7
 """Exit code of a rank that ends itself."""
 INSIDE = ("exit", "segfault", "kill", "abort")
@@ -17,7 +17,7 @@ class Kill(NamedTuple):
     """A SIGKILL from outside."""
 
     after: float  # seconds since all ranks are ready, or since the kill before
-    pick: float  # which of the workers that live
+    pick: float  # selects one of the living workers
 
 
 class Plan:
@@ -43,9 +43,9 @@ class Plan:
         self.seconds = rng.choice(SECONDS)
         mean = sum(self.seconds) / len(self.seconds) / 2
         self.n_jobs = int(min(1_500, max(60, 0.8 * self.n_ranks / (mean + 1e-4) / self.n_pools)))
-        deaths = self.n_ranks - 1 - (rng.random() < 0.9)  # now and then nobody is left
+        deaths = self.n_ranks - 1 - (rng.random() < 0.9)  # sometimes no worker is left
         inside = rng.randrange(deaths // 2 + 1)
-        # The launcher itself ends the program when several ranks end with an exit code.
+        # The launcher ends the program if several ranks end with an exit code.
         ways = [*INSIDE, *(way for way in INSIDE[1:] for _ in range(inside))]
         rng.shuffle(ways)
         self.kills = [Kill(rng.random() * 0.4, rng.random()) for _ in range(deaths - inside)]

@@ -1,4 +1,4 @@
-"""What the ranks of a chaos run do: pools of jobs one after the other, while ranks die.
+"""The program of a chaos run: pools of jobs, one after the other, while ranks die.
 
     mpiexec ... python -m chaos.program FOLDER SEED
 
@@ -28,7 +28,7 @@ SIZES = (0, 10, 5_000, 200_000)
 
 
 class Ledger:
-    """What this rank has done, in a file that outlives it."""
+    """The ledger of a rank, a file that remains after its death."""
 
     def __init__(self, folder: str) -> None:
         path = Path(folder) / f"ledger-{os.getpid()}"
@@ -39,14 +39,14 @@ class Ledger:
 
 
 class Owner:
-    """What jobs get as their first argument."""
+    """The owner of the pool: the first argument of jobs."""
 
     def __init__(self, folder: str) -> None:
         self.ledger = Ledger(folder)
 
 
 def work(owner: Owner, pool: int, number: int, seconds: float, size: int, end: str) -> Any:
-    """Take some time, and return something that can be checked; or end in another way."""
+    """Take some time, then return a value that can be checked, or fail."""
     owner.ledger.note("begin", pool, number)
     if end in DEATHS:
         owner.ledger.note("die", os.getpid(), time.time())
@@ -68,7 +68,7 @@ DEATHS = {
 
 
 def run_pool(owner: Owner, plan: Plan, index: int) -> dict[str, Any] | None:
-    """Run one pool; on main return what is believed of its jobs."""
+    """Run one pool; return the outcomes of its jobs on main."""
     rng = random.Random(f"{plan.seed}-{index}")
     noticed: list[tuple[int, float]] = []
 
@@ -112,7 +112,7 @@ def run_pool(owner: Owner, plan: Plan, index: int) -> dict[str, Any] | None:
 
 
 def is_right(job: Any, number: int) -> bool:
-    """Whether a job's result is its own."""
+    """Return whether a job has its own result."""
     value, array = job.result
     return bool(value == number and (array == number % 251).all())
 
@@ -122,7 +122,7 @@ def main(folder: str, seed: str) -> None:
     faulthandler.register(signal.SIGUSR2, file=sys.stderr)
     plan = Plan(int(seed))
     owner = Owner(folder)
-    with create_job_pool(quiet=True) as pool:  # the first makes what the others need
+    with create_job_pool(quiet=True) as pool:  # the first sets up connections
         pool.execute()
         rank = pool._comm.get_rank()
     print(f"here is {rank} {os.getpid()}", flush=True)

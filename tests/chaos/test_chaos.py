@@ -1,11 +1,11 @@
-"""A short form of `make chaos`: some runs in which ranks are killed."""
+"""A short form of `make chaos`: a few runs in which ranks are killed."""
 
 import pytest
 
 from chaos.kill import LIMIT, Run
 
 KILLS, RUNS = 8, 8
-"""How many ranks must have been killed, and in how many runs at most."""
+"""The number of kills, and the most runs for them."""
 
 
 @pytest.mark.limit(RUNS * LIMIT)
@@ -14,7 +14,7 @@ def test_every_job_is_accounted_for_whoever_dies() -> None:
     for seed in range(1_000, 1_000 + RUNS):
         outcome = Run(seed).play()
         if any("noticed after" in mistake for mistake in outcome.mistakes):
-            outcome = Run(seed).play()  # once more: the machine may have had other things to do
+            outcome = Run(seed).play()  # again, because the machine may have been busy
         assert outcome.mistakes == [], outcome.text
         kills += outcome.kills
         if kills >= KILLS:

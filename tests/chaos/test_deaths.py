@@ -1,4 +1,4 @@
-"""What the pool promises when a worker dies and MPI goes on without it (Open MPI, --with-ft ulfm).
+"""The guarantees of the pool when a worker dies and MPI continues (Open MPI, --with-ft ulfm).
 
 The body of each test runs on several ranks. The dead ones do not come to its end.
 """
@@ -111,7 +111,7 @@ def test_a_listener_can_handle_it() -> None:
         if pool.is_main():
             assert statuses(doomed) == ["aborted"]
             assert [job.result for job in jobs] == list(range(50))
-    for _ in range(3):  # further pools go on with who is left
+    for _ in range(3):  # further pools use the remaining workers
         with create_job_pool(quiet=True) as pool:
             jobs = [pool.submit(give, n) for n in range(50)] if pool.is_main() else []
             pool.execute()
@@ -190,7 +190,7 @@ def test_two_die_at_once_with_large_results_on_their_way() -> None:
 
 @survives(3, 1)
 def test_a_large_argument_for_a_rank_that_dies() -> None:
-    """What main was sending to it is let go, and sent to another."""
+    """Messages that main was sending to the worker are discarded, and sent to another."""
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():
@@ -253,7 +253,7 @@ def test_a_pool_made_before_the_death_goes_on_without_the_dead() -> None:
 
 @survives(3, 1)
 def test_a_death_between_pools_costs_no_job() -> None:
-    """What was sent to a rank before its death was known has not begun there."""
+    """Jobs that were sent to a rank before its death was known have not begun."""
     with create_job_pool(quiet=True) as pool:
         jobs = [pool.submit(give, n) for n in range(20)] if pool.is_main() else []
         pool.execute()
@@ -266,7 +266,7 @@ def test_a_death_between_pools_costs_no_job() -> None:
 
 
 def run_script(script: str) -> tuple[int, str]:
-    """Run a script on 3 ranks; return the exit code and what was printed."""
+    """Run a script on 3 ranks; return the exit code and the output."""
     command, *rest = launcher(3)
     process = start(
         [command, "--with-ft", "ulfm", *rest, sys.executable, "-c", script], None, environment()
@@ -310,7 +310,7 @@ def test_when_main_dies_the_workers_leave() -> None:
 
 @survives(4, 1, EXIT)
 def test_who_is_beside_a_dead_rank_tells_main() -> None:
-    """As though main were on another node: MPI does not tell of a rank that ends itself."""
+    """Simulates another node: MPI does not report a rank that ends itself."""
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():

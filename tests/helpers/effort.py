@@ -1,6 +1,6 @@
-"""A pytest plugin for slow machines: ``--effort 0.1`` runs a tenth of what chance decides.
+"""A pytest plugin: ``--effort 0.1`` runs a tenth of the random tests.
 
-That is, of the examples of Hypothesis, and of the tests that have a parameter `seed`.
+These are the examples of Hypothesis, and the tests with a parameter `seed`.
 """
 
 from __future__ import annotations

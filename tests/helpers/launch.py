@@ -1,4 +1,4 @@
-"""Start the MPI that belongs to the running Python, and never wait for it for ever."""
+"""Start programs on several ranks, with the MPI of an environment and with a time limit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 OF_THE_LAUNCHER = ("OMPI_", "PMIX_", "PRTE_", "PMI_", "HYDRA_", "HYDI_", "MPI_LOCAL")
-"""Beginnings of variables by which a process knows that mpiexec started it."""
+"""Prefixes of the variables that mpiexec sets for its ranks."""
 
 
 def find_mpiexec(python: str | Path = sys.executable) -> str | None:
-    """Return the `mpiexec` beside a Python, else the one on PATH, else None."""
+    """Return the `mpiexec` in the folder of a Python, else the one on PATH, else None."""
     beside = Path(python).parent / "mpiexec"
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
 @functools.cache
 def is_openmpi(mpiexec: str) -> bool:
-    """Whether an `mpiexec` is that of Open MPI."""
+    """Return whether an `mpiexec` is that of Open MPI."""
     version = subprocess.run(
         [mpiexec, "--version"], env=environment(), capture_output=True, text=True, timeout=60
     )
@@ -33,16 +33,16 @@ def is_openmpi(mpiexec: str) -> bool:
 
 
 def launcher(n: int, python: str | Path = sys.executable) -> list[str]:
-    """Return the command that starts `n` ranks, to put before theirs."""
+    """Return the beginning of a command line that starts `n` ranks."""
     mpiexec = find_mpiexec(python)
     if mpiexec is None:
-        raise FileNotFoundError(f"there is no mpiexec beside {python} or on PATH")
+        raise FileNotFoundError(f"no mpiexec in the folder of {python} or on PATH")
     many = ["--oversubscribe"] if is_openmpi(mpiexec) else []
     return [mpiexec, *many, "-n", str(n)]
 
 
 def environment(python: str | Path = sys.executable, **more: str) -> dict[str, str]:
-    """Return the variables for a new MPI run with a Python, whatever this process runs in."""
+    """Return the variables for an MPI run with a Python, without those of a launcher."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(OF_THE_LAUNCHER)}
     env["PATH"] = os.pathsep.join([str(Path(python).parent), env.get("PATH", os.defpath)])
     env.setdefault("HOME", str(Path.home()))  # Open MPI does not start without
@@ -60,30 +60,30 @@ def mpirun(
     cwd: str | Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python *args`` on `n` ranks and wait for the end.
+    """Run ``python *args`` on `n` ranks and wait until it ends.
 
     Parameters
     ----------
     n : int
-        How many ranks; with 1 there is no mpiexec.
+        Number of ranks. With 1 there is no mpiexec.
     *args : str or path
         A script and its arguments, or ``"-m", module, ...``, or ``"-c", code``.
     timeout : float
         Seconds after which all ranks are ended.
     cwd : path, optional
-        Where to run.
+        The working directory.
     env : mapping, optional
         Further environment variables.
 
     Returns
     -------
     subprocess.CompletedProcess
-        With the text of both streams in `stdout`.
+        `stdout` has the text of both streams.
 
     Raises
     ------
     subprocess.TimeoutExpired
-        When it took too long; with the text so far.
+        If the program did not end in time; it holds the text so far.
     """
     command = [*(launcher(n) if n > 1 else []), sys.executable, *map(str, args)]
     process = start(command, cwd=cwd, env=environment() | dict(env or {}))
@@ -102,7 +102,7 @@ def mpirun(
 def start(
     command: Sequence[str], cwd: str | Path | None, env: Mapping[str, str]
 ) -> subprocess.Popen[str]:
-    """Start a process in a group of its own, with one pipe for both of its streams."""
+    """Start a process in a new session, with one pipe for both of its streams."""
     return subprocess.Popen(
         command,
         cwd=cwd,
@@ -117,10 +117,10 @@ def start(
 
 
 def stop(process: subprocess.Popen[str], patience: float = 5.0) -> None:
-    """End a process that `start` started, and all that it started in turn.
+    """End a process that `start` started, and its whole session.
 
-    An mpiexec is asked first, so that it can clean up. Its ranks are in groups of their own, but
-    in its session.
+    SIGTERM comes first, so that mpiexec can clean up. Its ranks have other process groups, but the
+    same session.
     """
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
@@ -136,7 +136,7 @@ def session(leader: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name, which may hold anything: state, parent, group, session.
+            # After the name, which may contain spaces: state, parent, group, session.
             if int(stat.read_text().rpartition(")")[2].split()[3]) == leader:
                 found.append(int(stat.parent.name))
     return found

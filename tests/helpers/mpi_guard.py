@@ -1,29 +1,29 @@
-"""A pytest plugin that keeps a run of several ranks from hanging.
+"""A pytest plugin that ends a run of several ranks when they hang.
 
-`mpiexec -n N python -m pytest --with-mpi` runs N copies of pytest that know nothing of each other.
-When a test fails on one rank, its peers may wait for that rank for ever.
+`mpiexec -n N python -m pytest --with-mpi` runs N independent copies of pytest. When a test fails on
+one rank, the others may wait for that rank for ever.
 
-*Meetings.* After each phase of a test (setup, call, teardown) every rank sends its outcome to all
-others, and waits for theirs. The worst outcome becomes that of all ranks, so all of them go on
-alike (after a failed setup none runs the test), all count the same failures, and rank 0, the only
-one that prints a report, shows what failed elsewhere. Outcomes travel on a private duplicate of
-COMM_WORLD, by messages that block nobody: a test may leave its own communication in disorder.
+*Exchange of outcomes.* After each phase of a test (setup, call, teardown) every rank sends its
+outcome to all others and waits for theirs. The worst outcome becomes that of all ranks. So all
+ranks continue alike (after a failed setup none runs the test) and count the same failures, and the
+report of rank 0, the only one that is printed, shows failures of other ranks. The messages use a
+duplicate of COMM_WORLD and nonblocking calls: a test may leave unfinished communication behind.
 
-*Patience.* A failing rank prints its traceback at once. From then on its peers have `GRACE` seconds
-to come to the meeting; then a rank that waits there ends the run.
+*After a failure.* A failing rank prints its traceback at once. The other ranks then have `GRACE`
+seconds to send their outcome; after that, a rank that waits for one ends the run.
 
-*Limits.* Each test has a time limit, `LIMIT` seconds or what ``@pytest.mark.limit(seconds)`` says.
-A thread of each rank watches over it; the first whose turn it is ends the run.
+*Time limits.* Each test may take `LIMIT` seconds, or those of ``@pytest.mark.limit(seconds)``. A
+timer thread on each rank ends the run after that; rank 0 comes first, the others are its backup.
 
-*Ending the run.* The rank that does so asks all ranks for their stacks, prints them one after the
-other, and calls MPI_Abort. Ranks are asked by a signal, which faulthandler answers even when a rank
-is stuck in C and holds the GIL: it writes into a file of that rank, and who asked reads the file.
-Should no rank get so far, faulthandler's own timer ends the process some seconds later.
+*Ending the run.* The rank sends a signal to all ranks, prints the stacks of all their threads, and
+calls MPI_Abort. faulthandler handles the signal, even if a rank hangs in C code and holds the GIL:
+it writes the stacks to a file, which the rank that ends the run reads. If no rank gets that far,
+faulthandler's own timer ends each process some seconds later.
 
-Without --with-mpi there is only that timer. Tests marked `mpi` are deselected then, and all others
-with it.
+Without --with-mpi there is only that timer, and tests marked `mpi` are deselected. With it, all
+others are.
 
-The ranks must be on one machine that has /proc.
+All ranks must be on one machine with /proc.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ from typing import Any, NamedTuple
 import pytest
 
 LIMIT = 60.0
-"""Seconds for a test under mpiexec."""
+"""Time limit of a test under mpiexec, in seconds."""
 SERIAL_LIMIT = 300.0
-"""Seconds for another test."""
+"""Time limit of another test, in seconds."""
 GRACE = 5.0
-"""Seconds from the first failure of a test until all ranks must have ended it."""
+"""Seconds after the first failure of a test until all ranks must have ended the test."""
 TURN = 2.0
-"""Seconds by which each rank lets the one before it end the run."""
+"""Seconds that a rank waits longer than the one before it, until it ends the run itself."""
 LAST_RESORT = 10.0
-"""Seconds over the limit until a process that could not end the run ends itself."""
+"""Seconds after the limit until faulthandler ends a process that could not end the run."""
 EXIT_SECONDS = 30
-"""How long a process may take to leave MPI after its last test."""
+"""Seconds that a process may take for MPI_Finalize."""
 
 SHOW_STACK = signal.SIGUSR2
 BORING = ("/_pytest/", "/pluggy/", "/pytest/__main__.py", "<frozen runpy>")
@@ -58,7 +58,7 @@ SEVERITY = ("passed", "skipped", "failed")
 
 
 class Outcome(NamedTuple):
-    """How a phase of a test ended on a rank; `longrepr` is pytest's, as text where it failed."""
+    """The outcome of a phase of a test on a rank; `longrepr` is text after a failure."""
 
     kind: str
     longrepr: Any
@@ -91,10 +91,10 @@ def _limit_of(item: pytest.Item, default: float) -> float:
 
 
 class SerialGuard:
-    """Ends a process whose test takes too long."""
+    """Ends the process if a test takes too long."""
 
     def __init__(self) -> None:
-        self._stderr = os.dup(2)  # pytest puts another file in its place during tests
+        self._stderr = os.dup(2)  # pytest replaces it during tests
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
@@ -107,7 +107,7 @@ class SerialGuard:
 
 
 class MPIGuard:
-    """Keeps this rank in step with the others; see the module's text."""
+    """Exchanges outcomes with the other ranks; see the docstring of the module."""
 
     def __init__(self, config: pytest.Config) -> None:
         from mpi4py import MPI
@@ -146,7 +146,7 @@ class MPIGuard:
         finally:
             watch.cancel()
             if self._ending.locked():
-                threading.Event().wait()  # it is too late to end well
+                threading.Event().wait()  # the run is being aborted
             faulthandler.cancel_dump_traceback_later()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -158,61 +158,61 @@ class MPIGuard:
         mine = Outcome(report.outcome, report.longrepr)
         if report.failed:
             mine = Outcome("failed", str(report.longrepr))
-            self._say(f"rank {self._rank}: {where} failed", mine.longrepr)
-        _fold(report, self._meet(mine, where), self._rank)
+            self._print(f"rank {self._rank}: {where} failed", mine.longrepr)
+        _fold(report, self._exchange(mine, where), self._rank)
         return report
 
     def pytest_internalerror(self, excrepr: Any) -> None:
-        self._say(f"rank {self._rank}: internal error of pytest", str(excrepr))
+        self._print(f"rank {self._rank}: internal error of pytest", str(excrepr))
         self._end_run("pytest itself failed")
 
     def pytest_unconfigure(self) -> None:
-        # The kernel ends a process that cannot get out of MPI_Finalize; nobody else could.
+        # A process that hangs in MPI_Finalize can only be ended by the kernel.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(EXIT_SECONDS)
 
-    # ------------------------------------------------------------ meeting the peers
+    # ------------------------------------------------------------ exchange of outcomes
 
-    def _meet(self, mine: Outcome, where: str) -> dict[int, Outcome]:
-        """Return the outcomes of all ranks, or end the run if one stays away after a failure."""
+    def _exchange(self, mine: Outcome, where: str) -> dict[int, Outcome]:
+        """Return the outcomes of all ranks; end the run if one is missing after a failure."""
         sends = [self._comm.isend(mine, peer) for peer in self._peers]
-        heard = {self._rank: mine}
+        received = {self._rank: mine}
         until = None
-        while missing := self._peers - heard.keys():
+        while missing := self._peers - received.keys():
             for peer in missing:
                 if message := self._comm.improbe(source=peer):
-                    heard[peer] = message.recv()
-            if until is None and any(outcome.kind == "failed" for outcome in heard.values()):
+                    received[peer] = message.recv()
+            if until is None and any(outcome.kind == "failed" for outcome in received.values()):
                 until = time.monotonic() + GRACE + TURN * self._rank
             if until is not None and time.monotonic() > until:
-                late = ", ".join(f"rank {peer}" for peer in sorted(self._peers - heard.keys()))
+                late = ", ".join(f"rank {peer}" for peer in sorted(self._peers - received.keys()))
                 self._end_run(f"{where} failed, and {late or 'nobody'} still had not ended it")
             time.sleep(0.001)
         for send in sends:
-            send.wait()  # all are in this meeting, so they do receive
-        return heard
+            send.wait()  # all ranks take part, so all messages are received
+        return received
 
     # ------------------------------------------------------------ ending the run
 
     def _end_run(self, reason: str) -> None:
-        """Print the stacks of all ranks and abort; never returns."""
+        """Print the stacks of all ranks and abort. Does not return."""
         if not self._ending.acquire(blocking=False):
-            threading.Event().wait()  # another thread of this rank is at it
+            threading.Event().wait()  # another thread of this rank is doing it
         for pid, _ in self._places:
-            _try_to(os.kill, pid, SHOW_STACK)
+            _attempt(os.kill, pid, SHOW_STACK)
         time.sleep(0.5)
-        self._say(f"rank {self._rank} ends the run: {reason}")
+        self._print(f"rank {self._rank} ends the run: {reason}")
         for rank, (pid, fd) in enumerate(self._places):
-            self._say(f"stacks of rank {rank}", _try_to(_read_stacks, f"/proc/{pid}/fd/{fd}"))
-        time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
+            self._print(f"stacks of rank {rank}", _attempt(_read_stacks, f"/proc/{pid}/fd/{fd}"))
+        time.sleep(0.5)  # mpiexec may drop output that it has not forwarded yet
         self._comm.Abort(1)
 
-    def _say(self, title: str, text: str = "") -> None:
+    def _print(self, title: str, text: str = "") -> None:
         os.write(self._stderr, f"\n==== {title} ====\n{text}\n".encode(errors="replace"))
 
 
 def _silence(config: pytest.Config) -> None:
-    """Let only rank 0 print a report."""
+    """Discard the report of this rank; rank 0 prints the only one."""
     from _pytest.config import create_terminal_writer
 
     reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -220,29 +220,29 @@ def _silence(config: pytest.Config) -> None:
 
 
 def _fold(report: pytest.TestReport, outcomes: dict[int, Outcome], me: int) -> None:
-    """Make the worst outcome of all ranks that of the report, and show what it was."""
+    """Set the outcome of a report to the worst of all ranks."""
     worst = max(SEVERITY.index(outcome.kind) for outcome in outcomes.values())
-    likewise = [rank for rank in sorted(outcomes) if outcomes[rank].kind == SEVERITY[worst]]
-    if me not in likewise:
-        rank = likewise.pop(0)
+    alike = [rank for rank in sorted(outcomes) if outcomes[rank].kind == SEVERITY[worst]]
+    if me not in alike:
+        rank = alike.pop(0)
         report.outcome, report.longrepr = outcomes[rank]  # type: ignore[assignment]
         report.__dict__.pop("wasxfail", None)
         if report.failed:
             report.longrepr = f"failed on rank {rank}\n{report.longrepr}"
     if report.failed:
         report.sections += [
-            (f"failed on rank {rank}", outcomes[rank].longrepr) for rank in likewise if rank != me
+            (f"failed on rank {rank}", outcomes[rank].longrepr) for rank in alike if rank != me
         ]
 
 
 def _read_stacks(path: str) -> str:
-    """Return what faulthandler wrote, without the depths of pytest."""
+    """Return the output of faulthandler, without the frames of pytest."""
     with open(path, errors="replace") as file:
         return "".join(line for line in file if not any(name in line for name in BORING))
 
 
-def _try_to(f: Any, *args: Any) -> Any:
-    """Call a function on a peer that may be gone."""
+def _attempt(f: Any, *args: Any) -> Any:
+    """Call a function for a process that may have ended; return the text of its error."""
     try:
         return f(*args)
     except OSError as error:

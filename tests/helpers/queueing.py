@@ -1,4 +1,4 @@
-"""Threads that queue jobs by the thousand, and the books of what became of each."""
+"""Threads that queue thousands of jobs, and checks of all their results."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 from bsbpool import Job, JobPool, JobStatus
 
 CHUNK = 250
-"""Jobs that a node queues."""
+"""Jobs per call of a scheduler."""
 EVERY = 10
-"""One job of so many waits for others."""
+"""Every tenth job waits for others."""
 
 
 def ran(owner: list[int], thread: int, number: int) -> tuple[int, int]:
-    """Count the run on this rank; return whose job it was."""
+    """Count a run on this rank; return the job's thread and number."""
     owner[0] += 1
     return thread, number
 
 
 class Queueing:
-    """Scheduler threads of a pool, each with jobs of its own.
+    """Scheduler threads of a pool, each of which queues jobs.
 
-    The pool's owner is a list of one number on each rank: how many jobs it ran.
+    The pool's owner is a list of one number, the jobs that have run on the rank.
 
     Parameters
     ----------
     pool : JobPool
         The pool.
     threads, jobs : int
-        How many threads, and how many jobs each queues; a multiple of `CHUNK`.
+        Number of threads, and of jobs that each queues, a multiple of `CHUNK`.
     """
 
     def __init__(self, pool: JobPool, threads: int, jobs: int) -> None:
@@ -39,7 +39,7 @@ class Queueing:
         self.deps: dict[Job, list[Job]] = {}
 
     def start(self) -> None:
-        """Let all threads begin."""
+        """Start all threads."""
         for thread in range(len(self.jobs)):
             self.pool.schedule(range(0, self.n_jobs, CHUNK), partial(self._queue, thread))
 
@@ -54,7 +54,7 @@ class Queueing:
             mine.append(job)
 
     def check_all_ran(self, results: dict[Job, Any] | None, runs: int) -> None:
-        """Each job has ended well with its own result, in as many runs as there are jobs."""
+        """Check that each job ran once, succeeded, and has its own result."""
         assert [len(jobs) for jobs in self.jobs] == [self.n_jobs] * len(self.jobs)
         assert runs == len(self.pool.jobs) == len(self.jobs) * self.n_jobs
         assert results is not None and len(results) == runs
@@ -62,8 +62,8 @@ class Queueing:
             assert [results[job] for job in jobs] == [(thread, n) for n in range(self.n_jobs)]
 
     def check_some_cancelled(self, cancelled: set[Job], runs: int) -> None:
-        """Nobody was cancelled but those who were asked to, and those who waited for them."""
-        well = 0
+        """Check that only the cancelled jobs, and those that waited for them, did not succeed."""
+        succeeded = 0
         for thread, jobs in enumerate(self.jobs):
             assert len(jobs) == self.n_jobs
             for number, job in enumerate(jobs):
@@ -71,9 +71,9 @@ class Queueing:
                 if job.status is JobStatus.SUCCESS:
                     assert job.result == (thread, number)
                     assert not broken
-                    well += 1
+                    succeeded += 1
                 else:
                     assert job.status is JobStatus.CANCELLED
                     assert broken or job in cancelled
-        # One that was cancelled while it ran has run all the same.
-        assert well <= runs <= well + len(cancelled)
+        # A job that was cancelled while it ran has been counted, too.
+        assert succeeded <= runs <= succeeded + len(cancelled)

@@ -18,7 +18,7 @@ ROOT = HERE.parents[2]
 
 
 def programs(page: str = "README.md") -> list[str]:
-    """Return the Python programs on a page, in order."""
+    """Return the Python programs on a page."""
     return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.M | re.S)
 
 

@@ -1,4 +1,4 @@
-"""Plays each script once for all the tests that look at what it reports."""
+"""Runs each script once for all tests that check its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .launch import SCRIPTS, Ended, python
 
 
 class Play:
-    """What a script reported: ``play[scene]`` is a list of what each rank saw in a scene."""
+    """The report of a script: ``play[scene]`` lists what each rank reported for a scene."""
 
     def __init__(self, ended: Ended, folder: Path, ranks: int) -> None:
         self.ended = ended
@@ -30,7 +30,7 @@ class Play:
         return [told[scene] for told in self._reports]
 
     def main(self, scene: str) -> Any:
-        """What rank 0 saw."""
+        """Return the report of rank 0."""
         return self[scene][0]
 
 
@@ -39,9 +39,9 @@ Players = Callable[..., Play]
 
 @pytest.fixture(scope="session")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Players:
-    """Return ``play(script, ranks=0, pool="bsbpool")``: each is played once, without mpiexec at 0.
+    """Return ``play(script, ranks=0, pool="bsbpool")``, which runs each script once; 0: no mpiexec.
 
-    A play that fails is not played again; its tests fail with what it printed.
+    A script that fails is not run again; its tests fail with its output.
     """
     plays: dict[tuple[str, int, str], Play] = {}
 

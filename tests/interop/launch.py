@@ -1,6 +1,6 @@
-"""Starts Python in fresh processes, under mpiexec where ranks are asked for.
+"""Start Python in new processes, under mpiexec if ranks are requested.
 
-Every command gets a time limit. When it has ended, by itself or not, its whole session
+Every command has a time limit. When it has ended, for any reason, its whole session
 of processes is killed: launchers give their ranks groups of their own, and orphans
 would keep the cores busy.
 """
@@ -24,19 +24,19 @@ from helpers.launch import environment, launcher
 SCRIPTS = Path(__file__).parent / "scripts"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MOST_SECONDS = 180.0
-"""What takes seconds on an idle machine must not fail on a busy one."""
+"""The time limit, long enough for a busy machine."""
 
 
 INSTALL = """
 from bsbpool.integrations import bsb as adapter
 adapter.install()
 """
-"""How a program begins that runs bsb on bsbpool."""
+"""The first lines of a program that runs bsb on bsbpool."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A command that has ended; `status` is None when its time was over."""
+    """A command that has ended; `status` is None after the time limit."""
 
     command: Sequence[str]
     status: int | None
@@ -44,12 +44,12 @@ class Ended:
 
     @property
     def story(self) -> str:
-        """What happened, for who looks at a failed test."""
+        """Describe the run, for the report of a failed test."""
         end = "was out of time" if self.status is None else f"ended with status {self.status}"
         return f"{' '.join(self.command)}\n{end} after printing:\n{self.output}"
 
     def ok(self) -> Ended:
-        """Check that all went well."""
+        """Check that the exit status is 0."""
         assert self.status == 0, self.story
         return self
 
@@ -60,9 +60,9 @@ def run(
     cwd: Path | None = None,
     **variables: str,
 ) -> Ended:
-    """Run a command, with further environment variables, and leave nothing of it behind."""
+    """Run a command, with further environment variables, and end all of its processes."""
     command = [str(part) for part in command]
-    with tempfile.TemporaryFile() as printed:  # not a pipe, which orphans keep open
+    with tempfile.TemporaryFile() as printed:  # not a pipe, which orphaned processes keep open
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -84,12 +84,12 @@ def run(
 
 
 def python(*arguments: Any, ranks: int = 0, **options: Any) -> Ended:
-    """Run the interpreter of this environment, on so many ranks or without a launcher."""
+    """Run the interpreter of this environment, on a number of ranks or without a launcher."""
     return run([*(launcher(ranks) if ranks else []), sys.executable, *arguments], **options)
 
 
 def told_by(code: str, **options: Any) -> Any:
-    """Run code in a fresh interpreter; return what it gives to its function `tell`."""
+    """Run code in a new interpreter; return the value that it passes to its function `tell`."""
     with tempfile.NamedTemporaryFile("r") as answer:
         tell = f"import json\ndef tell(x): json.dump(x, open({answer.name!r}, 'w'))\n"
         ended = python("-c", tell + code, **options).ok()

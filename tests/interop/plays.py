@@ -1,4 +1,4 @@
-"""Plays programs that show scenes, under mpiexec where ranks are asked for."""
+"""Runs scripts that report scenes, under mpiexec if ranks are requested."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .launch import SCRIPTS
 from .scripts.playing import MARK
 
 SECONDS = 150.0
-"""What takes seconds on an idle machine must not fail on a busy one."""
+"""The time limit, long enough for a busy machine."""
 
 WAYS = [("alone", 1), ("with", 3), ("run", 3)]
-"""How the ranks of a program come together: there is one, they enter together, bsbpool.run."""
+"""Ways to start a program: one process, ranks that enter a pool together, bsbpool.run."""
 
 
 @functools.cache
 def scenes_of(script: str, way: str, ranks: int) -> dict[str, Any]:
-    """Return what the scenes of a script saw on rank 0. Each is played once."""
+    """Return the report of rank 0 for all scenes of a script. Each script runs once."""
     through = ["-m", "bsbpool.run"] if way == "run" else []
-    # The scripts find what is beside them, also under bsbpool.run.
+    # The scripts import modules from their folder, also under bsbpool.run.
     paths = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get("PYTHONPATH")]))
     ended = mpirun(
         ranks,

@@ -1,4 +1,4 @@
-"""What strategies cache lives on each rank as long as a job needs it, and no longer."""
+"""Items that strategies cache stay on each rank as long as a job needs them, and no longer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_each_job_runs_once(play: Players, scene: str, ranks: int) -> None:
 @pytest.mark.parametrize("ranks", RANKS)
 @pytest.mark.parametrize("scene", SCENES)
 def test_items_are_evaluated_once_while_needed(play: Players, scene: str, ranks: int) -> None:
-    """No second evaluation before the first was freed, and none is freed twice."""
+    """An item is evaluated again only after it was freed, and is freed once."""
     for report in at_work(play("caching", ranks)[scene]):
         kept: set[str] = set()
         for what, name in report["ledger"]:
@@ -61,7 +61,7 @@ def test_one_evaluation_when_all_jobs_are_known(play: Players, scene: str, ranks
 @pytest.mark.parametrize("ranks", RANKS)
 @pytest.mark.parametrize("scene", ["queued", "tracked"])
 def test_freed_within_a_job_of_the_last_use(play: Players, scene: str, ranks: int) -> None:
-    """The nodes run one after the other: an item is gone before the second job of the next."""
+    """The nodes run one after the other: an item is freed before the second job of the next."""
     for report in at_work(play("caching", ranks)[scene]):
         jobs: list[str] = []
         for what, name in report["ledger"]:

@@ -41,7 +41,7 @@ tell({path.stem: fingerprints(from_storage(str(path))) for path in Path().glob("
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the configurations are."""
+    """Return the folder of the configurations."""
     folder = tmp_path_factory.mktemp("command")
     told_by(WRITE, cwd=folder)
     return folder
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def command(folder: Path) -> Command:
-    """The command, found beside the interpreter or in the package."""
+    """Return the command: the script in the folder of the interpreter, or the module."""
     script = Path(sys.executable).parent / "bsbpool"
     start = [script] if script.exists() else ["-m", "bsbpool.cli"]
     return functools.partial(python, *start, cwd=folder)
@@ -57,7 +57,7 @@ def command(folder: Path) -> Command:
 
 @pytest.fixture(scope="module")
 def compiled(command: Command) -> dict[str, Ended]:
-    """What became of each run."""
+    """Return the outcome of each run."""
     return {
         f"{kind}-{ranks}": command("bsb", "compile", f"{kind}-{ranks}.{kind}", ranks=ranks)
         for kind, ranks in RUNS
@@ -66,7 +66,7 @@ def compiled(command: Command) -> dict[str, Ended]:
 
 @pytest.fixture(scope="module")
 def digests(folder: Path, compiled: Any) -> dict[str, Any]:
-    """What is in the files, read by unmodified bsb."""
+    """Return the contents of the files, read by unmodified bsb."""
     return told_by(READ, cwd=folder)
 
 
@@ -95,7 +95,7 @@ def test_options_are_bsbs(command: Command) -> None:
 @pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("ranks", [0, 2])
 def test_an_error_is_that_of_bsb(command: Command, ranks: int) -> None:
-    """The network exists, and nothing says what to do with it."""
+    """The network exists, and no option says whether to replace it."""
     ended = command("bsb", "compile", "yaml-3.yaml", ranks=ranks)
     assert ended.status, ended.story
     assert "FileExistsError" in ended.output
@@ -113,7 +113,7 @@ def test_versions(command: Command) -> None:
 
 
 def test_the_command_without_bsb() -> None:
-    """It says what is missing."""
+    """The message names the missing package."""
     code = "import sys; sys.modules['bsb'] = None; from bsbpool.cli import main; main(['bsb'])"
     ended = python("-c", code)
     assert ended.status

@@ -1,4 +1,4 @@
-"""The examples for other people's packages find on the ranks what they find without us."""
+"""The examples for other packages give the same numbers on ranks as without bsbpool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = 90.0
 
 
 class Here:
-    """A pool that calls here and now."""
+    """A pool that calls functions directly."""
 
     map = staticmethod(map)
 
@@ -41,9 +41,9 @@ SERIALLY: dict[str, Callable[[Any], Any]] = {
     "scipy": lambda example: example.lowest(map),
     "tqdm": lambda example: max(map(example.steps_to_one, range(1, 3000))),
 }
-"""How to find the number of each example with its package alone."""
+"""How to compute the number of each example with its package alone."""
 TOLERANCE = {"adaptive": 2e-3}
-"""Where the order in which results come has a part in the number."""
+"""Examples whose number depends on the order of results."""
 
 
 @pytest.fixture(autouse=True)
@@ -63,16 +63,16 @@ def test_all_examples_are_here() -> None:
 
 
 def test_adaptive_has_learned() -> None:
-    """Its tolerance means something: the number is that near the truth as well."""
+    """The number is as close to the exact one as its tolerance."""
     exact = importlib.import_module("with_adaptive").exact()
     assert expected("adaptive").expected == pytest.approx(exact, rel=TOLERANCE["adaptive"])
 
 
-@pytest.mark.slow  # with the other MPI, all together will do
+@pytest.mark.slow  # on the other MPI test_one_executor_for_all is enough
 @pytest.mark.parametrize("name", SERIALLY)
 def test_example(name: str) -> None:
     ended = python(EXAMPLES / f"with_{name}.py", ranks=3, seconds=SECONDS).ok()
-    # A bar may stand before it in the line.
+    # A progress bar may precede it in the line.
     numbers = re.findall(r"[a-z]+ (\d+(?:\.\d+)?)$", ended.output, re.MULTILINE)
     assert len(numbers) == 1, ended.story
     assert float(numbers[0]) == expected(name)

@@ -1,4 +1,4 @@
-"""CPython's and mpi4py's own tests of executors, with ours."""
+"""The tests of executors of CPython and mpi4py, with PoolExecutor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS_TO_FETCH = 120
 
 
 def fetched(command: list[str], folder: Path, pattern: str, what: str) -> Path:
-    """Fetch something with a package manager; skip, and say so, where it is not to be had."""
+    """Download a package; skip the test, with the reason, if that is impossible."""
     try:
         done = subprocess.run(
             command,
@@ -40,7 +40,7 @@ def fetched(command: list[str], folder: Path, pattern: str, what: str) -> Path:
 
 @pytest.fixture(scope="module")
 def cpython_tests(tmp_path_factory) -> str:
-    """Return what to add to PYTHONPATH, so that CPython's tests are found."""
+    """Return the folder of CPython's tests, for PYTHONPATH; empty if Python brings them."""
     if importlib.util.find_spec("test.test_concurrent_futures") is not None:
         return ""
     if sys.version_info >= (3, 12) or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
@@ -50,14 +50,14 @@ def cpython_tests(tmp_path_factory) -> str:
     package = fetched(["apt-get", "download", name], folder, "*.deb", "CPython's tests")
     subprocess.run(["dpkg-deb", "-x", package, folder / "all"], check=True, timeout=60)
     (found,) = (folder / "all").rglob("test_concurrent_futures.py")
-    alone = folder / "path"  # not the folder of all their tests, which would hide the interpreter's
+    alone = folder / "path"  # the folder of all tests would hide modules
     alone.mkdir()
     shutil.copy(found, alone)
     return str(alone)
 
 
 @pytest.mark.limit(300)
-@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("ranks", [pytest.param(0, marks=pytest.mark.long), 3])
 def test_cpythons_own_tests(cpython_tests, ranks) -> None:
     path = os.pathsep.join(filter(None, [cpython_tests, os.environ.get("PYTHONPATH")]))
     script = SCRIPTS / "cpython_executor.py"

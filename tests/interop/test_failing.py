@@ -1,4 +1,4 @@
-"""A failing network fails on all ranks, with the error that it deserves, and nothing hangs."""
+"""A failing network fails on all ranks, with the right error, and does not hang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of ranks, each with a network of its own: ranks 0 and 1, and ranks 2 and 3."""
+"""Two groups of ranks, each with a separate network: ranks 0 and 1, and ranks 2 and 3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of docs/integrations.md print what they say, in all the ways in which they run."""
+"""The programs of docs/integrations.md print what their comments say, in all ways to start them."""
 
 from __future__ import annotations
 

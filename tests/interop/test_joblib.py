@@ -66,7 +66,7 @@ def test_errors(seen: dict[str, Any]) -> None:
 
 
 def test_timeouts(seen: dict[str, Any]) -> None:
-    """joblib has none where calls run one after the other."""
+    """joblib has no callbacks if calls run one after the other."""
     told, after = seen["timeouts"]
     assert told == (None if seen["alone"] else "TimeoutError")
     assert after == [0, 1, 2]
@@ -117,13 +117,13 @@ def borrowed(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_without_an_executor(borrowed: dict[str, Any]) -> None:
-    """It is borrowed while needed, under bsbpool.run and in a single process."""
+    """The executor is leased while it is needed, under bsbpool.run and in a single process."""
     assert borrowed["both"] == [SQUARES[:4]] * 2
     assert borrowed["afterwards"] == SQUARES[:4]
 
 
 def test_nothing_stays_borrowed(borrowed: dict[str, Any]) -> None:
-    """Whatever became of a `Parallel`, the program may open an executor of its own."""
+    """After a `Parallel`, failed or not, the program may open its own executor."""
     kinds, after = borrowed["failures"]
     one_by_one = [["TypeError", SQUARES[:4]], [None, SQUARES[:4]]]  # joblib looks no further
     both = [["TypeError", SQUARES[:4]], ["ValueError", SQUARES[:4]]]
@@ -132,7 +132,7 @@ def test_nothing_stays_borrowed(borrowed: dict[str, Any]) -> None:
 
 
 def test_nobody_waits_for_a_call_that_was_given_up(borrowed: dict[str, Any]) -> None:
-    """But an executor of the program's own does: it wants all workers."""
+    """An executor of the program does: it needs all workers."""
     *squares, before, after = borrowed["given_up"]
     assert squares == [SQUARES[:4]] * 3
     assert not before

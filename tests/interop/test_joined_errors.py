@@ -28,7 +28,7 @@ def caught(call, kind):
 
 
 def test_the_error_of_a_cancelled_job_is_exactly_bsbs() -> None:
-    """Wherever an error comes from: a job, its pool, an executor, a service."""
+    """For errors of a job, its pool, an executor and a service."""
     told = told_by(f"""{EARLY}
 from bsb.exceptions import JobCancelledError as Exact
 {INSTALL}{NAMES}

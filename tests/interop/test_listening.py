@@ -1,4 +1,4 @@
-"""Listeners of a network hear everything, once and in order; the default one fits in."""
+"""Listeners of a network receive every event once and in order; the default listener works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PHASES = ["pipelines", "placement", "after_placement", "connectivity", "after_co
 
 
 def printed(play: Play, scene: str) -> str:
-    """What was printed during a scene."""
+    """Return the output of a scene."""
     found = re.search(rf"<<{scene}>>\n(.*)<</{scene}>>", play.ended.output, re.DOTALL)
     assert found, play.ended.story
     return found[1]

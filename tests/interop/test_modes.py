@@ -1,4 +1,4 @@
-"""All ways to compile a network do what they do with bsb's own pool."""
+"""All ways to compile a network give the same result as with bsb's own pool."""
 
 from __future__ import annotations
 

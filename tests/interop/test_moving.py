@@ -1,4 +1,4 @@
-"""Programs for other pools do the same here, with nothing changed but what they import."""
+"""Programs for other pools behave alike here after a change of their imports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS = 60.0
 
 @cache
 def told(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> tuple[str, ...]:
-    """What a program prints, in any order: ranks print at one time."""
+    """Return the lines that a program prints, sorted, because ranks print at the same time."""
     return tuple(sorted(run(whose, script, ranks, *more, runner=runner).ok().output.splitlines()))
 
 
@@ -39,7 +39,7 @@ def test_comm_executor(ranks: int) -> None:
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_pool_executor(ranks: int) -> None:
-    """mpi4py's own has no worker beside a single process, so there it is given one."""
+    """mpi4py's own has no worker in a single process, so it gets a second one."""
     theirs = told("theirs", "moving_main", max(ranks, 2), runner="mpi4py.futures")
     assert len(theirs) == 9
     ours = told("ours", "moving_main", ranks, runner="bsbpool.run")
@@ -53,7 +53,7 @@ def test_pool_executor(ranks: int) -> None:
 
 
 def test_comm_executor_where_workers_wait(tmp_path: Path) -> None:
-    """The program may be started by the runner as well, as by mpi4py's."""
+    """The program also works under the runner, as with mpi4py's."""
     packages = {
         "mpi4py.futures": "mpi4py.futures",
         "bsbpool.run": "bsbpool.integrations.mpi4py_futures",
@@ -73,7 +73,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_mpipool(ranks: int) -> None:
-    """The original refuses to be alone, so one process here is compared with two there.
+    """The original needs two processes, so one process here is compared with two there.
 
     It also goes on for ever with an endless map, of which only some results are wanted.
     """
@@ -89,8 +89,8 @@ def test_mpipool(ranks: int) -> None:
 @pytest.mark.parametrize("serializer", ["pickle", "dill"])
 @pytest.mark.parametrize("ranks", RANKS)
 def test_schwimmbad(ranks: int, serializer: str) -> None:
-    """The original refuses to be alone, so one process here is compared with two there."""
-    # At exit it sends to ranks that have left; as often as not MPICH kills it then, or it hangs.
+    """The original needs two processes, so one process here is compared with two there."""
+    # At exit it sends to ranks that have ended; MPICH often aborts then, or hangs.
     original = run("theirs", "moving_schwimmbad", max(ranks, 2), serializer, seconds=15)
     theirs, end, _ = original.output.partition("end\n")
     assert end, original.story

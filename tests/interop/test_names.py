@@ -1,4 +1,4 @@
-"""After `install`, the names of bsb's services are bsbpool's, and none is missing."""
+"""After `install`, all names of bsb's services are those of bsbpool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NAMES = {
     " JobCancelledError JobPoolContextError JobSchedulingError _MPIPool _MPIPoolModule"
     " _MissingMPIExecutor",
 }
-"""Of the modules below `bsb`: what callers use of them."""
+"""The names of modules of `bsb` that callers use."""
 
 API = """
 import importlib, inspect, json
@@ -115,7 +115,7 @@ tell([unknown, returned, Clock, bsbpool.services.Clock, bsb.services.MPILock])
 
 
 def test_errors_are_of_both_packages() -> None:
-    """Whoever imported the classes, and whenever."""
+    """Independent of who imported the classes, and when."""
     told = told_by(f"""
 from bsbpool import JobPoolError as Before, JobPoolContextError as ContextBefore
 {INSTALL}

@@ -1,4 +1,4 @@
-"""A network built by this pool is the one that bsb builds by itself, to the last bit."""
+"""A network that this pool builds is bitwise equal to the one of unmodified bsb."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from .conftest import Players
 
 pytestmark = pytest.mark.interop
 
-OTHERS = [pytest.param(ranks, marks=pytest.mark.slow) for ranks in (0, 2, 4)]
-RANKS = [3, *OTHERS]
-"""How many ranks build it; 0 is one process without mpiexec."""
+RANKS = [
+    3,
+    pytest.param(0, marks=pytest.mark.slow),
+    pytest.param(2, marks=pytest.mark.long),
+    pytest.param(4, marks=pytest.mark.long),
+]
+"""The number of ranks; 0 is one process without mpiexec."""
 
 PHASES = [
     {"stretch", "stretch more"},

@@ -1,4 +1,4 @@
-"""In a notebook a program is that of a single process, functions of its cells included."""
+"""A notebook runs as a single process, and calls may use functions of its cells."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add(n):
 
 
 def printed_by(*cells: str) -> list[Any]:
-    """Run the cells in a kernel of their own; return what each but the first printed."""
+    """Run the cells in a new kernel; return the output of each but the first."""
     printed = told_by(PLAY.format(cells=[DEFINE, *cells]), seconds=120)
     return [eval(text) for text in printed[1:] if text]
 
@@ -50,7 +50,7 @@ def test_cells_run_calls() -> None:
 
 
 def test_cells_may_ask_for_workers() -> None:
-    """MPI spawns them where it can; where it cannot, a thread does the work, and says why."""
+    """MPI spawns workers if it can; otherwise a thread runs the calls, with a warning."""
     ((workers, results),) = printed_by(
         "with PoolExecutor(max_workers=2) as executor:"
         " print((executor.num_workers, [*executor.map(add, range(3))]))",

@@ -43,7 +43,7 @@ def test_apps_fill_a_data_store(seen: dict[str, Any]) -> None:
 
 
 def test_streams(seen: dict[str, Any]) -> None:
-    """Without end, two at a time, and with the first result before the last item is done."""
+    """An endless map, two calls at a time; the first result comes before the last item is done."""
     assert seen["streams"] == [SQUARES[:5], [[n, n] for n in SQUARES[:5]], 1]
 
 

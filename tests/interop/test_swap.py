@@ -1,4 +1,4 @@
-"""`install` puts bsbpool in the place of bsb's services, and `uninstall` takes it back.
+"""`install` replaces bsb's services by bsbpool, and `uninstall` restores them.
 
 Each test is a program of its own, because what is imported stays imported.
 """
@@ -40,7 +40,7 @@ tell([first[0], second[0], first[1] == second[1], once])
     "early", ["import bsb.services", "from bsb import Scaffold", "from bsb import MPI"]
 )
 def test_too_late(early: str) -> None:
-    """The error says what to do, and nothing has been changed."""
+    """The error names the remedy, and nothing is changed."""
     message, undone = told_by(f"""
 from mpi4py import MPI as mpi
 {early}
@@ -168,7 +168,7 @@ tell(bsb.__name__)
 
 
 def test_a_network_without_mpi4py() -> None:
-    """One process, with stand-ins for the communicator and the lock."""
+    """One process, with stubs for the communicator and the lock."""
     assert told_by(
         f"""
 import sys

@@ -1,4 +1,4 @@
-"""Jobs are traced on their own rank: spans of ranks that do different things never meet."""
+"""Jobs are traced on their own rank: spans of different ranks are not mixed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = sorted(f"step {number}" for number in range(12) for _ in range(number % 
 
 
 def steps(reports: list[Any]) -> list[Any]:
-    """The spans that the jobs of a scene opened themselves, on all ranks."""
+    """Return the spans that the jobs of a scene opened, on all ranks."""
     spans = [span for report in reports for span in report["spans"]]
     return [span for span in spans if span["name"].startswith("step")]
 

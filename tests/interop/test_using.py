@@ -1,4 +1,4 @@
-"""A network's pool, lock and tests, used by hand."""
+"""Direct use of the pool, lock and tests of a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this process holds: memory, objects, descriptors, threads, and handles of MPI."""
+"""Count the resources of a process: memory, objects, descriptors, threads, MPI handles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections import Counter
 from typing import NamedTuple
 
 PATIENCE = 3.0
-"""Seconds that threads may take to end, and what holds descriptors to be closed."""
+"""Seconds until threads must have ended and descriptors must be closed."""
 OF_MPI = ("requests", "communicators", "sends", "receives")
 
 
 class Counts(NamedTuple):
-    """What is counted at one time.
+    """The counts at one time.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class Counts(NamedTuple):
 
 
 def resident() -> int:
-    """Return the bytes of memory that this process holds."""
+    """Return the memory of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def count() -> Counts:
-    """Count; first let go of what only cycles hold."""
+    """Count, after a garbage collection."""
     gc.collect()
     return Counts(
         descriptors=len(os.listdir("/proc/self/fd")),
@@ -61,7 +61,7 @@ def count() -> Counts:
 
 
 def count_settled(like: Counts) -> Counts:
-    """Count when there are no more threads and descriptors than before, or patience ends."""
+    """Count when there are no more threads and descriptors than before, or after a time limit."""
     until = time.monotonic() + PATIENCE
     while True:
         now = count()
@@ -72,7 +72,7 @@ def count_settled(like: Counts) -> Counts:
 
 
 class _Mallinfo(ctypes.Structure):
-    """What glibc's `mallinfo2` returns."""
+    """The struct that glibc's `mallinfo2` returns."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -104,7 +104,7 @@ def _objects() -> dict[str, int]:
 
 def _handles() -> dict[str, int]:
     try:
-        ask = ctypes.CDLL(None).pmpi_count  # of the library that was loaded before all others
+        ask = ctypes.CDLL(None).pmpi_count  # in the preloaded library
     except AttributeError:
         return {}
     ask.restype = ctypes.c_longlong

@@ -1,4 +1,4 @@
-"""Ways in which a pool is used, well and badly: each opens one, on all ranks, and closes it.
+"""Uses of a pool, right and wrong ones. Each opens a pool on all ranks and closes it.
 
 Every kind checks that all of its jobs are accounted for, so that the soak is not a run of nothing.
 """
@@ -24,15 +24,15 @@ from bsbpool import (
 )
 
 LARGE = 40_000
-"""Elements of an array that travels beside its frame."""
+"""Elements of an array that is sent separately from its frame."""
 
 
 class Interrupted(Exception):
-    """What ends a run early."""
+    """An error that ends a run early."""
 
 
 class Own(Job):
-    """A kind of job of one's own."""
+    """A subclass of the user."""
 
     @staticmethod
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:
@@ -41,7 +41,7 @@ class Own(Job):
 
 @pool_cached_function
 def table(n: int) -> list[int]:
-    """Make something that jobs share."""
+    """Return an object that jobs share."""
     return list(range(n))
 
 
@@ -80,7 +80,7 @@ def opened(**options: Any) -> JobPool:
 
 @contextmanager
 def ends_with(error: type[BaseException]) -> Iterator[None]:
-    """Expect an error on main; workers may hear of it or not."""
+    """Expect an error on main; workers may raise it, too."""
     raised = None
     try:
         yield
@@ -90,12 +90,12 @@ def ends_with(error: type[BaseException]) -> Iterator[None]:
 
 
 def count_of(jobs: list[Job]) -> dict[str, int]:
-    """Return how many jobs ended in which way."""
+    """Return the number of jobs by status."""
     ends = [job.status.value for job in jobs]
     return {end: ends.count(end) for end in set(ends)}
 
 
-# ------------------------------------------------------------------ runs that end well
+# ------------------------------------------------------------------ runs that succeed
 
 
 def plain(n: int) -> None:
@@ -119,7 +119,7 @@ def graph(n: int) -> None:
 
 def closures(n: int) -> None:
     class Local:
-        """Travels by value, since no worker can import it."""
+        """Is pickled by value, because no worker can import it."""
 
         def __init__(self, number: int) -> None:
             self.number = number
@@ -203,7 +203,7 @@ def scheduled(n: int) -> None:
 
 
 def of_a_communicator(n: int) -> None:
-    """A channel of its own, which goes with the communicator."""
+    """A separate channel, which ends with the communicator."""
     world = services.MPI.get_communicator()
     if not world:
         return plain(n)
@@ -217,7 +217,7 @@ def of_a_communicator(n: int) -> None:
         half.Free()
 
 
-# ------------------------------------------------------------------ runs that end otherwise
+# ------------------------------------------------------------------ runs that fail
 
 
 def failing(n: int) -> None:
@@ -251,7 +251,7 @@ def failing_fast(n: int) -> None:
 
 def cancelling(n: int) -> None:
     with opened() as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of those that run already
+        warnings.simplefilter("ignore")  # about jobs that already run
         if pool.is_main():
             jobs = pool.queue_many(give, zip(range(40)))
             for job in jobs[10:20]:
@@ -265,7 +265,7 @@ def cancelling(n: int) -> None:
 
 
 def told_to_end(n: int) -> None:
-    """A listener raises while jobs and their arrays are on their way."""
+    """A listener raises while jobs and their arrays are being sent."""
     with ends_with(Interrupted), opened() as pool:
 
         def listener(record: Any) -> None:

@@ -1,4 +1,4 @@
-"""Start a soak, with MPI counted where there is one, and judge what its ranks tell."""
+"""Start a soak run, with counted MPI handles if there is an MPI, and check its counts."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from helpers.launch import TESTS, environment, find_mpiexec, is_openmpi, launche
 
 SOURCE = Path(__file__).with_name("pmpi_count.c")
 REPORTS = {"OMPI_MCA_mpi_show_handle_leaks": "1", "MPIR_CVAR_ABORT_ON_LEAKED_HANDLES": "1"}
-"""The MPIs' own reports of what was not freed. Few builds have them, the wheels' do not."""
+"""Reports of an MPI about handles that were not freed. The builds in the wheels have none."""
 COMPLAINTS = ("still allocated in MPI_Finalize", "leaked", "pending", "Traceback")
 FLAT = 0.02
-"""By how much the memory at the end may be more than after a third of the run."""
+"""The growth of memory, from a third of the run to its end, that is allowed."""
 BLOCKS = 2_000
-"""How many more blocks Python may hold after a run; caches fill, but not with its length."""
+"""The growth of Python's blocks that is allowed. Caches fill, but not with the length of a run."""
 HEAP = 512 << 10
-"""How many more bytes from malloc may be in use after a run: of 10,000 pools, 50 for each."""
+"""The growth of malloc's bytes that is allowed: 50 for each of 10,000 pools."""
 MIB = 1 << 20
 
 
 class Soaked(NamedTuple):
-    """What the ranks of a soak told, and what it printed besides."""
+    """The counts of the ranks of a soak run, and its other output."""
 
     ranks: list[dict[str, Any]]
     text: str
 
 
 def build_counter(folder: Path, python: str | Path = sys.executable) -> Path:
-    """Compile the counting library with the mpicc of an environment; return where it is."""
+    """Compile the counting library with the mpicc of an environment; return its path."""
     library = folder / "libpmpi_count.so"
     mpicc = Path(python).parent / "mpicc"
     command = [mpicc, "-O2", "-fPIC", "-shared", SOURCE, "-o", library]
@@ -85,7 +85,7 @@ def soak(
 
 
 def growth(memory: Sequence[int]) -> float:
-    """Return by which part the memory grew from a third of a run to its end.
+    """Return the relative growth of memory from a third of a run to its end.
 
     Single looks differ by what happens to be free at the moment, so some are taken together.
     """
@@ -96,7 +96,7 @@ def growth(memory: Sequence[int]) -> float:
 
 
 def faults(soaked: Soaked, flat: float = FLAT, heap: int = HEAP) -> list[str]:
-    """Say what was left behind, in words; nothing when all is well."""
+    """Describe the resources that were not released; none if all were."""
     found = [line for line in soaked.text.splitlines() if any(map(line.__contains__, COMPLAINTS))]
     for rank, told in enumerate(soaked.ranks):
         found += [f"rank {rank}: {fault}" for fault in _faults_of(told, flat, heap)]
@@ -131,7 +131,7 @@ def _exceeds(after: Any, before: Any) -> bool:
 
 
 def _faults_of_mpi(soaked: Soaked) -> list[str]:
-    """What was sent and never received; what was still out when MPI ended."""
+    """Messages that were never received, and requests that were active when MPI ended."""
     found = []
     sends, receives = (
         sum(told["after"]["mpi"][what] for told in soaked.ranks) for what in ("sends", "receives")
@@ -139,13 +139,13 @@ def _faults_of_mpi(soaked: Soaked) -> list[str]:
     if sends != receives:
         found.append(f"{sends} messages were sent, {receives} received")
     left = re.findall(r"leaves (\d+) requests and (\d+) communicators", soaked.text)
-    # A channel stays with its communicator, and COMM_WORLD stays until MPI ends.
+    # A channel lives as long as its communicator; COMM_WORLD lives until MPI ends.
     if left != [("0", "1")] * len(soaked.ranks):
         found.append(f"requests and communicators at the end of MPI: {left}")
     return found
 
 
 def environment_name(python: str | Path) -> str:
-    """Return which MPI an environment has."""
+    """Return the name of the MPI of an environment."""
     mpiexec = find_mpiexec(python)
     return "none" if mpiexec is None else "Open MPI" if is_openmpi(mpiexec) else "MPICH"

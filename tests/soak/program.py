@@ -1,4 +1,4 @@
-"""What each rank of a soak runs; rank 0 prints what all of them counted.
+"""The program of a soak run; rank 0 prints the counts of all ranks.
 
 python -m soak.program pools 10000          pools of all kinds, one after the other
 python -m soak.program pools 500 arrays     of one kind
@@ -25,13 +25,13 @@ from .counting import count, count_settled, resident
 from .kinds import KINDS, plain
 
 SAMPLES = 60
-"""How often the memory is looked at."""
+"""The number of memory samples."""
 WARM_UP = 3
-"""Rounds before the first count: what is made once is made then."""
+"""Rounds before the first count, for resources that are made once."""
 
 
 def soak(n: int, step: Callable[[int], None], warm_up: int) -> dict[str, Any]:
-    """Take steps; return what was held before and after, and the memory on the way."""
+    """Take steps; return the counts before and after, and the memory samples."""
     for i in range(warm_up):
         step(i)
     before = count()
@@ -52,12 +52,12 @@ def soak(n: int, step: Callable[[int], None], warm_up: int) -> dict[str, Any]:
 
 
 def pools(n: str, *names: str) -> dict[str, Any]:
-    """Open, use and close pools in turn, of all kinds or of those that are named."""
+    """Open, use and close pools of all kinds, or of some."""
     kinds = [kind for kind in KINDS if not names or kind.__name__ in names]
 
     def step(i: int) -> None:
         kinds[i % len(kinds)](i)
-        # At first, for what is made once; at last, to read what an early end left on its way.
+        # First, for resources that are made once; last, to receive messages of aborted pools.
         if i in (0, last):
             plain(i)
 
@@ -80,7 +80,7 @@ def large(owner: Any, number: int) -> Any:
 
 
 def fill(pool: Any, n: int) -> None:
-    """Queue jobs, a few of them with dependencies, and keep no handle."""
+    """Queue jobs, a few of them with dependencies, and keep no handles."""
     for start in range(0, n, 1_000):
         numbers = range(start, min(n, start + 1_000) - 51)
         some = pool.queue_many(small, zip(numbers))
@@ -90,7 +90,7 @@ def fill(pool: Any, n: int) -> None:
 
 
 def jobs(n_pools: str, n_jobs: str) -> dict[str, Any]:
-    """Run many jobs in few pools; nobody keeps their results."""
+    """Run many jobs in few pools, and keep no results."""
     n = max(1_000, int(n_jobs) // 1_000 * 1_000)
 
     def step(i: int) -> None:
@@ -110,7 +110,7 @@ def jobs(n_pools: str, n_jobs: str) -> dict[str, Any]:
 
 
 def leak() -> dict[str, Any]:
-    """Leave of everything something behind."""
+    """Leak one resource of each kind."""
     kept: list[Any] = []
     world = services.MPI.get_communicator()
 
@@ -130,7 +130,7 @@ def leak() -> dict[str, Any]:
 
 
 def main(program: str, *args: str) -> None:
-    """Run one of the programs, and end all ranks when it fails on this one."""
+    """Run one of the programs; end all ranks if it fails on this one."""
     faulthandler.enable()
     try:
         told = {"pools": pools, "jobs": jobs, "leak": leak}[program](*args)
@@ -138,7 +138,7 @@ def main(program: str, *args: str) -> None:
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
-        time.sleep(0.5)  # mpiexec may drop what it has not passed on yet
+        time.sleep(0.5)  # mpiexec may drop output that it has not forwarded yet
         if services.MPI.get_size() > 1:
             services.MPI.abort(1)
         os._exit(1)

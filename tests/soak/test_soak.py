@@ -1,4 +1,4 @@
-"""Pools and jobs leave nothing behind: the short form of ``make soak``."""
+"""Pools and jobs release all resources: the short form of ``make soak``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .kinds import KINDS
 from .launching import BLOCKS, MIB, Soaked, faults, growth, soak
 
 LITTLE = 0.06
-"""By how much memory may grow in a short run: one of a few MiB is all that it can show."""
+"""The growth of memory that a short run allows. It shows leaks of a few MiB."""
 
 pytestmark = [
     pytest.mark.limit(120),
@@ -39,9 +39,9 @@ def test_a_hundred_thousand_jobs_whose_results_nobody_keeps(tmp_path: Path, rank
 
 
 def test_pools_that_are_never_executed(tmp_path: Path) -> None:
-    """They have no loop that sees their last messages off, nor one that takes them in.
+    """They have no loop that completes their last sends, and none that receives them.
 
-    UCX makes place for messages by the MiB when one rank is ahead of the other, so there are
+    UCX allocates buffers by the MiB when one rank is ahead of the other, so there are
     enough of them to tell that from messages that stay.
     """
     told = soaked(tmp_path, 2, "pools", 1_500, "never_executed")
@@ -49,11 +49,11 @@ def test_pools_that_are_never_executed(tmp_path: Path) -> None:
 
 
 def test_communicators_that_come_and_go(tmp_path: Path) -> None:
-    """The end of the last pool has left when its communicator is freed."""
+    """The last message of a pool has been sent when its communicator is freed."""
     assert faults(soaked(tmp_path, 2, "pools", 50, "of_a_communicator"), LITTLE) == []
 
 
-# ------------------------------------------------------------------ the measure itself
+# ------------------------------------------------------------------ tests of the counting
 
 
 @on_ranks

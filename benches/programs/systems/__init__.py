@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 
 class System(NamedTuple):
-    """How a system is named, started and asked for."""
+    """A system: its name, its requirements and its start."""
 
     title: str
     needs: tuple[str, ...]
-    """Modules that have to be there."""
+    """Modules that it needs."""
     ranks: bool
-    """Whether it runs below mpiexec: a main rank and workers."""
+    """Whether it runs under mpiexec, with a main rank and workers."""
     grain: float
-    """Microseconds of work a task at which it may be about half efficient: a first guess."""
+    """A first estimate of the task length with 50 % efficiency, in microseconds."""
     steps: int
-    """How many steps of 32 tasks it does in about a second."""
+    """Steps of 32 tasks that it runs in about a second."""
 
 
 SYSTEMS = {

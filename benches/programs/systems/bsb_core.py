@@ -1,4 +1,4 @@
-"""bsb-core's own pool, which bsbpool stands in for."""
+"""bsb-core's own pool, which bsbpool replaces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benches.workloads import Workload
 
 
 class Owner:
-    """The least that the pool takes for a scaffold."""
+    """The smallest object that the pool accepts as a scaffold."""
 
     _comm = MPI
 

@@ -1,4 +1,4 @@
-"""Dask distributed: one worker process with one thread, dependencies are the scheduler's."""
+"""Dask distributed: one worker process with one thread; the scheduler handles dependencies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benches.workloads import Workload
 
 
 def after(payload: bytes, microseconds: float, *needed: bytes) -> bytes:
-    """Be a task; what it waited for is given to it, as Dask does."""
+    """Run a task; Dask passes the results of its dependencies."""
     return task(None, payload, microseconds)
 
 
@@ -34,7 +34,7 @@ def once(client: Client, workload: Workload) -> Figures:
     futures: list = []
     for needed in workload.deps:
         before = [futures[number] for number in needed]
-        # Not pure: equal calls would be one task.
+        # Not pure, because Dask would run equal calls once.
         futures.append(client.submit(after, payload, workload.kernel, *before, pure=False))
     results = client.gather(futures)
     figures = meter.read()

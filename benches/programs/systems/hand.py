@@ -28,7 +28,7 @@ def lead(workload: Workload) -> Figures:
     sends, left = [], len(workload.deps)
     while left:
         while ready and free:
-            # Fewer at a time when there are few, so that every worker gets some.
+            # Small batches if there are few tasks, so that every worker gets some.
             size = min(BATCH, -(-len(ready) // (comm.size - 1)))
             batch = [(ready.popleft(), dumps(args, 5)) for _ in range(size)]
             sends.append(comm.isend(batch, free.popleft()))

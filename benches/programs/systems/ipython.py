@@ -12,7 +12,7 @@ from benches.programs.systems.support import Script, by_futures
 
 
 def session(script: Script) -> None:
-    # A folder of its own: nothing is left in the user's.
+    # A temporary folder, so that nothing stays in the user's.
     with (
         tempfile.TemporaryDirectory() as folder,
         Cluster(n=1, ipython_dir=folder, log_level=logging.ERROR) as client,

@@ -1,4 +1,4 @@
-"""multiprocessing.Pool with one process that works."""
+"""multiprocessing.Pool with one worker process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""concurrent.futures with one process that works."""
+"""concurrent.futures with one worker process."""
 
 from concurrent.futures import ProcessPoolExecutor
 

@@ -1,4 +1,4 @@
-"""What the systems share."""
+"""Shared parts of the systems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Script = Callable[[Run], None]
 
 def on_all_ranks(script: Script, once: Callable[[Workload | None], Figures]) -> None:
     """Call `script` on the main rank, and `once` on every rank for each workload that it runs."""
-    from mpi4py import MPI  # here: systems without ranks do without MPI
+    from mpi4py import MPI  # here, because systems without ranks need no MPI
 
     comm = MPI.COMM_WORLD
     if comm.rank:
@@ -34,7 +34,7 @@ def on_all_ranks(script: Script, once: Callable[[Workload | None], Figures]) -> 
 
 
 def on_pool(pool: Any, workload: Workload | None) -> Figures:
-    """Run a workload on a pool with bsb's interface, whose business dependencies are."""
+    """Run a workload on a pool with bsb's interface, which handles dependencies."""
     meter = Meter()
     if workload is not None:
         args = (bytes(workload.bytes), workload.kernel)
@@ -54,7 +54,7 @@ def on_pool(pool: Any, workload: Workload | None) -> Figures:
 
 
 class Countdown:
-    """Says which tasks may run: for systems that leave that to their users."""
+    """Tracks which tasks may run, for systems without dependencies."""
 
     def __init__(self, deps: list[tuple[int, ...]]) -> None:
         self._missing = [len(needed) for needed in deps]
@@ -65,7 +65,7 @@ class Countdown:
         self.first = [number for number, needed in enumerate(deps) if not needed]
 
     def done(self, number: int) -> list[int]:
-        """Return what may run now that a task is done."""
+        """Return the tasks that may run after a task is done."""
         ready = []
         for other in self._waiting[number]:
             self._missing[other] -= 1
@@ -75,7 +75,7 @@ class Countdown:
 
 
 def by_futures(submit: Callable[..., Future], function: Any, workload: Workload) -> Figures:
-    """Run a workload on what gives out futures: each task is submitted when it may run."""
+    """Run a workload on an executor: submit each task when it may run."""
     payload = bytes(workload.bytes)
     countdown = Countdown(workload.deps)
     ended: SimpleQueue[tuple[int, Future]] = SimpleQueue()
@@ -95,6 +95,6 @@ def by_futures(submit: Callable[..., Future], function: Any, workload: Workload)
 
 
 def check(result: bytes, workload: Workload) -> None:
-    """Refuse a result that is none."""
+    """Raise an error for a wrong result."""
     if len(result) != workload.bytes:
         raise AssertionError(f"a task returned {result!r}")

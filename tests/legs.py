@@ -1,0 +1,121 @@
+"""The legs of the test suite: runs of pytest, each with an environment, ranks and tests.
+
+A test that does not depend on the MPI or the number of ranks runs in one leg only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from helpers.launch import launcher
+
+# No cache: the ranks would overwrite each other's. No colour: Open MPI gives ranks a terminal.
+PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--durations=5")
+
+
+class Leg(NamedTuple):
+    """One run of pytest."""
+
+    env: str
+    """The environment, a folder in .envs."""
+    args: tuple[str, ...]
+    """Arguments for pytest."""
+    ranks: int = 0
+    """The number of ranks; with 0 there is no mpiexec."""
+    cores: int = 1
+    """The number of cores that the leg needs for itself."""
+    under: tuple[str, ...] = ()
+    """A script, with arguments, that runs pytest."""
+
+    def command(self, python: Path) -> list[str]:
+        """Return the command line."""
+        mpi = launcher(self.ranks, python) if self.ranks else []
+        return [*mpi, str(python), *self.under, *PYTEST, *self.args]
+
+
+ALONE = 1_000
+"""More cores than there are: nothing else runs beside the leg."""
+
+
+def _on_ranks(env: str, ranks: int, left_out: str) -> Leg:
+    """Return a leg of the tests that run under mpiexec. They measure time, so it runs alone."""
+    args = ("--with-mpi", "-m", left_out, "tests/mpi")
+    return Leg(env, args, ranks=ranks, cores=ALONE)
+
+
+# The longest legs first, so that no core is idle at the end.
+TEST = {
+    "integrations": Leg("mpich", ("-m", "not long", "tests/interop")),
+    "api": Leg("mpich", ("-m", "not timing and not long", "tests/api")),
+    # The tests that start ranks themselves, on the other MPI.
+    "launch-openmpi": Leg(
+        "openmpi",
+        (
+            "-m", "launches and not slow and not long and not timing",
+            "tests/api/test_across_ranks.py",
+            "tests/api/test_defects.py",
+            "tests/api/test_ends.py",
+            "tests/api/test_services.py",
+            "tests/interop/test_network.py",
+            "tests/soak",
+        ),
+    ),
+    "integrations-openmpi": Leg(
+        "openmpi",
+        (
+            "-m", "launches and not slow and not long",
+            "-k", "not alone",  # one process without an MPI
+            "tests/futures/test_run.py",
+            "tests/api/test_other_pools.py",
+            "tests/interop/test_examples.py",
+            "tests/interop/test_joblib.py",
+            "tests/interop/test_moving.py",
+            "tests/interop/test_scinexus.py",
+        ),
+    ),
+    "futures": Leg("mpich", ("-m", "not timing and not long", "tests/futures")),
+    # The wheel together with the modules for tests: see "Testing build" in CONTRIBUTING.md.
+    "core": Leg("testing", ("tests/core", "tests/sim")),
+    "sanitized": Leg(
+        "sanitize",
+        ("tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py", "--effort=0.2"),
+        under=("tests/helpers/under.py", "asan"),
+    ),
+    "tools": Leg(
+        "mpich",
+        (
+            "-m", "not long",
+            "tests/differential",
+            "tests/helpers",
+            "tests/soak",
+            "tests/test_benches.py",
+            "tests/test_walls.py",
+        ),
+    ),
+    "timing": Leg("mpich", ("-m", "timing", "tests/api"), cores=ALONE),
+    "timing-openmpi": Leg("openmpi", ("-m", "timing", "tests/api/test_defects.py"), cores=ALONE),
+    "chaos-openmpi": Leg("openmpi", ("tests/chaos",), cores=ALONE),
+    "mpich-2": _on_ranks("mpich", 2, "not many_ranks"),
+    "mpich-4": _on_ranks("mpich", 4, "not slow"),
+    "openmpi-3": _on_ranks("openmpi", 3, "not many_ranks"),
+}  # fmt: skip
+"""The legs of ``make test``."""
+
+MORE = {
+    "long": Leg("mpich", ("-m", "long", "tests"), cores=ALONE),
+    "mpich-3": _on_ranks("mpich", 3, "not slow and not many_ranks"),
+    "openmpi-2": _on_ranks("openmpi", 2, "not slow and not many_ranks"),
+    "openmpi-4": _on_ranks("openmpi", 4, "not slow"),
+    "guard-openmpi": Leg("openmpi", ("tests/helpers",), cores=ALONE),
+}
+"""The legs that only ``make test-all`` adds."""
+
+QUICK = "not launches and not slow and not interop and not long"
+CHECK = {
+    "core": Leg("dev", ("tests/core", "tests/sim", "--effort=0.2")),
+    "api": Leg("dev", ("-m", f"not timing and {QUICK}", "tests/api", "tests/test_walls.py")),
+    "futures": Leg("dev", ("-m", f"not timing and {QUICK}", "tests/futures")),
+    "timing": Leg("dev", ("-m", f"timing and {QUICK}", "tests/api"), cores=ALONE),
+}
+"""The legs of ``make check``: no test that starts ranks."""
