@@ -141,7 +141,7 @@ def test_a_hanging_rank_ends_at_the_limit(pytest_on) -> None:
     assert run.seconds < 60
     assert "rank 0 ends the run: test_it.py::test_it takes more than 2 s" in run
     assert sorted(run.stacks()) == [0, 1, 2]
-    assert "in test_it" in run.stacks()[2] and "in _meet" in run.stacks()[1]
+    assert "in test_it" in run.stacks()[2] and "in _exchange" in run.stacks()[1]
 
 
 def test_all_ranks_hang(pytest_on) -> None:
