@@ -28,6 +28,9 @@ class OpenPools:
         self._lock = threading.Lock()
         self.reserved: set[int] = set()
 
+    def __len__(self) -> int:
+        return len(self._contexts)
+
     def reserve(self, id: int) -> int:
         """Return the smallest free id from `id` on, and reserve it.
 

@@ -8,6 +8,8 @@ import threading
 import pytest
 
 from bsbpool import (
+from bsbpool.integrations.bsb.pool import BsbJobPool
+from bsbpool.open_pools import open_pools
     JobPool,
     JobPoolContextError,
     JobPoolError,
@@ -145,16 +147,16 @@ class TestExecute:
 class TestRegistries:
     def test_are_filled_inside_the_block_only(self):
         owner = object()
-        pool = create_job_pool(owner, quiet=True)
+        pool = BsbJobPool(1, owner)
         id = pool.id
-        assert id not in JobPool._pools
+        assert id not in BsbJobPool._pools
         with pool:
-            assert JobPool._pools[id] is pool
-            assert JobPool._pool_owners[id] is owner
+            assert BsbJobPool._pools[id] is pool
+            assert BsbJobPool._pool_owners[id] is owner
             assert JobPool.get_owner(id) is owner
-            assert id in JobPool._tmp_folders
+            assert id in BsbJobPool._tmp_folders
             assert os.path.isdir(JobPool.get_tmp_folder(id))
-        for registry in (JobPool._pools, JobPool._pool_owners, JobPool._tmp_folders):
+        for registry in (BsbJobPool._pools, BsbJobPool._pool_owners, BsbJobPool._tmp_folders):
             assert id not in registry
         with pytest.raises(KeyError):
             JobPool.get_owner(id)
@@ -245,7 +247,7 @@ class TestManyPools:
                 job = pool.submit(give, n)
                 pool.execute()
                 assert job.result == n
-        assert len(JobPool._pools) == len(JobPool._tmp_folders) == len(JobPool._pool_owners) == 0
+        assert len(open_pools) == 0
         assert len(os.listdir("/proc/self/fd")) <= files
         assert threading.active_count() <= threads
 

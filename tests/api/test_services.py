@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import pytest
 
+import bsbpool
 from bsbpool import services
 from bsbpool.exceptions import DependencyError
 from bsbpool.services.mpi import MPIService
@@ -53,7 +54,7 @@ class TestRegister:
     def test_of_built_in_services(self):
         assert isinstance(services.MPI, MPIService)
         assert services.MPI is services.MPI
-        assert services.JobPool.__name__ == "JobPool"
+        assert issubclass(services.JobPool, bsbpool.JobPool)
         assert callable(services.pool_cache)
         assert issubclass(services.WorkflowError, ExceptionGroup)
 
