@@ -8,8 +8,6 @@ import threading
 import pytest
 
 from bsbpool import (
-from bsbpool.integrations.bsb.pool import BsbJobPool
-from bsbpool.open_pools import open_pools
     JobPool,
     JobPoolContextError,
     JobPoolError,
@@ -18,6 +16,8 @@ from bsbpool.open_pools import open_pools
     WorkflowError,
     create_job_pool,
 )
+from bsbpool.integrations.bsb.pool import BsbJobPool
+from bsbpool.open_pools import open_pools
 
 from .support import fail, give, nothing, statuses
 
