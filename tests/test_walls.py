@@ -55,7 +55,7 @@ LAYERS = [
     ["naming", "callbacks"],
     ["status", "exceptions", "running", "interrupts"],
     ["forks"],
-    ["_core"],
+    ["_core", "_typing"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
 
@@ -82,10 +82,10 @@ ONLY = {
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # How many findings there still are of each kind; these only become fewer.
-CIRCULAR_LEFT = 23
+CIRCULAR_LEFT = 5
 UPWARD_LEFT = 18
-PRIVATE_LEFT = 193
-BSB_LEFT = 29
+PRIVATE_LEFT = 68
+BSB_LEFT = 10
 
 
 def layer_of(module):
@@ -119,7 +119,7 @@ def test_some_modules_import_few_others():
     wrong = [
         f"{module} imports {imported}"
         for module, imported in sorted(set(layered_imports()))
-        if imported not in {layer_of(module), *ONLY.get(layer_of(module), {imported})}
+        if imported not in {layer_of(module), "_typing", *ONLY.get(layer_of(module), {imported})}
     ]
     assert len(wrong) <= UPWARD_LEFT, "\n".join(wrong)
 
@@ -132,7 +132,7 @@ def test_no_imports_in_circles():
 def test_the_package_itself_imports_nothing_at_once():
     text = FILES[""].read_text()
     at_once = re.findall(r"^(?:from|import) (\S+)", text, re.MULTILINE)
-    assert set(at_once) <= {"__future__", "importlib", "typing"}
+    assert set(at_once) <= {"__future__", "importlib", "bsbpool._typing"}
 
 
 FOREIGN = {

@@ -13,8 +13,9 @@ from bsbpool._typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bsbpool.caching import pool_cache
     from bsbpool.exceptions import WorkflowError
-    from bsbpool.integrations.bsb.pool import BsbJobPool as JobPool
 
+    # The kinds of services are not fixed, since others can be registered.
+    JobPool: Any
     MPI: Any
     MPILock: Any
 
