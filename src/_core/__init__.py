@@ -13,7 +13,10 @@ from types import ModuleType
 
 MODULES = {
     "scheduling": ("dispatcher", "engine", "status", "worker_queues", "workers"),
-    "jobs": ("change_log", "dependency_sets", "handle", "invoke", "submission", "wait_chain"),
+    "jobs": (
+        "call_arguments", "change_log", "dependency_sets", "handle", "invoke", "submission",
+        "wait_chain",
+    ),
     "protocol": ("buffer", "frames", "scalar_codec", "wire"),
     "comm": ("channel", "membership", "transport", "wakeup"),
     "runtime": (
@@ -22,6 +25,7 @@ MODULES = {
     ),
     "testing": (
         "baseline", "deterministic_scheduler", "inprocess_transport", "invariants",
+        "manual_engine",
         "simulated_network", "tables",
     ),
 }  # fmt: skip

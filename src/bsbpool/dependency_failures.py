@@ -68,10 +68,10 @@ class DependencyFailures:
         return first
 
     def _is_broken(self, job: Job[Any]) -> bool:
-        return job._id is not None and self._engine.is_broken(job._id)
+        return job._id is not None and self._engine.dependency_failed(job._id)
 
     def _is_cut_off(self, job: Job[Any]) -> bool:
-        return job._id is not None and self._engine.is_cut_off(job._id)
+        return job._id is not None and self._engine.ended_by_run(job._id)
 
 
 def cancelled_by(

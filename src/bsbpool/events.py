@@ -90,7 +90,7 @@ class EventQueue:
             PoolJobUpdateProgress,
             PoolProgressReason.JOB_STATUS_CHANGE,
         )
-        change_log.report_to(self, lock)
+        change_log.connect(self, lock)
         self.gather = change_log.gather
         """Turn the changes that the core logged into records and due callbacks."""
         self.notify = change_log.notify

@@ -51,8 +51,8 @@ class FunctionJob(Job[T]):
         **context: Any,
     ) -> None:
         arguments.warn_of_context(context)
-        self._describe(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
-        self._calls = type(self).execute is FunctionJob.execute
+        self._set_call(pool, f, _tuple(args), dict(kwargs or {}) or None, context)
+        self._calls_function = type(self).execute is FunctionJob.execute
         self._set_requirements(deps, cache_items)
 
     @property

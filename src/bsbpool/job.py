@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.jobs.handle import Handle, Kept
+from bsbpool._core.jobs.handle import Handle, StoredResult
 from bsbpool._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from bsbpool.interrupts import is_from_signal
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
@@ -106,7 +106,7 @@ class Job(Handle, abc.ABC, Generic[T]):
         deps: Iterable[Job[Any]] | None = None,
         cache_items: Iterable[Any] | None = None,
     ) -> None:
-        self._describe(pool, None, args, kwargs, submission_context)
+        self._set_call(pool, None, args, kwargs, submission_context)
         self._set_requirements(deps, cache_items)
 
     def _set_requirements(
@@ -206,7 +206,7 @@ class Job(Handle, abc.ABC, Generic[T]):
         result: T = self._unpacked(copy=True)
         return result
 
-    def _hand_over(self, results: dict[Job[Any], Any]) -> None:
+    def _add_result_to(self, results: dict[Job[Any], Any]) -> None:
         """Enter the result into `results`, with arrays in the memory that they were received in."""
         with suppress(exceptions.JobPoolError):  # it is recorded as the error of the job
             results[self] = self._unpacked(copy=False)
@@ -219,11 +219,11 @@ class Job(Handle, abc.ABC, Generic[T]):
             raise exceptions.JobPoolError(
                 f"Result of {self.label} is not available: {self._why_no_result()}"
             ) from None
-        if not isinstance(outcome, Kept):
+        if not isinstance(outcome, StoredResult):
             return outcome
         step = "read back from the disk"
         try:
-            parts = outcome.parts(copy)
+            parts = outcome.load(copy)
             step = "unpickled on this rank"
             from bsbpool.serialization import loads  # not needed where results stay objects
 

@@ -29,7 +29,7 @@ class PoolJobControl(JobControl):
     def start(self, job: Job[Any]) -> None:
         """Set a job to RUNNING."""
         try:
-            self._engine.begin(_number_of(job))
+            self._engine.start_job(_number_of(job))
         except RuntimeError as error:
             raise exceptions.JobPoolError(
                 f"{job.label} cannot be started: it is {job.status.name}, or other jobs that it "
@@ -51,7 +51,7 @@ class PoolJobControl(JobControl):
             self.start(job)  # raises for a job that a worker runs, or that has ended
         if status is JobStatus.SUCCESS:
             try:
-                job._end_with(self._context.kept(outcome))
+                job._set_outcome(self._context.kept(outcome))
             except BaseException as error:
                 if is_from_signal(error):
                     raise
@@ -94,9 +94,9 @@ class PoolJobControl(JobControl):
             return exceptions.JobCancelledError(f"The run ended while the job was running{reason}.")
         if status is not JobStatus.CANCELLED:
             return None
-        if self._engine.is_broken(number):
+        if self._engine.dependency_failed(number):
             return self._dependency_failures.error(job._deps)
-        if self._engine.is_cut_off(number):
+        if self._engine.ended_by_run(number):
             return exceptions.JobCancelledError(
                 f"The run ended before the job could finish{reason}."
             )

@@ -150,7 +150,7 @@ class JobPool(JobQueue):
         assert self.id is not None
         self._register(self.id)
         self._state = PoolState.OPEN
-        self._untrack_jobs()  # `open_pools` keeps them alive
+        self._disable_gc_tracking()  # `open_pools` keeps them alive
         try:
             self._events.enter_listeners()
             self.change_status(PoolStatus.SCHEDULING)
@@ -197,7 +197,7 @@ class JobPool(JobQueue):
     def _drop_contents(self) -> None:
         """Release results now, and jobs with their last handle: both can be large."""
         self._events.gather()
-        self._drop_jobs()
+        self._release_jobs()
         if self._store is not None:
             self._store.close()
         self._submitters = SubmitterIndex()

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import RLock
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.jobs.submission import Submitter, check_arguments
+from bsbpool._core.jobs.call_arguments import check_arguments
+from bsbpool._core.jobs.submission import Submitter
 from bsbpool._typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from bsbpool.job import Job
 from bsbpool.lifecycle import queue_error
@@ -82,7 +83,7 @@ class JobQueue(Submitter):
             )
         if isinstance(job._arguments, tuple):
             check_arguments(job._arguments, job._kwargs)
-        self._enter(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
+        self._submit_job(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
         return job
 
     def schedule(self, nodes: Iterable[Any], scheduler: Scheduler | None = None) -> None:

@@ -161,7 +161,7 @@ class RunContext:
 
     def end_early(self, error: BaseException) -> None:
         """End all jobs and report this while `error` is being raised."""
-        self.engine.end()
+        self.engine.abort_run()
         if self.results is not None and isinstance(error, TimeLimitReached):
             with marking_signals():
                 self.results = self._collect_results()  # before the counts go into the error

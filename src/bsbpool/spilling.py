@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 
-from bsbpool._core.jobs.handle import Packed, Spilled
+from bsbpool._core.jobs.handle import PickledResult, SpilledResult
 from bsbpool._core.protocol import scalar_codec
 from bsbpool._typing import Any
 from bsbpool.naming import add_note, brief, error_text
@@ -58,7 +58,7 @@ class ResultStore:
         self._lock = threading.RLock()  # reentrant: garbage collection may read a result
         self._warned: set[str] = set()
 
-    def keep(self, payload: Any, buffers: list[Any]) -> Packed | Spilled:
+    def keep(self, payload: Any, buffers: list[Any]) -> PickledResult | SpilledResult:
         """Store a pickle and its buffers, in memory or in the file.
 
         The store keeps no reference to buffers that it wrote to the file.
@@ -66,7 +66,7 @@ class ResultStore:
         sizes = tuple(map(len, buffers))
         size = len(payload) + sum(sizes)
         if size <= SMALL:
-            return Packed(payload, buffers)
+            return PickledResult(payload, buffers)
         with self._lock:
             problem = None
             if self.held + size > self._most:
@@ -77,7 +77,7 @@ class ResultStore:
             self.held += size
         if problem is not None:
             self._warn("cannot be written to a file", problem)
-        return Packed(payload, buffers)
+        return PickledResult(payload, buffers)
 
     def keep_value(self, value: Any) -> Any:
         """Store the result of a job of this process; return what the job keeps.
@@ -103,9 +103,9 @@ class ResultStore:
             add_note(error, f"The result of the job, {brief(value)}, cannot be pickled.")
             raise
         kept = self.keep(payload, buffers)
-        if isinstance(kept, Packed) and buffers:
+        if isinstance(kept, PickledResult) and buffers:
             # The buffers are views of arrays that other code may still change.
-            return Packed(payload, [bytearray(buffer) for buffer in buffers])
+            return PickledResult(payload, [bytearray(buffer) for buffer in buffers])
         return kept
 
     def read(self, offset: int, size: int, sizes: Sequence[int]) -> tuple[bytearray, list[Any]]:
@@ -128,7 +128,7 @@ class ResultStore:
 
     def _spill(
         self, payload: Any, buffers: list[Any], size: int, sizes: tuple[int, ...]
-    ) -> Spilled:
+    ) -> SpilledResult:
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - by `close`
         start = self.spilled
@@ -140,7 +140,7 @@ class ResultStore:
             os.ftruncate(self._file.fileno(), start)  # free the disk space
             raise
         self.spilled += size
-        return Spilled(self, start, len(payload), sizes)
+        return SpilledResult(self, start, len(payload), sizes)
 
     def _write_at(self, offset: int, part: Any) -> int:
         view = memoryview(part)

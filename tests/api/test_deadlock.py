@@ -12,7 +12,7 @@ import pytest
 
 from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
 from bsbpool._core.jobs.wait_chain import wait_chain
-from bsbpool._core.scheduling.engine import Engine
+from bsbpool._core.testing.manual_engine import ManualEngine
 from helpers.tangle import turn_edge, wait_for_nothing
 
 from .on_ranks import on_ranks
@@ -126,7 +126,7 @@ def test_a_job_without_a_handle(pool):
 
 
 def test_100000_jobs_are_examined_quickly():
-    engine = Engine()
+    engine = ManualEngine()
     engine.submit()
     for n in range(100_000):
         engine.submit([n])
@@ -138,7 +138,7 @@ def test_100000_jobs_are_examined_quickly():
 
 
 def test_nobody_waits():
-    engine = Engine()
+    engine = ManualEngine()
     assert wait_chain(engine) == []
     engine.cancel(engine.submit())
     assert wait_chain(engine) == []

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPoolError, JobPoolTimeoutError, WorkflowError, create_job_pool
-from bsbpool._core.jobs.handle import Packed, Spilled
+from bsbpool._core.jobs.handle import PickledResult, SpilledResult
 from bsbpool.open_pools import open_pools
 from bsbpool.spilling import ResultStore
 
@@ -112,15 +112,22 @@ def store():
 
 
 def test_small_results_are_not_counted(store):
-    assert isinstance(store.keep(bytes(128), []), Packed)
+    assert isinstance(store.keep(bytes(128), []), PickledResult)
     assert store.held == 0
-    assert isinstance(store.keep(bytes(129), []), Packed)
+    assert isinstance(store.keep(bytes(129), []), PickledResult)
     assert store.held == 129
 
 
 def test_the_limit_holds_and_results_that_fit_stay_in_memory(store):
     kept = [store.keep(bytes(n), []) for n in (600, 500, 250, 200, 150, 200)]
-    assert [type(one) for one in kept] == [Packed, Spilled, Packed, Spilled, Packed, Spilled]
+    assert [type(one) for one in kept] == [
+        PickledResult,
+        SpilledResult,
+        PickledResult,
+        SpilledResult,
+        PickledResult,
+        SpilledResult,
+    ]
     assert (store.held, store.spilled) == (1000, 900)
 
 
@@ -129,11 +136,11 @@ def test_buffers_are_counted_and_each_access_returns_a_copy(store):
     kept = [store.keep(payload, buffers) for _ in range(3)]
     assert store.spilled == 2 * 903
     for one in kept:
-        found, first = one.parts(True)
+        found, first = one.load(True)
         assert bytes(found) == payload
         assert first == buffers
         first[0][:] = bytes(700)
-        assert one.parts(True)[1] == buffers
+        assert one.load(True)[1] == buffers
 
 
 def test_the_file_is_private_and_has_no_name(store):
@@ -166,21 +173,25 @@ def test_partial_writes(store, monkeypatch):
     monkeypatch.setattr(os, "preadv", lambda file, views, at: preadv(file, [views[0][:11]], at))
     data = bytes(range(256)) * 8
     kept = store.keep(data, [bytearray(data)])
-    assert isinstance(kept, Spilled)
-    assert kept.parts(True) == (data, [data])
+    assert isinstance(kept, SpilledResult)
+    assert kept.load(True) == (data, [data])
 
 
 def test_a_full_disk_loses_nothing(store, monkeypatch, caplog):
     full = Full(monkeypatch, space=5000)
     kept = [store.keep(bytes([n]) * 900, []) for n in range(12)]
-    assert [type(one) for one in kept] == [Packed, *[Spilled] * 5, *[Packed] * 6]
-    assert [bytes(one.parts(True)[0]) for one in kept] == [bytes([n]) * 900 for n in range(12)]
+    assert [type(one) for one in kept] == [
+        PickledResult,
+        *[SpilledResult] * 5,
+        *[PickledResult] * 6,
+    ]
+    assert [bytes(one.load(True)[0]) for one in kept] == [bytes([n]) * 900 for n in range(12)]
     assert (store.held, store.spilled) == (7 * 900, 5 * 900)
     assert os.fstat(store._file.fileno()).st_size == 5 * 900  # no part of the failed write
     assert len(caplog.records) == 1
     assert "max_memory: a result cannot be written to a file" in caplog.text
     full.space = 10_000  # space was freed meanwhile
-    assert isinstance(store.keep(b"z" * 900, []), Spilled)
+    assert isinstance(store.keep(b"z" * 900, []), SpilledResult)
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, PermissionError])
@@ -190,7 +201,7 @@ def test_a_folder_that_cannot_be_written(store, monkeypatch, caplog, error):
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     kept = [store.keep(bytes(900), []) for _ in range(3)]
-    assert {type(one) for one in kept} == {Packed}
+    assert {type(one) for one in kept} == {PickledResult}
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
@@ -198,11 +209,11 @@ def test_a_log_handler_may_read_results(store, monkeypatch):
     Full(monkeypatch, space=2000)
     read = []
     first = store.keep(bytes(2000), [])
-    assert isinstance(first, Spilled)
+    assert isinstance(first, SpilledResult)
 
     class Reader(logging.Handler):
         def emit(self, record):
-            reader = threading.Thread(target=lambda: read.append(first.parts(True)))
+            reader = threading.Thread(target=lambda: read.append(first.load(True)))
             reader.start()
             reader.join(20)
 
@@ -221,7 +232,7 @@ def test_threads_store_and_read_concurrently(store):
     def work(seed):
         kept = [(n, store.keep(bytes([seed]) * n, [bytearray([n % 256]) * n])) for n in sizes]
         for n, one in kept:
-            if one.parts(True) != (bytes([seed]) * n, [bytes([n % 256]) * n]):
+            if one.load(True) != (bytes([seed]) * n, [bytes([n % 256]) * n]):
                 wrong.append((seed, n))
 
     sizes = range(150, 450)
@@ -246,7 +257,7 @@ class TestSerial:
                 check_some(job.result, size)
                 check_some(results[job], size)
                 check_some(job.result, size)
-            assert {type(job._outcome) for job in jobs} == {Spilled}
+            assert {type(job._outcome) for job in jobs} == {SpilledResult}
 
     @pytest.mark.parametrize("max_memory", [0, 10**9])
     def test_each_access_returns_the_value_at_the_end_of_the_job(self, max_memory):
@@ -279,7 +290,7 @@ class TestSerial:
             jobs[0].set_result(bytes(5000))
             jobs[1].run()
             pool.execute()
-            assert isinstance(jobs[0]._outcome, Spilled)
+            assert isinstance(jobs[0]._outcome, SpilledResult)
             assert [job.result for job in jobs] == [bytes(5000), None, None]
 
     def test_jobs_in_their_own_thread(self):
@@ -287,7 +298,7 @@ class TestSerial:
             pool.add_listener(lambda progress: None, max_wait=1)
             jobs = [pool.submit(make, 40_000, seed) for seed in range(3)]
             pool.execute()
-            assert {type(job._outcome) for job in jobs} == {Spilled}
+            assert {type(job._outcome) for job in jobs} == {SpilledResult}
             assert np.array_equal(jobs[2].result, pattern(40_000, 2))
 
     def test_callbacks_and_listeners_read_results(self):

@@ -226,7 +226,7 @@ def test_an_idle_rank_that_dies_costs_nothing() -> None:
 
             def kill_the_idle_one(node: Any) -> None:
                 time.sleep(0.2)
-                number = pool.run_context.engine.running_on(0)
+                number = pool.run_context.engine.running_job(0)
                 os.kill(pids[2 if number is not None else 1], signal.SIGKILL)
                 time.sleep(0.1)
                 after.extend(pool.submit(give, n) for n in range(50))

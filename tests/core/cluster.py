@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.runtime.main_loop import MainLoop
 from bsbpool._core.runtime.worker_loop import WorkerLoop
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 from bsbpool._core.testing.invariants import check
+from bsbpool._core.testing.manual_engine import ManualEngine
 
 PATIENCE = 60.0
 """Seconds after which a test that should have ended fails instead of hanging."""
@@ -119,7 +119,7 @@ class Run:
         self.ranks = cluster
         self.channel = cluster.channel
         self.run_id = self.channel.open()
-        self.engine = Engine()
+        self.engine = ManualEngine()
         self.engine.open_workers(len(cluster.workers))
         self.host = MainHost(self.engine, cluster.functions)
         self.loop = MainLoop(self.engine, self.channel, self.run_id, self.host)
@@ -133,7 +133,7 @@ class Run:
 
     def execute(self):
         """Run all jobs; return their results."""
-        self.engine.start()
+        self.engine.start_run()
         self.loop.run()
         return self.host.results
 

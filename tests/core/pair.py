@@ -6,17 +6,17 @@ from operator import itemgetter
 import pytest
 from oracle import FINISHED, LEGAL, Oracle
 
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
+from bsbpool._core.testing.manual_engine import ManualEngine
 
 
 class Pair:
     def __init__(self, n_workers=0, n_items=6):
-        self.engine = Engine()
+        self.engine = ManualEngine()
         self.oracle = Oracle()
         self.tokens = [(1 << 63) + number for number in range(n_items)]
-        self.items = [self.engine.cache_item(token) for token in self.tokens]
+        self.items = [self.engine.add_cache_item(token) for token in self.tokens]
         if n_workers:
             self.engine.open_workers(n_workers)
             self.oracle.chains = {worker: [] for worker in range(n_workers)}
@@ -33,22 +33,22 @@ class Pair:
         return number
 
     def join(self, jobs):
-        assert self.engine.join(jobs) == len(self.oracle.joins)
+        assert self.engine.add_join(jobs) == len(self.oracle.joins)
         self.oracle.joins.append(tuple(jobs))
 
     def cache_set(self, chosen):
-        number = self.engine.cache_set([self.items[i] for i in chosen])
+        number = self.engine.add_cache_set([self.items[i] for i in chosen])
         assert number == len(self.oracle.sets)
         self.oracle.sets.append([self.tokens[i] for i in chosen])
 
     # Running jobs
 
     def start(self):
-        self.engine.start()
+        self.engine.start_run()
         self.oracle.start()
 
     def end(self):
-        self.engine.end()
+        self.engine.abort_run()
         self.oracle.end()
 
     def cancel(self, number):
@@ -56,21 +56,21 @@ class Pair:
 
     def take(self):
         ready = self.oracle.ready()
-        number = self.engine.take()
+        number = self.engine.start_next()
         assert number == (ready[0] if ready else None)
         if ready:
             self.oracle.begin(number)
         return number
 
     def begin(self, number):
-        self.engine.begin(number)
+        self.engine.start_job(number)
         self.oracle.begin(number)
 
     def begin_wrongly(self, number):
         """A job that waits, was sent or has ended cannot begin; the error changes nothing."""
         before = self.oracle.jobs[number].status
         with pytest.raises(RuntimeError, match=f"from {before.name} to RUNNING"):
-            self.engine.begin(number)
+            self.engine.start_job(number)
 
     def finish(self, number, outcome):
         assert self.engine.finish(number, outcome) is self.oracle.finish(number, outcome)
@@ -111,7 +111,7 @@ class Pair:
 
     def unsend(self, worker, place, outcome):
         number = self.oracle.chains[worker][place]
-        self.engine.unsend(number, outcome)
+        self.engine.undo_send(number, outcome)
         self.oracle.leave(worker, number, outcome)
 
     def give_back(self, worker, place):
@@ -122,12 +122,12 @@ class Pair:
 
     def lose(self, worker, last=-1):
         """The worker fails; `last` is the last job that it is known to have begun."""
-        assert self.engine.begun_on(worker, last) == self.oracle.begun(worker, last)
-        self.engine.lose(worker, last)
+        assert self.engine.begun_jobs(worker, last) == self.oracle.begun(worker, last)
+        self.engine.worker_failed(worker, last)
         self.oracle.lose(worker, last)
 
     def hold(self, worker, held=True):
-        self.engine.hold(worker, held)
+        self.engine.set_available(worker, not held)
         (self.oracle.held.add if held else self.oracle.held.discard)(worker)
 
     # Comparing
@@ -140,8 +140,8 @@ class Pair:
         assert self.engine.track(number) is self.oracle.jobs[number].status
         self.oracle.jobs[number].tracked = True
 
-    def take_unneeded(self):
-        assert set(self.engine.take_unneeded()) == self.oracle.dropped
+    def pop_unneeded(self):
+        assert set(self.engine.pop_unneeded()) == self.oracle.dropped
         self.oracle.dropped = set()
 
     def agree(self):
@@ -153,24 +153,28 @@ class Pair:
         assert [engine.status(number) for number in numbers] == statuses
         assert engine.counts() == tuple(statuses.count(status) for status in Status)
         assert engine.unfinished == sum(status not in FINISHED for status in statuses)
-        assert [engine.is_broken(number) for number in numbers] == [j.broken for j in oracle.jobs]
-        assert [engine.is_cut_off(number) for number in numbers] == [j.cut_off for j in oracle.jobs]
+        assert [engine.dependency_failed(number) for number in numbers] == [
+            j.broken for j in oracle.jobs
+        ]
+        assert [engine.ended_by_run(number) for number in numbers] == [
+            j.cut_off for j in oracle.jobs
+        ]
         busy = oracle.ready() or oracle.sent() or Status.RUNNING in statuses
         assert engine.idle is not bool(busy)
         assert {number for number in numbers if engine.is_sent(number)} == oracle.sent()
-        assert engine.n_away == len(oracle.held)
+        assert engine.n_unavailable == len(oracle.held)
         for worker, chain in oracle.chains.items():
-            assert engine.running_on(worker) == (chain[0] if chain else None)
+            assert engine.running_job(worker) == (chain[0] if chain else None)
         needed = oracle.needed()
         assert engine.needed_items == [token for token in self.tokens if token in needed]
         self.compare_changes()
 
     def compare_changes(self):
         """Each change once, legal, and in order; between jobs the order is the engine's."""
-        changes = self.engine.take_changes()
+        changes = self.engine.pop_changes()
         assert all(new in LEGAL[old] for _, old, new in changes)
         assert by_job(changes) == by_job(self.oracle.changes)
-        assert self.engine.take_changes() == []
+        assert self.engine.pop_changes() == []
         self.oracle.changes = []
 
 

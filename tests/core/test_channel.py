@@ -177,10 +177,10 @@ def leave(run_id):
 def test_a_busy_rank_gets_jobs_when_it_is_back():
     network, run = with_busy_rank()
     run.execute()
-    assert (run.engine.n_away, run.channel.away) == (1, {1})
+    assert (run.engine.n_unavailable, run.channel.away) == (1, {1})
     network.inject(1, 0, leave(1))
     run.execute()
-    assert (run.engine.n_away, run.channel.away) == (0, set())
+    assert (run.engine.n_unavailable, run.channel.away) == (0, set())
 
 
 def test_a_rank_that_came_back_and_failed_gets_no_jobs():
@@ -189,7 +189,7 @@ def test_a_rank_that_came_back_and_failed_gets_no_jobs():
     run.channel.drop_stale()
     network.kill(1)
     run.execute()
-    assert (run.engine.n_away, run.channel.lost) == (1, {1})
+    assert (run.engine.n_unavailable, run.channel.lost) == (1, {1})
 
 
 def test_a_rank_that_missed_two_runs_is_back_after_it_left_both():
@@ -200,7 +200,7 @@ def test_a_rank_that_missed_two_runs_is_back_after_it_left_both():
     third = Run(run.ranks)
     third.host.until = lambda: True
     third.execute()
-    assert (third.engine.n_away, third.channel.away) == (1, {1})
+    assert (third.engine.n_unavailable, third.channel.away) == (1, {1})
     network.inject(1, 0, leave(2))
     third.execute()
-    assert (third.engine.n_away, third.channel.away) == (0, set())
+    assert (third.engine.n_unavailable, third.channel.away) == (0, set())

@@ -1,6 +1,7 @@
 """Sets of dependencies: equal ones are shared, whatever they come in; different ones never."""
 
 import random
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -58,7 +59,7 @@ def pool():
 
 @pytest.fixture
 def of(pool):
-    return pool._sets.of
+    return partial(read_dependencies, pool._sets)
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ class Asker:
     """Requests joins for sets of any type and compares them with the contents of the sets."""
 
     def __init__(self, pool):
-        self.of, self.jobs = pool._sets.of, pool.jobs
+        self.read, self.jobs = partial(read_dependencies, pool._sets), pool.jobs
         self.contents = {}  # of each join
         self.joins = {}  # of contents in builtin types
         self.live = set(self.jobs[:6])
@@ -206,7 +207,7 @@ class Asker:
 
     def ask(self, jobs, deps, plain):
         contents = frozenset(jobs)
-        ids, join = self.of(deps)
+        ids, join = self.read(deps)
         if len(contents) < SMALLEST:
             assert join == -1
             assert sorted(ids) == sorted(job._id for job in contents)

@@ -5,9 +5,9 @@ from itertools import pairwise
 import pytest
 from pair import Pair
 
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
+from bsbpool._core.testing.manual_engine import ManualEngine
 
 
 def started(n_workers=0):
@@ -44,20 +44,20 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
     engine = pair.engine
     for call in (
         lambda: engine.submit([0, wrong]),
-        lambda: engine.join([wrong]),
-        lambda: engine.cache_set([0, wrong]),
+        lambda: engine.add_join([wrong]),
+        lambda: engine.add_cache_set([0, wrong]),
         lambda: engine.status(wrong),
         lambda: engine.track(wrong),
-        lambda: engine.begin(wrong),
+        lambda: engine.start_job(wrong),
         lambda: engine.cancel(wrong),
-        lambda: engine.is_broken(wrong),
-        lambda: engine.is_cut_off(wrong),
+        lambda: engine.dependency_failed(wrong),
+        lambda: engine.ended_by_run(wrong),
         lambda: engine.is_sent(wrong),
         lambda: engine.finish(wrong, Status.SUCCESS),
-        lambda: engine.unsend(wrong, Status.FAILED),
+        lambda: engine.undo_send(wrong, Status.FAILED),
         lambda: engine.done(0, wrong, Status.SUCCESS),
     ):
-        with pytest.raises(IndexError, match=r"not known|no job"):
+        with pytest.raises(IndexError, match="does not exist"):
             call()
     pair.agree()
 
@@ -66,8 +66,8 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
     "options", [{"join": 0}, {"join": -2}, {"cache_set": 0}, {"cache_set": -2}]
 )
 def test_unknown_joins_and_cache_sets_are_refused(options):
-    engine = Engine()
-    with pytest.raises(IndexError, match=r"no join|no cache set"):
+    engine = ManualEngine()
+    with pytest.raises(IndexError, match="does not exist"):
         engine.submit(**options)
     assert len(engine) == 0
 
@@ -79,51 +79,49 @@ def test_a_job_ends_with_a_terminal_status_only(wrong):
     pair.assign()
     for call in (
         lambda: pair.engine.finish(0, wrong),
-        lambda: pair.engine.unsend(0, wrong),
+        lambda: pair.engine.undo_send(0, wrong),
         lambda: pair.engine.done(0, 0, wrong),
     ):
-        with pytest.raises(ValueError, match="not a status that a job ends with"):
+        with pytest.raises(ValueError, match="outcome must be a terminal status"):
             call()
     pair.agree()
 
 
 def test_statuses_are_returned_as_the_callers_objects():
-    engine = Engine(["waits", "queued", "runs", "fine", "failed", "cancelled", "aborted"])
+    engine = ManualEngine(["waits", "queued", "runs", "fine", "failed", "cancelled", "aborted"])
     engine.track_all()
     job = engine.submit()
-    engine.start()
-    engine.take()
+    engine.start_run()
+    engine.start_next()
     assert engine.status(job) == engine.track(job) == "runs"
     assert engine.cancel(job) == "runs"
-    assert engine.take_changes() == [
+    assert engine.pop_changes() == [
         (job, "waits", "queued"), (job, "queued", "runs"), (job, "runs", "cancelled"),
     ]  # fmt: skip
 
 
 def test_only_tracked_jobs_are_recorded():
-    engine = Engine()
+    engine = ManualEngine()
     first, other, second = engine.submit(tracked=True), engine.submit(), engine.submit()
     assert engine.track(second) is Status.PENDING
-    engine.start()
-    assert engine.take_changes() == [
-        (job, Status.PENDING, Status.QUEUED) for job in (first, second)
-    ]
+    engine.start_run()
+    assert engine.pop_changes() == [(job, Status.PENDING, Status.QUEUED) for job in (first, second)]
     assert engine.cancel(other) is Status.QUEUED
-    assert engine.take_changes() == []
+    assert engine.pop_changes() == []
 
 
 def test_a_failure_reaches_the_end_of_a_long_chain():
     """Without recursion, which would overflow the stack."""
-    engine = Engine()
+    engine = ManualEngine()
     n = 100_000
     for job in range(n):
         engine.submit([job - 1] if job else [])
-    engine.start()
-    engine.finish(engine.take(), Status.FAILED)
+    engine.start_run()
+    engine.finish(engine.start_next(), Status.FAILED)
     check(engine)
     assert engine.unfinished == 0
     assert engine.counts()[Status.CANCELLED] == n - 1
-    assert engine.is_broken(n - 1)
+    assert engine.dependency_failed(n - 1)
 
 
 def test_a_join_of_ended_jobs_is_met_or_broken_at_once():
@@ -154,16 +152,17 @@ def test_an_item_is_needed_until_its_last_job_ends_in_any_way():
         event()
         pair.agree()
     assert pair.engine.needed_items == []
-    pair.take_unneeded()
+    pair.pop_unneeded()
 
 
 def test_tokens_have_64_bits():
-    engine = Engine()
-    engine.submit(cache_set=engine.cache_set([engine.cache_item(2**64 - 1), engine.cache_item(0)]))
+    engine = ManualEngine()
+    items = [engine.add_cache_item(token) for token in (2**64 - 1, 0)]
+    engine.submit(cache_set=engine.add_cache_set(items))
     assert engine.needed_items == [2**64 - 1, 0]
     for wrong in (2**64, -1):
         with pytest.raises(OverflowError):
-            engine.cache_item(wrong)
+            engine.add_cache_item(wrong)
 
 
 def test_an_ended_run_accepts_no_jobs():
@@ -268,7 +267,7 @@ def test_a_report_out_of_order_is_a_permanent_error(report):
         pair.submit()
     pair.assign()
     pair.engine.submit()
-    for call in (lambda: pair.engine.done(*report, Status.SUCCESS), pair.engine.take):
+    for call in (lambda: pair.engine.done(*report, Status.SUCCESS), pair.engine.start_next):
         with pytest.raises(RuntimeError, match="not running"):
             call()
     with pytest.raises(AssertionError, match="fault"):
@@ -276,20 +275,20 @@ def test_a_report_out_of_order_is_a_permanent_error(report):
 
 
 def test_an_unknown_worker_runs_nothing():
-    engine = Engine()
+    engine = ManualEngine()
     engine.open_workers(2)
-    assert engine.running_on(1) is None
+    assert engine.running_job(1) is None
     for wrong in (-1, 2):
-        with pytest.raises(IndexError, match="no worker"):
-            engine.running_on(wrong)
+        with pytest.raises(IndexError, match="does not exist"):
+            engine.running_job(wrong)
 
 
 def test_workers_are_opened_once():
-    engine = Engine()
+    engine = ManualEngine()
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match="at least one"):
+        with pytest.raises(ValueError, match="n must be at least 1"):
             engine.open_workers(wrong)
     engine.open_workers(3)
     check(engine)
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="already has 3 workers"):
         engine.open_workers(3)

@@ -151,9 +151,9 @@ def test_cache_items_are_announced_before_and_withdrawn_after_their_jobs():
         for _ in range(50):  # short ones, so that jobs are sent ahead
             run.submit("echo")
         run.execute()
-        first, second = (run.engine.cache_item(token) for token in (7, 2**64 - 1))
-        both = run.engine.cache_set([first, second])
-        one = run.engine.cache_set([second])
+        first, second = (run.engine.add_cache_item(token) for token in (7, 2**64 - 1))
+        both = run.engine.add_cache_set([first, second])
+        one = run.engine.add_cache_set([second])
         jobs = [run.submit("echo", filling, cache_set=both) for _ in range(20)]
         last = run.submit("echo", deps=jobs, cache_set=one)
         run.host.encode = slowly(run.host.encode)
@@ -184,7 +184,7 @@ def test_an_aborted_run_ends_on_all_ranks():
         run.host.until = started.is_set
         run.execute()
         run.stop(aborted=True)
-        run.engine.end()
+        run.engine.abort_run()
     assert [worker.endings for worker in ranks.workers] == [[True]] * 3
     assert run.engine.unfinished == 0
 

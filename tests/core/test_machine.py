@@ -105,8 +105,8 @@ class SerialMachine(RuleBasedStateMachine):
         self.pair.finish(chosen(self.oracle.having(*FINISHED), pick), outcome)
 
     @rule()
-    def take_unneeded(self):
-        self.pair.take_unneeded()
+    def pop_unneeded(self):
+        self.pair.pop_unneeded()
 
 
 class WorkersMachine(SerialMachine):

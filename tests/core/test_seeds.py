@@ -37,7 +37,7 @@ class History:
             self.pair.end()
             self.pair.agree()
         self.finish_all()
-        self.pair.take_unneeded()
+        self.pair.pop_unneeded()
 
     def submit_some(self, n):
         for _ in range(n):

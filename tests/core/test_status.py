@@ -49,9 +49,9 @@ def test_the_docstring_lists_the_statuses_and_their_containers():
     lines = status.__doc__.splitlines()
     _, top, bottom = (number for number, line in enumerate(lines) if line.startswith("==="))
     column = lines[top].rindex(" ")
-    held_by = {row.split()[0]: row[column:].strip() for row in lines[top + 1 : bottom]}
-    assert list(held_by) == [s.name for s in Status]
-    assert {name for name, who in held_by.items() if who == "nobody"} == {s.name for s in FINISHED}
+    tables = {row.split()[0]: row[column:].strip() for row in lines[top + 1 : bottom]}
+    assert list(tables) == [s.name for s in Status]
+    assert {name for name, table in tables.items() if table == "none"} == {s.name for s in FINISHED}
 
 
 def test_the_public_statuses_are_the_same_in_the_same_order():

@@ -176,7 +176,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def acquire(self, pick):
         number = pick % len(self.sets)
-        self.log += [item for item in self.sets[number] if not self.needed_by(item)]
+        self.log += [item for item in self.sets[number] if not self.ref_count(item)]
         self.cache.acquire(number)
         self.held.append(number)
 
@@ -185,15 +185,15 @@ class CacheMachine(RuleBasedStateMachine):
     def release(self, pick):
         number = self.held.pop(pick % len(self.held))
         self.cache.release(number)
-        self.log += [item for item in self.sets[number] if not self.needed_by(item)]
+        self.log += [item for item in self.sets[number] if not self.ref_count(item)]
 
-    def needed_by(self, item):
+    def ref_count(self, item):
         return sum(item in self.sets[number] for number in self.held)
 
     @invariant()
     def agree(self):
-        counts = [self.needed_by(item) for item in range(self.n_items)]
-        assert [self.cache.needed_by(item) for item in range(self.n_items)] == counts
+        counts = [self.ref_count(item) for item in range(self.n_items)]
+        assert [self.cache.ref_count(item) for item in range(self.n_items)] == counts
         assert self.cache.n_needed == sum(count > 0 for count in counts)
         assert self.cache.changed == self.log
         for item, count in enumerate(counts):
@@ -219,7 +219,7 @@ class WorkersMachine(RuleBasedStateMachine):
     @rule(worker=WORKERS, held=st.booleans())
     def hold(self, worker, held):
         self.held[worker] = held
-        self.workers.hold(worker, held)
+        self.workers.set_available(worker, not held)
 
     @rule(worker=WORKERS, run_ns=st.floats(0, 1e9), times=st.integers(1, 20))
     def measure(self, worker, run_ns, times):

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 from oracle import FINISHED, LEGAL
 
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
+from bsbpool._core.testing.manual_engine import ManualEngine
 
 N_THREADS = 4
 N_JOBS = 1500
@@ -46,8 +46,8 @@ class Submitter(threading.Thread):
         known = len(self.engine)
         recent = range(max(0, known - 50), known)
         deps = self.random.sample(recent, min(len(recent), self.random.randrange(3)))
-        join = self.engine.join(deps) if self.random.random() < 0.1 else -1
-        items = self.engine.cache_set([self.engine.cache_item(self.random.getrandbits(64))])
+        join = self.engine.add_join(deps) if self.random.random() < 0.1 else -1
+        items = self.engine.add_cache_set([self.engine.add_cache_item(self.random.getrandbits(64))])
         self.engine.submit(deps, join, items)
 
     def track_and_cancel(self):
@@ -61,7 +61,7 @@ class Submitter(threading.Thread):
 
 
 def take_one(engine, random):
-    job = engine.take()
+    job = engine.start_next()
     if job is not None:
         engine.finish(job, Status.FAILED if random.random() < 0.02 else Status.SUCCESS)
 
@@ -84,21 +84,21 @@ class Workers:
 
 @pytest.mark.parametrize("n_workers", [0, 4])
 def test_threads_share_an_engine(n_workers):
-    engine = Engine()
+    engine = ManualEngine()
     engine.track_all()
     if n_workers:
         engine.open_workers(n_workers)
     step = Workers().step if n_workers else take_one
     threads = [Submitter(engine, seed) for seed in range(N_THREADS)]
-    engine.start()
+    engine.start_run()
     for thread in threads:
         thread.start()
     changes, patience, draw = [], time.monotonic() + 60, random.Random(0)
     while any(thread.is_alive() for thread in threads) or not engine.idle:
         step(engine, draw)
-        changes += engine.take_changes()
+        changes += engine.pop_changes()
         assert time.monotonic() < patience
-    changes += engine.take_changes()
+    changes += engine.pop_changes()
     assert [thread.error for thread in threads] == [None] * N_THREADS
     check(engine)
     assert len(engine) == N_THREADS * N_JOBS

@@ -9,7 +9,7 @@ from differential.executor_run import ExecutorRun, ItemsEnd
 from differential.outcome import FAILED, Expected, Seen, kind_of
 from differential.pool_run import RankRecords
 
-CUT_OFF = "concurrent.futures._base.CancelledError"
+RUN_ENDED = "concurrent.futures._base.CancelledError"
 """The errors that a reader of the results of a cancelled map gets."""
 ITEMS_END = kind_of(ItemsEnd())
 
@@ -71,7 +71,7 @@ def _map_differs(run: ExecutorRun, made: ModelMap) -> str:
             expected.append(Expected(FAILED, errors=(ITEMS_END,)))
     if step.take >= 0:
         del expected[step.take :]
-    if made.loose and seen and seen[-1].status == FAILED and seen[-1].value[1] == CUT_OFF:
+    if made.loose and seen and seen[-1].status == FAILED and seen[-1].value[1] == RUN_ENDED:
         seen = seen[:-1]
         del expected[len(seen) :]
     if len(seen) != len(expected):
@@ -87,7 +87,7 @@ def _unordered_differs(seen: list[Seen], made: ModelMap) -> str:
     if made.step.fails:
         left.append(Expected(FAILED, errors=(ITEMS_END,)))
     for was in seen:
-        if made.loose and was.status == FAILED and was.value[1] == CUT_OFF:
+        if made.loose and was.status == FAILED and was.value[1] == RUN_ENDED:
             return ""
         outcome = next((outcome for outcome in left if not outcome.mistake(was)), None)
         if outcome is None:

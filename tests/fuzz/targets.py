@@ -39,24 +39,25 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
 from cluster import MainHost, WorkerHost  # noqa: E402
 
-from bsbpool._core.protocol import scalar_codec  # noqa: E402
-from bsbpool._core.jobs.invoke import CallDepth  # noqa: E402
 from bsbpool._core.comm.channel import Channel, TransportError  # noqa: E402
-from bsbpool._core.scheduling.engine import Engine  # noqa: E402
+from bsbpool._core.jobs.handle import Handle  # noqa: E402
+from bsbpool._core.jobs.invoke import CallDepth  # noqa: E402
+from bsbpool._core.jobs.submission import Submitter  # noqa: E402
+from bsbpool._core.protocol import scalar_codec  # noqa: E402
 from bsbpool._core.protocol.frames import (  # noqa: E402
     FrameWriter,
     MalformedFrameError,
     read_frame,
     read_part_sizes,
 )
-from bsbpool._core.jobs.handle import Handle  # noqa: E402
-from bsbpool._core.jobs.submission import Submitter  # noqa: E402
-from bsbpool._core.testing.invariants import check  # noqa: E402
-from bsbpool._core.runtime.main_loop import MainLoop  # noqa: E402
-from bsbpool._core.testing.inprocess_transport import InProcessNetwork  # noqa: E402
-from bsbpool._core.scheduling.status import Status  # noqa: E402
 from bsbpool._core.protocol.wire import RecordKind as Kind  # noqa: E402
+from bsbpool._core.runtime.main_loop import MainLoop  # noqa: E402
 from bsbpool._core.runtime.worker_loop import WorkerLoop  # noqa: E402
+from bsbpool._core.scheduling.engine import Engine  # noqa: E402
+from bsbpool._core.scheduling.status import Status  # noqa: E402
+from bsbpool._core.testing.inprocess_transport import InProcessNetwork  # noqa: E402
+from bsbpool._core.testing.invariants import check  # noqa: E402
+from bsbpool._core.testing.manual_engine import ManualEngine  # noqa: E402
 
 pickle.loads = load_pickle
 
@@ -249,7 +250,7 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
     loop = MainLoop(engine, channel, channel.open(), host, jobs)
     if jobs is not None:
         loop.direct = draw.byte() < 200
-    engine.start()
+    engine.start_run()
     try:
         loop.run()
     except (*REFUSALS, IndexError, LeftToPickleError):
@@ -266,7 +267,7 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
 def main(data: bytes) -> None:
     """The main rank runs on, or ends with an error; its tables hold."""
     draw = Draw(data)
-    engine = Engine()
+    engine = ManualEngine()
     n_jobs = 1 + draw.byte() % 8
     for job in range(n_jobs):
         engine.submit([job - 1] if job and draw.byte() % 4 == 1 else [], tracked=draw.byte() > 127)

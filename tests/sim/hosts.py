@@ -4,8 +4,8 @@ import struct
 from collections import Counter
 
 from bsbpool._core.protocol.scalar_codec import dumps, loads
-from bsbpool._core.scheduling.status import Status
 from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
+from bsbpool._core.scheduling.status import Status
 from sim.oracle import arguments, filling, value_of
 from sim.plan import MS
 
@@ -120,14 +120,14 @@ class MainHost:
         engine, world = self.engine, self.world
         counts = engine.counts()
         unknown = any(
-            engine.running_on(rank - 1) is not None and world.network.is_dead(rank)
+            engine.running_job(rank - 1) is not None and world.network.is_dead(rank)
             for rank in range(1, world.plan.workers + 1)
         )
         free = [
             rank
             for rank in range(1, world.plan.workers + 1)
             if rank not in world.channel.lost | world.channel.away
-            and engine.running_on(rank - 1) is None
+            and engine.running_job(rank - 1) is None
         ]
         stuck = world.plan.tracked and not unknown  # behind a dead rank's job they may well be
         if not (counts[Status.QUEUED] and free) or not (stuck or self.has_ready()):

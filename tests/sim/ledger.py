@@ -1,8 +1,8 @@
 """What truly happens to each job of a pool, on all ranks, and whether main has it right."""
 
 from bsbpool._core.comm.wakeup import BYTES
-from bsbpool._core.testing.invariants import check
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.invariants import check
 from sim import oracle
 from sim.hosts import OK, SKIPPED
 from sim.plan import MS
@@ -110,7 +110,7 @@ class Ledger:
         """After each event: the tables hold, and who runs a job is known to run it."""
         check(self.engine)
         for rank, job in self.running.items():
-            known = self.engine.begun_on(rank - 1, job)
+            known = self.engine.begun_jobs(rank - 1, job)
             assert known and known[-1] == job, f"rank {rank} runs job {job}, not in {known}"
 
     def close(self, results):

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from bsbpool._core.scheduling.engine import Engine
 from bsbpool._core.runtime.main_loop import MainLoop
 from bsbpool._core.scheduling.status import Status
+from bsbpool._core.testing.manual_engine import ManualEngine
 from sim.hosts import AllLostError
 from sim.ledger import Ledger
 from sim.plan import MS
@@ -23,7 +23,7 @@ class PoolRun:
         self.number = number
         self.spec = world.plan.pools[number]
         self.ranks = range(1, world.plan.workers + 1)
-        self.engine = Engine()
+        self.engine = ManualEngine()
         self.engine.open_workers(world.plan.workers)
         self.ledger = Ledger(world.plan, self.spec, self.engine, world.memory)
         self.ledger.dead.update(rank for rank in self.ranks if self.network.is_dead(rank))
@@ -34,7 +34,7 @@ class PoolRun:
         loop = MainLoop(self.engine, self.channel, run_id, self.host)
         self.fill()
         self.network.limit(self.bound(), PATIENCE_NS)
-        self.engine.start()
+        self.engine.start_run()
         try:
             loop.run()
             aborted = self.host.stopped
@@ -54,11 +54,11 @@ class PoolRun:
         """What a pool does when it does not wait for its jobs."""
         engine = self.engine
         for rank in self.ranks:
-            if engine.running_on(rank - 1) is not None and rank not in self.channel.lost:
+            if engine.running_job(rank - 1) is not None and rank not in self.channel.lost:
                 self.channel.mark_away(rank, self.run_id)
         running = {job for job in range(len(engine)) if engine.status(job) is Status.RUNNING}
         self.ledger.note("end", running)
-        engine.end()
+        engine.abort_run()
 
     # What the plan has happen
 
@@ -66,7 +66,7 @@ class PoolRun:
         """Submit what comes before the start, and let the rest happen in time."""
         at, start = self.network.at, self.network.clock
         tokens = [self.world.token(self.number, item) for item in range(4)]
-        items = [self.engine.cache_item(token) for token in tokens]
+        items = [self.engine.add_cache_item(token) for token in tokens]
         self.ledger.due = len(self.spec.jobs)
         for job in self.spec.jobs:
             if job.at:
@@ -82,9 +82,9 @@ class PoolRun:
         engine = self.engine
         if self.is_over():
             return
-        options = {"join": engine.join(job.deps)} if job.shared else {"deps": job.deps}
+        options = {"join": engine.add_join(job.deps)} if job.shared else {"deps": job.deps}
         if job.items:
-            options["cache_set"] = engine.cache_set([items[item] for item in job.items])
+            options["cache_set"] = engine.add_cache_set([items[item] for item in job.items])
         engine.submit(**options)
         self.ledger.due -= 1
         self.ledger.note("submit", job.deps)

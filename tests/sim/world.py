@@ -5,12 +5,12 @@ import threading
 from contextlib import contextmanager
 from functools import partial
 
+from bsbpool._core.comm.channel import Channel, TransportError
 from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
 from bsbpool._core.jobs.invoke import CallDepth
-from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.simulated_network import SimulatedNetwork
-from bsbpool._core.runtime.worker_loop import WorkerLoop
 from sim.hosts import DiedError, MainDiedError, MainHost, WorkerHost
 from sim.plan import MS
 from sim.pools import PATIENCE_NS, PoolRun
@@ -78,7 +78,7 @@ class World:
             return f"ranks left so far: {self.left}"
         engine = self.current.engine
         counts = {status.name: n for status, n in zip(Status, engine.counts(), strict=True) if n}
-        chains = {rank: engine.running_on(rank - 1) for rank in range(1, self.plan.workers + 1)}
+        chains = {rank: engine.running_job(rank - 1) for rank in range(1, self.plan.workers + 1)}
         return (
             f"{counts}, main thinks that {chains} run, in truth {self.current.running}, lost "
             f"{self.channel.lost}, away {self.channel.away}, {self.network.under_way} messages "

@@ -27,7 +27,7 @@ from bsbpool._core.comm.transport cimport Transport
 from bsbpool._core.protocol.message cimport message_free, message_t
 from bsbpool._core.protocol.wire cimport (
     LEAVE,
-    MISSING,
+    RANK_FAILED,
     cursor_next,
     cursor_open,
     cursor_t,
@@ -246,7 +246,7 @@ cdef class Channel:
         cdef const uint8_t *payload
         if cursor_open(&cursor, m.frame, m.frame_size) == 0:
             while cursor_next(&cursor, &record, &payload) == 1:
-                if record.kind == MISSING and 0 < record.id <= 0x7FFFFFFF:
+                if record.kind == RANK_FAILED and 0 < record.id <= 0x7FFFFFFF:
                     self.table.mark_failed(self.table, <int>record.id)
                 if record.kind == LEAVE:
                     self.membership.record_return(m.peer, run_id_of(m))

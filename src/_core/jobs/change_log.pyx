@@ -1,11 +1,11 @@
-"""From the changes that the core logged to what listeners are told.
+"""The change log: turns recorded status changes into progress records and due callbacks.
 
-`bsbpool.progress` gives the records their manners. A listener hears of four for each job,
-so they are small, and made without the interpreter.
+`bsbpool.progress` has the public classes of records. A listener gets four records for each job, so
+records are small, and this module makes them without calling Python code.
 """
-from bsbpool._core.scheduling.dispatcher cimport ADDED, TRACKED, change_t
-from bsbpool._core.jobs.handle cimport Handle, bare
+from bsbpool._core.jobs.handle cimport Handle, new_instance
 from bsbpool._core.jobs.submission cimport Submitter
+from bsbpool._core.scheduling.dispatcher cimport ADDED, TRACKED, change_t
 from bsbpool._core.scheduling.status cimport N_STATUSES, status_is_terminal
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
@@ -18,26 +18,26 @@ cdef extern from "Python.h":
 
 
 cdef class Record:
-    """Something that happened in a pool, and why listeners hear of it."""
+    """An event of a pool, and the reason for which it is reported to listeners."""
 
 
 cdef class JobRecord(Record):
-    """Something that happened to a job."""
+    """An event of a job."""
 
 
 cdef class ChangeLog:
-    """Reads the log of a pool's core.
+    """Reads the changes that the tables of a pool record.
 
     Parameters
     ----------
     pool : Submitter
         The pool.
     statuses : sequence
-        What stands for each status.
+        The objects that stand for the statuses, see `Engine`.
     added, update : type
-        Kinds of `JobRecord` for a job that came in, and for one that changed.
+        The subclasses of `JobRecord` for the addition of a job, and for a change of its status.
     added_reason, update_reason : object
-        Why a listener hears of them.
+        The reasons of these records.
     """
 
     cdef Submitter pool
@@ -59,25 +59,27 @@ cdef class ChangeLog:
         self.pool = pool
         self.statuses = tuple(statuses)
         if len(self.statuses) != N_STATUSES:
-            raise ValueError(f"statuses: {N_STATUSES} are needed, not {len(self.statuses)}")
+            raise ValueError(
+                f"statuses must have {N_STATUSES} elements, got {len(self.statuses)}"
+            )
         if not issubclass(added, JobRecord) or not issubclass(update, JobRecord):
-            raise TypeError("added, update: kinds of JobRecord are needed")
+            raise TypeError("added and update must be subclasses of JobRecord")
         self.added = added
         self.added_reason = added_reason
         self.update = update
         self.update_reason = update_reason
 
-    def report_to(self, events, lock):
-        """Set the queue that gets the events; called once.
+    def connect(self, events, lock):
+        """Set the queue that receives the events. To be called once.
 
         Parameters
         ----------
         events : EventQueue
-            Its `records` and `due` get the records and the callbacks of jobs that have ended.
-            `call_callbacks()` is called for the latter, and `handled(record)` when a listener
-            returns a true value.
+            Its lists `records` and `due` receive the records, and the callbacks of jobs that have
+            ended. Its method `call_callbacks()` calls the latter; its method `handled(record)` is
+            called for each record for which a listener returned a true value.
         lock : context manager
-            Held while the log is read.
+            Held while the changes are read, so that records are in the order of the changes.
         """
         self.events = events
         self.lock = lock
@@ -87,13 +89,13 @@ cdef class ChangeLog:
         self.due = events.due
 
     def gather(self):
-        """Turn what was logged into records and due callbacks."""
+        """Turn the changes recorded so far into records and due callbacks. From any thread."""
         if self.pool._engine.d.n_changes:
             with self.lock:
-                self.read_all(self.records if self.listeners else None, self.due)
+                self.read_changes(self.records if self.listeners else None, self.due)
 
     def notify(self):
-        """Gather, call back, and hand the records that wait to the listeners."""
+        """Gather, call the due callbacks, and deliver the records to the listeners."""
         self.gather()
         if self.due:
             self.events.call_callbacks()
@@ -101,72 +103,76 @@ cdef class ChangeLog:
             with self.delivery_lock:
                 deliver(self.records, self.listeners, self.events.handled)
 
-    cdef int read_all(self, object records, list ended) except -1:
+    cdef int read_changes(self, object records, list due) except -1:
         cdef change_t *changes
-        cdef int64_t n = self.pool._engine.take_log(&changes)
+        cdef int64_t n = self.pool._engine.detach_changes(&changes)
         cdef int64_t i
         try:
             for i in range(n):
-                if changes[i].job < len(self.pool._job_queue):  # else its pool has closed
-                    self.note(&changes[i], records, ended)
+                if changes[i].job < len(self.pool._job_queue):  # else the pool is closed
+                    self.read_change(&changes[i], records, due)
         finally:
             free(changes)
         return 0
 
-    cdef int note(self, change_t *change, object records, list ended) except -1:
+    cdef int read_change(self, change_t *change, object records, list due) except -1:
+        """Append the record of a change to `records`, and callbacks that are now due to `due`.
+
+        `records` is None if there are no listeners.
+        """
         cdef Handle job = <Handle>self.pool._job_queue[change.job]
         if records is not None:
-            records.append(self.record(change, job))
+            records.append(self.new_record(change, job))
         if (
             status_is_terminal(change.new)
             and self.pool._engine.d.jobs[change.job].flags & TRACKED
         ):
-            if self.pool._on_end is not None:
-                ended.append((self.pool._on_end, job))
+            if self.pool._on_job_end is not None:
+                due.append((self.pool._on_job_end, job))
                 return 0
-            ended.extend([(callback, job) for callback in job._callbacks])
+            due.extend([(callback, job) for callback in job._callbacks])
             job._callbacks = ()
         return 0
 
-    cdef JobRecord record(self, change_t *change, Handle job):
+    cdef JobRecord new_record(self, change_t *change, Handle job):
         cdef JobRecord record
         if change.old == ADDED:
-            record = bare(self.added)
+            record = new_instance(self.added)
             record._reason = self.added_reason
-            record._status = self.pool.status  # changes of it are noted after this
+            record._status = self.pool.status
         else:
-            record = bare(self.update)
+            record = new_instance(self.update)
             record._reason = self.update_reason
             record._status = self.statuses[change.new]
             record._old_status = self.statuses[change.old]
         record._pool = self.pool
         record._job = job
-        # Until it is delivered it is no garbage, and there can be very many.
+        # There may be very many records, and none is garbage before it is delivered.
         PyObject_GC_UnTrack(record)
         return record
 
 
-cdef int deliver(object waiting, list listeners, object handled) except -1:
-    """Hand the records in a deque to all listeners, and take them out.
+cdef int deliver(object records, list listeners, object handled) except -1:
+    """Pass the records of a deque to all listeners, and remove them.
 
-    `handled` is called with the records to which a listener said something true. When a
-    listener raises, the others still hear of that record; then the first error is raised,
-    and later records stay for the next delivery.
+    `handled` is called with each record for which a listener returned a true value. If a listener
+    raises, the other listeners still get that record; then the first error is raised, and later
+    records remain for the next delivery.
     """
-    popleft = waiting.popleft
-    while waiting:
+    popleft = records.popleft
+    while records:
         record = popleft()
         if isinstance(record, JobRecord) and not PyObject_GC_IsTracked(record):
             PyObject_GC_Track(record)
         error = None
-        answered = False
+        is_handled = False
         for listener in tuple(listeners):
             try:
                 if listener(record):
-                    answered = True
+                    is_handled = True
             except BaseException as raised:
                 error = error or raised
-        if answered:
+        if is_handled:
             handled(record)
         if error is not None:
             raise error

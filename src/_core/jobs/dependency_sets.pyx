@@ -1,19 +1,18 @@
-"""Sets of dependencies, shared where jobs share them.
+"""Sets of dependencies, shared by the jobs that have the same dependencies.
 
-Thousands of jobs may each depend on the same thousands. To look at each member for each
-of them would cost as much as the edges that a join saves, so a set is known again by its
-*fingerprint*: its size and two 64-bit sums over the mixed addresses of its members. The
-sums do not depend on the order, and the handles of a pool live as long as the pool, so
-an address is a job. Two different sets of one pool with the same fingerprint would have
-to agree by chance in 128 bits.
+Thousands of jobs may each depend on the same thousands of jobs. To look at each member for each job
+would cost as much as the edges that a join saves. So a set is recognized by its *fingerprint*: its
+size and two 64-bit sums over the mixed addresses of its members. The sums do not depend on the
+order. The handles of a pool live as long as the pool, so an address identifies a job. Two different
+sets of one pool have the same fingerprint only if they agree in 128 bits by chance.
 
-The table of a Python set is several times as large as what is in it. So the *layout* of
-the last one is remembered: when each known member still stands in its slot, and there
-are no others, it is the same set, though perhaps another object that was built alike.
+The hash table of a Python set has several times as many slots as members. So the *layout* of the
+last set is kept: the slot of each member. A set of the same size whose slots hold the same members
+is the same set, even if it is another object.
 """
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.jobs.handle cimport Handle
-from bsbpool._core.vector cimport ints_free, ints_push, ints_t
+from bsbpool._core.vector cimport ints_push, ints_t
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 from cpython.set cimport PyAnySet_CheckExact, PyFrozenSet_CheckExact
@@ -34,19 +33,21 @@ cdef extern from "Python.h":
     Py_ssize_t PySet_GET_SIZE(object)
 
 cdef enum:
-    SMALLEST_SHARED = 4  # smaller sets are not worth a join
-    REMEMBERED = 1024
+    SMALLEST_SHARED = 4  # smaller sets do not get a join
+    MAX_KNOWN = 1024  # joins to recognize
 
 
 cdef class DependencySets:
-    """Turns the dependencies of new jobs into ids and joins of a pool's core.
+    """Translates the dependencies of new jobs to job ids and joins.
 
     Parameters
     ----------
     pool : object
-        Whose jobs they must be; its `_refuse_dependency(deps, item, inside)` raises for others.
+        The pool. Its method `_refuse_dependency(deps, item, inside)` raises for dependencies that
+        are not jobs of this pool: for `deps` itself if `inside` is false, else for its member
+        `item`.
     engine : Engine
-        The pool's tables.
+        The tables of the pool.
     """
 
     def __cinit__(self, pool, Engine engine not None):
@@ -59,21 +60,12 @@ cdef class DependencySets:
         free(self.layout.slots)
         free(self.layout.keys)
 
-    def of(self, deps):
-        """Return the ids to depend on, and the join to depend on instead (or -1)."""
-        cdef ints_t ids = ints_t(NULL, 0, 0)
-        try:
-            join = self.read(deps, &ids, Handle())
-            return [ids.data[i] for i in range(ids.size)], join
-        finally:
-            ints_free(&ids)
-
     cdef int32_t read(self, object deps, ints_t *ids, Handle job) except -2:
-        """Return the join of the dependencies of a job; -1 when that is none, but some `ids`.
+        """Return the join for the dependencies of a job; or -1, with the dependencies in `ids`.
 
-        The handle keeps the dependencies: a tuple, the same for all jobs of a join.
+        Sets `job.deps` to a tuple of the dependencies, the same object for all jobs of a join.
         """
-        cdef print_t print_
+        cdef fingerprint_t fingerprint
         cdef Py_ssize_t n = 0
         if deps is None:
             return -1
@@ -83,60 +75,61 @@ cdef class DependencySets:
         if PyList_CheckExact(deps) or PyTuple_CheckExact(deps):
             n = PySequence_Fast_GET_SIZE(deps)
             if n < SMALLEST_SHARED:
-                return self.learn(tuple(deps), None, ids, job)
-            print_ = of_array(PySequence_Fast_ITEMS(deps), n)
+                return self.register(tuple(deps), None, ids, job)
+            fingerprint = fingerprint_of_items(PySequence_Fast_ITEMS(deps), n)
         elif PyAnySet_CheckExact(deps):
             n = PySet_GET_SIZE(deps)
             if n < SMALLEST_SHARED:
-                return self.learn(tuple(deps), None, ids, job)
-            if fits(&self.layout, <PySetObject *>deps):
+                return self.register(tuple(deps), None, ids, job)
+            if matches_layout(&self.layout, <PySetObject *>deps):
                 job.deps = self.layout_members
                 return self.layout.join
-            print_ = of_set(<PySetObject *>deps)
+            fingerprint = fingerprint_of_set(<PySetObject *>deps)
         else:
-            return self.read(self.listed(deps), ids, job)
-        return self.request_steal(deps, (n, print_.first, print_.second), ids, job)
+            return self.read(self.as_tuple(deps), ids, job)
+        return self.lookup(deps, (n, fingerprint.first, fingerprint.second), ids, job)
 
-    cdef tuple listed(self, object deps):
-        """Return what any iterable of jobs holds; raise in use what is none."""
+    cdef tuple as_tuple(self, object deps):
+        """Return an iterable of jobs as a tuple; refuse other objects."""
         if isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
             self.pool._refuse_dependency(deps, None, False)
         return tuple(deps)
 
-    cdef int32_t request_steal(self, object deps, object key, ints_t *ids, Handle job) except -2:
+    cdef int32_t lookup(self, object deps, object key, ints_t *ids, Handle job) except -2:
+        """Find the join of a set by its fingerprint `key`, or make one; then remember the set."""
         cdef int32_t join
-        known = self.joins.get(key)
-        if known is None:
-            join = self.learn(tuple(deps), key, ids, job)
+        entry = self.joins.get(key)
+        if entry is None:
+            join = self.register(tuple(deps), key, ids, job)
         else:
-            join, job.deps = known
+            join, job.deps = entry
         if join >= 0 and PyAnySet_CheckExact(deps):
-            if draw(&self.layout, <PySetObject *>deps) < 0:
+            if save_layout(&self.layout, <PySetObject *>deps) < 0:
                 raise MemoryError()
             self.layout.join = join
             self.layout_members = job.deps
-        # Only what cannot change may be recognised by its identity.
+        # Only an immutable collection can be recognized by its identity.
         if join >= 0 and (PyTuple_CheckExact(deps) or PyFrozenSet_CheckExact(deps)):
             self.last = deps
             self.last_join = join
             self.last_members = job.deps
         return join
 
-    cdef int32_t learn(self, tuple deps, object key, ints_t *ids, Handle waiter) except -2:
-        """Look at each member; make a join when the set is large."""
+    cdef int32_t register(self, tuple deps, object key, ints_t *ids, Handle job) except -2:
+        """Check all members of a new set; make a join for it if it is large."""
         cdef int32_t join
-        cdef Handle job
+        cdef Handle dep
         for item in deps:
             if not isinstance(item, Handle):
                 self.pool._refuse_dependency(deps, item, True)
-            job = <Handle>item
-            if job._pool is not self.pool or job.number < 0:
+            dep = <Handle>item
+            if dep._pool is not self.pool or dep.number < 0:
                 self.pool._refuse_dependency(deps, item, True)
-            if ints_push(ids, job.number) < 0:
+            if ints_push(ids, dep.number) < 0:
                 raise MemoryError()
-        waiter.deps = deps
+        job.deps = deps
         if key is None:
-            drop_doubles(ids)
+            remove_duplicates(ids)
             return -1
         numbers = {ids.data[i] for i in range(ids.size)}
         ids.size = 0
@@ -145,15 +138,15 @@ cdef class DependencySets:
                 if ints_push(ids, number) < 0:
                     raise MemoryError()
             return -1
-        join = self.engine.join(numbers)
+        join = self.engine.add_join(numbers)
         self.joins[key] = join, deps
-        if len(self.joins) > REMEMBERED:
+        if len(self.joins) > MAX_KNOWN:
             del self.joins[next(iter(self.joins))]
         return join
 
 
-cdef void drop_doubles(ints_t *ids) noexcept:
-    """A job waits for another once, however often the other was named. For few ids."""
+cdef void remove_duplicates(ints_t *ids) noexcept:
+    """Remove repeated ids. Quadratic, so only for few ids."""
     cdef int kept = 0
     cdef int i
     cdef int j
@@ -167,33 +160,34 @@ cdef void drop_doubles(ints_t *ids) noexcept:
     ids.size = kept
 
 
-cdef inline void mix(print_t *p, uint64_t x) noexcept nogil:
+cdef inline void mix(fingerprint_t *p, uint64_t x) noexcept nogil:
+    """Add an address to a fingerprint."""
     cdef uint64_t a = x * 0x9E3779B97F4A7C15ULL
     a ^= a >> 32
     p.first += a * 0xD6E8FEB86659FD93ULL
     p.second += (a ^ x) * a
 
 
-cdef print_t of_array(PyObject **items, Py_ssize_t n) noexcept:
-    cdef print_t found = print_t(0, 0)
+cdef fingerprint_t fingerprint_of_items(PyObject **items, Py_ssize_t n) noexcept:
+    cdef fingerprint_t found = fingerprint_t(0, 0)
     cdef Py_ssize_t i
     for i in range(n):
         mix(&found, <uint64_t>items[i])
     return found
 
 
-cdef print_t of_set(PySetObject *members) noexcept:
-    cdef print_t found = print_t(0, 0)
+cdef fingerprint_t fingerprint_of_set(PySetObject *members) noexcept:
+    cdef fingerprint_t found = fingerprint_t(0, 0)
     cdef Py_ssize_t i
     for i in range(members.mask + 1):
-        # Empty slots hold NULL, which adds nothing. Slots of removed members hold one
-        # and the same address: they make a set look new, never like another.
+        # Empty slots hold NULL, which adds 0. The slots of removed members all hold the address of
+        # one object that is no job, so a set with such slots never matches a different set.
         mix(&found, <uint64_t>members.table[i].key)
     return found
 
 
-cdef bint fits(layout_t *layout, PySetObject *members) noexcept:
-    """Whether a set holds just what the layout says, slot by slot."""
+cdef bint matches_layout(layout_t *layout, PySetObject *members) noexcept:
+    """Return whether a set has the members of the layout, in the same slots."""
     cdef uint64_t different = 0
     cdef Py_ssize_t i
     if layout.join < 0 or layout.used != members.used or layout.mask != members.mask:
@@ -203,8 +197,8 @@ cdef bint fits(layout_t *layout, PySetObject *members) noexcept:
     return different == 0
 
 
-cdef int draw(layout_t *layout, PySetObject *members) noexcept:
-    """Remember the layout of a set of jobs; -1 when memory is out."""
+cdef int save_layout(layout_t *layout, PySetObject *members) noexcept:
+    """Store the layout of a set of jobs; return -1 if memory is out."""
     cdef Py_ssize_t i
     cdef Py_ssize_t n = 0
     free(layout.slots)
@@ -217,7 +211,7 @@ cdef int draw(layout_t *layout, PySetObject *members) noexcept:
     layout.used = members.used
     layout.mask = members.mask
     for i in range(members.mask + 1):
-        # A removed member leaves an object behind that is no job. -1 is no job's hash.
+        # The slot of a removed member holds an object that is no job, with the hash -1.
         if members.table[i].key != NULL and members.table[i].hash != -1:
             layout.slots[n] = <int32_t>i
             layout.keys[n] = members.table[i].key

@@ -1,61 +1,68 @@
-"""What the core keeps of a job beside its tables: what it calls, and what came of it.
+"""The Python side of a job: its function and arguments, and its result.
 
-`bsbpool.job.Job` is a `Handle` with manners. There is one for each job, so it is small:
-what few jobs have (an error, callbacks) is kept in its `__dict__`, which is made when
-something is put there.
+`bsbpool.job.Job` is a subclass of `Handle`. A pool has one handle for each of its jobs, so handles
+are small. Attributes that few jobs have, such as an error or callbacks, are in the `__dict__`,
+which exists only if such an attribute is set.
 """
 
 cimport cython
 from libc.stdint cimport int64_t
 
-cdef object NOTHING = object()  # the outcome of a job that has none
+cdef object NO_OUTCOME = object()
 
 
-cdef class Kept:
-    """A pickled result: each reader unpickles one of its own."""
+cdef class StoredResult:
+    """A pickled result. It is unpickled anew for each reader."""
 
-    def parts(self, bint fresh):
-        """Return the pickle and its buffers.
+    def load(self, bint copy):
+        """Return the pickle and its out-of-band buffers.
 
         Parameters
         ----------
-        fresh : bool
-            Whether nobody else may get the same buffers.
+        copy : bool
+            Whether to copy the buffers, so that no other reader gets the same memory.
+
+        Returns
+        -------
+        payload : bytes-like
+            The pickle.
+        buffers : list of bytes-like
+            Its out-of-band buffers.
         """
         raise NotImplementedError
 
 
-cdef class Packed(Kept):
-    """A result in memory.
+cdef class PickledResult(StoredResult):
+    """A pickled result in memory.
 
     Attributes
     ----------
     payload : bytes-like
         The pickle.
     buffers : list of bytes-like
-        What its arrays are made of.
+        Its out-of-band buffers.
     """
 
     def __cinit__(self, payload, list buffers not None):
         self.payload = payload
         self.buffers = buffers
 
-    def parts(self, bint fresh):
-        return self.payload, [buffer.copy() if fresh else buffer for buffer in self.buffers]
+    def load(self, bint copy):
+        return self.payload, [buffer.copy() if copy else buffer for buffer in self.buffers]
 
 
-@cython.no_gc  # the store knows no results, and there may be very many
-cdef class Spilled(Kept):
-    """A result that stands in a file.
+@cython.no_gc  # the store holds no reference to results, and there may be very many of these
+cdef class SpilledResult(StoredResult):
+    """A pickled result in a file.
 
     Parameters
     ----------
     store : object
-        Its `read(offset, size, sizes)` returns the pickle and its buffers.
+        Has a method `read(offset, size, sizes)` that returns the pickle and its buffers.
     offset, size : int
-        Where the pickle stands in the file, and its bytes; the buffers follow.
+        Position and size of the pickle in the file, in bytes. The buffers follow it.
     sizes : tuple of int
-        Bytes of the buffers.
+        The sizes of the buffers, in bytes.
     """
 
     def __cinit__(self, store, int64_t offset, int64_t size, tuple sizes not None):
@@ -64,39 +71,39 @@ cdef class Spilled(Kept):
         self.size = size
         self.sizes = sizes
 
-    def parts(self, bint fresh):
+    def load(self, bint copy):
         return self.store.read(self.offset, self.size, self.sizes)
 
 
 cdef class Handle:
-    """A job on the rank that queued it.
-
-    Parameters
-    ----------
-    pool : JobPool
-        The pool that it is made for.
-    f : callable or None
-        What is called; None when the class of the job says it in `execute`.
-    arguments : object
-        Positional arguments of `f`, a tuple; or anything that `execute` understands.
-    keywords : dict or None
-        Keyword arguments.
-    context : object
-        What is known of the submission.
-    """
+    """A job, on the rank that queued it."""
 
     def __cinit__(self):
         self.number = -1
-        self._outcome = NOTHING
+        self._outcome = NO_OUTCOME
 
     def __hash__(self):
-        # By identity, as equality is. But handles lie 128 bytes apart, and Python's own hash
-        # of an address only drops four bits: a million of them would share a quarter million
-        # slots of a dictionary.
+        # Equality is identity, so the hash derives from the address. Python's own hash drops only
+        # four bits of it, but handles are 128 bytes apart: a million of them would share a quarter
+        # million slots of a dictionary.
         return <Py_hash_t>(<size_t><void *>self >> 7)
 
-    def _describe(self, pool, f, arguments, keywords, context):
-        """Say what the job is made of; once."""
+    def _set_call(self, pool, f, arguments, keywords, context):
+        """Set what the job calls. To be called once.
+
+        Parameters
+        ----------
+        pool : JobPool
+            The pool that the job is made for.
+        f : callable or None
+            The function; None if the class of the job defines `execute`.
+        arguments : object
+            A tuple with the positional arguments of `f`; or any object that `execute` accepts.
+        keywords : dict or None
+            The keyword arguments.
+        context : object
+            The context of the submission.
+        """
         self._pool = pool
         self.f = f
         self.arguments = arguments
@@ -105,12 +112,12 @@ cdef class Handle:
 
     @property
     def _id(self):
-        """The job's number in the core; None while it is not in its pool."""
+        """The number of the job in its pool; None if it was not added to the pool."""
         return None if self.number < 0 else self.number
 
     @property
     def _function(self):
-        """What is called itself; None when it is the class's `execute`."""
+        """The function of the job; None if its class defines `execute`."""
         return self.f
 
     @property
@@ -131,7 +138,7 @@ cdef class Handle:
 
     @property
     def _deps(self):
-        """The jobs that it waits for: as given to the constructor, then as a tuple."""
+        """The dependencies: as passed to the constructor until the job is added, then a tuple."""
         return self.deps
 
     @_deps.setter
@@ -139,28 +146,28 @@ cdef class Handle:
         self.deps = value
 
     @property
-    def _calls(self):
-        """Whether a worker needs to know `f` only."""
-        return self.calls
+    def _calls_function(self):
+        """Whether workers call `f` itself, so that they need not know the class of the job."""
+        return self.calls_function
 
-    @_calls.setter
-    def _calls(self, bint value):
-        self.calls = value
+    @_calls_function.setter
+    def _calls_function(self, bint value):
+        self.calls_function = value
 
     @property
     def _has_outcome(self):
         return has_outcome(self)
 
-    def _end_with(self, outcome):
-        """Keep what the job returned, a `Kept` or the value itself."""
+    def _set_outcome(self, outcome):
+        """Set the result of the job: a `StoredResult` or the value itself."""
         self._outcome = outcome
 
 
 cdef bint has_outcome(Handle job) noexcept:
-    return job._outcome is not NOTHING
+    return job._outcome is not NO_OUTCOME
 
 
-cdef void forget(Handle job) noexcept:
-    """Let go of what can be large: the result, and whom it waited for."""
-    job._outcome = NOTHING
+cdef void release_references(Handle job) noexcept:
+    """Drop the result and the dependencies, which may be large."""
+    job._outcome = NO_OUTCOME
     job.deps = None

@@ -8,7 +8,7 @@ cdef extern from "Python.h":
     size_t PY_VECTORCALL_ARGUMENTS_OFFSET
 
 cdef enum:
-    FEW = 8
+    MAX_VECTORCALL = 8  # positional arguments that are passed on the C stack
 
 ctypedef PyObject *ref_t
 
@@ -18,32 +18,35 @@ class _NoOwner:
         return "NO_OWNER"
 
 
-cdef object NOBODY = _NoOwner()
-NO_OWNER = NOBODY
-"""The owner of pools whose jobs get none."""
+cdef object NO_OWNER_ = _NoOwner()
+NO_OWNER = NO_OWNER_
+"""In place of the owner of pools that do not pass an owner to their jobs."""
 
 
 cdef class CallDepth:
-    """How many jobs this process is inside of, one inside the other.
+    """Counts the jobs that this process runs, nested in each other.
 
     Attributes
     ----------
     inside_job : int
-        0 while no job runs.
+        The number of jobs; 0 while none runs.
     """
 
 
 cdef object call(object f, object owner, tuple args, object kwargs):
-    """Return ``f(owner, *args, **kwargs)``, without `NO_OWNER`; `kwargs` is a dict or None."""
-    cdef ref_t[FEW + 2] stack
+    """Return ``f(owner, *args, **kwargs)``, without `owner` if that is `NO_OWNER`.
+
+    `kwargs` is a dict or None.
+    """
+    cdef ref_t[MAX_VECTORCALL + 2] stack
     cdef Py_ssize_t n
     cdef Py_ssize_t i
-    if args is None:  # which passes for a tuple in Cython, and comes from another rank
+    if args is None:  # Cython accepts None as a tuple, and the arguments come from another rank
         raise TypeError("args must be a tuple, got None")
-    if owner is NOBODY:
+    if owner is NO_OWNER_:
         return PyObject_Call(f, args, <PyObject *>kwargs if kwargs else NULL)
     n = PyTuple_GET_SIZE(args)
-    if kwargs or n > FEW:
+    if kwargs or n > MAX_VECTORCALL:
         return f(owner, *args, **(kwargs or {}))
     stack[1] = <PyObject *>owner
     for i in range(n):

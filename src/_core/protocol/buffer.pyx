@@ -1,4 +1,4 @@
-"""Memory that a message was received into, lent to Python without a copy."""
+"""Memory that a message was received into, as a Python buffer without a copy."""
 from bsbpool._core.protocol.message cimport part_alloc
 from cpython.buffer cimport PyBuffer_FillInfo
 from libc.stdint cimport uint64_t
@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 
 
 cdef class Buffer:
-    """Writable bytes from the transport; freed with the last object that views them."""
+    """Writable memory allocated by the transport. Freed with the last reference to it."""
 
     def __dealloc__(self):
         free(self.data)
@@ -16,7 +16,7 @@ cdef class Buffer:
         return self.size
 
     def copy(self):
-        """Return the same bytes in memory of their own."""
+        """Return a copy."""
         cdef void *data = part_alloc(<uint64_t>self.size)
         if data == NULL:
             raise MemoryError()
@@ -29,7 +29,7 @@ cdef class Buffer:
 
 
 cdef Buffer buffer_own(void *data, uint64_t size):
-    """Wrap memory from malloc, which the buffer then owns."""
+    """Wrap memory from malloc. The buffer becomes its owner."""
     cdef Buffer buffer = Buffer.__new__(Buffer)
     buffer.data = data
     buffer.size = <Py_ssize_t>size

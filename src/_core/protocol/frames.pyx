@@ -1,4 +1,4 @@
-"""Python objects into messages and back: the seam between pickles and the wire."""
+"""Writing Python objects into messages and reading them back."""
 from bsbpool._core.protocol.buffer cimport buffer_own
 from bsbpool._core.protocol.message cimport message_free, message_new, message_t
 from bsbpool._core.protocol.wire cimport (
@@ -21,21 +21,21 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
-    OUT_OF_BAND = 32 * 1024  # payloads from this size on transfer as parts
-    MOST_PARTS = 0xFFFF  # of a record, its payload included
+    OUT_OF_BAND = 32 * 1024  # payloads of at least this size are sent as parts
+    MAX_PARTS = 0xFFFF  # of a record, including its payload
 
 
 _NOT_A_FRAME = (
-    "A message is not of this version of bsbpool; all ranks must run the same version"
+    "A message was not written by this version of bsbpool; all ranks must run the same version"
 )
 
 
 class MalformedFrameError(ValueError):
-    """The bytes of a message are not a frame of this version."""
+    """Raised for a message that is not a valid frame of this version."""
 
 
 cdef class FrameWriter:
-    """Collects records; nothing is copied that travels out of band."""
+    """Collects records for a message. Out-of-band parts are not copied."""
 
     def __cinit__(self):
         frame_init(&self.frame)
@@ -49,11 +49,23 @@ cdef class FrameWriter:
 
     @property
     def size(self):
-        """Bytes of the records so far, parts not counted."""
+        """The size of the records so far in bytes, without parts."""
         return self.frame.size
 
     def add(self, kind, id, aux=0, flags=0, extra=0, payload=None, buffers=()):
-        """Append a record; `payload` is bytes, `buffers` contiguous memoryviews."""
+        """Append a record.
+
+        Parameters
+        ----------
+        kind : int
+            A `RecordKind`.
+        id, aux, flags, extra : int
+            The fields of the record; their meaning depends on the kind.
+        payload : bytes, optional
+            The payload.
+        buffers : collection of memoryview, optional
+            Contiguous buffers to send out of band.
+        """
         self.put(kind, id, aux, flags, extra, payload, buffers)
 
     cdef int put(
@@ -62,8 +74,10 @@ cdef class FrameWriter:
     ) except -1:
         cdef record_t record
         cdef const char *data = NULL
-        if len(buffers) >= MOST_PARTS:
-            raise ValueError(f"a record has room for {MOST_PARTS - 1} buffers")
+        if len(buffers) >= MAX_PARTS:
+            raise ValueError(
+                f"a record can have at most {MAX_PARTS - 1} buffers, got {len(buffers)}"
+            )
         record.kind = kind
         record.flags = flags
         record.aux = aux
@@ -89,7 +103,7 @@ cdef class FrameWriter:
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
         const uint8_t *data, uint64_t size,
     ) noexcept nogil:
-        """Append a record with a short payload or none. -1 when memory is out."""
+        """Append a record without parts and with a short payload, if any; return -1 on no memory."""
         cdef record_t record
         record.kind = kind
         record.flags = flags
@@ -101,7 +115,7 @@ cdef class FrameWriter:
         return frame_append(&self.frame, &record, data)
 
     cdef message_t *seal_scalars(self, int peer, uint32_t run_id) noexcept nogil:
-        """Make the message of a frame without parts and begin anew; NULL when memory is out."""
+        """Return the records as a message without parts and reset; return NULL if out of memory."""
         cdef message_t *m
         if frame_seal(&self.frame, run_id) < 0:
             return NULL
@@ -115,14 +129,14 @@ cdef class FrameWriter:
 
     cdef int add_part(self, view) except -1:
         if not PyMemoryView_Check(view) or not view.c_contiguous:
-            raise TypeError(f"a buffer travels as a contiguous memoryview, not as {view!r}")
+            raise TypeError(f"buffers must be contiguous memoryviews, got {view!r}")
         self.pinned.append(view)
         if frame_part(&self.frame, <uint64_t>view.nbytes) < 0:
             raise MemoryError()
         return 0
 
     cdef message_t *seal(self, int peer, uint32_t run_id) except NULL:
-        """Make the message and begin anew."""
+        """Return the records as a message and reset."""
         cdef message_t *m
         cdef uint32_t i
         if frame_seal(&self.frame, run_id) < 0:
@@ -144,7 +158,7 @@ cdef class FrameWriter:
         return m
 
     def to_bytes(self, uint32_t run_id=0):
-        """Return the frame alone as bytes and begin anew (for tests of the layout)."""
+        """Return the frame without its parts as bytes, and reset. For tests of the layout."""
         cdef message_t *m = self.seal(0, run_id)
         try:
             return PyBytes_FromStringAndSize(<char *>m.frame, <Py_ssize_t>m.frame_size)
@@ -155,14 +169,14 @@ cdef class FrameWriter:
 
 
 cdef class FrameReader:
-    """Reads the records of one message after the other."""
+    """Reads the records of messages, one message at a time."""
 
     def __dealloc__(self):
         if self.message != NULL:
             message_free(self.message)
 
     cdef int open(self, message_t *message) except -1:
-        """Begin to read a message, which the reader then owns."""
+        """Begin to read a message. The reader becomes its owner, even if this raises."""
         cdef uint32_t i
         if self.message != NULL:
             message_free(self.message)
@@ -171,16 +185,16 @@ cdef class FrameReader:
         if cursor_open(&self.cursor, message.frame, message.frame_size) < 0:
             raise MalformedFrameError(_NOT_A_FRAME)
         if self.cursor.header.n_parts != message.n_parts:
-            raise MalformedFrameError("A message is incomplete: parts of it are missing")
+            raise MalformedFrameError("A message is incomplete: some of its parts are missing")
         for i in range(message.n_parts):
             if cursor_part_size(&self.cursor, i) != message.parts[i].size:
                 raise MalformedFrameError("A message is corrupt: the length of a part is wrong")
         return 0
 
     cdef bint next(self) except -1:
-        """Go to the next record; False at the end of the message."""
+        """Advance to the next record; return False at the end of the message."""
         cdef int code
-        # Parts that nobody asked for still count.
+        # Skip the parts of the last record that were not read.
         self.next_part = self.cursor.header.n_parts - self.cursor.parts_left
         code = cursor_next(&self.cursor, &self.record, &self.inline_payload)
         if code < 0:
@@ -188,7 +202,7 @@ cdef class FrameReader:
         return code == 1
 
     cdef object payload(self):
-        """Return the record's payload: bytes, or a Buffer when it came out of band."""
+        """Return the payload of the record: bytes, or a Buffer if it was sent out of band."""
         if self.record.flags & PAYLOAD_OUT:
             return self.take_part()
         return PyBytes_FromStringAndSize(
@@ -196,16 +210,16 @@ cdef class FrameReader:
         )
 
     cdef list buffers(self):
-        """Return the record's out-of-band buffers; call `payload` before."""
+        """Return the out-of-band buffers of the record. To be called after `payload`."""
         cdef int n = self.record.n_parts - (1 if self.record.flags & PAYLOAD_OUT else 0)
         return [self.take_part() for _ in range(n)]
 
     cdef object numbers(self):
-        """Return the record's payload as a view of 64-bit numbers."""
+        """Return the payload of the record as a memoryview of unsigned 64-bit numbers."""
         view = memoryview(self.payload())
         if view.nbytes % 8:
             raise MalformedFrameError(
-                f"A message is corrupt: {view.nbytes} bytes do not hold 64-bit numbers"
+                f"A message is corrupt: {view.nbytes} bytes are no array of 64-bit numbers"
             )
         return view.cast("B").cast("Q")
 
@@ -218,7 +232,7 @@ cdef class FrameReader:
 
 
 def read_frame(const uint8_t[::1] data):
-    """Decode the records of a frame from bytes, for tests and fuzzing.
+    """Return the records of a frame. For tests and fuzzing.
 
     Returns
     -------
@@ -246,7 +260,7 @@ def read_frame(const uint8_t[::1] data):
 
 
 def read_part_sizes(const uint8_t[::1] data):
-    """Return the sizes of the parts that a frame announces, as a transport believes them."""
+    """Return the sizes of the parts that a frame lists, checked as transports do. For tests."""
     cdef cursor_t cursor
     cdef uint32_t i
     if (

@@ -6,14 +6,14 @@ ctypedef struct part_t:
     void *data
     uint64_t size
 
-# A frame and its parts, to or from a peer. Whoever holds the pointer owns it.
+# A frame and its parts, to or from a peer. The function that holds the pointer owns the message.
 ctypedef struct message_t:
     int peer
     uint32_t n_parts
     uint8_t *frame
     uint64_t frame_size
     part_t *parts
-    void *pinned  # the Python object that keeps sent parts alive; NULL: parts are malloc's
+    void *pinned  # a Python object that owns the parts; NULL if they are from malloc
     message_t *next
 
 cdef extern from *:
@@ -23,8 +23,8 @@ cdef extern from *:
     #include <sys/mman.h>
     #endif
     #define PART_HUGE_PAGE ((size_t)1 << 21)
-    /* Memory for a part, to be freed with free(). Touching 100 MB in pages of 4 KiB for
-       the first time takes longer than receiving them. */
+    /* Allocate memory for a part, to be freed with free(). Large parts get huge pages: the first
+       access to 100 MB in pages of 4 KiB takes longer than receiving them. */
     static inline void *part_alloc(uint64_t size) {
     #if defined(__linux__) && defined(MADV_HUGEPAGE)
         if (size >= 2 * PART_HUGE_PAGE) {
@@ -54,7 +54,7 @@ cdef inline message_t *message_new(int peer, uint32_t n_parts) noexcept nogil:
     return m
 
 cdef inline void message_free(message_t *m) noexcept nogil:
-    """Free a message. Parts that are pinned belong to `m.pinned`, which the caller releases."""
+    """Free a message. If `m.pinned` is not NULL, it owns the parts, and the caller releases it."""
     cdef uint32_t i
     if m.pinned == NULL:
         for i in range(m.n_parts):

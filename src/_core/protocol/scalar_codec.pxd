@@ -1,7 +1,7 @@
 from libc.stdint cimport uint8_t
 
 cdef enum:
-    MAX_SCALARS = 512  # bytes of a pickle that is made here
+    MAX_SCALARS = 512  # bytes of a pickle that `scalars_dump` makes
 
 cdef int scalars_dump(object value, uint8_t *out) except -1
 cdef object scalars_load(const uint8_t *data, Py_ssize_t size)

@@ -1,12 +1,12 @@
-"""Pickles of plain values, made and read without the pickler.
+"""Pickling and unpickling scalars without the pickler.
 
-Most jobs take and return a few numbers. For these `pickle.dumps` spends nearly all of
-its time on setting itself up, so this room writes the same opcodes by hand: None, bools,
-ints of 64 bits, floats, short bytes and ASCII strings, and tuples of them. All of these
-are immutable, so nobody can tell that the pickle keeps no memo of equal objects.
+Most jobs take and return a few numbers. For these, `pickle.dumps` spends nearly all of its time on
+setup. So this module writes the same opcodes itself: for None, bools, ints of 64 bits, floats,
+short bytes and ASCII strings, and tuples of them. As all these are immutable, it makes no
+difference that the pickle has no memo of equal objects.
 
-What comes out is a pickle of protocol 4 that `pickle.loads` reads, and what cannot be
-read here goes to `pickle.loads`.
+`scalars_dump` writes a pickle of protocol 4 that `pickle.loads` can read. `scalars_load` passes
+pickles with other opcodes to `pickle.loads`.
 """
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
@@ -42,22 +42,22 @@ cdef extern from *:
         return x;
     #endif
     }
-    #define MAX_SHORT_SCALARS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    #define IS_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
     """
     bint scalars_is_ascii(object)
     const char *scalars_ascii(object)
     uint64_t scalars_swap(uint64_t) nogil
-    const bint MAX_SHORT_SCALARS
+    const bint IS_LITTLE_ENDIAN
 
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
 
 cdef enum:
-    MOST_ITEMS = 32  # of a tuple
-    MOST_DEPTH = 4
-    STACK = 64
-    NEWEST_PROTOCOL = 5  # opcodes of later ones may mean something else
+    MAX_ITEMS = 32  # of a tuple
+    MAX_DEPTH = 4
+    STACK_SIZE = 64
+    NEWEST_PROTOCOL = 5  # later protocols may change the meaning of opcodes
 
 cdef uint8_t PROTO = 0x80
 cdef object pickle_loads = pickle.loads
@@ -66,14 +66,17 @@ cdef object pickle_loads = pickle.loads
 # ------------------------------------------------------------------ writing
 
 cdef int scalars_dump(object value, uint8_t *out) except -1:
-    """Write the pickle of a plain value, at most MAX_SCALARS bytes; return its length or 0."""
+    """Write the pickle of a value to `out`, at most MAX_SCALARS bytes.
+
+    Return its length; 0 if it is too long or has an unsupported type.
+    """
     cdef uint8_t *at = out + 2
     cdef uint8_t *end = out + MAX_SCALARS - 1
-    if not MAX_SHORT_SCALARS:
+    if not IS_LITTLE_ENDIAN:
         return 0
     out[0] = PROTO
     out[1] = 4
-    at = write(value, at, end, MOST_DEPTH)
+    at = write(value, at, end, MAX_DEPTH)
     if at == NULL:
         return 0
     at[0] = c'.'
@@ -81,7 +84,7 @@ cdef int scalars_dump(object value, uint8_t *out) except -1:
 
 
 cdef uint8_t *write(object value, uint8_t *at, uint8_t *end, int depth) except? NULL:
-    """Write one value; return where the next begins, NULL when it is not plain or too long."""
+    """Write one value; return the position after it, or NULL if too long or not supported."""
     cdef Py_ssize_t n
     cdef uint64_t bits
     cdef double real
@@ -147,7 +150,7 @@ cdef uint8_t *write_bytes(
 cdef uint8_t *write_tuple(object value, uint8_t *at, uint8_t *end, int depth) except? NULL:
     cdef Py_ssize_t n = PyTuple_GET_SIZE(value)
     cdef Py_ssize_t i
-    if n > MOST_ITEMS or depth == 0:
+    if n > MAX_ITEMS or depth == 0:
         return NULL
     if n == 0:
         at[0] = c')'
@@ -168,14 +171,14 @@ cdef uint8_t *write_tuple(object value, uint8_t *at, uint8_t *end, int depth) ex
 ctypedef PyObject *ref_t
 
 ctypedef struct stack_t:
-    ref_t[STACK] items
+    ref_t[STACK_SIZE] items
     int size
-    int[STACK] marks
+    int[STACK_SIZE] marks
     int n_marks
 
 
 cdef object scalars_load(const uint8_t *data, Py_ssize_t size):
-    """Return the value of a pickle."""
+    """Unpickle a value."""
     cdef stack_t stack
     cdef object value = None
     cdef int code
@@ -198,7 +201,7 @@ cdef inline void push(stack_t *stack, object value) noexcept:
 
 
 cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
-    """Read opcodes; 1 when they made one value, 0 when something here is not for this room."""
+    """Execute the opcodes of a pickle; return 1, or 0 if one is not supported here."""
     cdef const uint8_t *at = data + 2
     cdef const uint8_t *end = data + size
     cdef uint8_t kind
@@ -207,9 +210,9 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
     cdef uint16_t half
     cdef uint64_t bits
     cdef double real
-    if size < 3 or data[0] != PROTO or data[1] > NEWEST_PROTOCOL or not MAX_SHORT_SCALARS:
+    if size < 3 or data[0] != PROTO or data[1] > NEWEST_PROTOCOL or not IS_LITTLE_ENDIAN:
         return 0
-    while at < end and stack.size < STACK:
+    while at < end and stack.size < STACK_SIZE:
         kind = at[0]
         at += 1
         if kind == c'.':
@@ -250,7 +253,7 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
                 return 0
             at += 1 + at[0]
         elif kind == c'(':
-            if stack.n_marks == STACK:
+            if stack.n_marks == STACK_SIZE:
                 return 0
             stack.marks[stack.n_marks] = stack.size
             stack.n_marks += 1
@@ -258,16 +261,16 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
             push(stack, ())
         elif kind == c't' and stack.n_marks:
             stack.n_marks -= 1
-            pack(stack, stack.size - stack.marks[stack.n_marks])
-        elif 0x85 <= kind <= 0x87 and stack.size >= floor_of(stack) + kind - 0x84:
-            pack(stack, kind - 0x84)
+            make_tuple(stack, stack.size - stack.marks[stack.n_marks])
+        elif 0x85 <= kind <= 0x87 and stack.size >= base_of_mark(stack) + kind - 0x84:
+            make_tuple(stack, kind - 0x84)
         else:
             return 0
     return 0
 
 
-cdef inline int floor_of(stack_t *stack) noexcept:
-    """Items below the last mark are not to be taken."""
+cdef inline int base_of_mark(stack_t *stack) noexcept:
+    """Return the index of the first item after the last mark."""
     return stack.marks[stack.n_marks - 1] if stack.n_marks else 0
 
 
@@ -279,8 +282,8 @@ cdef bint is_ascii(const uint8_t *data, int n) noexcept:
     return True
 
 
-cdef int pack(stack_t *stack, int n) except -1:
-    """Turn the topmost `n` items into a tuple. Items move into it, references and all."""
+cdef int make_tuple(stack_t *stack, int n) except -1:
+    """Replace the topmost `n` items by a tuple, which takes over their references."""
     cdef tuple made = PyTuple_New(n)
     cdef int i
     stack.size -= n
@@ -290,15 +293,15 @@ cdef int pack(stack_t *stack, int n) except -1:
     return 0
 
 
-# ------------------------------------------------------------------ for tests
+# ------------------------------------------------------------------ for Python
 
 def dumps(value):
-    """Return the pickle of a plain value, None for any other."""
+    """Return the pickle of a value, or None if its type is not supported."""
     cdef uint8_t[MAX_SCALARS] data
     cdef int size = scalars_dump(value, data)
     return PyBytes_FromStringAndSize(<char *>data, size) if size else None
 
 
 def loads(const uint8_t[::1] data not None):
-    """Return the value of a pickle."""
+    """Unpickle a value."""
     return scalars_load(&data[0] if data.shape[0] else NULL, data.shape[0])

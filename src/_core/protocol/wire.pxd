@@ -7,25 +7,25 @@ cdef enum:
     WIRE_MALFORMED = -2
 
 cdef enum:
-    # A frame with this many bytes is sent: with one more short record it still is below
-    # 4 KiB, the least that an MPI (Open MPI within a node) sends without asking first.
+    # A frame of at least this many bytes is sent. With one more short record it stays below 4 KiB,
+    # the smallest eager limit of all supported MPIs (Open MPI within a node).
     EAGER_FRAME = 3_500
 
 cpdef enum RecordKind:
-    # main to worker
-    JOB = 1
-    FUNCTION = 2
-    FORGET = 3
-    NEEDED = 4
-    UNNEEDED = 5
-    SKIP = 6
-    STOP = 7
-    STEAL_REQUEST = 10
-    # worker to main
-    DONE = 8
-    LEAVE = 9
-    STEAL_RESPONSE = 11
-    MISSING = 12
+    # from main to a worker
+    JOB = 1  # run a job
+    FUNCTION = 2  # a function for later jobs
+    FORGET = 3  # drop a function
+    NEEDED = 4  # cache items that became needed
+    UNNEEDED = 5  # cache items that became unneeded
+    SKIP = 6  # do not run a job
+    STOP = 7  # the run is over
+    STEAL_REQUEST = 10  # give back the jobs that have not begun
+    # from a worker to main
+    DONE = 8  # a job has ended
+    LEAVE = 9  # the worker has left the run
+    STEAL_RESPONSE = 11  # a job that is given back
+    RANK_FAILED = 12  # the worker has noticed that a rank is dead
 
 cpdef enum ReplyFlag:
     FAILED_REPLY = 0
@@ -35,9 +35,9 @@ cpdef enum ReplyFlag:
     NO_RESULT = 4  # the result is None
 
 cpdef enum RecordFlag:
-    SCALARS = 0x08  # the payload is for the room `plain`
-    ONLY_ARGS = 0x10  # it holds no keyword arguments
-    PAYLOAD_OUT = 0x80  # it is the first part, not inline
+    SCALARS = 0x08  # `scalar_codec` reads the payload
+    ONLY_ARGS = 0x10  # the payload has positional arguments only
+    PAYLOAD_OUT = 0x80  # the payload is the first part, not inline
 
 ctypedef struct header_t:
     uint16_t magic

@@ -24,4 +24,4 @@ class RecordKind(IntEnum):
     LEAVE = 9
     STEAL_REQUEST = 10
     STEAL_RESPONSE = 11
-    MISSING = 12
+    RANK_FAILED = 12

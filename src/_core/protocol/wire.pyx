@@ -1,17 +1,16 @@
-"""The layout of what travels: frames of records.
+"""The wire format: frames of records.
 
 ::
 
     frame   header (24 B) | record | record | ... | sizes of the parts (8 B each)
     record  fields (32 B) | payload, padded to 8 B
 
-A frame stays small. Payloads of 32 KiB and more transfer out of band, as *parts*
-that follow the frame as messages of their own, straight from and into their
-final memory; the frame only lists their sizes. A record says how many of the
-frame's parts are its own, in order.
+Frames are small. Payloads of 32 KiB and more are sent out of band, as *parts*: messages of their
+own that follow the frame, sent from and received into their final memory. The frame lists only the
+sizes of the parts. Each record has the number of its parts; they are in the order of the records.
 
-Numbers are in the byte order of the machine; a frame of another order, another
-version or with any length that does not add up is refused whole.
+Numbers are in the byte order of the machine. A frame of another byte order, of another version, or
+with inconsistent lengths is refused as a whole.
 """
 from bsbpool._core.vector cimport grow
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -19,7 +18,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 cdef enum:
-    MOST_PART_BITS = 46  # a frame with more bytes of parts than 64 TiB is none
+    MAX_PART_BITS = 46  # frames with parts of more than 64 TiB in total are refused
 
 assert sizeof(header_t) == 24
 assert sizeof(record_t) == 32
@@ -38,7 +37,7 @@ cdef void frame_free(frame_t *f) noexcept nogil:
 cdef int frame_append(frame_t *f, const record_t *record, const void *payload) noexcept nogil:
     """Append a record and its inline payload of `record.size` bytes.
 
-    With the flag PAYLOAD_OUT nothing is inline and `record.size` is 0.
+    With the flag PAYLOAD_OUT, `record.size` is 0 and there is no inline payload.
     """
     cdef int64_t start = f.size if f.size else <int64_t>sizeof(header_t)
     cdef int64_t padded = <int64_t>((record.size + 7) & ~<uint64_t>7)
@@ -55,7 +54,7 @@ cdef int frame_append(frame_t *f, const record_t *record, const void *payload) n
 
 
 cdef int frame_part(frame_t *f, uint64_t size) noexcept nogil:
-    """List a part of the record that is appended next or was appended last."""
+    """Add the size of a part. Its record is the last one or the next one."""
     if grow(<void **>&f.part_sizes, &f.part_capacity, f.n_parts + 1, 8) < 0:
         return WIRE_NO_MEMORY
     f.part_sizes[f.n_parts] = size
@@ -64,7 +63,7 @@ cdef int frame_part(frame_t *f, uint64_t size) noexcept nogil:
 
 
 cdef int frame_seal(frame_t *f, uint32_t run_id) noexcept nogil:
-    """Write the header and the sizes; `f.data[:f.size]` can then be sent."""
+    """Write the header and the sizes of the parts, so that `f.data[:f.size]` can be sent."""
     cdef header_t header
     cdef int64_t start = f.size if f.size else <int64_t>sizeof(header_t)
     cdef int64_t end = start + 8 * f.n_parts
@@ -85,7 +84,7 @@ cdef int frame_seal(frame_t *f, uint32_t run_id) noexcept nogil:
 
 
 cdef int cursor_open(cursor_t *c, const void *data, uint64_t size) noexcept nogil:
-    """Check a frame's header and prepare to read its records."""
+    """Check the header of a frame and prepare to read its records."""
     cdef uint64_t tail
     if size < sizeof(header_t):
         return WIRE_MALFORMED
@@ -104,8 +103,8 @@ cdef int cursor_open(cursor_t *c, const void *data, uint64_t size) noexcept nogi
 
 
 cdef int cursor_check_parts(cursor_t *c) noexcept nogil:
-    """Refuse sizes of parts that no memory can hold; before any is asked for."""
-    cdef uint64_t left = <uint64_t>1 << MOST_PART_BITS
+    """Refuse part sizes that no memory can hold, before any memory is allocated."""
+    cdef uint64_t left = <uint64_t>1 << MAX_PART_BITS
     cdef uint64_t size
     cdef uint32_t i
     for i in range(c.header.n_parts):
@@ -117,23 +116,23 @@ cdef int cursor_check_parts(cursor_t *c) noexcept nogil:
 
 
 cdef uint64_t cursor_part_size(cursor_t *c, uint32_t part) noexcept nogil:
-    """Return the size of part number `part` of the frame, which must be listed."""
+    """Return the size of the part with the number `part`, which must exist."""
     cdef uint64_t size
     memcpy(&size, c.data + c.end + 8 * <uint64_t>part, 8)
     return size
 
 
 cdef int cursor_next(cursor_t *c, record_t *record, const uint8_t **payload) noexcept nogil:
-    """Read a record: 1 when there was one, 0 at the end of a whole frame."""
-    cdef uint64_t room
+    """Read a record; return 1, or 0 at the end of a consistent frame."""
+    cdef uint64_t left
     if c.records_left == 0:
         return 0 if c.at == c.end and c.parts_left == 0 else WIRE_MALFORMED
-    room = c.end - c.at
-    if room < sizeof(record_t):
+    left = c.end - c.at
+    if left < sizeof(record_t):
         return WIRE_MALFORMED
     memcpy(record, c.data + c.at, sizeof(record_t))
-    room -= sizeof(record_t)
-    if record.size > room or ((record.size + 7) & ~<uint64_t>7) > room:
+    left -= sizeof(record_t)
+    if record.size > left or ((record.size + 7) & ~<uint64_t>7) > left:
         return WIRE_MALFORMED
     if record.n_parts > c.parts_left:
         return WIRE_MALFORMED

@@ -40,7 +40,7 @@ from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.scheduling.dispatcher cimport SEND, action_t, dispatcher_t
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.protocol.frames cimport FrameReader
-from bsbpool._core.jobs.handle cimport Handle, Packed
+from bsbpool._core.jobs.handle cimport Handle, PickledResult
 from bsbpool._core.jobs.submission cimport Submitter
 from bsbpool._core.scheduling.worker_queues cimport queues_done, queues_stolen
 from bsbpool._core.runtime.outbox cimport Outbox
@@ -48,7 +48,7 @@ from bsbpool._core.comm.backoff cimport SIGNALS_NS, pause_slack
 from bsbpool._core.protocol.scalar_codec cimport scalars_load
 from bsbpool._core.scheduling.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
 from bsbpool._core.protocol.message cimport message_free, message_t
-from bsbpool._core.protocol.wire cimport DONE, LEAVE, MISSING, NO_RESULT, OUTCOME_BITS, SCALARS, STEAL_RESPONSE
+from bsbpool._core.protocol.wire cimport DONE, LEAVE, RANK_FAILED, NO_RESULT, OUTCOME_BITS, SCALARS, STEAL_RESPONSE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
@@ -139,7 +139,7 @@ cdef class MainLoop:
         slack = pause_slack(1)
         missing = self.channel.membership.lost | self.channel.membership.away  # by pools before this one
         for worker in range(self.engine.d.workers.n):
-            self.engine.hold(worker, worker + 1 in missing)
+            self.engine.set_available(worker, worker + 1 not in missing)
         try:
             while True:
                 busy = self.receive()
@@ -164,7 +164,7 @@ cdef class MainLoop:
             or d.track_all
             or d.unfinished == 0
             or (d.workers.in_flight == 0 and d.ready.count == 0)
-            or self.engine.told_unneeded != d.cache.changed.size
+            or self.engine.unneeded_read != d.cache.changed.size
         ):
             now = self.channel.now()
             if now - self.turned < SIGNALS_NS:
@@ -211,7 +211,7 @@ cdef class MainLoop:
             peer = self.channel.next_lost()
         peer = self.channel.membership.next_return()
         while peer >= 0:
-            self.engine.hold(peer - 1, False)
+            self.engine.set_available(peer - 1, True)
             peer = self.channel.membership.next_return()
         return 0
 
@@ -220,9 +220,9 @@ cdef class MainLoop:
         cdef int worker = peer - 1
         cdef int64_t begun = self.channel.begun_by(peer, self.run_id)
         self.news = True
-        self.host.lost(peer, self.engine.begun_on(worker, begun))
+        self.host.lost(peer, self.engine.begun_jobs(worker, begun))
         self.out.lose(worker)
-        self.engine.lose(worker, <int32_t>begun)
+        self.engine.worker_failed(worker, <int32_t>begun)
         return 0
 
     cdef int read(self) except -1:
@@ -238,12 +238,10 @@ cdef class MainLoop:
             if r.record.kind == DONE:
                 self.done(worker)
             elif r.record.kind == STEAL_RESPONSE:
-                self.engine.known(r.record.id)
-                self.engine.lock()
+                self.engine.check_job(r.record.id)
                 queues_stolen(&self.engine.d, worker, <int32_t>r.record.id)
-                self.engine.unlock()
                 self.engine.raise_fault()
-            elif r.record.kind == MISSING:
+            elif r.record.kind == RANK_FAILED:
                 if not 0 < r.record.id <= self.engine.d.workers.n:
                     raise MalformedFrameError(
                         f"A message names rank {r.record.id}, which is not a worker of this pool"
@@ -258,7 +256,7 @@ cdef class MainLoop:
         cdef FrameReader r = self.reader
         cdef uint8_t outcome = OUTCOMES[r.record.flags & OUTCOME_BITS]
         cdef int code
-        self.engine.known(r.record.id)
+        self.engine.check_job(r.record.id)
         if outcome == RUNNING:
             raise MalformedFrameError(f"A message gives an unknown outcome of job {r.record.id}")
         if outcome == SUCCESS and self.jobs is not None:
@@ -273,13 +271,11 @@ cdef class MainLoop:
             self.news = True
         if self.jobs is not None and not self.out.direct:
             self.host.ended(r.record.id, r.record.extra * 1e-9)
-        self.engine.lock()
         # Large arguments count as long jobs, so that few of them wait at a worker.
         code = queues_done(
             &self.engine.d, worker, <int32_t>r.record.id, outcome,
             <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
         )
-        self.engine.unlock()
         if code < 0:
             self.engine.raise_fault()
         return 0
@@ -315,7 +311,7 @@ cdef class MainLoop:
                 job._outcome = value
                 return True
         if self.jobs._store is None:
-            job._outcome = Packed(payload, buffers)
+            job._outcome = PickledResult(payload, buffers)
         else:
             job._outcome = self.jobs._store.keep(payload, buffers)
         return True
@@ -325,7 +321,7 @@ cdef class MainLoop:
     cdef int dispatch(self) except -1:
         """Carry out the engine's actions; return how many."""
         cdef action_t *actions
-        cdef int64_t n = self.engine.take_actions(&actions)
+        cdef int64_t n = self.engine.detach_actions(&actions)
         cdef int64_t i
         try:
             for i in range(n):
@@ -349,7 +345,7 @@ cdef class MainLoop:
         return (
             d.ready.count == 0
             and d.workers.idle.size > 0
-            and d.workers.in_flight > d.workers.n - d.workers.n_away - d.workers.idle.size
+            and d.workers.in_flight > d.workers.n - d.workers.n_unavailable - d.workers.idle.size
         )
 
     cdef int request_steal(self) except -1:

@@ -108,14 +108,14 @@ cdef class Outbox:
         """Whether somebody cancelled a job since it was assigned; then it is not sent."""
         if not status_is_terminal(self.engine.d.jobs[job].status):
             return False
-        self.engine.unsend(job, Status.CANCELLED)
+        self.engine.undo_send(job, Status.CANCELLED)
         return True
 
     cdef bint send_scalars(self, FrameWriter writer, int worker, Handle job) except -1:
         """Send a job without asking the host; False when it is not for that."""
         cdef uint8_t[MAX_SCALARS] payload
         cdef int size
-        if not job.calls or job.keywords is not None:
+        if not job.calls_function or job.keywords is not None:
             return False
         size = scalars_dump(job.arguments, payload)
         if size == 0:
@@ -145,7 +145,7 @@ cdef class Outbox:
         self.drop_evicted()
         if parcel is None:
             self.failed = True
-            self.engine.unsend(job, Status.FAILED)
+            self.engine.undo_send(job, Status.FAILED)
             return 0
         function, flags, payload, buffers = parcel
         self.know(worker, function)
@@ -206,7 +206,7 @@ cdef class Outbox:
     cdef int tell_cache(self, int worker) except -1:
         """Tell a worker which cache items became needed or unneeded."""
         cdef cache_t *c = &self.engine.d.cache
-        cdef int64_t seen = self.engine.d.workers.slots[worker].seen
+        cdef int64_t seen = self.engine.d.workers.slots[worker].cache_seen
         cdef int32_t item
         if seen == c.changed.size:
             return 0
@@ -216,9 +216,9 @@ cdef class Outbox:
         # the worker heard of it last is still needed.
         while seen < c.changed.size:
             item = c.changed.data[seen]
-            (needed if c.items[item].needed_by else unneeded).append(c.items[item].token)
+            (needed if c.items[item].ref_count else unneeded).append(c.items[item].token)
             seen += 1
-        self.engine.d.workers.slots[worker].seen = seen
+        self.engine.d.workers.slots[worker].cache_seen = seen
         for kind, tokens in ((NEEDED, needed), (UNNEEDED, unneeded)):
             if tokens:
                 self.writer(worker).put(kind, 0, 0, 0, 0, tokens.tobytes(), ())

@@ -16,7 +16,7 @@ The *host* does what is rarely needed. Its methods:
     Whether it is the host who runs the jobs; asked while somebody listens.
 """
 from bsbpool._core.jobs.invoke cimport CallDepth, call
-from bsbpool._core.scheduling.dispatcher cimport dispatcher_finish, dispatcher_take
+from bsbpool._core.scheduling.dispatcher cimport dispatcher_finish, dispatcher_start_next
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.jobs.submission cimport Submitter
@@ -78,9 +78,7 @@ cdef class SerialLoop:
             if engine.d.n_changes or self.failed != engine.d.counts[<int>FAILED] or self.news:
                 self.failed = engine.d.counts[<int>FAILED]
                 self.host.notify()
-            engine.lock()
-            number = dispatcher_take(&engine.d)
-            engine.unlock()
+            number = dispatcher_start_next(&engine.d)
             if number < 0:
                 engine.raise_fault()
                 return
@@ -105,7 +103,7 @@ cdef class SerialLoop:
         try:
             self.call_depth.inside_job += 1
             try:
-                if job.calls:
+                if job.calls_function:
                     job._outcome = call(job.f, self.owner, job.arguments, job.keywords)
                 else:
                     job._outcome = job.execute(self.owner, job._args, job._kwargs)
@@ -127,11 +125,9 @@ cdef class SerialLoop:
     cdef int succeed(self, Handle job) except -1:
         cdef Engine engine = self.pool._engine
         cdef int code = 0
-        engine.lock()
         # Somebody may have cancelled it meanwhile.
         if not status_is_terminal(engine.d.jobs[job.number].status):
             code = dispatcher_finish(&engine.d, job.number, SUCCESS)
-        engine.unlock()
         if code < 0:
             engine.raise_fault()
         return 0

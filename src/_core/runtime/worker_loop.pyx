@@ -51,7 +51,7 @@ from bsbpool._core.protocol.wire cimport (
     FUNCTION,
     JOB,
     LEAVE,
-    MISSING,
+    RANK_FAILED,
     NEEDED,
     NO_RESULT,
     OK_REPLY,
@@ -286,7 +286,7 @@ cdef class WorkerLoop(ProgressThread):
         rank = self.process_monitor.next_dead()
         while rank >= 0:
             self.channel.mark_failed(rank)
-            if rank != MAIN and self.replies.put_scalars(MISSING, rank, 0, 0, 0, NULL, 0) < 0:
+            if rank != MAIN and self.replies.put_scalars(RANK_FAILED, rank, 0, 0, 0, NULL, 0) < 0:
                 return False
             rank = self.process_monitor.next_dead()
         return True

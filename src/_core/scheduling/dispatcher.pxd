@@ -2,8 +2,8 @@ from bsbpool._core.scheduling.cache_refs cimport cache_t
 from bsbpool._core.scheduling.graph cimport graph_t
 from bsbpool._core.scheduling.ready cimport ready_t
 from bsbpool._core.scheduling.status cimport N_STATUSES, status_is_legal, status_is_terminal
-from bsbpool._core.vector cimport grow, ints_t
 from bsbpool._core.scheduling.workers cimport workers_t
+from bsbpool._core.vector cimport grow, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef enum fault_t:
@@ -13,21 +13,21 @@ cdef enum fault_t:
     FAULT_OUT_OF_ORDER = -4
 
 cdef enum job_flag:
-    TRACKED = 1  # its changes are recorded even when nobody watches all jobs
-    BROKEN = 2  # cancelled because a dependency did not succeed
-    CUT_OFF = 4  # cancelled because the run ended before it could finish
+    TRACKED = 1  # record its status changes, even without `track_all`
+    DEPENDENCY_FAILED = 2  # cancelled because a dependency did not succeed
+    RUN_ENDED = 4  # cancelled or aborted because the run ended
 
 cdef enum action_kind:
     SEND = 0
     WITHDRAW = 1
 
 cdef enum:
-    ADDED = 0xFF  # in the log of changes: what a job was before it came
+    ADDED = 0xFF  # the old status in the change that records the addition of a job
 
 ctypedef struct job_t:
     int32_t cache_set
-    int32_t worker  # the one it was sent to
-    int32_t next  # sent to the same worker after this one
+    int32_t worker  # the worker that it was sent to
+    int32_t next  # the next job in the queue of that worker
     uint8_t status
     uint8_t flags
 
@@ -52,7 +52,7 @@ ctypedef struct dispatcher_t:
     int64_t[N_STATUSES] counts
     int64_t unfinished
     bint started
-    bint ended
+    bint aborted
     bint track_all
     change_t *changes
     int64_t n_changes
@@ -60,9 +60,9 @@ ctypedef struct dispatcher_t:
     action_t *actions
     int64_t n_actions
     int64_t action_capacity
-    ints_t cascade
-    int fault  # the first thing that went wrong, a fault_t; 0 while all is well
-    change_t illegal
+    ints_t cascade  # jobs to cancel because a dependency did not succeed
+    int fault  # the first error, a fault_t; 0 if there was none
+    change_t illegal  # the transition of FAULT_ILLEGAL
 
 cdef void dispatcher_init(dispatcher_t *d) noexcept nogil
 cdef void dispatcher_free(dispatcher_t *d) noexcept nogil
@@ -70,37 +70,45 @@ cdef int32_t dispatcher_submit(
     dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set,
     uint8_t flags,
 ) noexcept nogil
-cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil
-cdef int dispatcher_start(dispatcher_t *d) noexcept nogil
-cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil
-cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil
+cdef int32_t dispatcher_add_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil
+cdef int dispatcher_start_run(dispatcher_t *d) noexcept nogil
+cdef int32_t dispatcher_start_next(dispatcher_t *d) noexcept nogil
+cdef int dispatcher_start_job(dispatcher_t *d, int32_t job) noexcept nogil
 cdef int dispatcher_finish(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil
 cdef int dispatcher_cancel(dispatcher_t *d, int32_t job) noexcept nogil
-cdef int dispatcher_end(dispatcher_t *d) noexcept nogil
+cdef int dispatcher_abort_run(dispatcher_t *d) noexcept nogil
 
-# How the tables change, here and in `lines`.
+
+# Functions that `worker_queues` uses, too.
+
 
 cdef inline int fail(dispatcher_t *d, int fault) noexcept nogil:
+    """Keep the first fault; return `fault`."""
     if d.fault == 0:
         d.fault = fault
     return fault
 
-cdef inline int record(dispatcher_t *d, change_t change) noexcept nogil:
+
+cdef inline int record_change(dispatcher_t *d, change_t change) noexcept nogil:
     if grow(<void **>&d.changes, &d.change_capacity, d.n_changes + 1, sizeof(change_t)) < 0:
         return fail(d, FAULT_NO_MEMORY)
     d.changes[d.n_changes] = change
     d.n_changes += 1
     return 0
 
-cdef inline int act(dispatcher_t *d, int32_t kind, int32_t worker, int32_t job) noexcept nogil:
+
+cdef inline int record_action(
+    dispatcher_t *d, int32_t kind, int32_t worker, int32_t job
+) noexcept nogil:
     if grow(<void **>&d.actions, &d.action_capacity, d.n_actions + 1, sizeof(action_t)) < 0:
         return fail(d, FAULT_NO_MEMORY)
     d.actions[d.n_actions] = action_t(kind, worker, job)
     d.n_actions += 1
     return 0
 
+
 cdef inline int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept nogil:
-    """Change a status by the table's rules; count it and record it if tracked."""
+    """Change the status of a job if the transition is legal; record the change if tracked."""
     cdef job_t *entry = &d.jobs[job]
     cdef uint8_t old = entry.status
     if not status_is_legal(old, new):
@@ -113,5 +121,5 @@ cdef inline int set_status(dispatcher_t *d, int32_t job, uint8_t new) noexcept n
     if status_is_terminal(new):
         d.unfinished -= 1
     if d.track_all or entry.flags & TRACKED:
-        return record(d, change_t(job, old, new))
+        return record_change(d, change_t(job, old, new))
     return 0

@@ -1,14 +1,13 @@
-"""Events in, actions out: the one room that sees all the tables.
+"""The dispatcher: decides which jobs run, from events that it is given.
 
-An event is a call (`dispatcher_submit`, `dispatcher_cancel`, ...; `lines`, on top
-of this room, has those of workers); what has to be done about it is left in two
-arrays: `actions` for the loop (send this job to that worker) and `changes` for
-whoever watches jobs. There is no I/O, no clock and no callback here, so the same
-code runs under MPI, in one process and in a simulation. The cost of an event is
-that of the jobs it concerns, never of all.
+An event is a function call (`dispatcher_submit`, `dispatcher_cancel`, ...; `worker_queues` has the
+events of workers). Its consequences are appended to two arrays: `actions` for the loop (send this
+job to that worker) and `changes` for the change log. There is no I/O, no clock and no callback
+here, so the same code runs over MPI, in one process and in simulations. The cost of an event
+depends on the number of jobs that it affects, not on the number of jobs in the pool.
 
-Nothing here locks: whoever shares the struct between threads guards it (see
-`engine`).
+Functions return a negative fault_t on errors and keep the first one in `dispatcher_t.fault`. They
+do not lock; see `engine` for thread safety.
 """
 from bsbpool._core.scheduling.cache_refs cimport (
     CACHE_NO_SET,
@@ -18,15 +17,15 @@ from bsbpool._core.scheduling.cache_refs cimport (
     cache_release,
 )
 from bsbpool._core.scheduling.graph cimport (
-    JOIN_BROKEN,
+    JOIN_FAILED,
     JOIN_MET,
     JOIN_OPEN,
-    graph_add,
+    graph_add_job,
     graph_depend,
     graph_depend_join,
     graph_free,
     graph_init,
-    graph_join,
+    graph_add_join,
     graph_join_member,
     graph_settle,
 )
@@ -48,8 +47,8 @@ from bsbpool._core.scheduling.status cimport (
     SUCCESS,
     status_is_terminal,
 )
-from bsbpool._core.vector cimport grow, ints_free, ints_push
 from bsbpool._core.scheduling.workers cimport NO_WORKER, workers_free, workers_init
+from bsbpool._core.vector cimport grow, ints_free, ints_push
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
 from libc.string cimport memset
@@ -85,29 +84,29 @@ cdef int32_t dispatcher_submit(
     dispatcher_t *d, const int32_t *deps, int64_t n, int32_t join, int32_t cache_set,
     uint8_t flags,
 ) noexcept nogil:
-    """Add a job that waits for `deps` and, unless -1, for `join`; return its id.
+    """Add a job that waits for `deps` and for `join`, unless that is -1; return its id.
 
-    A dependency that succeeded already counts as met; one that ended otherwise
-    cancels the new job at once. So does a run that was ended.
+    Dependencies that have succeeded count as met. If a dependency ended otherwise, or the run was
+    aborted, the new job is cancelled at once.
     """
     cdef int32_t job = <int32_t>d.n_jobs
-    cdef bint broken = join >= 0 and d.graph.joins[join].state == JOIN_BROKEN
+    cdef bint failed = join >= 0 and d.graph.joins[join].state == JOIN_FAILED
     cdef int64_t i
     if grow(<void **>&d.jobs, &d.job_capacity, d.n_jobs + 1, sizeof(job_t)) < 0:
         return fail(d, FAULT_NO_MEMORY)
-    if ready_reserve(&d.ready, d.n_jobs + 1) < 0 or graph_add(&d.graph) < 0:
+    if ready_reserve(&d.ready, d.n_jobs + 1) < 0 or graph_add_job(&d.graph) < 0:
         return fail(d, FAULT_NO_MEMORY)
     d.jobs[job] = job_t(CACHE_NO_SET, NO_WORKER, -1, PENDING, flags)
     d.n_jobs += 1
     d.counts[<int>PENDING] += 1
     d.unfinished += 1
-    if d.track_all and record(d, change_t(job, ADDED, PENDING)) < 0:
+    if d.track_all and record_change(d, change_t(job, ADDED, PENDING)) < 0:
         return d.fault
     for i in range(n):
-        if d.jobs[deps[i]].status > SUCCESS:  # ended otherwise
-            broken = True
-    if broken or d.ended:
-        d.jobs[job].flags |= BROKEN if broken else CUT_OFF
+        if d.jobs[deps[i]].status > SUCCESS:  # FAILED, CANCELLED or ABORTED
+            failed = True
+    if failed or d.aborted:
+        d.jobs[job].flags |= DEPENDENCY_FAILED if failed else RUN_ENDED
         return job if set_status(d, job, CANCELLED) == 0 else d.fault
     for i in range(n):
         if d.jobs[deps[i]].status != SUCCESS and graph_depend(&d.graph, job, deps[i]) < 0:
@@ -124,9 +123,9 @@ cdef int32_t dispatcher_submit(
     return job
 
 
-cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil:
-    """Make a shared set of dependencies; return its number for `dispatcher_submit`."""
-    cdef int32_t join = graph_join(&d.graph)
+cdef int32_t dispatcher_add_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil:
+    """Add a shared set of dependencies; return its number for `dispatcher_submit`."""
+    cdef int32_t join = graph_add_join(&d.graph)
     cdef int64_t i
     cdef uint8_t status
     if join < 0:
@@ -137,14 +136,14 @@ cdef int32_t dispatcher_join(dispatcher_t *d, const int32_t *jobs, int64_t n) no
             if graph_join_member(&d.graph, join, jobs[i]) < 0:
                 return fail(d, FAULT_NO_MEMORY)
         elif status != SUCCESS:
-            d.graph.joins[join].state = JOIN_BROKEN
+            d.graph.joins[join].state = JOIN_FAILED
     if d.graph.joins[join].unmet == 0 and d.graph.joins[join].state == JOIN_OPEN:
         d.graph.joins[join].state = JOIN_MET
     return join
 
 
-cdef int dispatcher_start(dispatcher_t *d) noexcept nogil:
-    """Let jobs run: those that wait for nothing become QUEUED. Once in a run."""
+cdef int dispatcher_start_run(dispatcher_t *d) noexcept nogil:
+    """Allow jobs to run: those without unmet dependencies become QUEUED."""
     cdef int32_t job
     if d.started:
         return 0
@@ -163,18 +162,18 @@ cdef int make_ready(dispatcher_t *d, int32_t job) noexcept nogil:
 
 # ------------------------------------------------------------------ running
 
-cdef int32_t dispatcher_take(dispatcher_t *d) noexcept nogil:
-    """Take the next job to be run right here; -1 when none is ready."""
+cdef int32_t dispatcher_start_next(dispatcher_t *d) noexcept nogil:
+    """Make the oldest ready job RUNNING in this process; return it, or -1 if none is ready."""
     cdef int32_t job = ready_pop(&d.ready)
     if job == READY_EMPTY:
         return -1
     return job if set_status(d, job, RUNNING) == 0 else d.fault
 
 
-cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
-    """Make one job, chosen by the caller, RUNNING right here; FAULT_ILLEGAL if it may not.
+cdef int dispatcher_start_job(dispatcher_t *d, int32_t job) noexcept nogil:
+    """Make a given job RUNNING in this process; return FAULT_ILLEGAL if it is not ready.
 
-    The choice may be a mistake of the pool's user, so it is refused without a fault.
+    That is an error of the pool's user, so `dispatcher_t.fault` is not set.
     """
     cdef uint8_t old = d.jobs[job].status
     if old == PENDING and d.graph.vertices[job].unmet == 0:
@@ -189,29 +188,30 @@ cdef int dispatcher_begin(dispatcher_t *d, int32_t job) noexcept nogil:
 # ------------------------------------------------------------------ endings
 
 cdef int dispatcher_finish(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
-    """End a job: free what it needed, and tell those that wait for it."""
+    """End a job: release its cache items and update its dependents."""
     cdef int64_t i
-    cdef int32_t waiter
+    cdef int32_t dependent
     d.cascade.size = 0
     if end_one(d, job, outcome) < 0:
         return d.fault
     for i in range(d.graph.met.size):
-        waiter = d.graph.met.data[i]
-        if d.started and d.jobs[waiter].status == PENDING and make_ready(d, waiter) < 0:
+        dependent = d.graph.met.data[i]
+        if d.started and d.jobs[dependent].status == PENDING and make_ready(d, dependent) < 0:
             return d.fault
-    # Those that can never run are cancelled depth first, without recursion.
+    # Dependents that can no longer run are cancelled depth first, without recursion.
     while d.cascade.size:
         d.cascade.size -= 1
-        waiter = d.cascade.data[d.cascade.size]
-        if status_is_terminal(d.jobs[waiter].status):
+        dependent = d.cascade.data[d.cascade.size]
+        if status_is_terminal(d.jobs[dependent].status):
             continue
-        d.jobs[waiter].flags |= BROKEN
-        if end_one(d, waiter, CANCELLED) < 0:
+        d.jobs[dependent].flags |= DEPENDENCY_FAILED
+        if end_one(d, dependent, CANCELLED) < 0:
             return d.fault
     return 0
 
 
 cdef int end_one(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
+    """End one job; add the dependents that can no longer run to the cascade."""
     cdef int64_t i
     if set_status(d, job, outcome) < 0:
         return d.fault
@@ -220,36 +220,36 @@ cdef int end_one(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
             return fail(d, FAULT_NO_MEMORY)
     if graph_settle(&d.graph, job, outcome == SUCCESS) < 0:
         return fail(d, FAULT_NO_MEMORY)
-    for i in range(d.graph.broken.size):
-        if ints_push(&d.cascade, d.graph.broken.data[i]) < 0:
+    for i in range(d.graph.failed.size):
+        if ints_push(&d.cascade, d.graph.failed.data[i]) < 0:
             return fail(d, FAULT_NO_MEMORY)
     return 0
 
 
 cdef int dispatcher_cancel(dispatcher_t *d, int32_t job) noexcept nogil:
-    """Cancel a job; return the status it had. A finished job stays what it is."""
+    """Cancel a job unless it has ended; return its status before."""
     cdef uint8_t old = d.jobs[job].status
     if status_is_terminal(old):
         return old
     if old == QUEUED and d.jobs[job].worker == NO_WORKER:
         ready_remove(&d.ready, job)
     elif d.jobs[job].worker != NO_WORKER and old == QUEUED:
-        if act(d, WITHDRAW, d.jobs[job].worker, job) < 0:
+        if record_action(d, WITHDRAW, d.jobs[job].worker, job) < 0:
             return d.fault
     return old if dispatcher_finish(d, job, CANCELLED) == 0 else d.fault
 
 
-cdef int dispatcher_end(dispatcher_t *d) noexcept nogil:
-    """End the run early: what runs is ABORTED, what did not start is CANCELLED."""
+cdef int dispatcher_abort_run(dispatcher_t *d) noexcept nogil:
+    """End the run: RUNNING jobs become ABORTED, PENDING and QUEUED jobs CANCELLED."""
     cdef int32_t job
-    d.ended = True
+    d.aborted = True
     for job in range(<int32_t>d.n_jobs):
         if status_is_terminal(d.jobs[job].status):
             continue
-        d.jobs[job].flags |= CUT_OFF
+        d.jobs[job].flags |= RUN_ENDED
         if d.jobs[job].status == QUEUED and d.jobs[job].worker == NO_WORKER:
             ready_remove(&d.ready, job)
         if end_one(d, job, ABORTED if d.jobs[job].status == RUNNING else CANCELLED) < 0:
             return d.fault
-    d.cascade.size = 0
+    d.cascade.size = 0  # the loop above has ended these, too
     return 0

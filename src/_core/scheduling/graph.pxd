@@ -1,12 +1,12 @@
-# Who waits for whom.
+# The graph of dependencies.
 #
-# A vertex per job counts the dependencies that are not met yet and heads a
-# linked list of its dependents. Jobs that share one set of dependencies hang on
-# one *join*: P dependencies and C dependents cost P + C edges instead of P * C.
-# Edges are 8 bytes from one array and are recycled when their job is settled.
+# Each job is a vertex, with the number of its unmet dependencies and a linked list of its
+# dependents. Jobs that share a set of dependencies depend on one *join* instead, which depends on
+# the members: P dependencies and C dependents cost P + C edges instead of P * C. An edge takes 8
+# bytes of one array and is reused after its job is settled.
 #
-# Edges only lead from an older job to a younger one, and joins only from jobs to
-# jobs, so the graph cannot hold a cycle; `graph_depend` refuses anything else.
+# Edges lead from older to younger jobs only (`graph_depend` refuses others), so there are no
+# cycles.
 from bsbpool._core.vector cimport grow, ints_free, ints_push, ints_t
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
@@ -15,7 +15,7 @@ from libc.string cimport memset
 cdef enum join_state:
     JOIN_OPEN = 0
     JOIN_MET = 1
-    JOIN_BROKEN = 2
+    JOIN_FAILED = 2
 
 cdef enum:
     GRAPH_NO_MEMORY = -1
@@ -23,7 +23,7 @@ cdef enum:
 
 ctypedef struct edge_t:
     int32_t target  # a job, or -1 - join
-    int32_t next
+    int32_t next  # the next edge of the list, or NONE
 
 ctypedef struct vertex_t:
     int32_t unmet
@@ -44,13 +44,13 @@ ctypedef struct graph_t:
     edge_t *edges
     int64_t n_edges
     int64_t edge_capacity
-    int32_t free_edge
+    int32_t free_edge  # the list of edges to reuse
     int64_t live_edges
-    ints_t met  # what the last settle made runnable
-    ints_t broken  # what the last settle made impossible
+    ints_t met  # jobs whose last unmet dependency was met by the last `graph_settle`
+    ints_t failed  # jobs that cannot run after the last `graph_settle`
 
 cdef enum:
-    NONE = -1
+    NONE = -1  # the end of a list of edges
 
 
 cdef inline void graph_init(graph_t *g) noexcept nogil:
@@ -63,12 +63,12 @@ cdef inline void graph_free(graph_t *g) noexcept nogil:
     free(g.joins)
     free(g.edges)
     ints_free(&g.met)
-    ints_free(&g.broken)
+    ints_free(&g.failed)
     graph_init(g)
 
 
-cdef inline int32_t graph_add(graph_t *g) noexcept nogil:
-    """Add a job without dependencies; return its id, one more than the last."""
+cdef inline int32_t graph_add_job(graph_t *g) noexcept nogil:
+    """Add a job without dependencies; return its id, the number of jobs before."""
     if g.n_vertices == INT32_MAX:
         return GRAPH_NO_MEMORY
     if grow(<void **>&g.vertices, &g.vertex_capacity, g.n_vertices + 1, sizeof(vertex_t)) < 0:
@@ -80,7 +80,7 @@ cdef inline int32_t graph_add(graph_t *g) noexcept nogil:
 
 
 cdef inline int graph_depend(graph_t *g, int32_t job, int32_t dependency) noexcept nogil:
-    """Let `job` wait for `dependency`, which must be older."""
+    """Make `job` depend on `dependency`, which must be older."""
     if job >= g.n_vertices or not 0 <= dependency < job:
         return GRAPH_UNKNOWN
     if add_edge(g, &g.vertices[dependency].head, job) < 0:
@@ -89,8 +89,8 @@ cdef inline int graph_depend(graph_t *g, int32_t job, int32_t dependency) noexce
     return 0
 
 
-cdef inline int32_t graph_join(graph_t *g) noexcept nogil:
-    """Add an open join without members; return its number."""
+cdef inline int32_t graph_add_join(graph_t *g) noexcept nogil:
+    """Add a join without members; return its number."""
     cdef join_t *join
     if grow(<void **>&g.joins, &g.join_capacity, g.n_joins + 1, sizeof(join_t)) < 0:
         return GRAPH_NO_MEMORY
@@ -103,7 +103,7 @@ cdef inline int32_t graph_join(graph_t *g) noexcept nogil:
 
 
 cdef inline int graph_join_member(graph_t *g, int32_t join, int32_t job) noexcept nogil:
-    """Let `join` wait for `job`. Before any dependent is hung on the join."""
+    """Make `join` depend on `job`. The join must have no dependents yet."""
     if not 0 <= join < g.n_joins or not 0 <= job < g.n_vertices:
         return GRAPH_UNKNOWN
     if add_edge(g, &g.vertices[job].head, -1 - join) < 0:
@@ -113,7 +113,7 @@ cdef inline int graph_join_member(graph_t *g, int32_t join, int32_t job) noexcep
 
 
 cdef inline int graph_depend_join(graph_t *g, int32_t job, int32_t join) noexcept nogil:
-    """Let `job` wait for `join`, which must be open."""
+    """Make `job` depend on `join`, which must be open."""
     if not 0 <= join < g.n_joins or not 0 <= job < g.n_vertices:
         return GRAPH_UNKNOWN
     if add_edge(g, &g.joins[join].head, job) < 0:
@@ -123,16 +123,16 @@ cdef inline int graph_depend_join(graph_t *g, int32_t job, int32_t join) noexcep
 
 
 cdef inline int graph_settle(graph_t *g, int32_t job, bint success) noexcept nogil:
-    """Tell the dependents of `job` how it ended.
+    """Update the dependents of a job that has ended.
 
-    `g.met` then holds the jobs that wait for nothing any more, `g.broken` those
-    that can never run (a job may stand there more than once).
+    Sets `g.met` to the jobs that now have no unmet dependencies, and `g.failed` to those that
+    cannot run any more, some of them possibly more than once.
     """
     cdef int32_t edge = g.vertices[job].head
     cdef int32_t target
     g.vertices[job].head = NONE
     g.met.size = 0
-    g.broken.size = 0
+    g.failed.size = 0
     while edge != NONE:
         target = g.edges[edge].target
         edge = drop_edge(g, edge)
@@ -149,9 +149,9 @@ cdef inline int settle_join(graph_t *g, int32_t number, bint success) noexcept n
     cdef int32_t edge
     cdef int32_t target
     join.unmet -= 1
-    if join.state == JOIN_BROKEN or (success and join.unmet > 0):
+    if join.state == JOIN_FAILED or (success and join.unmet > 0):
         return 0
-    join.state = JOIN_MET if success else JOIN_BROKEN
+    join.state = JOIN_MET if success else JOIN_FAILED
     edge = join.head
     join.head = NONE
     while edge != NONE:
@@ -165,7 +165,7 @@ cdef inline int settle_join(graph_t *g, int32_t number, bint success) noexcept n
 cdef inline int settle_target(graph_t *g, int32_t job, bint success) noexcept nogil:
     g.vertices[job].unmet -= 1
     if not success:
-        return ints_push(&g.broken, job)
+        return ints_push(&g.failed, job)
     if g.vertices[job].unmet == 0:
         return ints_push(&g.met, job)
     return 0
@@ -190,7 +190,7 @@ cdef inline int add_edge(graph_t *g, int32_t *head, int32_t target) noexcept nog
 
 
 cdef inline int32_t drop_edge(graph_t *g, int32_t edge) noexcept nogil:
-    """Recycle an edge; return the next of its list."""
+    """Free an edge; return the next one of its list."""
     cdef int32_t following = g.edges[edge].next
     g.edges[edge].next = g.free_edge
     g.free_edge = edge

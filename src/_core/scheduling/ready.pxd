@@ -1,9 +1,9 @@
-# What may run next: of all jobs that wait for nothing, the one queued first.
+# The ready set: the jobs that may run and are not assigned. The smallest id comes first.
 #
-# A set of job ids as a bitmap with summaries: a bit of level k + 1 says that a
-# word of level k is not empty. Push, pop and remove touch one word a level, so
-# their cost does not grow with the number of jobs, and the order is the order of
-# the `queue` calls whatever the order of readiness.
+# The set is a bitmap with summaries: a bit of level k + 1 tells that a word of level k is not
+# zero. Push, pop and remove touch one word of each level, so their cost does not grow with the
+# number of jobs. Jobs run in the order in which they were queued, whatever the order in which they
+# become ready.
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -20,7 +20,7 @@ ctypedef struct level_t:
 ctypedef struct ready_t:
     level_t[READY_LEVELS] levels
     int64_t count
-    int64_t first  # no word of level 0 before this one holds a job
+    int64_t first  # the words of level 0 before this one are zero
 
 cdef extern from *:
     int __builtin_ctzll(unsigned long long) noexcept nogil
@@ -38,13 +38,13 @@ cdef inline void ready_free(ready_t *r) noexcept nogil:
 
 
 cdef inline int ready_reserve(ready_t *r, int64_t n_jobs) noexcept nogil:
-    """Make room for the ids below `n_jobs`. Only growth costs."""
+    """Allocate memory for the ids below `n_jobs`."""
     cdef int64_t need = n_jobs
     cdef int k
     for k in range(READY_LEVELS):
         need = (need + 63) >> 6
         if need <= r.levels[k].n_words:
-            return 0  # the levels above were made for all words of this one
+            return 0  # the levels above cover all words of this one
         if grow_level(&r.levels[k], need) < 0:
             return READY_NO_MEMORY
         need = r.levels[k].n_words
@@ -67,7 +67,7 @@ cdef inline bint ready_has(ready_t *r, int32_t job) noexcept nogil:
 
 
 cdef inline void ready_push(ready_t *r, int32_t job) noexcept nogil:
-    """Add `job`, below the reserved number and not in the set."""
+    """Add `job`, which is below the reserved number and not in the set."""
     cdef int64_t index = job
     cdef uint64_t before
     cdef int k
@@ -78,12 +78,12 @@ cdef inline void ready_push(ready_t *r, int32_t job) noexcept nogil:
         before = r.levels[k].words[index >> 6]
         r.levels[k].words[index >> 6] = before | (<uint64_t>1 << (index & 63))
         if before != 0:
-            return  # the summaries know this word already
+            return  # the bits of the levels above are set
         index >>= 6
 
 
 cdef inline int32_t ready_pop(ready_t *r) noexcept nogil:
-    """Take the smallest id out of the set; READY_EMPTY when there is none."""
+    """Remove and return the smallest id; READY_EMPTY if there is none."""
     cdef int64_t index = 0
     cdef uint64_t word
     cdef int k
@@ -101,7 +101,7 @@ cdef inline int32_t ready_pop(ready_t *r) noexcept nogil:
 
 
 cdef inline bint ready_remove(ready_t *r, int32_t job) noexcept nogil:
-    """Take `job` out of the set; False when it was not there."""
+    """Remove `job`; return whether it was in the set."""
     if not ready_has(r, job):
         return False
     clear(r, job)

@@ -20,14 +20,14 @@ cdef enum:
     TO_CANCELLED = 1 << CANCELLED
     TO_ABORTED = 1 << ABORTED
 
-# The table: eight bits for each status, one for each that may follow it. A terminal
-# status has none.
+# The table as a number: eight bits for each status, one for each legal next status. The bits of a
+# terminal status are 0.
 cdef inline uint64_t status_table() noexcept nogil:
     return (
         <uint64_t>(TO_QUEUED | TO_CANCELLED) << (8 * PENDING)
-        # QUEUED -> FAILED: its arguments could not be sent, so it never ran.
+        # QUEUED -> FAILED: the arguments of the job could not be sent.
         | <uint64_t>(TO_RUNNING | TO_FAILED | TO_CANCELLED) << (8 * QUEUED)
-        # RUNNING -> QUEUED: it was the next of a worker that died before it began.
+        # RUNNING -> QUEUED: its worker died before it began the job.
         | <uint64_t>(TO_QUEUED | TO_SUCCESS | TO_FAILED | TO_CANCELLED | TO_ABORTED)
         << (8 * RUNNING)
     )

@@ -1,18 +1,18 @@
-"""The job-status table: seven statuses and which may follow which.
+"""The seven statuses of a job, and the table of legal transitions between them.
 
-Every change of a job's status in the core asks this room first. The table is
-data, so the documentation's diagram and the tests are made from it.
+The core changes the status of a job only along this table. The diagram in the documentation and the
+tests are derived from it.
 
 ========= ==================================================== ================
-status    meaning                                              held by
+status    meaning                                              table
 ========= ==================================================== ================
-PENDING   waits for other jobs, or for the pool to execute     graph
-QUEUED    may run; waits for a worker, or was sent ahead       ready, workers
-RUNNING   a worker runs it                                     workers
-SUCCESS   it returned                                          nobody
-FAILED    it raised, or could not be sent or returned          nobody
-CANCELLED taken back before it could finish                    nobody
-ABORTED   its run ended, or its rank died, while it ran        nobody
+PENDING   waits for dependencies, or for the start of the run  graph
+QUEUED    ready, or in the queue of a worker                   ready, workers
+RUNNING   a worker or this process runs it                     workers
+SUCCESS   its function returned                                none
+FAILED    it raised, or could not be sent or returned          none
+CANCELLED was cancelled before it ended                        none
+ABORTED   the run ended, or the worker died, while it ran      none
 ========= ==================================================== ================
 """
 
@@ -32,5 +32,5 @@ def transitions():
 
 
 def terminal():
-    """Return the statuses that nothing follows, as a frozenset."""
+    """Return the terminal statuses, those without a legal transition, as a frozenset."""
     return frozenset(old for old, new in transitions().items() if not new)

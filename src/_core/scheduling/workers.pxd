@@ -6,29 +6,29 @@ cdef enum:
     NO_WORKER = -1
     MAX_CREDIT = 256
 
-cdef enum listed_t:
-    OF_NONE = 0
-    OF_IDLE = 1
-    OF_SPARE = 2
+cdef enum list_t:
+    NOT_LISTED = 0
+    IN_IDLE = 1
+    IN_SPARE = 2
 
 ctypedef struct worker_t:
-    int32_t first  # jobs sent to it, in the order it runs them
+    int32_t first  # the ends of its queue of jobs; -1 if it is empty
     int32_t last
-    int32_t in_flight
-    int32_t credit
-    int64_t seen  # how much of the cache's log of changes it was told
-    double run_ns  # smoothed run time of its jobs; negative: none known
-    int32_t place  # its index in the list that it stands in
-    uint8_t listed  # which list: a listed_t
-    bint alive
+    int32_t in_flight  # the length of its queue
+    int32_t credit  # how many jobs it may hold
+    int64_t cache_seen  # how many changes of the cache log it was sent
+    double run_ns  # smoothed run time of its jobs; negative if unknown
+    int32_t list_index  # its index in `idle` or `spare`
+    uint8_t list  # the list that it is in, a list_t
+    bint available  # whether it may get jobs
 
 ctypedef struct workers_t:
     worker_t *slots
     int32_t n
-    ints_t idle  # those that run nothing
-    ints_t spare  # those that run something and may get more
-    int64_t in_flight
-    int32_t n_away  # workers that get no jobs
+    ints_t idle  # available workers without jobs
+    ints_t spare  # available workers that hold jobs and have credit left
+    int64_t in_flight  # the jobs of all queues
+    int32_t n_unavailable
 
 cdef void workers_init(workers_t *w) noexcept nogil
 cdef void workers_free(workers_t *w) noexcept nogil
@@ -36,4 +36,5 @@ cdef int workers_open(workers_t *w, int32_t n) noexcept nogil
 cdef int32_t workers_next(workers_t *w) noexcept nogil
 cdef void workers_unlist(workers_t *w, int32_t number) noexcept nogil
 cdef void workers_list(workers_t *w, int32_t number) noexcept nogil
+cdef void workers_set_available(workers_t *w, int32_t number, bint available) noexcept nogil
 cdef void workers_measure(workers_t *w, int32_t number, double run_ns) noexcept nogil

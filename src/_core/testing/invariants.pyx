@@ -1,13 +1,12 @@
-"""Everything that must be true of an engine's tables between two events.
+"""The invariants of an engine's tables: what holds between any two events.
 
-`check` counts all tables anew, in the plainest way, and compares. It costs time
-in proportion to all that was ever submitted: it is for tests, which call it
-after each step.
+`check` recounts all tables in the simplest way and compares. Its cost is proportional to the number
+of all jobs ever submitted. Tests call it after each step.
 """
 from bsbpool._core.scheduling.cache_refs cimport CACHE_NO_SET, cache_t, item_set_t
 from bsbpool._core.scheduling.dispatcher cimport WITHDRAW, dispatcher_t, job_t
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.scheduling.graph cimport JOIN_BROKEN, JOIN_MET, JOIN_OPEN, graph_t
+from bsbpool._core.scheduling.graph cimport JOIN_FAILED, JOIN_MET, JOIN_OPEN, graph_t
 from bsbpool._core.scheduling.ready cimport READY_LEVELS, level_t
 from bsbpool._core.scheduling.status cimport (
     CANCELLED,
@@ -17,29 +16,29 @@ from bsbpool._core.scheduling.status cimport (
     RUNNING,
     status_is_terminal,
 )
-from bsbpool._core.vector cimport grow, ints_t
 from bsbpool._core.scheduling.workers cimport (
     MAX_CREDIT,
     NO_WORKER,
-    OF_IDLE,
-    OF_NONE,
-    OF_SPARE,
+    IN_IDLE,
+    IN_SPARE,
+    NOT_LISTED,
     worker_t,
     workers_t,
 )
+from bsbpool._core.vector cimport grow, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 
 cdef enum:
     NONE = -1
-    MOST_REPORTED = 50
+    MAX_REPORTED = 50
 
-# A law that does not hold: of what, of which one, and the two numbers that differ.
+# A broken invariant: its name, the number of the job or other element, and the two values.
 ctypedef struct violation_t:
-    const char *law
-    int64_t which
+    const char *invariant
+    int64_t element
     int64_t found
-    int64_t wanted
+    int64_t expected
 
 ctypedef struct report_t:
     violation_t *data
@@ -49,19 +48,23 @@ ctypedef struct report_t:
 
 
 def check(Engine engine not None):
-    """Raise AssertionError with every law that the tables of an engine break."""
+    """Check all invariants of an engine.
+
+    Raises
+    ------
+    AssertionError
+        If one does not hold; with a list of all that do not.
+    """
     cdef report_t report = report_t(NULL, 0, 0, False)
     cdef int64_t i
-    engine.lock()
     check_all(&engine.d, &report)
-    engine.unlock()
     try:
         if report.no_memory:
             raise MemoryError()
         if report.size:
             raise AssertionError("\n".join([
-                f"{report.data[i].law.decode()} [{report.data[i].which}]: "
-                f"{report.data[i].found}, but {report.data[i].wanted} by counting anew"
+                f"{report.data[i].invariant.decode()} [{report.data[i].element}]: "
+                f"{report.data[i].found}, but the recount gives {report.data[i].expected}"
                 for i in range(report.size)
             ]))
     finally:
@@ -72,31 +75,31 @@ cdef void check_all(dispatcher_t *d, report_t *r) noexcept nogil:
     expect(r, "fault", 0, d.fault, 0)
     expect(r, "vertices", 0, d.graph.n_vertices, d.n_jobs)
     if r.size:
-        return  # nothing else can be relied on
+        return  # the other checks may then crash
     check_statuses(d, r)
     check_ready(d, r)
     check_graph(d, r)
     check_joins(d, r)
     check_cache(d, r)
-    check_chains(d, r)
+    check_queues(d, r)
     check_lists(&d.workers, r)
     check_actions(d, r)
 
 
 cdef void expect(
-    report_t *r, const char *law, int64_t which, int64_t found, int64_t wanted
+    report_t *r, const char *invariant, int64_t element, int64_t found, int64_t expected
 ) noexcept nogil:
-    if found == wanted or r.size == MOST_REPORTED:
+    if found == expected or r.size == MAX_REPORTED:
         return
     if grow(<void **>&r.data, &r.capacity, r.size + 1, sizeof(violation_t)) < 0:
         r.no_memory = True
         return
-    r.data[r.size] = violation_t(law, which, found, wanted)
+    r.data[r.size] = violation_t(invariant, element, found, expected)
     r.size += 1
 
 
 cdef int32_t *counters(report_t *r, int64_t n) noexcept nogil:
-    """Return `n` zeros, at least one; the caller frees them."""
+    """Return an array of `n` zeros, which the caller frees."""
     cdef int32_t *data = <int32_t *>calloc(n + 1, sizeof(int32_t))
     r.no_memory = r.no_memory or data == NULL
     return data
@@ -112,15 +115,15 @@ cdef void check_statuses(dispatcher_t *d, report_t *r) noexcept nogil:
         counts[i] = 0
     for i in range(d.n_jobs):
         if d.jobs[i].status >= N_STATUSES:
-            expect(r, "status is a status", i, d.jobs[i].status, 0)
+            expect(r, "valid status", i, d.jobs[i].status, 0)
             return
         counts[d.jobs[i].status] += 1
         unfinished += not status_is_terminal(d.jobs[i].status)
     for i in range(N_STATUSES):
         expect(r, "jobs in status", i, d.counts[i], counts[i])
     expect(r, "unfinished jobs", 0, d.unfinished, unfinished)
-    if d.ended:
-        expect(r, "unfinished jobs of an ended run", 0, unfinished, 0)
+    if d.aborted:
+        expect(r, "unfinished jobs of an aborted run", 0, unfinished, 0)
     if not d.started:
         expect(r, "QUEUED jobs before the start", 0, counts[<int>QUEUED], 0)
 
@@ -139,18 +142,18 @@ cdef void check_ready(dispatcher_t *d, report_t *r) noexcept nogil:
     cdef int64_t count = 0
     cdef int64_t i
     cdef int k
-    expect(r, "ready has room for all jobs", 0, level.n_words * 64 >= d.n_jobs, True)
+    expect(r, "ready set is large enough", 0, level.n_words * 64 >= d.n_jobs, True)
     for i in range(level.n_words * 64):
-        expect(r, "job is in ready", i, bit(level, i), is_ready(d, i))
+        expect(r, "job is in the ready set", i, bit(level, i), is_ready(d, i))
         count += is_ready(d, i)
     expect(r, "ready jobs", 0, d.ready.count, count)
     for k in range(1, READY_LEVELS):
         level = &d.ready.levels[k]
         below = &d.ready.levels[k - 1]
-        expect(r, "ready summarizes all words", k, level.n_words * 64 >= below.n_words, True)
+        expect(r, "summary level is large enough", k, level.n_words * 64 >= below.n_words, True)
         for i in range(level.n_words * 64):
             expect(
-                r, "ready summary", i, bit(level, i), i < below.n_words and below.words[i] != 0
+                r, "summary bit", i, bit(level, i), i < below.n_words and below.words[i] != 0
             )
 
 
@@ -161,7 +164,7 @@ cdef bint bit(level_t *level, int64_t i) noexcept nogil:
 # ------------------------------------------------------------------ graph
 
 cdef void check_graph(dispatcher_t *d, report_t *r) noexcept nogil:
-    """Walk all edges: each in one list or free, and counted where it leads to."""
+    """Walk all edges: each is in exactly one list, and its target counts it as unmet."""
     cdef graph_t *g = &d.graph
     cdef int32_t *unmet = counters(r, g.n_vertices)
     cdef int32_t *join_unmet = counters(r, g.n_joins)
@@ -192,12 +195,14 @@ cdef int64_t walk(
     graph_t *g, report_t *r, int32_t edge, int64_t job,
     int32_t *walked, int32_t *unmet, int32_t *join_unmet,
 ) noexcept nogil:
-    """Follow a list of edges; count what they lead to, unless NULL; return its length."""
+    """Walk a list of edges, count their targets unless `unmet` is NULL; return its length."""
     cdef int64_t n = 0
     cdef int32_t target
+    cdef bint is_new
     while edge != NONE:
-        expect(r, "edge is in one list", edge, 0 <= edge < g.n_edges and not walked[edge], True)
-        if not 0 <= edge < g.n_edges or walked[edge]:
+        is_new = 0 <= edge < g.n_edges and not walked[edge]
+        expect(r, "edge is in exactly one list", edge, is_new, True)
+        if not is_new:
             return n
         walked[edge] = 1
         n += 1
@@ -205,7 +210,7 @@ cdef int64_t walk(
         edge = g.edges[edge].next
         if unmet == NULL:
             continue
-        expect(r, "edge leads somewhere", target, -1 - g.n_joins < target < g.n_vertices, True)
+        expect(r, "edge has a valid target", target, -1 - g.n_joins < target < g.n_vertices, True)
         if target >= g.n_vertices or target < -g.n_joins:
             return n
         if target >= 0:
@@ -213,18 +218,18 @@ cdef int64_t walk(
             expect(r, "edge leads to a younger job", job, target > job, True)
         else:
             join_unmet[-1 - target] += 1
-            expect(r, "member of a join is a job", target, job != NONE, True)
+            expect(r, "edge to a join comes from a job", target, job != NONE, True)
     return n
 
 
 cdef void check_waiting(dispatcher_t *d, report_t *r, int64_t job) noexcept nogil:
-    """Only jobs that are PENDING or were CANCELLED wait; PENDING ones of a started run do."""
+    """Only PENDING and CANCELLED jobs have unmet dependencies; after the start, all PENDING do."""
     cdef uint8_t status = d.jobs[job].status
     cdef bint waits = d.graph.vertices[job].unmet > 0
     if status != PENDING and status != CANCELLED:
-        expect(r, "waits though it got further", job, waits, False)
+        expect(r, "started job has unmet dependencies", job, waits, False)
     elif status == PENDING and d.started:
-        expect(r, "PENDING waits for something", job, waits, True)
+        expect(r, "PENDING job has unmet dependencies", job, waits, True)
 
 
 cdef void check_joins(dispatcher_t *d, report_t *r) noexcept nogil:
@@ -232,119 +237,123 @@ cdef void check_joins(dispatcher_t *d, report_t *r) noexcept nogil:
     cdef int64_t i
     for i in range(g.n_joins):
         if g.joins[i].state == JOIN_OPEN:
-            expect(r, "open join waits for members", i, g.joins[i].unmet > 0, True)
+            expect(r, "open join has unmet members", i, g.joins[i].unmet > 0, True)
             continue
         expect(r, "first edge of a settled join", i, g.joins[i].head, NONE)
         if g.joins[i].state == JOIN_MET:
             expect(r, "unmet members of a met join", i, g.joins[i].unmet, 0)
         else:
-            expect(r, "state of join", i, g.joins[i].state, JOIN_BROKEN)
+            expect(r, "state of join", i, g.joins[i].state, JOIN_FAILED)
 
 
 # ------------------------------------------------------------------ cache
 
 cdef void check_cache(dispatcher_t *d, report_t *r) noexcept nogil:
     cdef cache_t *c = &d.cache
-    cdef int32_t *needed_by = counters(r, c.n_items)
+    cdef int32_t *ref_count = counters(r, c.n_items)
     cdef int32_t *changes = counters(r, c.n_items)
     cdef int64_t n_needed = 0
+    cdef int64_t seen
     cdef int64_t i
     if not r.no_memory:
         for i in range(d.n_jobs):
             if not status_is_terminal(d.jobs[i].status) and d.jobs[i].cache_set != CACHE_NO_SET:
-                count_set(c, d.jobs[i].cache_set, needed_by)
+                count_set(c, d.jobs[i].cache_set, ref_count)
         for i in range(c.changed.size):
             changes[c.changed.data[i]] += 1
         for i in range(c.n_items):
-            n_needed += needed_by[i] > 0
-            expect(r, "jobs that need item", i, c.items[i].needed_by, needed_by[i])
-            # It became needed and unneeded in turn, so the log of it tells which it is.
-            expect(r, "item is needed by the log", i, changes[i] & 1, needed_by[i] > 0)
+            n_needed += ref_count[i] > 0
+            expect(r, "jobs that need item", i, c.items[i].ref_count, ref_count[i])
+            # An item becomes needed and unneeded in turn, so the log tells which it is now.
+            expect(r, "item is needed according to the log", i, changes[i] & 1, ref_count[i] > 0)
         expect(r, "needed items", 0, c.n_needed, n_needed)
         for i in range(d.workers.n):
-            expect(r, "log told", i, 0 <= d.workers.slots[i].seen <= c.changed.size, True)
-    free(needed_by)
+            seen = d.workers.slots[i].cache_seen
+            expect(r, "cache log position of worker", i, 0 <= seen <= c.changed.size, True)
+    free(ref_count)
     free(changes)
 
 
-cdef void count_set(cache_t *c, int32_t number, int32_t *needed_by) noexcept nogil:
+cdef void count_set(cache_t *c, int32_t number, int32_t *ref_count) noexcept nogil:
     cdef item_set_t *chosen = &c.sets[number]
     cdef int64_t i
     for i in range(chosen.start, chosen.start + chosen.size):
-        needed_by[c.members.data[i]] += 1
+        ref_count[c.members.data[i]] += 1
 
 
 # ------------------------------------------------------------------ workers
 
-cdef void check_chains(dispatcher_t *d, report_t *r) noexcept nogil:
-    """Each job that was sent stands in the chain of its worker, and nowhere else."""
+cdef void check_queues(dispatcher_t *d, report_t *r) noexcept nogil:
+    """Each job that was sent is in the queue of its worker, and in no other."""
     cdef int64_t in_flight = 0
     cdef int64_t sent = 0
     cdef int64_t i
     for i in range(d.workers.n):
-        in_flight += check_chain(d, r, <int32_t>i)
+        in_flight += check_queue(d, r, <int32_t>i)
     expect(r, "jobs in flight", 0, d.workers.in_flight, in_flight)
     for i in range(d.n_jobs):
         if d.jobs[i].worker != NO_WORKER:
             sent += 1
         else:
-            expect(r, "job behind one that was not sent", i, d.jobs[i].next, NONE)
+            expect(r, "next job of a job that was not sent", i, d.jobs[i].next, NONE)
     expect(r, "jobs with a worker", 0, sent, in_flight)
 
 
-cdef int64_t check_chain(dispatcher_t *d, report_t *r, int32_t number) noexcept nogil:
+cdef int64_t check_queue(dispatcher_t *d, report_t *r, int32_t number) noexcept nogil:
     cdef worker_t *slot = &d.workers.slots[number]
-    cdef int32_t here = slot.first
+    cdef int32_t current = slot.first
     cdef int32_t last = NONE
     cdef int64_t n = 0
+    cdef uint8_t status
     cdef job_t *job
-    while here != NONE and n <= d.n_jobs:
-        job = &d.jobs[here]
-        expect(r, "worker of job", here, job.worker, number)
+    while current != NONE and n <= d.n_jobs:
+        job = &d.jobs[current]
+        expect(r, "worker of job", current, job.worker, number)
         if not status_is_terminal(job.status):
-            expect(r, "status by the place", here, job.status, QUEUED if n else RUNNING)
+            status = QUEUED if n else RUNNING
+            expect(r, "status by the position in the queue", current, job.status, status)
         n += 1
-        last = here
-        here = job.next
+        last = current
+        current = job.next
     expect(r, "jobs of worker", number, slot.in_flight, n)
     expect(r, "last job of worker", number, slot.last, last)
     return n
 
 
 cdef void check_lists(workers_t *w, report_t *r) noexcept nogil:
-    """Each worker with credit to spare stands in its list, once; no other does."""
+    """Each available worker with credit left is in its list once; no other worker is in a list."""
     cdef worker_t *slot
-    cdef ints_t *list
+    cdef ints_t *members
     cdef int64_t n_listed = 0
     cdef int32_t i
     for i in range(w.n):
         slot = &w.slots[i]
         expect(r, "credit within its bounds", i, 1 <= slot.credit <= MAX_CREDIT, True)
-        expect(r, "list of worker", i, slot.listed, wanted_list(slot))
-        if slot.listed == OF_NONE:
+        expect(r, "list of worker", i, slot.list, expected_list(slot))
+        if slot.list == NOT_LISTED:
             continue
         n_listed += 1
-        list = &w.idle if slot.listed == OF_IDLE else &w.spare
-        expect(r, "worker's place is in its list", i, 0 <= slot.place < list.size, True)
-        if 0 <= slot.place < list.size:
-            expect(r, "who stands in the worker's place", i, list.data[slot.place], i)
+        members = &w.idle if slot.list == IN_IDLE else &w.spare
+        expect(r, "valid index in the list", i, 0 <= slot.list_index < members.size, True)
+        if 0 <= slot.list_index < members.size:
+            expect(r, "worker at this index of the list", i, members.data[slot.list_index], i)
     expect(r, "workers in the lists", 0, w.idle.size + w.spare.size, n_listed)
 
 
-cdef int wanted_list(worker_t *slot) noexcept nogil:
-    if not slot.alive or slot.in_flight >= slot.credit:
-        return OF_NONE
-    return OF_SPARE if slot.in_flight else OF_IDLE
+cdef int expected_list(worker_t *slot) noexcept nogil:
+    if not slot.available or slot.in_flight >= slot.credit:
+        return NOT_LISTED
+    return IN_SPARE if slot.in_flight else IN_IDLE
 
 
 cdef void check_actions(dispatcher_t *d, report_t *r) noexcept nogil:
-    """What waits for the loop: jobs are assigned when it asks, so none is to be sent."""
+    """Jobs are assigned when the loop collects actions, so all pending actions are WITHDRAW."""
     cdef int64_t i
     cdef int32_t kind
     for i in range(d.n_actions):
         kind = d.actions[i].kind
         expect(r, "kind of action", i, kind, WITHDRAW)
         expect(
-            r, "job taken back is finished", d.actions[i].job,
+            r, "withdrawn job has ended", d.actions[i].job,
             status_is_terminal(d.jobs[d.actions[i].job].status), True,
         )

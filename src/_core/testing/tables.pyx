@@ -1,23 +1,26 @@
-"""The dispatcher's tables for Python, one by one and without each other: for tests.
+"""The dispatcher's tables, each on its own, for tests.
 
-Nothing here checks what the dispatcher sees to, so a wrong number is the end of the process.
+Methods do not check numbers, as the dispatcher only passes existing ones: a wrong number may crash
+the process.
 """
+from bsbpool._core.jobs.dependency_sets cimport DependencySets
+from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.scheduling.cache_refs cimport (
     cache_acquire,
     cache_free,
     cache_init,
-    cache_item,
+    cache_add_item,
     cache_release,
-    cache_set,
+    cache_add_set,
     cache_t,
 )
 from bsbpool._core.scheduling.graph cimport (
-    graph_add,
+    graph_add_job,
     graph_depend,
     graph_depend_join,
     graph_free,
     graph_init,
-    graph_join,
+    graph_add_join,
     graph_join_member,
     graph_settle,
     graph_t,
@@ -32,7 +35,6 @@ from bsbpool._core.scheduling.ready cimport (
     ready_reserve,
     ready_t,
 )
-from bsbpool._core.vector cimport ints_free, ints_push, ints_t
 from bsbpool._core.scheduling.workers cimport (
     workers_free,
     workers_init,
@@ -40,12 +42,14 @@ from bsbpool._core.scheduling.workers cimport (
     workers_measure,
     workers_next,
     workers_open,
+    workers_set_available,
     workers_t,
 )
+from bsbpool._core.vector cimport ints_free, ints_push, ints_t
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
-cdef list listed(ints_t *v):
+cdef list to_list(ints_t *v):
     cdef int64_t i
     return [v.data[i] for i in range(v.size)]
 
@@ -56,8 +60,31 @@ cdef int checked(int code) except -1:
     return code
 
 
+def read_dependencies(DependencySets sets not None, deps):
+    """Return the job ids and the join (or -1) that stand for dependencies.
+
+    Parameters
+    ----------
+    sets : DependencySets
+        The sets of a pool.
+    deps : iterable of Job or None
+        The dependencies.
+
+    Returns
+    -------
+    ids : list of int
+    join : int
+    """
+    cdef ints_t ids = ints_t(NULL, 0, 0)
+    try:
+        join = sets.read(deps, &ids, Handle())
+        return to_list(&ids), join
+    finally:
+        ints_free(&ids)
+
+
 cdef class GraphTable:
-    """Who waits for whom."""
+    """The graph of dependencies."""
 
     cdef graph_t table
 
@@ -69,45 +96,45 @@ cdef class GraphTable:
 
     def add(self):
         """Add a job; return its id."""
-        return checked(graph_add(&self.table))
+        return checked(graph_add_job(&self.table))
 
     def depend(self, int32_t job, int32_t dependency):
-        """Let a job wait for another; 0, or a negative code."""
+        """Make a job depend on another; return 0 or a negative error code."""
         return checked(graph_depend(&self.table, job, dependency))
 
     def join(self):
         """Add a join; return its number."""
-        return checked(graph_join(&self.table))
+        return checked(graph_add_join(&self.table))
 
     def join_member(self, int32_t join, int32_t job):
-        """Let a join wait for a job; 0, or a negative code."""
+        """Make a join depend on a job; return 0 or a negative error code."""
         return checked(graph_join_member(&self.table, join, job))
 
     def depend_join(self, int32_t job, int32_t join):
-        """Let a job wait for a join; 0, or a negative code."""
+        """Make a job depend on a join; return 0 or a negative error code."""
         return checked(graph_depend_join(&self.table, job, join))
 
     def settle(self, int32_t job, bint success):
-        """Tell the dependents of a job; return those that are met, and those that are broken."""
+        """Settle a job; return its dependents that are now met, and those that have failed."""
         checked(graph_settle(&self.table, job, success))
-        return listed(&self.table.met), listed(&self.table.broken)
+        return to_list(&self.table.met), to_list(&self.table.failed)
 
     def unmet(self, int32_t job):
-        """How many dependencies of a job are not settled."""
+        """Return the number of unmet dependencies of a job."""
         return self.table.vertices[job].unmet
 
     def state(self, int32_t join):
-        """0: a join is open, 1: it is met, 2: it is broken."""
+        """Return the state of a join: 0 if it is open, 1 if met, 2 if failed."""
         return self.table.joins[join].state
 
     @property
     def edges(self):
-        """How many edges are in use, and how many were made."""
+        """The number of edges in use, and of all edges allocated."""
         return self.table.live_edges, self.table.n_edges
 
 
 cdef class ReadyTable:
-    """A set of ids of which the smallest goes first."""
+    """The ready set."""
 
     cdef ready_t table
 
@@ -121,29 +148,29 @@ cdef class ReadyTable:
         return self.table.count
 
     def reserve(self, int64_t n_jobs):
-        """Make room for the ids below `n_jobs`."""
+        """Allocate memory for the ids below `n_jobs`."""
         if ready_reserve(&self.table, n_jobs) < 0:
             raise MemoryError()
 
     def push(self, int32_t job):
-        """Add an id that is not there."""
+        """Add an id that is not in the set."""
         ready_push(&self.table, job)
 
     def pop(self):
-        """Take the smallest id; -1 when there is none."""
+        """Remove and return the smallest id; -1 if there is none."""
         return ready_pop(&self.table)
 
     def remove(self, int32_t job):
-        """Take an id out; return whether it was there."""
+        """Remove an id; return whether it was in the set."""
         return ready_remove(&self.table, job)
 
     def has(self, int32_t job):
-        """Whether an id is there."""
+        """Return whether an id is in the set."""
         return ready_has(&self.table, job)
 
 
 cdef class CacheTable:
-    """How many jobs need each item."""
+    """The reference counts of cache items."""
 
     cdef cache_t table
 
@@ -155,7 +182,7 @@ cdef class CacheTable:
 
     def item(self, uint64_t token):
         """Add an item; return its number."""
-        return checked(cache_item(&self.table, token))
+        return checked(cache_add_item(&self.table, token))
 
     def set(self, items):
         """Add a set of items; return its number."""
@@ -163,35 +190,35 @@ cdef class CacheTable:
         cdef int32_t number
         for item in items:
             checked(ints_push(&numbers, item))
-        number = cache_set(&self.table, numbers.data, numbers.size)
+        number = cache_add_set(&self.table, numbers.data, numbers.size)
         ints_free(&numbers)
         return checked(number)
 
     def acquire(self, int32_t number):
-        """One more job needs a set."""
+        """Count one more job that needs a set."""
         checked(cache_acquire(&self.table, number))
 
     def release(self, int32_t number):
-        """One job fewer needs a set."""
+        """Count one job less that needs a set."""
         checked(cache_release(&self.table, number))
 
-    def needed_by(self, int32_t item):
-        """How many jobs need an item."""
-        return self.table.items[item].needed_by
+    def ref_count(self, int32_t item):
+        """Return the number of jobs that need an item."""
+        return self.table.items[item].ref_count
 
     @property
     def n_needed(self):
-        """How many items are needed."""
+        """The number of items that jobs need."""
         return self.table.n_needed
 
     @property
     def changed(self):
-        """The log: items that became needed or unneeded."""
-        return listed(&self.table.changed)
+        """The log: items that became needed or unneeded, in order."""
+        return to_list(&self.table.changed)
 
 
 cdef class WorkersTable:
-    """Who can take a job."""
+    """The workers, and which of them can get a job."""
 
     cdef workers_t table
 
@@ -203,34 +230,33 @@ cdef class WorkersTable:
         workers_free(&self.table)
 
     def next(self):
-        """Take a worker with credit to spare off its list; -1 when none has."""
+        """Remove a worker with credit left from its list; return it, or -1 if there is none."""
         return workers_next(&self.table)
 
     def load(self, int32_t worker, int32_t in_flight):
-        """Let a worker hold so many jobs."""
+        """Set the number of jobs that a worker holds."""
         self.table.slots[worker].in_flight = in_flight
         workers_list(&self.table, worker)
 
-    def hold(self, int32_t worker, bint held):
-        """Give a worker no jobs, or give it some again."""
-        self.table.slots[worker].alive = not held
-        workers_list(&self.table, worker)
+    def set_available(self, int32_t worker, bint available):
+        """Set whether a worker may get jobs."""
+        workers_set_available(&self.table, worker, available)
 
     def measure(self, int32_t worker, double run_ns):
-        """A job of a worker took so long."""
+        """Report the run time of a job of a worker."""
         workers_measure(&self.table, worker, run_ns)
         workers_list(&self.table, worker)
 
     def credit(self, int32_t worker):
-        """How many jobs a worker may hold."""
+        """Return the number of jobs that a worker may hold."""
         return self.table.slots[worker].credit
 
     @property
     def idle(self):
-        """Those that hold no job and may get one, the next one last."""
-        return listed(&self.table.idle)
+        """The available workers without jobs; the next one to get a job is the last."""
+        return to_list(&self.table.idle)
 
     @property
     def spare(self):
-        """Those that hold some and may get more, the next one last."""
-        return listed(&self.table.spare)
+        """The workers with jobs and credit left; the next one to get a job is the last."""
+        return to_list(&self.table.spare)

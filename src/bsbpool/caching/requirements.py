@@ -101,10 +101,10 @@ class CacheRequirements:
         tokens = tuple(map(token_of, item_ids(items, self.of_node)))
         if tokens not in self._sets:
             numbers = [self._item(token) for token in dict.fromkeys(tokens)]
-            self._sets[tokens] = self._engine.cache_set(numbers)
+            self._sets[tokens] = self._engine.add_cache_set(numbers)
         return self._sets[tokens]
 
     def _item(self, token: int) -> int:
         if token not in self._items:
-            self._items[token] = self._engine.cache_item(token)
+            self._items[token] = self._engine.add_cache_item(token)
         return self._items[token]

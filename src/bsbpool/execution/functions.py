@@ -24,7 +24,7 @@ _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
 
 def callee_of(job: Job[Any]) -> tuple[Any, int, Any]:
     """Return what a worker calls for a job, the mode of the call, and the arguments."""
-    if job._calls:
+    if job._calls_function:
         f = job._function
         if is_kept(f):
             return f, CALL, (job._arguments, job._kwargs)

@@ -62,7 +62,7 @@ class MainRun:
         context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
-            context.engine.start()
+            context.engine.start_run()
             self._ping_timer.reset()
             self._allow_direct()
             with marking_signals():
@@ -98,7 +98,7 @@ class MainRun:
         for rank in self._channel.process_monitor.dead():
             if rank not in self._channel.lost:
                 self._channel.report_failure(rank)
-                self.lost(rank, self._context.engine.begun_on(rank - 1))
+                self.lost(rank, self._context.engine.begun_jobs(rank - 1))
         for failure in self._context.events.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
                 _log.error("%s", failure.__cause__)
@@ -128,7 +128,7 @@ class MainRun:
         self._loop.stop(aborted, self._stop_code())
         if aborted:
             for rank in range(1, self._n_ranks):
-                busy = self._context.engine.running_on(rank - 1) is not None
+                busy = self._context.engine.running_job(rank - 1) is not None
                 if busy and rank not in self._channel.lost | self._left:
                     self._channel.mark_away(rank, self._run_id)
 
@@ -232,7 +232,7 @@ class MainRun:
         # `scheduling` is read before the unfinished jobs are counted: a callback may have started
         # a scheduler, and a job that a scheduler queues before it ends must be counted.
         scheduling = pool.scheduling
-        if context.cache_requirements and (unneeded := context.engine.take_unneeded()):
+        if context.cache_requirements and (unneeded := context.engine.pop_unneeded()):
             context.cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()

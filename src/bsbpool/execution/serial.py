@@ -61,7 +61,7 @@ class SerialRun:
             pool.change_status(PoolStatus.EXECUTING)
             pool.notify()
             self._wait_for_schedulers()
-            context.engine.start()
+            context.engine.start_run()
             with context.cache.scope(), self._marking_signals():
                 self._loop.run(context.time_limit.is_set)
                 # Jobs and callbacks may have started schedulers. `scheduling` is read first: a job
@@ -130,7 +130,7 @@ class SerialRun:
 
     def _succeed(self, job: Job[Any], value: Any) -> None:
         try:
-            job._end_with(self._context.kept(value))
+            job._set_outcome(self._context.kept(value))
         except BaseException as error:
             self.failed(job, error)
         else:
@@ -170,7 +170,7 @@ class SerialRun:
     def swept(self) -> None:
         """Free the cache items that no job needs any more."""
         self._context.cache.refresh()
-        self._context.cache.free(self._context.engine.take_unneeded())
+        self._context.cache.free(self._context.engine.pop_unneeded())
 
     # Running jobs in a thread
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bsbpool._core.jobs.submission import check_arguments
+from bsbpool._core.jobs.call_arguments import check_arguments
 from bsbpool.forks import in_children
 from bsbpool.futures.chunks import Packing
 from bsbpool.futures.errors import BrokenPoolError, InitializerError

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.execution.main import MainRun
-from bsbpool.futures.backend import Call, Backend, Failed, settle
+from bsbpool.futures.backend import Backend, Call, Failed, settle
 from bsbpool.futures.errors import InitializerError, dependency_error
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
@@ -192,9 +192,9 @@ class RanksBackend(Backend):
                 self._limit = 0  # so that the next call hears of it
                 self.abandoned = True
             self._cut_off.append(future)
-        elif engine.is_cut_off(job._id):
+        elif engine.ended_by_run(job._id):
             self._end_cut_off(future, job, error)
-        elif job.status is not JobStatus.CANCELLED or engine.is_broken(job._id):
+        elif job.status is not JobStatus.CANCELLED or engine.dependency_failed(job._id):
             future.settle(error)
         else:
             future.be_cancelled()
@@ -381,7 +381,7 @@ class ExecutorRun(MainRun):
     def turn(self) -> bool:
         """Tell what happened; True when there is nothing left to do."""
         self._backend.look_up()
-        if self._spare and self._context.engine.n_away < len(self._spare):
+        if self._spare and self._context.engine.n_unavailable < len(self._spare):
             self._hold_spare()  # one came back from a long job of an earlier run
         return super().turn()
 

@@ -14,7 +14,7 @@ from typing import Any
 from bsbpool import caching
 from bsbpool.forks import end_if_child_of
 from bsbpool.futures import chunks
-from bsbpool.futures.backend import Call, Backend, Failed
+from bsbpool.futures.backend import Backend, Call, Failed
 from bsbpool.futures.errors import dependency_error
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.preparing import Prepared, packed, unpickled

@@ -11,7 +11,7 @@ from typing import Any
 
 from bsbpool import arguments, execution
 from bsbpool.futures import checks, registry
-from bsbpool.futures.backend import Call, Backend, check_time, is_of_a_backend
+from bsbpool.futures.backend import Backend, Call, check_time, is_of_a_backend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.mapping import Plan, stream
 from bsbpool.interrupts import raising_on_sigterm

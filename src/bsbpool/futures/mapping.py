@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
-from bsbpool._core.jobs.submission import check_arguments
+from bsbpool._core.jobs.call_arguments import check_arguments
+from bsbpool.futures.backend import Backend, Call
 from bsbpool.futures.chunks import are_plain, unpacked
-from bsbpool.futures.backend import Call, Backend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.items import Items
 from bsbpool.futures.preparing import unpickled

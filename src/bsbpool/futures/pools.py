@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bsbpool._core.jobs.invoke import NO_OWNER
-from bsbpool.futures.future import PoolFuture
 from bsbpool.function_job import FunctionJob
-from bsbpool.submission_context import SubmissionContext
+from bsbpool.futures.future import PoolFuture
 from bsbpool.naming import shortened, text_of
 from bsbpool.pool import JobPool
 from bsbpool.run_context import Run
+from bsbpool.submission_context import SubmissionContext
 
 if TYPE_CHECKING:
     from bsbpool.futures.backend_ranks import RanksBackend
@@ -60,8 +60,8 @@ class ExecutorPool(JobPool):
     _job_type: ClassVar[type[FunctionJob[Any]]] = FutureJob
 
     # Compiled methods, without a Python call around them.
-    queue_call = JobPool._queue_for
-    drop_job = JobPool._drop_job
+    queue_call = JobPool._queue_for_future
+    drop_job = JobPool._release_job
 
     cache_set = JobPool._set_of
 
@@ -78,7 +78,7 @@ class ExecutorPool(JobPool):
         self.session = session
         super().__init__(next(_ids), NO_OWNER, comm=service)
         if backend is not None:
-            self._on_end = backend.deliver
+            self._on_job_end = backend.deliver
 
     def _make_run(self) -> Run:
         from bsbpool.services.channels import channel_of
@@ -93,7 +93,7 @@ class ExecutorPool(JobPool):
     def error_of(self, job: Any, deps: Any) -> Any:
         """Return why a job that has ended did not succeed; `deps` are those it had."""
         context = self.run_context
-        if context.engine.is_broken(job._id):
+        if context.engine.dependency_failed(job._id):
             job._error = self.job_control.dependency_error(deps)
         error = job.error  # it is not found any more when the failure is forgotten
         context.events.failures.pop(job, None)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.futures.backend import Call
+from bsbpool.futures.backend_ranks import RanksBackend
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.program import SearchPath
-from bsbpool.futures.backend_ranks import RanksBackend
 
 
 class RunnerBackend(RanksBackend):

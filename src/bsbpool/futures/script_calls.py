@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from bsbpool.execution.functions import FunctionTable
-from bsbpool.futures.chunks import Packing, packed, run_chunk
 from bsbpool.futures.backend import Call
+from bsbpool.futures.backend_ranks import PREPARATION, ExecutorRun
+from bsbpool.futures.chunks import Packing, packed, run_chunk
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.pools import ExecutorPool
 from bsbpool.futures.preparing import Preparation
-from bsbpool.futures.backend_ranks import PREPARATION, ExecutorRun
 from bsbpool.futures.runner import RunnerBackend
 from bsbpool.futures.serving import SCRIPT_CALL, UNIT
 from bsbpool.naming import explain

@@ -32,10 +32,10 @@ except ModuleNotFoundError as error:
 
 from bsbpool import execution
 from bsbpool.futures import PoolExecutor
-from bsbpool.futures.chunks import here
 from bsbpool.futures.backend import is_of_a_backend
+from bsbpool.futures.chunks import here
 from bsbpool.futures.executor import entered
-from bsbpool.integrations._shared_executor import SharedExecutor, Lease, shared_executor
+from bsbpool.integrations._shared_executor import Lease, SharedExecutor, shared_executor
 from bsbpool.running import running
 from bsbpool.serialization import portable
 
