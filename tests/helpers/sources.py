@@ -47,19 +47,19 @@ def python_imports():
 
 
 CORE_FILES = {}
-"""The files of each compiled module, named without `bsbpool._core.`: its .pyx and its .pxd."""
-for _path in sorted(CORE.rglob("*.p[yx][xd]")):
-    if _path.stem != "__init__":
+"""The files of each module of the core, named without `bsbpool._core.`, with its stub."""
+for _path in sorted(CORE.rglob("*.p*")):
+    if _path.suffix in (".pyx", ".pxd", ".pyi", ".py") and _path.stem != "__init__":
         CORE_FILES.setdefault(module_name(_path, CORE), []).append(_path)
 
 
-def core_text(module):
-    return "".join(path.read_text() for path in CORE_FILES[module])
+def core_text(module, suffixes=(".pyx", ".pxd")):
+    return "".join(path.read_text() for path in CORE_FILES[module] if path.suffix in suffixes)
 
 
-def core_imports(module):
-    """Return the modules that a compiled module imports, for C or for Python, but itself."""
-    text = core_text(module)
+def core_imports(module, suffixes=(".pyx", ".pxd", ".pyi", ".py")):
+    """Return the modules that a module of the core imports, for C or for Python, but itself."""
+    text = core_text(module, suffixes)
     pairs = re.findall(r"^ *from (\S+) c?import \(?\s*(\w+)", text, re.MULTILINE)
     pairs += [(name, "") for name in re.findall(r"^ *c?import (\S+)", text, re.MULTILINE)]
     core = {f"bsbpool._core.{other}" for other in CORE_FILES}
