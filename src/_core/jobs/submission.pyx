@@ -76,10 +76,7 @@ cdef class Submitter:
         return self.accepts
 
     cdef void notify_of_jobs(self, notify_t notify, object target) noexcept:
-        """Have ``notify(target)`` called for each job that is submitted from now on.
-
-        A function pointer, since the one process of a serial run needs no channel.
-        """
+        """Call ``notify(target)`` for each new job. A serial run needs no channel this way."""
         self.notify = notify
         self.notify_target = target
 
