@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 
-from bsbpool._typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as in `typing`, which is slow to import
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from bsbpool import exceptions as exceptions
     from bsbpool import futures as futures
     from bsbpool import integrations as integrations
