@@ -1,4 +1,4 @@
-"""What the network example shows: progress while it builds, then a table and a picture."""
+"""The output of the network example: progress while it builds, then a table and a picture."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Progress:
     Attributes
     ----------
     jobs, done : collections.Counter
-        How many jobs each strategy has queued, and how many of those have ended.
+        The numbers of jobs that each strategy has queued, and of those that have ended.
     seconds : float
         Time from the first event of the job pools to the latest.
     """
@@ -53,14 +53,14 @@ class Progress:
             self._bars.stop()
 
     def listen(self, event: Any) -> None:
-        """Take note of an event of a job pool."""
+        """Record an event of a job pool and update the display."""
         self._began = self._began or perf_counter()
         self.seconds = perf_counter() - self._began
         reason = event.reason.name
         if reason == "JOB_ADDED":
             self.jobs[event.job.name] += 1
         elif reason == "JOB_STATUS_CHANGE" and event.status.name in FINISHED:
-            if event.job in self._ended:  # bsb's own pool tells some endings twice
+            if event.job in self._ended:  # bsb's own pool reports some jobs twice
                 return
             self._ended.add(event.job)
             self.done[event.job.name] += 1
@@ -102,7 +102,7 @@ def _rich_bars() -> Any:
 
 
 def table(scaffold: Scaffold, run: Mapping[str, float]) -> str:
-    """Set out the cells of each type, the connections of each set and the figures of the run."""
+    """Format the numbers of cells and connections, and the figures of the run, as a table."""
     with scaffold.storage.read_scope():
         cells = {cells.tag: len(cells) for cells in scaffold.get_placement_sets()}
         links = {links.tag: len(links) for links in scaffold.get_connectivity_sets()}

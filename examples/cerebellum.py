@@ -5,9 +5,9 @@ along x as parallel fibres through the dendrites of the Purkinje cells, flat tre
 by side in planes across x. Golgi cells inhibit granule cells at the glomeruli; basket and stellate
 cells inhibit Purkinje cells.
 
-A strategy makes one job per chunk, a cube of space; only the Purkinje cells are placed all at
-once. What a job draws at random is seeded by the strategy and the chunk, never by the rank that
-runs it, so the network is the same on any number of ranks.
+A strategy makes one job per chunk, a cube of space; only the Purkinje cells are placed by a single
+job. The random numbers of a job are seeded by the strategy and the chunk, not by the rank that runs
+it, so the network is the same on any number of ranks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CHUNK = 50.0
 
 
 class Reach:
-    """Mixin: connect a chunk with the chunks around it only, up to `reach` away."""
+    """Mixin: connect a chunk only with chunks at most `reach` away."""
 
     reach: np.ndarray = config.attr(
         type=types.ndarray(shape=(3,)), default=lambda: np.zeros(3), call_default=True
@@ -53,7 +53,7 @@ class Reach:
 
     @cached_property
     def opposite(self) -> list[Chunk]:
-        """The chunks with cells of the other side."""
+        """The chunks with cells of the other population."""
         side = self.presynaptic if isinstance(self, InvertedRoI) else self.postsynaptic
         return side.get_all_chunks()
 
@@ -117,7 +117,7 @@ class Satellites(PlacementStrategy):
 
 
 def morphologies() -> dict[str, Morphology]:
-    """Grow one branching tree per cell type whose shape decides what it touches."""
+    """Grow a branching tree for each cell type whose connections depend on its shape."""
     rng = np.random.default_rng(SEED)
 
     def grow(start: Any, angle: float, length: float, forks: int, width: float) -> Branch:

@@ -1,6 +1,6 @@
-"""Build a piece of cerebellar cortex with the Brain Scaffold Builder, its jobs run by bsbpool.
+"""Build a piece of cerebellar cortex with the Brain Scaffold Builder on a bsbpool job pool.
 
-Run it alone or on several ranks; the network is the same, cell by cell::
+Run it on one or several ranks; the network is identical, cell by cell::
 
     python examples/network.py
     mpiexec -n 3 python examples/network.py
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def ignore(event: Any) -> None:
-    """Listen to nothing: a network without a listener prints a line per job."""
+    """Ignore an event; without any listener, the network prints a line per job."""
 
 
 def build(
@@ -39,9 +39,9 @@ def build(
     Parameters
     ----------
     size : {"full", "small"}
-        How much of it to build: about 1,000 jobs or 140.
+        The size of the network: about 1,000 or 140 jobs.
     output : path
-        The folder to write ``network.hdf5`` in, over one of an earlier run.
+        The folder for ``network.hdf5``; an existing file is replaced.
     listener : callable
         Called with every event of the job pools.
 
@@ -70,12 +70,12 @@ def build(
 
 
 def digests(scaffold: Scaffold) -> dict[str, str]:
-    """Fingerprint a network, whatever the order in which its parts were stored.
+    """Return digests of a network that do not depend on the order in which parts were stored.
 
     Parameters
     ----------
     scaffold : bsb.Scaffold
-        A network, which only the calling rank reads.
+        The network; only the calling rank reads it.
 
     Returns
     -------
@@ -101,17 +101,18 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     option = parser.add_argument
     option("--output", type=Path, default=Path("network"), metavar="DIR", help="where to write")
-    option("--pool", choices=("bsbpool", "bsb"), default="bsbpool", help="whose job pool to use")
-    option("--size", choices=("full", "small"), default="full", help="how much to build")
+    option("--pool", choices=("bsbpool", "bsb"), default="bsbpool", help="the job pool to use")
+    option("--size", choices=("full", "small"), default="full", help="the size of the network")
     option("--digest", action="store_true", help="print a digest of each set")
     option("--quiet", action="store_true", help="no progress, table or picture")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Build the network, then show what was built and how fast."""
+    """Build the network, then print what was built and how long it took."""
     options = arguments(argv)
-    os.environ.setdefault("UCX_LOG_LEVEL", "error")  # or it warns of the windows bsb leaves open
+    # Silence the warnings of UCX about MPI windows that bsb leaves open.
+    os.environ.setdefault("UCX_LOG_LEVEL", "error")
     if options.pool == "bsbpool":  # This line is all that a BSB user needs.
         from bsbpool.integrations import bsb as bsb_adapter
 

@@ -1,10 +1,10 @@
-"""adaptive: a function sampled where it is interesting, several points at a time.
+"""adaptive: sample a function at several points at a time, more densely where it changes fast.
 
     mpiexec -n 3 python examples/with_adaptive.py
 
-Which points are looked at depends on which results come first, so the integral of what was
-sampled is the same from run to run only within the learner's goal. The runner does not know how
-many calls our executor runs at a time: say it by `ntasks`.
+The points that are sampled depend on the order of the results, so the integral varies from run to
+run within the learner's `loss_goal`. The runner does not know how many calls the executor runs at a
+time, so pass the number of workers as `ntasks`.
 """
 
 import math

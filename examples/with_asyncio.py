@@ -1,9 +1,9 @@
-"""asyncio: coroutines that wait for ranks.
+"""asyncio: coroutines that await calls on other ranks.
 
     mpiexec -n 3 python examples/with_asyncio.py
 
-Each root is found step by step, every step a call on some rank; the event loop stays free, and
-the steps of all roots overlap.
+Each root is computed in several steps, and each step is a call on a worker. The event loop is not
+blocked, so the steps of different roots overlap.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from bsbpool.futures import PoolExecutor
 
 
 def newton(x, a):
-    """One step towards the square root of `a`."""
+    """Return the next approximation of the square root of `a`."""
     return (x + a / x) / 2
 
 

@@ -1,10 +1,10 @@
-"""Dask: graphs of delayed calls, arrays or bags, with the ranks as scheduler.
+"""Dask: run the tasks of delayed calls, arrays or bags on the ranks.
 
     mpiexec -n 3 python examples/with_dask.py
 
-`scheduler=executor` has Dask order the tasks of a graph on rank 0 and submit them. Results between
-tasks go through rank 0: for graphs with large arrays in between, Dask's own distributed scheduler
-may be the better choice.
+With `scheduler=executor`, Dask orders the tasks of a graph on rank 0 and submits them. Intermediate
+results pass through rank 0, so Dask's own distributed scheduler may be better for graphs with large
+intermediate arrays.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from bsbpool.futures import PoolExecutor
 
 
 def simulate(seed):
-    """A random walk."""
+    """Return a random walk."""
     return np.random.default_rng(seed).normal(size=1000).cumsum()
 
 

@@ -1,10 +1,10 @@
-"""emcee: the log-probabilities of all walkers, on the ranks.
+"""emcee: compute the log-probabilities of the walkers on the ranks.
 
     mpiexec -n 3 python examples/with_emcee.py
 
 Fits a straight line to noisy points. `EnsembleSampler(pool=...)` calls `pool.map` for one half of
-the walkers at a time, so there should be at least twice as many walkers as ranks. What each call
-needs beside the walker's position is global here: it is there on all ranks and never travels.
+the walkers at a time, so use at least twice as many walkers as workers. The data points are global
+variables: every rank creates them, so they are never sent.
 """
 
 import numpy as np
@@ -17,13 +17,13 @@ WALKERS, STEPS = 16, 60
 
 
 def log_probability(line):
-    """The logarithm of how likely the points are, for a slope and an offset."""
+    """Return the log-likelihood of the points for a slope and an offset."""
     slope, offset = line
     return -0.5 * np.sum(((Y - slope * X - offset) / 0.5) ** 2)
 
 
 def mean_slope(pool):
-    import emcee  # by rank 0 alone: the workers only need the function above
+    import emcee  # on rank 0 only: the workers just call the function above
 
     start = np.random.default_rng(1).normal([2, 1], 0.01, (WALKERS, 2))
     sampler = emcee.EnsembleSampler(WALKERS, 2, log_probability, pool=pool)

@@ -1,19 +1,19 @@
-"""Optuna: trials are asked for on rank 0 and tried on the others.
+"""Optuna: rank 0 suggests trials, and the other ranks evaluate them.
 
     mpiexec -n 3 python examples/with_optuna.py
 
-The study stays on rank 0, so it needs no database. Trials are asked for and told in rounds, whose
-order makes the outcome the same on any number of ranks. To keep all ranks busy with trials of very
-different lengths, tell each when it ends (`concurrent.futures.wait`) and ask for the next.
+The study stays on rank 0, so it needs no database. `ask` and `tell` are called in rounds of a fixed
+order, so the result does not depend on the number of ranks. If trials differ much in duration, use
+`concurrent.futures.wait` instead, and ask for a new trial whenever one has ended.
 """
 
 from bsbpool.futures import PoolExecutor
 
-ROUNDS, A_ROUND = 5, 8
+ROUNDS, TRIALS_PER_ROUND = 5, 8
 
 
 def loss(parameters):
-    """How badly a model does; what takes long in earnest."""
+    """Return the loss of a model; in a real study this takes long."""
     return (parameters["rate"] - 0.3) ** 2 + (parameters["layers"] - 4) ** 2 / 10
 
 
@@ -27,7 +27,7 @@ def best(executor):
     }
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=2))
     for _ in range(ROUNDS):
-        trials = [study.ask(ranges) for _ in range(A_ROUND)]
+        trials = [study.ask(ranges) for _ in range(TRIALS_PER_ROUND)]
         losses = executor.map(loss, [trial.params for trial in trials])
         for trial, value in zip(trials, losses, strict=True):
             study.tell(trial, value)

@@ -1,9 +1,9 @@
-"""pymoo: the candidates of each generation, evaluated on the ranks.
+"""pymoo: evaluate the candidates of each generation on the ranks.
 
     mpiexec -n 3 python examples/with_pymoo.py
 
-A problem that is defined for one candidate gets a runner, which needs a `starmap`. The problem
-travels with the candidates, but not the runner, which has the executor.
+A problem that evaluates one candidate at a time takes a runner, which needs a `starmap`. The
+problem is sent with the candidates, but without the runner, because an executor cannot be sent.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from bsbpool.futures import PoolExecutor
 
 
 class Beam(ElementwiseProblem):
-    """Light and stiff at once: the volume and the deflection of a beam."""
+    """Minimise the volume and the deflection of a beam."""
 
     def __init__(self, **options):
         super().__init__(n_var=2, n_obj=2, xl=[0.1, 0.1], xu=[1.0, 1.0], **options)

@@ -1,9 +1,9 @@
-"""SciPy: `workers=` of differential_evolution, brute, minimize and others takes a map.
+"""SciPy: pass a map as `workers=` to differential_evolution, brute, minimize and others.
 
     mpiexec -n 3 python examples/with_scipy.py
 
-Looks for the lowest point of Rastrigin's function, which has a great many low points. Each
-generation is one `map`, so a generation should have several candidates for each rank.
+Minimises Rastrigin's function, which has many local minima. Each generation is one `map`, so a
+generation should have several candidates for each worker.
 """
 
 import numpy as np

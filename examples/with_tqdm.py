@@ -1,16 +1,16 @@
-"""tqdm: a bar for a map, as `process_map` and `thread_map` of tqdm show one.
+"""tqdm: a progress bar for a map, as `process_map` and `thread_map` of tqdm show it.
 
     mpiexec -n 3 python examples/with_tqdm.py
 
-`map` yields results in order while later ones are computed, so the bar moves with them. With
-`unordered=True` it moves with each result, also while an early one takes long.
+`map` yields results in order while later ones are computed, so the bar advances with each result.
+With `unordered=True` it also advances while an early item takes long.
 """
 
 from bsbpool.futures import PoolExecutor
 
 
 def rank_map(executor, function, *iterables, **options):
-    """tqdm's `process_map` on ranks; `options` are those of the bar."""
+    """Map a function like tqdm's `process_map`, on ranks; `options` are those of the bar."""
     from tqdm import tqdm
 
     sizes = [len(iterable) for iterable in iterables if hasattr(iterable, "__len__")]
@@ -19,7 +19,7 @@ def rank_map(executor, function, *iterables, **options):
 
 
 def steps_to_one(n):
-    """Of Collatz: halve even numbers, triple odd ones and add one."""
+    """Return the length of the Collatz sequence: halve even numbers, map odd n to 3n + 1."""
     steps = 0
     while n != 1:
         n, steps = (3 * n + 1 if n % 2 else n // 2), steps + 1

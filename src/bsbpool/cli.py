@@ -19,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bsbpool", description=__doc__)
     parser.add_argument("--version", action="version", version=f"bsbpool {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    commands.add_parser("bsb", help="bsb's own command, with its jobs run by bsbpool")
-    commands.add_parser("run", help="a program on rank 0, with the other ranks as its workers")
+    commands.add_parser("bsb", help="run the bsb command, with bsbpool as its job pool")
+    commands.add_parser("run", help="run a program on rank 0, with the other ranks as its workers")
     parser.parse_args(arguments)
     return 0
 

@@ -5,7 +5,7 @@
     mpiexec -n 4 python -m bsbpool.run -c code [arguments]
 
 `bsbpool.futures.PoolExecutor()` in the program finds the workers. When the program ends, all
-ranks end with its exit code.
+ranks exit with its exit code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 from bsbpool import services
 from bsbpool.by_name import main_runs_alone
 from bsbpool.forks import end_child
-from bsbpool.futures import dispatcher_thread
+from bsbpool.futures.registry import worker_groups
+from bsbpool.futures.worker_group import WorkerGroup
 from bsbpool.interrupts import raising_on_sigterm
 from bsbpool.running import running
 from bsbpool.services.channels import channel_of, flush_stdout
@@ -35,15 +36,15 @@ USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a program, or serve one; return the exit code."""
+    """Run a program, or run its calls as a worker; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments == ["--serve"]:
-        return _serve_parent()
-    asked = arguments[:1] in (["-h"], ["--help"])
-    if asked or not arguments or arguments in (["-m"], ["-c"]):
-        print(__doc__ if asked else USAGE)
-        return 0 if asked else 2
-    sys.path[0] = _folder_of(arguments)
+        return _serve_spawning_process()
+    wants_help = arguments[:1] in (["-h"], ["--help"])
+    if wants_help or not arguments or arguments in (["-m"], ["-c"]):
+        print(__doc__ if wants_help else USAGE)
+        return 0 if wants_help else 2
+    sys.path[0] = _module_folder(arguments)
     service = services.MPI
     if service.get_size() == 1:
         process = os.getpid()
@@ -51,12 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_if_child_of(process, code)
         return code
     if service.get_rank() > 0:
-        return dispatcher_thread.serve_always(service, *_main_of(arguments))
-    return _run_with(service, arguments)
+        return _serve(service, *_main_program(arguments))
+    return _run_with_workers(service, arguments)
 
 
-def _serve_parent() -> int:
-    """Serve the process that spawned this one."""
+def _serve_spawning_process() -> int:
+    """Run the calls of the process that spawned this one."""
     from mpi4py import MPI
 
     from bsbpool.services.mpi import MPIService
@@ -64,47 +65,53 @@ def _serve_parent() -> int:
     comm = MPI.Comm.Get_parent().Merge(high=True)
     program = comm.bcast(None)
     sys.path[:] = program.path
-    dispatcher_thread.waiting.siblings = MPI.COMM_WORLD
+    worker_groups.siblings = MPI.COMM_WORLD
     channel_of(comm)
-    return dispatcher_thread.serve_always(MPIService(comm), program.file, program.module)
+    return _serve(MPIService(comm), program.file, program.module)
 
 
-def _run_with(service: Any, arguments: list[str]) -> int:
-    channel_of(service.get_communicator())  # all ranks make it, the others when they serve
+def _serve(service: Any, file: str | None, module: str | None) -> int:
+    from bsbpool.futures.worker import serve_program
+
+    return serve_program(service, file, module)
+
+
+def _run_with_workers(service: Any, arguments: list[str]) -> int:
+    channel_of(service.get_communicator())  # collective, as on the workers
     main_runs_alone()
-    dispatcher_thread.waiting.dispatcher_thread = dispatcher_thread.DispatcherThread(service)
+    worker_groups.main = WorkerGroup(service)
     running.workers_dedicated = True
     code, process = 1, os.getpid()
     try:
-        # The interpreter ends in this order: functions of threading._register_atexit, with which
-        # executors end their threads; then it joins threads; then functions of atexit. The workers
-        # are dismissed before the last step, since threads may need them. The interpreter calls
-        # `_shutdown` again at its end, which then does nothing.
+        # At its end the interpreter first calls functions of threading._register_atexit, with which
+        # executors end their threads, then joins threads, then calls functions of atexit. The
+        # workers must end before the last step and after the other two, because threads may use
+        # them. `_shutdown` does the first two; the interpreter's own call of it then does nothing.
         code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
         _end_if_child_of(process, code)
         flush_stdout()
-        dispatcher_thread.waiting.dispatcher_thread.close(code)
+        worker_groups.main.close(code)
     return code
 
 
 def _end_if_child_of(process: int, code: int) -> None:
-    """End a child that the program forked, without finalizing MPI, which belongs to its parent."""
+    """End a child that the program forked, without finalizing the MPI of its parent."""
     if os.getpid() != process:
         atexit._run_exitfuncs()
         end_child(code)
 
 
 def _run(step: Callable[..., object], *args: Any) -> int:
-    """Call a step of the program; return its exit code, having said why when it is an error."""
+    """Call a step of the program; return its exit code, and print its error."""
     try:
         with raising_on_sigterm():
             step(*args)
     except SystemExit as end:
-        return _code_of(end)
+        return _exit_code(end)
     except KeyboardInterrupt as interrupt:
         _print_error(interrupt)
-        return 130  # as a shell says of SIGINT
+        return 130  # the exit code of shells for SIGINT
     except BaseException as error:
         _print_error(error)
         return 1
@@ -115,7 +122,7 @@ def _execute(arguments: list[str]) -> None:
     kind, *rest = arguments
     if kind == "-m":
         sys.argv = rest
-        code, module = _module(rest[0])
+        code, module = _load_module(rest[0])
         sys.argv[0] = module.__file__ or rest[0]
     elif kind == "-c":
         sys.argv = ["-c", *rest[1:]]
@@ -123,35 +130,35 @@ def _execute(arguments: list[str]) -> None:
         module = types.ModuleType("__main__")
     else:
         sys.argv = arguments
-        code, module = _script(kind)
-    # For good: calls that still wait when the program ends are pickled by the names in it.
+        code, module = _load_script(kind)
+    # Never restored: calls that wait when the program ends are pickled with names of this module.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
 
 
-def _folder_of(arguments: list[str]) -> str:
-    """Return where a program finds the modules beside it."""
+def _module_folder(arguments: list[str]) -> str:
+    """Return the folder of `sys.path` in which a program finds its own modules."""
     if arguments[0] == "-m":
         return os.getcwd()
     if arguments[0] == "-c":
         return ""
     path = os.path.abspath(arguments[0])
-    return path if _is_folder(path) else os.path.dirname(path)
+    return path if _contains_modules(path) else os.path.dirname(path)
 
 
-def _is_folder(path: str) -> bool:
-    """Whether modules can be in it."""
+def _contains_modules(path: str) -> bool:
+    """Whether a path is a folder or an archive, in which modules can be."""
     return os.path.isdir(path) or zipfile.is_zipfile(path)
 
 
-def _script(path: str) -> tuple[types.CodeType, types.ModuleType]:
-    """Return the code of a script, and where it may run.
+def _load_script(path: str) -> tuple[types.CodeType, types.ModuleType]:
+    """Return the code of a script and a module for its globals.
 
-    A folder or an archive is a script by the `__main__` module in it, as for the interpreter.
+    As in the interpreter, the script of a folder or an archive is the `__main__` module in it.
     """
     module = types.ModuleType("__main__")
     module.__file__ = os.path.abspath(path)
-    if _is_folder(path):
+    if _contains_modules(path):
         spec = importlib.machinery.PathFinder.find_spec("__main__", [os.path.abspath(path)])
         code = getattr(spec and spec.loader, "get_code", lambda name: None)("__main__")
         if spec is None or code is None:
@@ -167,8 +174,8 @@ def _script(path: str) -> tuple[types.CodeType, types.ModuleType]:
     return compile(source, path, "exec", dont_inherit=True), module
 
 
-def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
-    """Return the main script of a program and the name of its main module, without running it."""
+def _main_program(arguments: list[str]) -> tuple[str | None, str | None]:
+    """Return the main script or the main module of a program, without running it."""
     if arguments[0] == "-c":
         return None, None
     if arguments[0] != "-m":
@@ -183,12 +190,12 @@ def _main_of(arguments: list[str]) -> tuple[str | None, str | None]:
     return None, spec.name + ".__main__"
 
 
-def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
-    """Return the code of a module, or of the main module of a package, and where it may run."""
+def _load_module(name: str) -> tuple[types.CodeType, types.ModuleType]:
+    """Return the code of a module or of a package's `__main__`, and a module for its globals."""
     try:
         spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError) as error:  # of the packages that it is in
-        if getattr(error, "name", name) not in _parents_of(name):
+    except (ImportError, ValueError) as error:  # raised by the packages that contain it
+        if getattr(error, "name", name) not in _package_names(name):
             raise
         raise SystemExit(f"bsbpool.run: there is no module named {name} ({error})") from None
     if spec is not None and spec.submodule_search_locations is not None:
@@ -202,12 +209,12 @@ def _module(name: str) -> tuple[types.CodeType, types.ModuleType]:
     return code, module
 
 
-def _parents_of(name: str) -> list[str]:
-    """Return the packages that a module is in, and the module itself."""
+def _package_names(name: str) -> list[str]:
+    """Return the names of the packages that contain a module, and its own name."""
     return list(itertools.accumulate(name.split("."), "{}.{}".format))
 
 
-def _code_of(end: SystemExit) -> int:
+def _exit_code(end: SystemExit) -> int:
     if end.code is None:
         return 0
     if isinstance(end.code, int):
@@ -217,15 +224,15 @@ def _code_of(end: SystemExit) -> int:
 
 
 def _print_error(error: BaseException) -> None:
-    """Print as the interpreter would, without the lines of this module."""
+    """Print an error as the interpreter would, without the frames of this module."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_code.co_filename == __file__:
         step = step.tb_next
-    error.__traceback__ = step  # none for a program that cannot be compiled
+    error.__traceback__ = step  # None for a program that cannot be compiled
     sys.excepthook(type(error), error, error.__traceback__)
 
 
 if __name__ == "__main__":
-    from bsbpool.run import main as _main  # not this module's second copy
+    from bsbpool.run import main as _main  # so that there is no second copy of this module's state
 
     sys.exit(_main())

@@ -16,7 +16,7 @@ from bsbpool import (
     pool_cached_function,
 )
 from bsbpool.futures import PoolExecutor
-from bsbpool.integrations.mpipool import Result
+from bsbpool.integrations._async_results import Result
 from bsbpool.integrations.schwimmbad import choose_pool
 from bsbpool.function_job import FunctionJob
 

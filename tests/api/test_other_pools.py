@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future, wait
 
 import pytest
 
-from bsbpool.futures.dispatcher_thread import waiting
+from bsbpool.futures.registry import worker_groups
 from bsbpool.integrations.mpi4py_futures import (
     MPICommExecutor,
     MPIPoolExecutor,
@@ -128,7 +128,7 @@ def test_an_error_of_the_root_releases_the_workers():
 @pytest.mark.parametrize("wrong", [{"root": 7}, {"comm": 3}])
 def test_arguments_are_checked_where_workers_wait(wrong, monkeypatch):
     """The communicator and the root are not needed there."""
-    monkeypatch.setattr(waiting, "dispatcher_thread", object())
+    monkeypatch.setattr(worker_groups, "main", object())
     with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         MPICommExecutor(**wrong)
 

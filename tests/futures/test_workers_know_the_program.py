@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bsbpool.futures.program import SearchPath, extend_search_path
+from bsbpool.futures.main_program import SearchPath, extend_search_path
 from helpers.launch import mpirun
 
 LIMIT = 90.0
@@ -78,7 +78,7 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
     assert path.changed_folders() is None
     monkeypatch.chdir("/")
     sys.path.append("/own")
-    path.look()
+    path.update()
     sent = ["", str(tmp_path / "lib"), "/own"]
     assert path.folders == path.changed_folders() == sent
     monkeypatch.setattr("sys.path", ["/own", "/workers"])
@@ -89,12 +89,12 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
 def test_workers_hear_of_a_search_path_that_is_again_that_of_the_beginning(monkeypatch) -> None:
     monkeypatch.setattr("sys.path", ["/first"])
     path = SearchPath()
-    path.look()
+    path.update()
     assert path.changed_folders() is None
     sys.path.append("/second")
-    path.look()
+    path.update()
     sys.path.remove("/second")
-    path.look()
+    path.update()
     assert path.changed_folders() == ["/first"]
 
 

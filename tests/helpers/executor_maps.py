@@ -316,7 +316,7 @@ def dropping_a_map_waits_for_no_lock(executor: PoolExecutor) -> None:
     locked, unlock = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with executor._backend._lock:
+        with executor._backend.lock:
             locked.set()
             unlock.wait(LONG)
 

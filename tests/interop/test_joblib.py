@@ -84,7 +84,7 @@ def test_numbers_of_jobs(seen: dict[str, Any]) -> None:
 
 
 def test_parallel_inside_a_call(seen: dict[str, Any]) -> None:
-    outer = "BsbPoolBackend" if seen["alone"] else "InnerBackend"
+    outer = "BsbPoolBackend" if seen["alone"] else "NestedBackend"
     assert seen["nested"] == [[outer, SQUARES[:4]]] * 3
 
 

@@ -26,10 +26,10 @@ def slow_rank(n: int = 0) -> int:
     return WORLD.rank
 
 
-@pytest.mark.parametrize("jobs_a_pool", [backend_ranks.JOBS_A_POOL, 100])
+@pytest.mark.parametrize("jobs_a_pool", [backend_ranks.JOBS_PER_POOL, 100])
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_inside_a_with_block(monkeypatch, check, jobs_a_pool) -> None:
-    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", jobs_a_pool)
+    monkeypatch.setattr(backend_ranks, "JOBS_PER_POOL", jobs_a_pool)
     with PoolExecutor() as executor:
         assert (executor is not None) == MAIN
         if executor is not None:
@@ -185,7 +185,7 @@ def count_down(n: int) -> int:
 @pytest.mark.parametrize("most", [1, 7, 100])
 def test_an_executor_replaces_its_pool(monkeypatch, most) -> None:
     """With dependencies, chains of callbacks, cancellations and one long call."""
-    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", most)
+    monkeypatch.setattr(backend_ranks, "JOBS_PER_POOL", most)
     with PoolExecutor() as executor:
         if executor is not None:
             pools = {id(executor._backend._pool)}

@@ -25,7 +25,7 @@ def full_pool(executor: PoolExecutor, seconds: float) -> Iterator[None]:
     running = executor.submit(nap, seconds)
     while not running.running():
         time.sleep(0.001)
-    for n in range(backend_ranks.JOBS_A_POOL):
+    for n in range(backend_ranks.JOBS_PER_POOL):
         executor.submit(square, n)
     assert executor._backend._draining
     yield
@@ -38,7 +38,7 @@ def outcome(future: Any) -> Any:
 
 
 def test_a_failed_dependency_cancels_calls_that_wait_for_the_next_pool(monkeypatch) -> None:
-    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", 5)
+    monkeypatch.setattr(backend_ranks, "JOBS_PER_POOL", 5)
     monkeypatch.setattr(backend_ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:
         if executor is not None:
@@ -79,7 +79,7 @@ def steps_of(f: Callable[[], Any]) -> int:
 
 
 def test_the_time_to_cancel_a_call_does_not_depend_on_how_many_wait(monkeypatch) -> None:
-    monkeypatch.setattr(backend_ranks, "JOBS_A_POOL", 5)
+    monkeypatch.setattr(backend_ranks, "JOBS_PER_POOL", 5)
     monkeypatch.setattr(backend_ranks, "SECONDS_OF_DRAINING", LONG)
     with PoolExecutor() as executor:
         if executor is not None:

@@ -1,10 +1,12 @@
-"""An executor as of `concurrent.futures`, whose workers are MPI ranks.
+"""An executor in the style of `concurrent.futures` whose workers are MPI ranks.
 
-from bsbpool.futures import PoolExecutor
+::
 
-with PoolExecutor() as executor:  # on all ranks
-if executor is not None:  # on rank 0; the others have worked until here
-print(list(executor.map(abs, range(-3, 3))))
+    from bsbpool.futures import PoolExecutor
+
+    with PoolExecutor() as executor:  # on all ranks
+        if executor is not None:  # on rank 0; the others have worked until here
+            print(list(executor.map(abs, range(-3, 3))))
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from concurrent.futures import (
 
 from bsbpool.futures.errors import InitializerError
 from bsbpool.futures.executor import PoolExecutor
+from bsbpool.futures.future import PoolFuture
 
 __all__ = [
     "ALL_COMPLETED",
@@ -36,6 +39,7 @@ __all__ = [
     "InitializerError",
     "InvalidStateError",
     "PoolExecutor",
+    "PoolFuture",
     "as_completed",
     "wait",
 ]

@@ -1,4 +1,4 @@
-"""Who runs the calls of an executor, while it is open: other ranks, or a thread here."""
+"""The part of an executor that runs its calls: on other ranks, or in a thread of this process."""
 
 from __future__ import annotations
 
@@ -9,150 +9,180 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bsbpool._core.jobs.call_arguments import check_arguments
 from bsbpool.forks import in_children
-from bsbpool.futures.chunks import Packing
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture, renew_lock
+from bsbpool.futures.packing import MapPacking
 from bsbpool.naming import error_text
+
+SECONDS_TO_START = 0.5
+"""The longest time that a cancelling shutdown waits for calls to start; usually a millisecond."""
 
 
 class Call(NamedTuple):
-    """A call that somebody submitted."""
+    """A call that was submitted to an executor."""
 
-    future: PoolFuture
+    future: PoolFuture[Any]
     f: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    deps: tuple[PoolFuture, ...] = ()
+    deps: tuple[PoolFuture[Any], ...] = ()
     cache_items: Any = None
 
 
-SECONDS_TO_BEGIN = 0.5
-"""The most that a cancelling shutdown waits for calls to begin; as a rule it is a millisecond."""
-
-Failed = list[tuple[PoolFuture, BaseException]]
-"""Calls that cannot run, and why."""
+FailedCalls = list[tuple[PoolFuture[Any], BaseException]]
+"""Calls that cannot run, with their errors."""
 
 
-def settle(failed: Failed) -> None:
-    """Tell those who wait for calls that cannot run."""
+class OpenMap(Protocol):
+    """A map that may submit further calls after the executor was shut down."""
+
+    eager: bool
+    """Whether it submits all its calls by itself, and not only while its results are read."""
+
+    def close(self) -> None:
+        """Submit no more calls, and cancel those that have not started."""
+
+
+def settle_failed(failed: FailedCalls) -> None:
+    """Set the errors of calls that cannot run."""
     for future, error in failed:
         future.settle(error)
 
 
-_living: weakref.WeakSet[Backend] = weakref.WeakSet()
+_live_backends: weakref.WeakSet[Backend] = weakref.WeakSet()
 _thread = threading.local()
-_end_has_come = threading.Event()
-atexit.register(_end_has_come.set)
+_exiting = threading.Event()
+atexit.register(_exiting.set)
 
 
-def check_time() -> None:
-    """Refuse to begin when the interpreter ends: it would not wait for the calls."""
-    if _end_has_come.is_set():
+def check_not_exiting() -> None:
+    """Raise a RuntimeError during interpreter shutdown, which would not wait for the calls."""
+    if _exiting.is_set():
         raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
 
-def is_of_a_backend() -> bool:
-    """Whether the current thread is one in which a backend lives."""
+def in_backend_thread() -> bool:
+    """Whether the current thread is the thread of a backend."""
     return getattr(_thread, "is_of_a_backend", False)
 
 
 class Backend(abc.ABC):
-    """Takes calls from any thread, and has a thread of its own that sees to them.
+    """Accepts calls from any thread, and has a thread that runs or schedules them.
 
-    The thread is a daemon, since the interpreter waits for others before it tells anybody
-    that it ends; it is joined at exit.
+    The thread is a daemon, because the interpreter joins other threads before it runs functions of
+    `atexit`; a function of `atexit` shuts the backend down and joins the thread.
+
+    Attributes
+    ----------
+    lock : RLock
+        Guards the state of the backend.
+    broken : BaseException or None
+        The error after which no more calls run.
+    n_workers : int
+        The number of workers.
+    in_forked_child : bool
+        Whether this process was forked from the one that has the thread and the workers.
+    reclaimable : bool
+        Whether another executor that needs the workers may close this backend.
     """
 
     n_workers = 1
-    inherited = False
-    """Whether this process was forked from the one that has the thread and the workers."""
-    spare = False
-    """Whether who needs its workers may close it."""
+    in_forked_child = False
+    reclaimable = False
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._closed = self._gone = False
-        self._streams: set[Any] = set()
-        self._deferred_calls: deque[Callable[[], object]] = deque()
+        self.lock = threading.RLock()
         self.broken: BaseException | None = None
-        self._thread = threading.Thread(target=self._live, name="bsbpool-executor", daemon=True)
+        self._closed = self._thread_ended = False
+        self._maps: set[OpenMap] = set()
+        self._deferred_calls: deque[Callable[[], object]] = deque()
+        self._thread = threading.Thread(target=self._run, name="bsbpool-executor", daemon=True)
+
+    # ------------------------------------------------------------ the thread
 
     def start(self) -> None:
-        """Let calls run."""
-        in_children(_let_go)
-        _living.add(self)
-        atexit.register(self._at_exit)
+        """Start the thread, which runs calls from now on."""
+        in_children(_close_in_child)
+        _live_backends.add(self)
+        atexit.register(self._close_at_exit)
         self._thread.start()
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         _thread.is_of_a_backend = True
         try:
-            self._work()
+            self._run_calls()
         finally:
             self._closed = True
-            self._gone = True
+            self._thread_ended = True
             self._deferred_calls.clear()
-            atexit.unregister(self._at_exit)
+            atexit.unregister(self._close_at_exit)
 
-    def let_go(self) -> None:
-        """Close, in a forked child; a thread that does not exist there may have held the lock."""
-        self._lock = threading.RLock()
-        self._closed = self._gone = self.inherited = True
+    def is_current_thread(self) -> bool:
+        """Whether the current thread is the thread of this backend."""
+        return threading.current_thread() is self._thread
 
-    def _at_exit(self) -> None:
-        self.close()
-        self.join()
+    def call_soon(self, deferred_call: Callable[[], object]) -> None:
+        """Call a function in the thread, if it still runs.
+
+        Takes no lock. Finalizers run in whichever thread collects garbage, and that thread may
+        hold a lock that the owner of another lock waits for.
+        """
+        if not self._thread_ended:
+            self._deferred_calls.append(deferred_call)
+            self._wake()
+
+    def _run_deferred_calls(self) -> None:
+        while self._deferred_calls:
+            self._deferred_calls.popleft()()
+
+    # ------------------------------------------------------------ calls
 
     def submit(
-        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+        self,
+        future: PoolFuture[Any],
+        f: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
     ) -> None:
-        """Take a call about which nothing else is call options."""
+        """Accept a call without options."""
         self.queue(Call(future, f, args, kwargs))
 
-    def packing(self, f: Callable[..., Any], items: list[Any]) -> Packing:
-        """Return how a map of a function is pickled.
-
-        Parameters
-        ----------
-        f : callable
-            The function.
-        items : list
-            The items that have been read.
-        """
-        return Packing(f)
-
-    def queue(self, call: Call, stream: Any = None) -> None:
-        """Take a call.
+    def queue(self, call: Call, of_map: OpenMap | None = None) -> None:
+        """Accept a call.
 
         Parameters
         ----------
         call : Call
-            What to run.
-        stream : Stream, optional
-            What it belongs to, and what may go on when no more calls are taken.
+            The call.
+        of_map : OpenMap, optional
+            The map that it is part of. Open maps may go on after `close`.
 
         Raises
         ------
         BrokenExecutor, RuntimeError
-            When no calls are taken any more.
+            When no more calls are accepted.
         TypeError
             When an argument is a job or a future.
         """
         check_arguments(call.args, call.kwargs)
-        with self._lock:
+        with self.lock:
             if self.broken is not None:
                 raise self.error()
-            if self._closed and stream not in self._streams:
+            if self._closed and of_map not in self._maps:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            failed = self._take(call)
-        settle(failed)  # without the lock, for which callbacks may make others wait
+            failed = self._accept(call)
+        settle_failed(failed)  # not under the lock, because callbacks may wait for other threads
+
+    def map_packing(self, f: Callable[..., Any], items: list[Any]) -> MapPacking:
+        """Return how a map of `f` is pickled; `items` are those that have been read already."""
+        return MapPacking(f)
 
     def error(self) -> BaseException:
-        """Return what to raise once the backend is broken."""
+        """Return the error to raise when the backend is broken."""
         assert self.broken is not None
         if isinstance(self.broken, InitializerError):
             error: BaseException = InitializerError(*self.broken.args)
@@ -164,118 +194,113 @@ class Backend(abc.ABC):
         error.__cause__ = self.broken
         return error
 
-    @property
-    def closed(self) -> bool:
-        """Whether no more calls are taken."""
-        return self._closed
-
-    def open_stream(self, stream: Any) -> None:
-        """Stay open until this stream has queued all that it has."""
-        with self._lock:
+    def open_map(self, opened: OpenMap) -> None:
+        """Stay open until `close_map` is called for a map."""
+        with self.lock:
             if self.broken is not None:
                 raise self.error()
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            self._streams.add(stream)
+            self._maps.add(opened)
 
-    def end_stream(self, stream: Any) -> None:
-        """Do not wait for this stream any more."""
-        with self._lock:
-            self._streams.discard(stream)
-            self._consider_ending()
+    def close_map(self, closed: OpenMap) -> None:
+        """Do not wait for this map any more."""
+        with self.lock:
+            self._maps.discard(closed)
+            self._end_if_closed()
+
+    # ------------------------------------------------------------ the end
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more calls are accepted."""
+        return self._closed
 
     def close(self, cancel: bool = False) -> None:
-        """Take no more calls; end when all have run."""
-        if self.inherited:
+        """Accept no more calls; the thread ends when all have run."""
+        if self.in_forked_child:
             return
-        with self._lock:
+        with self.lock:
             self._closed = True
-            streams = list(self._streams)
-            # The others go on only while somebody reads them, who may be waiting for this end.
-            self._streams = {stream for stream in streams if stream.eager}
-            self._consider_ending()
+            maps = list(self._maps)
+            # Other maps only go on while they are read, perhaps by a thread that waits for us.
+            self._maps = {each for each in maps if each.eager}
+            self._end_if_closed()
         if cancel:
-            self._let_begin()
-            for stream in streams:
-                stream.close()
+            self._wait_for_start()
+            for each in maps:
+                each.close()
             self._cancel_waiting()
 
-    def _let_begin(self) -> None:
-        """Wait a little for the first calls to begin, for which workers are free."""
-        end = time.monotonic() + SECONDS_TO_BEGIN
+    def _wait_for_start(self) -> None:
+        """Wait until the first calls have started, if workers are free for them."""
+        end = time.monotonic() + SECONDS_TO_START
         while self._thread.is_alive() and not self._is_busy() and time.monotonic() < end:
             time.sleep(0.001)
 
-    def is_lingering(self) -> bool:
-        """Whether who needs its workers, once it is closed, has to wait for calls that run."""
-        return False
-
-    def drop(self) -> None:
-        """Take no more calls, and soon do what else `close` does; takes no lock, as `soon`."""
+    def close_soon(self) -> None:
+        """Accept no more calls and call `close` in the thread; takes no lock, see `call_soon`."""
         self._closed = True
-        self.soon(self.close)
+        self.call_soon(self.close)
 
-    def soon(self, deferred_call: Callable[[], object]) -> None:
-        """Have something called in the thread, while that lives.
+    def close_in_child(self) -> None:
+        """Close in a forked child, which has no thread; a parent's thread may hold the lock."""
+        self.lock = threading.RLock()
+        self._closed = self._thread_ended = self.in_forked_child = True
 
-        Takes no lock. Finalizers are called in whichever thread collects garbage, and that may
-        hold a lock for which the owner of another one waits.
-        """
-        if not self._gone:
-            self._deferred_calls.append(deferred_call)
-            self._wake()
-
-    def _run_deferred_calls(self) -> None:
-        while self._deferred_calls:
-            self._deferred_calls.popleft()()
-
-    def is_here(self) -> bool:
-        """Whether the current thread is the one that sees to the calls."""
-        return threading.current_thread() is self._thread
+    def _close_at_exit(self) -> None:
+        self.close()
+        self.join()
 
     def join(self) -> None:
-        """Wait until all has ended."""
-        if not self.is_here():
+        """Wait until the thread has ended."""
+        if not self.is_current_thread():
             self._thread.join()
 
+    def has_unfinished_calls(self) -> bool:
+        """Whether the workers would not be free at once after `close`."""
+        return False
+
+    # ------------------------------------------------------------ the kind of backend
+
     @abc.abstractmethod
-    def _work(self) -> None:
-        """See to the calls until all have ended and no more are taken; in the thread."""
+    def _run_calls(self) -> None:
+        """Run calls until the backend is closed and all calls have ended; in the thread."""
 
     @abc.abstractmethod
     def _wake(self) -> None:
-        """Let the thread look for errands; takes no lock."""
+        """Make the thread look for deferred calls; takes no lock."""
 
     @abc.abstractmethod
-    def _take(self, call: Call) -> Failed:
-        """Take a call; with the lock. Return which calls cannot run, and why."""
+    def _accept(self, call: Call) -> FailedCalls:
+        """Accept a call; return the calls that cannot run. The caller holds the lock."""
 
     @abc.abstractmethod
-    def _consider_ending(self) -> None:
-        """End, once `_closed` and without `_streams`; with the lock."""
+    def _end_if_closed(self) -> None:
+        """Let the thread end if no more calls can come. The caller holds the lock."""
 
     @abc.abstractmethod
     def _is_busy(self) -> bool:
-        """Whether a call runs, or none waits."""
+        """Whether a call runs or no call waits."""
 
     @abc.abstractmethod
     def _cancel_waiting(self) -> None:
-        """Cancel the futures of all calls that have not begun."""
+        """Cancel the futures of all calls that have not started."""
 
     @abc.abstractmethod
-    def take_back(self, future: PoolFuture) -> bool:
-        """See to it that a call does not run; False when it has begun."""
+    def withdraw(self, future: PoolFuture[Any]) -> bool:
+        """Make sure that a call does not run; return False when it has started."""
 
     @abc.abstractmethod
-    def is_running(self, future: PoolFuture) -> bool:
-        """Whether a call has begun."""
+    def is_running(self, future: PoolFuture[Any]) -> bool:
+        """Whether a call has started and has not ended."""
 
     @abc.abstractmethod
-    def abandon(self) -> None:
-        """End now: wait for nothing that runs."""
+    def abort(self) -> None:
+        """End without waiting for calls that run."""
 
 
-def _let_go() -> None:
+def _close_in_child() -> None:
     renew_lock()
-    for backend in _living:
-        backend.let_go()
+    for backend in _live_backends:
+        backend.close_in_child()

@@ -1,8 +1,8 @@
-"""A backend of other ranks: calls are jobs of a pool that this rank runs in a thread.
+"""The backend of an executor with several ranks: calls are jobs of a pool.
 
-The run of a pool goes on while calls may come. What is left of a job that has ended are some
-fifty bytes in the tables of its pool, so after a million of them, when there is nothing to do or
-soon after, the pool gives way to a new one.
+The thread of the backend executes the pool, whose run goes on while more calls may come. A job
+that has ended still takes some fifty bytes in the tables of its pool. So after a million jobs a
+new pool replaces the old one, as soon as the workers are idle or nearly so.
 """
 
 from __future__ import annotations
@@ -12,43 +12,44 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.execution.main import MainRun
-from bsbpool.futures.backend import Backend, Call, Failed, settle
-from bsbpool.futures.errors import InitializerError, dependency_error
+from bsbpool._core.comm.channel import Channel
+from bsbpool.futures.backend import Backend, Call, FailedCalls, settle_failed
+from bsbpool.futures.errors import InitializerError
+from bsbpool.futures.executor_pool import CallEnd, ExecutorPool
 from bsbpool.futures.future import PoolFuture
-from bsbpool.futures.pools import ExecutorPool
-from bsbpool.futures.preparing import packed
-from bsbpool.futures.serving import FOLLOWED, OVER, PREPARE
+from bsbpool.futures.initializer import pack_initializer
+from bsbpool.futures.main import ExecutorMainRun
 from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import explain
+from bsbpool.run_context import RunContext
 from bsbpool.serialization import Parcel
-from bsbpool.status import JOB_STATUSES, JobStatus
+from bsbpool.status import JobStatus
 
-JOBS_A_POOL = 1_000_000
+JOBS_PER_POOL = 1_000_000
 SECONDS_OF_DRAINING = 0.05
-"""How long workers may have nothing to do for the sake of a new pool."""
-PREPARATION = 0xFFFF_FFFF
-"""The number of the prelude among the functions: the initializer, and the search path."""
+"""How long some workers may be idle before the replacement of a pool is put off."""
 
 
-class Abandoned(Exception):
-    """Ends a run of which nobody wants to see the end."""
+class Aborted(Exception):
+    """Ends a run without waiting for the jobs that run."""
 
 
 class RanksBackend(Backend):
-    """Has calls run by the other ranks of a communicator.
+    """Runs calls on the other ranks of a communicator.
 
     Parameters
     ----------
     service : MPIService
-        This rank and those that serve it.
+        This rank and the workers.
     max_workers : int, optional
-        How many of them get calls; all by default.
+        The number of ranks that run calls; by default all others.
     initializer : callable, optional
-        What each of them calls before its first call.
+        Called on each worker before its first call.
     initargs : tuple
         Its arguments.
     """
+
+    _run_of_pool: ExecutorMainRun
 
     def __init__(
         self,
@@ -60,330 +61,231 @@ class RanksBackend(Backend):
         super().__init__()
         self._service = service
         self.n_workers = min(service.get_size() - 1, max_workers or service.get_size())
-        self.preparation: Any = None
+        self._packed_initializer: Parcel | None = None
         with marking_signals():
             try:
-                self.preparation = self._packed(initializer, initargs)
+                self._packed_initializer = self._pack_initializer(initializer, initargs)
             except BaseException as error:
                 if is_from_signal(error):
                     raise
                 explain(error, "The initializer or its arguments cannot be pickled")
                 self.broken = error
-        self._waiting: dict[PoolFuture, Call] = {}  # for the next pool, in order
+        # While a pool is drained, calls wait here in order for the next one.
         self._draining = False
-        self._drained_until = 0.0
-        self._limit = 0 if self.broken else JOBS_A_POOL
-        self._cut_off: list[PoolFuture] = []
-        self.abandoned = False
-        self._pool = self._new_pool()
+        self._waiting: dict[PoolFuture[Any], Call] = {}
+        self._draining_until = 0.0
+        self._limit = 0 if self.broken else JOBS_PER_POOL
+        # The futures of calls that ended with the run; settled when the thread ends.
+        self._unsettled: list[PoolFuture[Any]] = []
+        self._aborted = False
+        self._open_pool()
 
-    @property
-    def _run_kind(self) -> type[ExecutorRun]:
-        return ExecutorRun
-
-    def _packed(
+    def _pack_initializer(
         self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
     ) -> Parcel | None:
-        return packed(initializer, initargs)
+        return pack_initializer(initializer, initargs)
 
-    # The thread
+    # ------------------------------------------------------------ the thread
 
-    def _new_pool(self) -> ExecutorPool:
-        pool = ExecutorPool(self._service, self._run_kind, backend=self)
+    def _open_pool(self) -> None:
+        pool = ExecutorPool(self._service, self._start_run, self._call_failed)
         pool.__enter__()
-        return pool
+        self._pool = pool
+        self._jobs = pool.run_context.jobs  # read for each call
 
-    def _work(self) -> None:
-        follows = True
-        while follows:
+    def _start_run(self, context: RunContext, channel: Channel) -> ExecutorMainRun:
+        self._run_of_pool = self._make_run(context, channel)
+        return self._run_of_pool
+
+    def _make_run(self, context: RunContext, channel: Channel) -> ExecutorMainRun:
+        return ExecutorMainRun(context, channel, self)
+
+    def _run_calls(self) -> None:
+        go_on = True
+        while go_on:
             pool = self._pool
             try:
                 pool.execute()
-                follows = self._follow()
-            except Abandoned:
-                follows = False
+                go_on = self._open_next_pool()
+            except Aborted:
+                go_on = False
             except BaseException as error:
                 self.broken = self.broken or error
-                follows = False
+                go_on = False
             finally:
-                with self._lock:
+                with self.lock:
                     pool.kept_open = False
-                    self._closed = self._closed or not follows
+                    self._closed = self._closed or not go_on
                 pool.__exit__(None, None, None)
         self._settle_rest()
 
-    def _follow(self) -> bool:
-        """Go on with a new pool, if there will be one."""
-        with self._lock:
+    def _open_next_pool(self) -> bool:
+        """Replace the pool by a new one; return False when none is needed."""
+        with self.lock:
             if not self._draining:
                 return False
-            self._pool = self._new_pool()
-            self._limit = JOBS_A_POOL
+            self._open_pool()
+            self._limit = JOBS_PER_POOL
             failed = self._stop_draining()
-        settle(failed)
+        settle_failed(failed)
         return True
 
-    def _stop_draining(self) -> Failed:
+    def _stop_draining(self) -> FailedCalls:
         self._draining = False
         self._pool.kept_open = True
         waiting, self._waiting = self._waiting, {}
-        failed: Failed = []
+        failed: FailedCalls = []
         for call in waiting.values():
-            failed += self._queue(call)
-        self._consider_ending()
+            failed += self._queue_in_pool(call)
+        self._end_if_closed()
         return failed
 
-    def look_up(self) -> None:
-        """See what there is to do beside running jobs; called in each turn of the run."""
-        if self.abandoned:
-            raise Abandoned
+    def on_turn(self) -> None:
+        """Do what is due beside running jobs; called in each turn of the run."""
+        if self._aborted:
+            raise Aborted
         self._run_deferred_calls()
         if not self._draining:
             return
-        failed: Failed = []
-        with self._lock:
+        failed: FailedCalls = []
+        with self.lock:
             now = time.monotonic()
-            if not self._waiting or self._pool.run_context.engine.unfinished >= self.n_workers:
-                self._drained_until = now + SECONDS_OF_DRAINING
-            elif now > self._drained_until:  # some jobs are long: another time
-                self._limit += JOBS_A_POOL
+            if not self._waiting or self._pool.n_unfinished >= self.n_workers:
+                self._draining_until = now + SECONDS_OF_DRAINING
+            elif now > self._draining_until:  # some jobs are long: try again later
+                self._limit += JOBS_PER_POOL
                 failed = self._stop_draining()
-        settle(failed)
+        settle_failed(failed)
 
-    def is_last(self) -> bool:
-        """Whether no pool follows the present one."""
-        with self._lock:
-            if self._draining and self._closed and not self._streams and not self._waiting:
+    def is_last_pool(self) -> bool:
+        """Whether no pool follows the current one."""
+        with self.lock:
+            if self._draining and self._closed and not self._maps and not self._waiting:
                 self._draining = False
             return not self._draining
 
     def _settle_rest(self) -> None:
-        """Tell those whose calls the end of the last pool has ended."""
-        with self._lock:
+        """Settle the futures of calls that did not run because the last pool has ended."""
+        with self.lock:
             self._closed = True
-            rest = [*self._cut_off, *self._waiting]
-            self._cut_off, streams = [], list(self._streams)
+            rest = [*self._unsettled, *self._waiting]
+            self._unsettled, maps = [], list(self._maps)
             self._waiting.clear()
         for future in rest:
             if self.broken is not None:
                 future.settle(self.error())
             else:
-                future.be_cancelled()
-        for stream in streams:
-            stream.close()
+                future.mark_cancelled()
+        for each in maps:
+            each.close()
 
-    def deliver(self, job: Any) -> None:
-        """Give the outcome of a job to who waits for it, and forget the job; in the thread."""
-        future: PoolFuture = job._context
-        pool = job._pool
-        outcome, succeeded = pool.drop_job(job)
-        if succeeded:
-            if not future.ends_unnoticed(None, outcome):
-                future.settle(None, outcome)
-        else:
-            self._deliver_failure(future, job, pool.error_of(job, outcome))
-        future._job = None
-
-    def _deliver_failure(self, future: PoolFuture, job: Any, error: BaseException) -> None:
-        engine = job._pool.run_context.engine
-        if isinstance(error, InitializerError) and self.preparation is not None:
-            with self._lock:
+    def _call_failed(self, future: PoolFuture[Any], end: CallEnd, error: BaseException) -> None:
+        if isinstance(error, InitializerError) and self._packed_initializer is not None:
+            with self.lock:
                 self.broken = self.broken or error
-                self._limit = 0  # so that the next call hears of it
-                self.abandoned = True
-            self._cut_off.append(future)
-        elif engine.ended_by_run(job._id):
-            self._end_cut_off(future, job, error)
-        elif job.status is not JobStatus.CANCELLED or engine.dependency_failed(job._id):
+                self._limit = 0  # so that `submit` raises the error for the next call
+                self._aborted = True
+            self._unsettled.append(future)
+        elif end is CallEnd.CANCELLED:
+            future.mark_cancelled()
+        elif end is CallEnd.FAILED:
             future.settle(error)
+        elif end is CallEnd.RUN_ENDED_IN_CALL and self.broken is None and self._aborted:
+            future.settle(error)  # the call was running, so it does not count as cancelled
         else:
-            future.be_cancelled()
+            self._unsettled.append(future)
 
-    def _end_cut_off(self, future: PoolFuture, job: Any, error: BaseException) -> None:
-        if job.status is JobStatus.ABORTED and self.broken is None and self.abandoned:
-            future.settle(error)  # it was running, so it was not cancelled
-        else:
-            self._cut_off.append(future)
-
-    # From any thread
+    # ------------------------------------------------------------ from any thread
 
     def submit(
-        self, future: PoolFuture, f: Callable[..., Any], args: Any, kwargs: dict[str, Any]
+        self,
+        future: PoolFuture[Any],
+        f: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
     ) -> None:
-        """Take a call about which nothing else is call options."""
-        with self._lock:
+        """Accept a call without options."""
+        with self.lock:
             pool = self._pool
-            if pool.kept_open and not self._closed and len(pool.run_context.jobs) < self._limit:
+            if pool.kept_open and not self._closed and len(self._jobs) < self._limit:
                 pool.queue_call(future, f, args, kwargs)
                 return
         self.queue(Call(future, f, args, kwargs))
 
-    def _take(self, call: Call) -> Failed:
+    def _accept(self, call: Call) -> FailedCalls:
         if self._draining:
             self._waiting[call.future] = call
             return []
-        failed = self._queue(call)
-        if len(self._pool.run_context.jobs) >= self._limit:
+        failed = self._queue_in_pool(call)
+        if len(self._jobs) >= self._limit:
             self._draining = True
-            self._drained_until = time.monotonic() + SECONDS_OF_DRAINING
+            self._draining_until = time.monotonic() + SECONDS_OF_DRAINING
             self._pool.kept_open = False
         return failed
 
-    def _queue(self, call: Call) -> Failed:
-        pool, future = self._pool, call.future
+    def _queue_in_pool(self, call: Call) -> FailedCalls:
         if not call.deps and not call.cache_items:
-            pool.queue_call(future, call.f, call.args, call.kwargs)
+            self._pool.queue_call(call.future, call.f, call.args, call.kwargs)
             return []
-        deps = []
-        for dep in call.deps:
-            job = dep._job  # once: it goes when the future is done
-            if job is not None and job._pool is pool:
-                deps.append(job)
-            elif (error := dependency_error(dep)) is not None:
-                return [(future, error)]
-        cache_set = pool.cache_set(call.cache_items)
-        pool.queue_call(future, call.f, call.args, call.kwargs, deps or None, cache_set)
-        return []
+        error = self._pool.queue_after(*call)
+        return [] if error is None else [(call.future, error)]
 
-    def _consider_ending(self) -> None:
-        if self._closed and not self._streams and not self._draining:
+    def _end_if_closed(self) -> None:
+        if self._closed and not self._maps and not self._draining:
             self._pool.kept_open = False
             self._wake()
 
     def _wake(self) -> None:
-        self._pool.run_context.run.wake()
+        self._run_of_pool.wake()
 
-    def is_lingering(self) -> bool:
+    def has_unfinished_calls(self) -> bool:
         """Whether some calls have not ended."""
-        return bool(self._waiting) or self._pool.run_context.engine.unfinished > 0
+        return bool(self._waiting) or self._pool.n_unfinished > 0
 
     def _is_busy(self) -> bool:
-        engine = self._pool.run_context.engine
-        running: int = engine.counts()[JOB_STATUSES.index(JobStatus.RUNNING)]
-        return running > 0 or engine.unfinished == 0
+        return self._pool.n_running > 0 or self._pool.n_unfinished == 0
 
     def _cancel_waiting(self) -> None:
-        with self._lock:
-            jobs = list(self._pool.run_context.jobs)
-            futures = list(self._waiting)
-        futures += [job._context for job in jobs if job._context is not None]
+        with self.lock:
+            futures = [*self._waiting, *self._pool.futures()]
         for future in futures:
             future.cancel()
 
-    def take_back(self, future: PoolFuture) -> bool:
-        """See to it that a call does not run; False when it has begun."""
-        if self.inherited:
+    def withdraw(self, future: PoolFuture[Any]) -> bool:
+        """Make sure that a call does not run; return False when it has started."""
+        if self.in_forked_child:
             return False
-        with self._lock:
+        with self.lock:
             job = future._job
             if job is None:  # it waits for the next pool, or has just ended
                 return self._waiting.pop(future, None) is not None
-            pool: ExecutorPool = job._pool
-            before = pool.run_context.engine.cancel(job._id, running=False)
-        pool.run_context.run.wake()
-        return before in (JobStatus.PENDING, JobStatus.QUEUED)
+            withdrawn: bool = job.withdraw()
+            return withdrawn
 
-    def is_running(self, future: PoolFuture) -> bool:
-        """Whether a call has begun."""
+    def is_running(self, future: PoolFuture[Any]) -> bool:
+        """Whether a call has started and has not ended."""
         job = future._job
         return job is not None and job.status is JobStatus.RUNNING
 
-    def abandon(self) -> None:
-        """End now: wait for nothing that runs."""
-        if self.inherited:
+    def abort(self) -> None:
+        """End without waiting for calls that run."""
+        if self.in_forked_child:
             return
-        with self._lock:
+        with self.lock:
             self._closed = True
-            self.abandoned = True
+            self._aborted = True
         self._wake()
 
+    # ------------------------------------------------------------ the prelude
+
     def prelude(self) -> Parcel | None:
-        """Return what workers must know before their first call; None when there is nothing."""
-        path = self._new_path()
-        if path is None and self.preparation is None:
+        """Return the pickled search path and initializer; None when there is neither."""
+        path = self._changed_path()
+        if path is None and self._packed_initializer is None:
             return None
-        payload, buffers = self.preparation or (None, [])
+        payload, buffers = self._packed_initializer or (None, [])
         return pickle.dumps((path, payload)), buffers
 
-    def _new_path(self) -> list[str] | None:
-        """Return the `sys.path` of the program, when workers do not have it."""
+    def _changed_path(self) -> list[str] | None:
+        """Return the program's `sys.path` if the workers have another one."""
         return None
-
-
-class ExecutorRun(MainRun):
-    """The run of a pool of an executor, on the rank that submits."""
-
-    def __init__(self, pool: ExecutorPool, channel: Any) -> None:
-        super().__init__(pool.run_context, channel)
-        assert pool.backend is not None
-        self._backend: RanksBackend = pool.backend
-        self._loop.unpickles = True  # a future is the only reader
-        self._prelude_is_old = False
-        if self._backend.prelude() is not None:
-            self._loop.begin_with(PREPARATION)
-        self._spare = [
-            rank
-            for rank in range(self._n_ranks - 1, self._backend.n_workers, -1)
-            if rank not in channel.lost
-        ]
-        self._hold_spare()
-
-    def _hold_spare(self) -> None:
-        for rank in self._spare:
-            self._context.engine.hold(rank - 1)
-
-    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
-        """Pickle a job; whatever that raises is the job's error, for no signal raises here."""
-        self._renew_prelude_if_old()
-        try:
-            return super().encode(number)
-        except BaseException as error:
-            self._context.events.job_failed(self._context.jobs[number], error)
-            return None
-
-    def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
-        """Return what to send for a function."""
-        if number == PREPARATION and (prelude := self._backend.prelude()) is not None:
-            return PREPARE, *prelude
-        return super().function(number)
-
-    def send_prelude_again(self) -> None:
-        """Send the prelude to each worker before its next job; the caller holds the backend's lock."""
-        self._prelude_is_old = True
-        self._loop.direct = False  # so that `encode` is asked about the next job
-
-    def _renew_prelude_if_old(self) -> None:
-        if self._prelude_is_old:
-            self._renew_prelude()
-
-    def _renew_prelude(self) -> None:
-        with self._backend._lock:
-            self._prelude_is_old = False
-            self._allow_direct()
-        # Workers are sent each function again, and the prelude before that.
-        self._functions.forget_all(PREPARATION)
-        self._loop.begin_with(PREPARATION)
-
-    def _allow_direct(self) -> None:
-        with self._backend._lock:
-            super()._allow_direct()
-            if self._prelude_is_old:
-                self._loop.direct = False
-
-    def lost(self, rank: int, jobs: list[int]) -> None:
-        """Let a rank that had nothing to do take the place of one that died."""
-        super().lost(rank, jobs)
-        if rank in self._spare:
-            self._spare.remove(rank)
-        elif self._spare:
-            self._context.engine.hold(self._spare.pop() - 1, False)
-
-    def turn(self) -> bool:
-        """Tell what happened; True when there is nothing left to do."""
-        self._backend.look_up()
-        if self._spare and self._context.engine.n_unavailable < len(self._spare):
-            self._hold_spare()  # one came back from a long job of an earlier run
-        return super().turn()
-
-    def _stop_code(self) -> int:
-        return OVER if self._backend.is_last() else FOLLOWED

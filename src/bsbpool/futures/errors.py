@@ -11,17 +11,17 @@ from bsbpool.status import JobStatus
 
 
 class InitializerError(BrokenExecutor):
-    """The initializer of an executor raised on a worker, so the executor runs nothing more."""
+    """The initializer of an executor failed on a worker, so the executor runs no more calls."""
 
 
 class BrokenPoolError(BrokenExecutor):
-    """The pool of an executor has ended before the executor did; the cause says why."""
+    """The pool of an executor ended before the executor was shut down; see the cause."""
 
 
 def dependency_error(dep: Future[Any]) -> exceptions.JobCancelledError | None:
-    """Return the error of a call that depends on a future; None when that has a result.
+    """Return the error of a call that depends on a future; None when the future has a result.
 
-    A future that has not ended is about to be cancelled by another thread.
+    A future that is not done is being cancelled by another thread.
     """
     if dep.cancelled() or not dep.done():
         return cancelled_by(CancelledError(), "a call", JobStatus.CANCELLED)

@@ -1,8 +1,8 @@
-"""What `submit` returns: a future of the standard library that knows its job.
+"""The future that `submit` returns.
 
-A `concurrent.futures.Future` brings a lock, a condition and lists of those who wait, a dozen
-objects, before anybody waits. Here these are made when somebody reaches for them. Until then only
-one thread at a time can be about to end the future, or to make them.
+A `concurrent.futures.Future` creates a lock, a condition and two lists, a dozen objects in all,
+before anybody waits for it. `PoolFuture` creates them on first access. Until then only one thread
+at a time can be settling the future or creating them.
 """
 
 from __future__ import annotations
@@ -12,103 +12,122 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from bsbpool.callbacks import CallbackQueue
 
-if TYPE_CHECKING:
-    from bsbpool.futures.backend import Backend
+T = TypeVar("T")
 
 _log = logging.getLogger("bsbpool")
 _callbacks = CallbackQueue(max_depth=20)
-"""Of all futures: the callbacks of one may end other futures, whose callbacks are called as well.
-Several levels deep, since a callback may run a program that waits for other callbacks, as
-`asyncio.run` does."""
-_making = threading.RLock()
-"""Held to make what futures were made without. A collection may make another one meanwhile."""
+"""Callbacks of all futures: a callback may end other futures, whose callbacks are called as well.
+They nest a few levels deep, because a callback may run an event loop (`asyncio.run`) that itself
+waits for other callbacks."""
+_lazy_lock = threading.RLock()
+"""Guards the creation of lazy attributes. Reentrant, because creating one can start a garbage
+collection that accesses another future."""
 
 
 def renew_lock() -> None:
-    """Forget, in a forked child, that a thread of the parent held the lock."""
-    global _making
-    _making = threading.RLock()
+    """Replace the lock in a forked child: a thread of the parent may have held it."""
+    global _lazy_lock
+    _lazy_lock = threading.RLock()
 
 
-class PoolFuture(Future[Any]):
+class CallRunner(Protocol):
+    """The part of a backend that its futures use."""
+
+    def is_current_thread(self) -> bool:
+        """Whether the current thread is the one that runs or schedules the calls."""
+
+    def withdraw(self, future: PoolFuture[Any]) -> bool:
+        """Make sure that a call does not run; return False when it has started."""
+
+    def is_running(self, future: PoolFuture[Any]) -> bool:
+        """Whether a call has started and has not ended."""
+
+
+class PoolFuture(Future[T]):
     """The future of a call that a backend runs.
 
-    Nobody marks it as running when it starts: the core infers that, so who asks, asks the core.
+    A future is not marked as running when its call starts, because no message says so: `running`
+    asks the backend.
 
     Parameters
     ----------
-    backend : Backend
-        Who runs the call.
+    backend : CallRunner
+        The backend that runs the call.
     """
 
     __slots__ = (
-        "_awaited", "_condition", "_backend", "_done_callbacks", "_exception", "_job", "_result",
-        "_state", "_waiters", "n_items", "call_options",
+        "_backend", "_condition", "_done_callbacks", "_exception", "_has_condition", "_job",
+        "_result", "_state", "_waiters", "call_options", "n_items",
     )  # fmt: skip
 
-    call_options: dict[str, Any] | None  # what the submitter call options about the call
-    n_items: int  # how many items of a map it stands for
+    call_options: dict[str, Any] | None  # the options of the call, without deps and cache_items
+    n_items: int  # the number of map items in the call
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: CallRunner) -> None:
         self._backend = backend
-        self._job: Any = None  # what stands for the call at the backend while it waits or runs
+        self._job: Any = None  # the job of the call, while it is in a pool; the core sets it
         self._state = PENDING
-        self._awaited = False  # whether anybody has reached for the condition
+        self._has_condition = False
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _ABSENT:
+        if name not in _LAZY_DEFAULTS:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        with _making:
+        with _lazy_lock:
             try:
                 return object.__getattribute__(self, name)
             except AttributeError:
-                value = _ABSENT[name]()
-                self._awaited = self._awaited or name == "_condition"
+                value = _LAZY_DEFAULTS[name]()
+                self._has_condition = self._has_condition or name == "_condition"
                 setattr(self, name, value)
                 return value
 
-    def result(self, timeout: float | None = None) -> Any:
-        """Return what the call returned, or raise what it raised."""
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result of the call, or raise its error."""
         if self._state == FINISHED and self._exception is None:
-            return self._result
+            return self._result  # type: ignore[return-value]
         self._check_waiting(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return what the call raised, None when it raised nothing."""
+        """Return the error of the call; None when it succeeded."""
         self._check_waiting(timeout)
         return super().exception(timeout)
 
     def _check_waiting(self, timeout: float | None) -> None:
-        if timeout is None and self._backend.is_here() and not self.done():
+        if timeout is None and self._backend.is_current_thread() and not self.done():
             raise RuntimeError(
                 "Waiting here would never end, since this call or callback blocks the thread that "
                 "runs the executor; use add_done_callback()"
             )
 
+    def belongs_to(self, backend: CallRunner) -> bool:
+        """Whether a backend runs the call."""
+        return self._backend is backend
+
     def done(self) -> bool:
-        """Return whether the call has ended, or was cancelled."""
-        return self._state in _ENDS
+        """Return whether the call has ended or was cancelled."""
+        return self._state in _DONE_STATES
 
     def cancelled(self) -> bool:
         """Return whether the call was cancelled."""
-        return self._state in _CANCELLED
+        return self._state in _CANCELLED_STATES
 
     def cancel(self) -> bool:
         """Cancel the call unless it runs or has ended; return whether it is cancelled."""
-        if self.done() or not self._backend.take_back(self):
+        if self.done() or not self._backend.withdraw(self):
             return self.cancelled()
-        self.be_cancelled()
+        self.mark_cancelled()
         return True
 
-    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
-        """Call ``fn(future)`` once the call has ended; now, when it has already.
+    def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
+        """Call ``fn(future)`` when the call ends; immediately if it has ended.
 
-        Inside of many callbacks of other futures, "now" is after the innermost one.
+        Inside deeply nested callbacks, a callback of a future that has ended is called after the
+        innermost of them.
         """
         if self.done():
             _callbacks.call(super().add_done_callback, fn)
@@ -116,21 +135,21 @@ class PoolFuture(Future[Any]):
             super().add_done_callback(fn)
 
     def _invoke_callbacks(self) -> None:
-        # The standard library calls them at once, so callbacks that end other futures would nest.
+        # The standard library calls them directly, so callbacks that end other futures would nest.
         if self._done_callbacks:
             _callbacks.call(super()._invoke_callbacks)  # type: ignore[misc]
 
-    def be_cancelled(self) -> None:
-        """Become cancelled, and tell those who wait. From any thread; more than once."""
+    def mark_cancelled(self) -> None:
+        """Set the state to cancelled and notify all waiters. Any thread may call it, repeatedly."""
         if super().cancel():
             with self._condition:
-                # `wait` and `as_completed` count only those that were told.
+                # `wait` and `as_completed` only count futures that have notified their waiters.
                 if self._state == CANCELLED:
                     self.set_running_or_notify_cancel()
 
     def settle(self, error: BaseException | None, value: Any = None) -> None:
-        """End with an error or a value; a callback that raises harms nobody else."""
-        if self.ends_unnoticed(error, value):
+        """Set the error or the result; errors of callbacks are logged."""
+        if self.settle_unobserved(error, value):
             return
         try:
             if error is None:
@@ -138,14 +157,14 @@ class PoolFuture(Future[Any]):
             else:
                 self.set_exception(error)
         except InvalidStateError:
-            pass  # cancelled meanwhile
-        except BaseException:  # the standard library logs an Exception by itself
+            pass  # it was cancelled in the meantime
+        except BaseException:  # the standard library only logs an Exception
             _log.exception("a callback of %r raised", self)
 
-    def ends_unnoticed(self, error: BaseException | None, value: Any) -> bool:
-        """End while nobody can be waiting; False when somebody may be."""
-        with _making:
-            if self._awaited:
+    def settle_unobserved(self, error: BaseException | None, value: Any) -> bool:
+        """Set the error or the result if nobody can be waiting; return False otherwise."""
+        with _lazy_lock:
+            if self._has_condition:
                 return False
             self._result, self._exception = value, error
             self._state = FINISHED
@@ -159,13 +178,13 @@ class PoolFuture(Future[Any]):
         )
 
     def running(self) -> bool:
-        """Return whether the call is being run."""
+        """Return whether the call is running."""
         if super().running():
             return True
         return self._state == PENDING and self._backend.is_running(self)
 
 
-_ABSENT: dict[str, Callable[[], Any]] = {
+_LAZY_DEFAULTS: dict[str, Callable[[], Any]] = {
     "_condition": threading.Condition,
     "_waiters": list,
     "_done_callbacks": list,
@@ -174,6 +193,6 @@ _ABSENT: dict[str, Callable[[], Any]] = {
     "n_items": lambda: 1,
     "call_options": type(None),
 }
-"""How to make what a future does not have yet."""
-_CANCELLED = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
-_ENDS = _CANCELLED | {FINISHED}
+"""Factories of the attributes that are created on first access."""
+_CANCELLED_STATES = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])
+_DONE_STATES = _CANCELLED_STATES | {FINISHED}

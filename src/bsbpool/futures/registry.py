@@ -1,120 +1,98 @@
-"""Which backend an executor gets."""
+"""The worker groups of this process, which serve executors that were given no communicator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import atexit
+import shutil
+import sys
+import warnings
+from typing import Any
 
-from bsbpool.futures.backend import Backend
-from bsbpool.futures.dispatcher_thread import DispatcherThread, waiting
-from bsbpool.running import running
-
-
-class Description(NamedTuple):
-    """What an executor was made of."""
-
-    service: Any
-    root: int
-    max_workers: int | None
-    initializer: Callable[..., Any] | None
-    initargs: tuple[Any, ...]
-    anywhere: bool
-    """Whether no communicator was given."""
+from bsbpool.by_name import main_runs_alone
+from bsbpool.futures.main_program import this_program
+from bsbpool.futures.worker_group import WorkerGroup
+from bsbpool.naming import shortened, text_of
+from bsbpool.services.channels import channel_of
+from bsbpool.services.launchers import is_started_by_mpi
 
 
-def gather(of: Description, collective: bool) -> Backend | None:
-    """Return a backend that has started; on a rank that works, work and then return None.
+class WorkerGroups:
+    """The worker groups of this process; initially there are none.
 
-    Parameters
+    Attributes
     ----------
-    of : Description
-        The executor.
-    collective : bool
-        Whether all ranks came here.
+    main : WorkerGroup or None
+        The other ranks, under ``python -m bsbpool.run``.
+    spawned : dict of int to WorkerGroup or None
+        Spawned local processes, by their number; None where they could not be started.
+    siblings : mpi4py.MPI.Comm or None
+        In a spawned process: the communicator of all processes that were spawned with it.
     """
-    if running.inside_job:
-        return _started(_thread(of))  # a job is on one rank alone
-    if _takes_who_waits(of):
-        dispatcher_thread = waiting.dispatcher_thread_for(of.max_workers)
-        return _started(_thread(of)) if dispatcher_thread is None else _of_dispatcher_thread(of, dispatcher_thread)
-    if of.service.get_size() == 1:
-        return _started(_thread(of))
-    if not collective:
-        raise RuntimeError(
-            "This executor has several ranks, and all of them must enter it: use it in "
-            "`with PoolExecutor() as executor:`, or start the program with "
-            "`mpiexec -n N python -m bsbpool.run script.py`."
-        )
-    _check_threads()
-    from bsbpool.futures.groups import with_root_first
-    from bsbpool.services.mpi import MPIService
 
-    service = of.service
-    if of.root:
-        service = MPIService(with_root_first(service.get_communicator(), of.root))
-    if service.get_rank() == 0:
-        return _started(_ranks(of, service))
-    from bsbpool.futures.serving import serve
+    def __init__(self) -> None:
+        self.main: WorkerGroup | None = None
+        self.spawned: dict[int, WorkerGroup | None] = {}
+        self.siblings: Any = None
 
-    serve(service)
+    def find(self, n_workers: int | None) -> WorkerGroup | None:
+        """Return the group for an executor without a communicator; spawn processes if needed.
+
+        Returns None when a thread of this process must run the calls.
+        """
+        if self.main is not None:
+            return self.main
+        if n_workers is None or n_workers < 2:
+            return None
+        if n_workers not in self.spawned:
+            self.spawned[n_workers] = _spawn_or_warn(n_workers)
+        return self.spawned[n_workers]
+
+
+worker_groups = WorkerGroups()
+
+
+def _spawn_or_warn(n: int) -> WorkerGroup | None:
+    """Start local processes if MPI can; otherwise warn and return None."""
+    reason = _why_not_spawn() or ""
+    if not reason:
+        try:
+            return _spawn(n)
+        except Exception as error:  # of mpi4py; the class depends on the MPI
+            reason = f"MPI could not start them ({shortened(text_of(error))})"
+    warnings.warn(
+        f"max_workers={n} is ignored and one thread runs the calls: {reason}. For more workers "
+        "start the program with "
+        f"`mpiexec -n {n + 1} python -m bsbpool.run script.py`.",
+        RuntimeWarning,
+        stacklevel=6,
+    )
     return None
 
 
-def _takes_who_waits(of: Description) -> bool:
-    """Whether an executor is for workers that wait for this process, should there be any."""
-    if of.service.get_size() == 1:
-        return of.anywhere
-    if running.workers_dedicated and not (of.root == 0 and (of.anywhere or _is_dispatcher_thread(of.service))):
-        raise RuntimeError(
-            "comm and root cannot be chosen under bsbpool.run, where rank 0 uses "
-            "all other ranks. Leave them out, or start the program with "
-            "`mpiexec -n N python script.py`."
-        )
-    return running.workers_dedicated
+def _why_not_spawn() -> str | None:
+    """Return why processes cannot be spawned; MPI might hang instead of raising an error."""
+    if is_started_by_mpi():
+        return None
+    # Without a launcher, MPICH looks for mpiexec on PATH and waits forever if there is none.
+    if shutil.which("mpiexec") is None:
+        return "there is no mpiexec on PATH"
+    try:
+        import mpi4py  # noqa: F401
+    except ImportError:
+        return "mpi4py is not installed"
+    return None
 
 
-def _is_dispatcher_thread(service: Any) -> bool:
+def _spawn(n: int) -> WorkerGroup:
     from mpi4py import MPI
 
-    assert waiting.dispatcher_thread is not None
-    alike = (MPI.IDENT, MPI.CONGRUENT)
-    dispatcher_threads = waiting.dispatcher_thread.service.get_communicator()
-    return MPI.Comm.Compare(service.get_communicator(), dispatcher_threads) in alike
+    from bsbpool.services.mpi import MPIService
 
-
-def _check_threads() -> None:
-    """Refuse an MPI that may only be used by the main thread; on all ranks alike."""
-    from mpi4py import MPI
-
-    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
-        raise RuntimeError(
-            "An executor uses MPI from another thread, but MPI was initialised for one thread. "
-            'Let mpi4py initialise MPI, or set mpi4py.rc.thread_level = "multiple".'
-        )
-
-
-def _thread(of: Description) -> Backend:
-    from bsbpool.futures.backend_thread import ThreadBackend
-
-    return ThreadBackend(of.initializer, of.initargs)
-
-
-def _ranks(of: Description, service: Any) -> Backend:
-    from bsbpool.futures.backend_ranks import RanksBackend
-
-    return RanksBackend(service, of.max_workers, of.initializer, of.initargs)
-
-
-def _of_dispatcher_thread(of: Description, dispatcher_thread: DispatcherThread) -> Backend:
-    _check_threads()
-    dispatcher_thread.make_room()
-    from bsbpool.futures.script_calls import ScriptBackend
-
-    backend = ScriptBackend(dispatcher_thread.path, dispatcher_thread.service, of.max_workers, of.initializer, of.initargs)
-    dispatcher_thread.acquire(backend)
-    return _started(backend)
-
-
-def _started(backend: Backend) -> Backend:
-    backend.start()
-    return backend
+    spawned = MPI.COMM_SELF.Spawn(sys.executable, args=["-m", "bsbpool.run", "--serve"], maxprocs=n)
+    comm = spawned.Merge(high=False)
+    comm.bcast(this_program())
+    group = WorkerGroup(MPIService(comm))
+    channel_of(comm)
+    main_runs_alone()
+    atexit.register(group.close)
+    return group

@@ -1,4 +1,4 @@
-"""Adapters for other people's code; each module for one package, imported when used."""
+"""Adapters for other packages: one module for each package, imported on first access."""
 
 from __future__ import annotations
 

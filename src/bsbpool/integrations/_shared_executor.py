@@ -1,10 +1,10 @@
-"""The executor that other people's code borrows when it was given none of its own.
+"""The executor that adapters use when the program gave them none.
 
-Inside the ``with`` block of an executor it is that one. Elsewhere one is opened for the first who
-borrows, and closed when the last has given it back: a program under ``python -m bsbpool.run`` has
-its workers to itself in between. While a call goes on for which nobody waits any more, it stays
-open for who borrows next, who would otherwise wait for that call; an executor of the program's
-own closes it.
+Inside the ``with`` block of an executor it is that executor. Elsewhere the first lease opens one,
+and the end of the last lease shuts it down, so that a program under ``python -m bsbpool.run`` can
+use the workers for its own executors in between. If an abandoned call still runs at that moment,
+the executor stays open for the next lease, which would otherwise have to wait for that call; an
+executor of the program itself may close it.
 """
 
 from __future__ import annotations
@@ -13,89 +13,89 @@ import threading
 from collections.abc import Callable
 
 from bsbpool.futures import PoolExecutor
-from bsbpool.futures.backend import is_of_a_backend
-from bsbpool.futures.executor import entered
-
-
-class SharedExecutor:
-    """Lends one executor to all who ask.
-
-    Parameters
-    ----------
-    make : callable
-        Makes an executor.
-    """
-
-    def __init__(self, make: Callable[[], PoolExecutor] = PoolExecutor) -> None:
-        self._make = make
-        # The garbage collector may give a lease back, from wherever a thread is.
-        self._lock = threading.RLock()
-        self._executor: PoolExecutor | None = None
-        self._leases = 0
-
-    def lease(self) -> Lease:
-        """Return a lease of an executor that takes calls."""
-        if (found := entered()) is not None:
-            return Lease(found, None)
-        if is_of_a_backend():  # that of the others may be waiting for this thread
-            return SharedExecutor(self._make).lend()
-        return self.lend()
-
-    def lend(self) -> Lease:
-        """Return a lease of the executor that is not anybody's."""
-        with self._lock:
-            self._leases += 1  # first, so that it is not closed meanwhile
-            try:
-                return Lease(self._open(), self)
-            except BaseException:
-                self._leases -= 1
-                raise
-
-    def _open(self) -> PoolExecutor:
-        if self._executor is None or self._executor._get_backend().closed:
-            self._executor = self._make().bootup()
-        self._executor._get_backend().spare = False
-        return self._executor
-
-    def _take_back(self) -> None:
-        with self._lock:  # until it is shut down, so that nobody opens another before
-            self._leases -= 1
-            if self._leases or self._executor is None:
-                return
-            backend = self._executor._get_backend()
-            backend.spare = backend.is_lingering()
-            if not backend.spare:
-                self._executor.shutdown(wait=False)
-                self._executor = None
+from bsbpool.futures.backend import in_backend_thread
+from bsbpool.futures.executor import backend_of, entered_executor
 
 
 class Lease:
-    """An executor, until it is given back.
+    """The right to use an executor; also a context manager that gives the executor.
 
     Parameters
     ----------
     executor : PoolExecutor
         The executor.
-    shared executor : SharedExecutor, optional
-        Whose it is; nobody's when its owner sees to its end.
+    on_end : callable, optional
+        Called once when the lease ends.
     """
 
-    def __init__(self, executor: PoolExecutor, shared_executor: SharedExecutor | None) -> None:
+    def __init__(self, executor: PoolExecutor, on_end: Callable[[], object] | None = None) -> None:
         self.executor = executor
-        self._shared_executor = shared_executor
+        self._on_end = on_end
 
-    def give_back(self) -> None:
-        """Need the executor no more; calling it again does nothing."""
-        shared_executor, self._shared_executor = self._shared_executor, None
-        if shared_executor is not None:
-            shared_executor._take_back()
+    def end(self) -> None:
+        """End the lease; further calls do nothing."""
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end()
 
     def __enter__(self) -> PoolExecutor:
         return self.executor
 
     def __exit__(self, *ignored: object) -> None:
-        self.give_back()
+        self.end()
+
+
+class SharedExecutor:
+    """Leases one executor to all users.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the executor.
+    """
+
+    def __init__(self, make: Callable[[], PoolExecutor] = PoolExecutor) -> None:
+        self._make = make
+        # Reentrant: the garbage collector may end a lease in a thread that holds the lock.
+        self._lock = threading.RLock()
+        self._executor: PoolExecutor | None = None
+        self._n_leases = 0
+
+    def lease(self) -> Lease:
+        """Return a lease of the entered executor, or of the shared one."""
+        if (executor := entered_executor()) is not None:
+            return Lease(executor)
+        if in_backend_thread():  # the shared executor may be waiting for this thread
+            return SharedExecutor(self._make).lease_shared()
+        return self.lease_shared()
+
+    def lease_shared(self) -> Lease:
+        """Return a lease of the shared executor; open it first if needed."""
+        with self._lock:
+            self._n_leases += 1  # first, so that another lease's end does not shut it down
+            try:
+                return Lease(self._open(), self._lease_ended)
+            except BaseException:
+                self._n_leases -= 1
+                raise
+
+    def _open(self) -> PoolExecutor:
+        if self._executor is None or backend_of(self._executor).closed:
+            self._executor = self._make().bootup()
+        backend_of(self._executor).reclaimable = False
+        return self._executor
+
+    def _lease_ended(self) -> None:
+        with self._lock:  # held during the shutdown, so that no other thread opens one meanwhile
+            self._n_leases -= 1
+            if self._n_leases or self._executor is None:
+                return
+            backend = backend_of(self._executor)
+            backend.reclaimable = backend.has_unfinished_calls()
+            if not backend.reclaimable:
+                self._executor.shutdown(wait=False)
+                self._executor = None
 
 
 shared_executor = SharedExecutor()
-"""Of this process."""
+"""The shared executor of this process."""

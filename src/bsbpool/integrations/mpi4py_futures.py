@@ -1,12 +1,12 @@
-"""The names of `mpi4py.futures`, on the ranks of this pool.
+"""The API of `mpi4py.futures` on bsbpool's executor.
 
 ::
 
     from bsbpool.integrations.mpi4py_futures import MPICommExecutor, MPIPoolExecutor
 
-What is started with ``python -m mpi4py.futures script.py`` is started with
-``python -m bsbpool.run script.py`` instead; `MPICommExecutor` needs nothing but mpiexec. A program
-of one process has a thread for a worker. See docs/migrating.md for what differs.
+Programs that were started with ``python -m mpi4py.futures script.py`` are started with
+``python -m bsbpool.run script.py`` instead; `MPICommExecutor` only needs mpiexec. With one process,
+a thread runs the calls. See docs/migrating.md for the differences.
 """
 
 from __future__ import annotations
@@ -30,12 +30,15 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bsbpool.futures import PoolExecutor
-from bsbpool.futures.dispatcher_thread import waiting
-from bsbpool.integrations._composing import collect, compose
+from bsbpool.futures.registry import worker_groups
+from bsbpool.integrations._composed_futures import collect, compose
 from bsbpool.running import running
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
 
 __all__ = [
     "ALL_COMPLETED",
@@ -56,33 +59,33 @@ __all__ = [
     "wait",
 ]
 
-OF_WORKERS = ("env", "globals", "path", "wdir")
-"""Options of mpi4py that a worker obeys before its first call."""
-OF_STARTING = ("backoff", "main", "mpi_info", "python_args", "python_exe", "use_pkl5")
-"""Options of mpi4py about how workers are started and spoken to: mpiexec did that, and we do."""
+WORKER_OPTIONS = ("env", "globals", "path", "wdir")
+"""Options of mpi4py that are applied on a worker before its first call."""
+START_OPTIONS = ("backoff", "main", "mpi_info", "python_args", "python_exe", "use_pkl5")
+"""Options of mpi4py about starting workers and sending messages; accepted without effect."""
 
-_process = uuid.uuid4().bytes
-"""Tells this process from those on other ranks, whatever their nodes."""
-_workers: Any = None
-"""The communicator of those that work, on each of them."""
+_process_id = uuid.uuid4().bytes
+"""Identifies this process among those of all ranks, also on other nodes."""
+_workers_comm: Intracomm | None = None
+"""The communicator of the workers, on each worker of an `MPICommExecutor`."""
 
 
 class MPIPoolExecutor(PoolExecutor):
-    """An executor as of `mpi4py.futures`, for a program that runs on rank 0 alone.
+    """An executor with the API of `mpi4py.futures`, for a program that runs on rank 0 alone.
 
     Parameters
     ----------
     max_workers : int, optional
-        How many ranks run calls; by default all but the first.
+        The number of ranks that run calls; by default all but the first.
     initializer : callable, optional
         Called on each worker before its first call.
     initargs : iterable
         Its arguments.
     **kwargs
-        ``path`` (folders for `sys.path`), ``wdir`` (a folder to work in), ``env`` (environment
+        ``path`` (folders for `sys.path`), ``wdir`` (the working directory), ``env`` (environment
         variables) and ``globals`` (names for `__main__`) are set on each worker that is another
-        process. What mpi4py takes to start workers is accepted and has no effect. The rest is as
-        of `PoolExecutor.options`.
+        process. The options with which mpi4py starts workers are accepted and have no effect. All
+        others are those of `PoolExecutor.options`.
 
     Examples
     --------
@@ -94,26 +97,28 @@ class MPIPoolExecutor(PoolExecutor):
     def __init__(
         self,
         max_workers: int | None = None,
-        initializer: Callable[..., Any] | None = None,
+        initializer: Callable[..., object] | None = None,
         initargs: Iterable[Any] = (),
         **kwargs: Any,
     ) -> None:
-        self._prepare(None, 0, max_workers, initializer, initargs, kwargs)
+        self._open(None, 0, max_workers, initializer, initargs, kwargs)
 
-    def _prepare(
+    def _open(
         self,
         comm: Any,
         root: int,
         max_workers: int | None,
-        initializer: Callable[..., Any] | None,
+        initializer: Callable[..., object] | None,
         initargs: Iterable[Any],
         kwargs: dict[str, Any],
     ) -> None:
-        settings = {name: kwargs[name] for name in OF_WORKERS if kwargs.get(name)}
+        settings = {name: kwargs[name] for name in WORKER_OPTIONS if kwargs.get(name)}
         if settings and (initializer is None or callable(initializer)):
-            initializer = Settings(settings, initializer)
+            initializer = SettingsInitializer(settings, initializer)
         options = {
-            name: value for name, value in kwargs.items() if name not in OF_WORKERS + OF_STARTING
+            name: value
+            for name, value in kwargs.items()
+            if name not in WORKER_OPTIONS + START_OPTIONS
         }
         PoolExecutor.__init__(
             self,
@@ -126,58 +131,60 @@ class MPIPoolExecutor(PoolExecutor):
         )
 
     def __enter__(self) -> MPIPoolExecutor:
-        """Return the executor itself; other ranks, if any, must be waiting already."""
+        """Return the executor itself; other ranks, if any, must be serving already."""
         self.bootup()
         super().__enter__()
         return self
 
 
-class Settings:
-    """An initializer that sets what a worker was to be started with.
+class SettingsInitializer:
+    """An initializer that applies the settings of mpi4py's workers, then calls the user's.
 
     Parameters
     ----------
-    given : dict
-        The options of `OF_WORKERS`.
-    then : callable or None
+    settings : dict
+        The options of `WORKER_OPTIONS`.
+    initializer : callable or None
         The user's initializer.
     """
 
-    def __init__(self, given: Mapping[str, Any], then: Callable[..., Any] | None) -> None:
-        self.given = dict(given)
-        self.then = then
-        self.maker = _process
+    def __init__(
+        self, settings: Mapping[str, Any], initializer: Callable[..., object] | None
+    ) -> None:
+        self._settings = dict(settings)
+        self._initializer = initializer
+        self._made_by = _process_id
 
     def __call__(self, *initargs: Any) -> None:
-        """Set them, unless this is the program's own process."""
-        if self.maker != _process:
-            sys.path.extend(self.given.get("path", ()))
-            os.environ.update(self.given.get("env", {}))
-            vars(sys.modules["__main__"]).update(self.given.get("globals", {}))
-            if "wdir" in self.given:
-                os.chdir(self.given["wdir"])
-        if self.then is not None:
-            self.then(*initargs)
+        """Apply the settings, except in the program's own process."""
+        if self._made_by != _process_id:
+            sys.path.extend(self._settings.get("path", ()))
+            os.environ.update(self._settings.get("env", {}))
+            vars(sys.modules["__main__"]).update(self._settings.get("globals", {}))
+            if "wdir" in self._settings:
+                os.chdir(self._settings["wdir"])
+        if self._initializer is not None:
+            self._initializer(*initargs)
 
 
 class _CommExecutor(MPIPoolExecutor):
-    """What `MPICommExecutor` gives at its root."""
+    """The executor of an `MPICommExecutor`."""
 
     def __init__(self, comm: Any, root: int, **kwargs: Any) -> None:
-        known = ("max_workers", "initializer", "initargs")
+        named = ("max_workers", "initializer", "initargs")
         first = kwargs.get("max_workers"), kwargs.get("initializer"), kwargs.get("initargs", ())
-        # What mpi4py takes from workers that it starts, it does not take from ranks that are there.
-        rest = {name: kwargs[name] for name in kwargs if name not in known + OF_WORKERS}
-        self._prepare(comm, root, *first, rest)
+        # As in mpi4py, the options of workers do not apply to ranks that run the program.
+        rest = {name: kwargs[name] for name in kwargs if name not in named + WORKER_OPTIONS}
+        self._open(comm, root, *first, rest)
 
     __enter__ = PoolExecutor.__enter__  # type: ignore[assignment]
 
     @contextmanager
-    def among_workers(self) -> Iterator[None]:
-        """Let `get_comm_workers` answer on the ranks that work here. Collective."""
-        global _workers
+    def workers_comm(self) -> Iterator[None]:
+        """Make `get_comm_workers` work on the workers during the block. Collective."""
+        global _workers_comm
         comm = self._service.get_communicator()
-        if not comm or running.inside_job or waiting.dispatcher_thread is not None:
+        if not comm or running.inside_job or worker_groups.main is not None:
             yield
             return
         from mpi4py import MPI
@@ -185,39 +192,39 @@ class _CommExecutor(MPIPoolExecutor):
         if comm.Get_size() == 1:
             yield
             if self._get_backend().n_workers == 1:  # a thread of this process
-                _workers = MPI.COMM_SELF
+                _workers_comm = MPI.COMM_SELF
             return
-        works = self._works(comm)
-        workers = comm.Split(0 if works else MPI.UNDEFINED, comm.Get_rank())
-        if not works:
+        is_worker = self._is_worker(comm)
+        workers = comm.Split(0 if is_worker else MPI.UNDEFINED, comm.Get_rank())
+        if not is_worker:
             yield
             return
-        _workers = workers
+        _workers_comm = workers
         try:
             yield
         finally:
-            _workers = None
-            with suppress(MPI.Exception):  # where one of them died
+            _workers_comm = None
+            with suppress(MPI.Exception):  # if one of them failed
                 workers.Free()
 
-    def _works(self, comm: Any) -> bool:
-        """Whether this rank gets calls: those that follow the root do, counted round."""
-        ranks: int = comm.Get_size()
-        place: int = (comm.Get_rank() - self._root) % ranks
-        return 0 < place <= (self._wanted or ranks)
+    def _is_worker(self, comm: Any) -> bool:
+        """Whether this rank is one of the `max_workers` ranks that follow the root cyclically."""
+        n_ranks: int = comm.Get_size()
+        distance: int = (comm.Get_rank() - self.root) % n_ranks
+        return 0 < distance <= (self._settings.max_workers or n_ranks)
 
 
 class MPICommExecutor:
-    """Gives an executor to one rank of a communicator; the others run its calls.
+    """A context manager that gives an executor to one rank; the other ranks run its calls.
 
     Parameters
     ----------
-    comm : mpi4py.MPI.Comm, optional
+    comm : mpi4py.MPI.Intracomm, optional
         The ranks that take part; by default all.
     root : int
         The rank that submits.
     **kwargs
-        As of `MPIPoolExecutor`.
+        Those of `MPIPoolExecutor`.
 
     Examples
     --------
@@ -227,25 +234,25 @@ class MPICommExecutor:
     [2, 3]
     """
 
-    def __init__(self, comm: Any = None, root: int = 0, **kwargs: Any) -> None:
-        self._executor = _CommExecutor(comm, root, **kwargs)  # which checks the arguments
-        if waiting.dispatcher_thread is not None:  # the other ranks wait already, for any executor
+    def __init__(self, comm: Intracomm | None = None, root: int = 0, **kwargs: Any) -> None:
+        self._executor = _CommExecutor(comm, root, **kwargs)  # checks the arguments
+        if worker_groups.main is not None:  # the other ranks serve all executors of rank 0
             self._executor = _CommExecutor(None, 0, **kwargs)
         self._entered = False
-        self._works = False
+        self._is_worker = False
 
     def __enter__(self) -> PoolExecutor | None:
-        """Return the executor at the root; elsewhere work, and then return None."""
+        """Return the executor on the root; a worker runs calls here and then gets None."""
         if self._entered:
             raise RuntimeError("This executor is already entered; leave its `with` block first")
         self._entered = True
         try:
-            with self._executor.among_workers():
+            with self._executor.workers_comm():
                 executor: PoolExecutor | None = self._executor.__enter__()
         except BaseException:
             self._entered = False
             raise
-        self._works = executor is None
+        self._is_worker = executor is None
         return executor
 
     def __exit__(
@@ -254,27 +261,28 @@ class MPICommExecutor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """End; what a worker ran into in code that is the root's is forgotten, as by mpi4py."""
-        global _workers
+        """Shut down. On a worker, errors of the block are suppressed, as in mpi4py."""
+        global _workers_comm
         self._entered = False
         try:
             self._executor.__exit__(kind, error, traceback)
         finally:
-            _workers = None
-        return self._works
+            _workers_comm = None
+        return self._is_worker
 
 
-def get_comm_workers() -> Any:
-    """Return the communicator of the workers of a `MPICommExecutor`; for use in calls.
+def get_comm_workers() -> Intracomm:
+    """Return the communicator of the workers of an `MPICommExecutor`; for use in calls.
 
-    In workers that the program spawned it is that of all workers of its executor.
+    In workers that the program spawned, it is the communicator of all spawned workers of the
+    executor.
 
     Raises
     ------
     RuntimeError
-        When this process does not work for one.
+        When this process is not such a worker.
     """
-    workers = waiting.siblings if _workers is None else _workers
+    workers = worker_groups.siblings if _workers_comm is None else _workers_comm
     if workers is None:
         raise RuntimeError(
             "communicator is not accessible: this process does not run calls of an MPICommExecutor"

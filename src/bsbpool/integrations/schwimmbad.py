@@ -1,4 +1,4 @@
-"""The pool of `schwimmbad`, and of the many that look like it, on the ranks of this pool.
+"""The API of `schwimmbad`'s pools on bsbpool's executor.
 
 ::
 
@@ -10,9 +10,9 @@
             sys.exit(0)
         print(pool.map(abs, range(-3, 3)))
 
-All ranks make the pool. The master goes on; the others run its calls until it is closed, and then
-exit, as those of schwimmbad do. A program of one process, which schwimmbad's `MPIPool` refuses,
-has a thread for a worker. See docs/migrating.md for what differs.
+All ranks create the pool. The master goes on; the others run its calls until it is closed, and
+then exit, as in schwimmbad. With one process, which schwimmbad's `MPIPool` refuses, a thread runs
+the calls. See docs/migrating.md for the differences.
 """
 
 from __future__ import annotations
@@ -21,21 +21,27 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from bsbpool import execution
 from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
 
+if TYPE_CHECKING:
+    from mpi4py.MPI import Intracomm
+
 __all__ = ["MPIPool", "SerialPool", "choose_pool"]
+
+T = TypeVar("T")
 
 
 class SerialPool:
-    """Calls everything here and now.
+    """A pool that makes all calls in this process.
 
     Parameters
     ----------
     **kwargs
-        Accepted for the sake of `choose_pool`.
+        Ignored; `choose_pool` passes the options of any pool.
     """
 
     size = 1
@@ -46,7 +52,7 @@ class SerialPool:
 
     @staticmethod
     def enabled() -> bool:
-        """Whether it can be used: always."""
+        """Whether the pool can be used: always."""
         return True
 
     def is_master(self) -> bool:
@@ -57,49 +63,52 @@ class SerialPool:
         """Whether this is a rank that runs calls."""
         return self.rank != 0
 
-    def wait(self, callback: Callable[[], Any] | None = None) -> None:
-        """Do nothing: who comes here is the master, or has worked already."""
+    def wait(self, callback: Callable[[], object] | None = None) -> None:
+        """Do nothing: the master has nothing to wait for, and workers never reach this call."""
 
     def map(
         self,
-        worker: Callable[[Any], Any],
+        worker: Callable[[Any], T],
         tasks: Iterable[Any],
-        callback: Callable[[Any], Any] | None = None,
-    ) -> list[Any]:
+        callback: Callable[[T], object] | None = None,
+    ) -> list[T]:
         """Call `worker` with each task.
 
         Parameters
         ----------
         worker : callable
-            Takes a task.
+            Called with each task.
         tasks : iterable
             The tasks.
         callback : callable, optional
-            Called here with each result as it comes, in the order of the tasks.
+            Called in this process with each result, in the order of the tasks.
 
         Returns
         -------
         list
             The results in the order of the tasks.
         """
-        results = []
-        for result in self._calls(worker, tasks):
+        results: list[T] = []
+        for result in self._results(worker, tasks):
             if callback is not None:
                 callback(result)
             results.append(result)
         return results
 
-    def _calls(self, worker: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[Any]:
+    def _results(self, worker: Callable[[Any], T], tasks: Iterable[Any]) -> Iterable[T]:
         return map(worker, tasks)
 
     def batched_map(
         self,
-        worker: Callable[[Any], Any],
+        worker: Callable[[Any], T],
         tasks: Iterable[Any],
-        callback: Callable[[Any], Any] | None = None,
-    ) -> list[Any]:
-        """Call `worker` with ``((first, end), tasks[first:end])`` for as many parts as workers."""
-        return self.map(worker, batches(list(tasks), self.size), callback)
+        callback: Callable[[T], object] | None = None,
+    ) -> list[T]:
+        """Split the tasks into one part per worker; call `worker` with each part.
+
+        The argument of each call is ``((first, end), tasks[first:end])``.
+        """
+        return self.map(worker, split_tasks(list(tasks), self.size), callback)
 
     def close(self) -> None:
         """End the pool."""
@@ -117,14 +126,14 @@ class SerialPool:
 
 
 class MPIPool(SerialPool):
-    """Has the other ranks make its calls. Collective.
+    """A pool whose calls run on the other ranks. Creating it is collective.
 
     Parameters
     ----------
-    comm : mpi4py.MPI.Comm, optional
+    comm : mpi4py.MPI.Intracomm, optional
         The ranks that take part; by default all.
     use_dill : bool
-        Accepted: what cannot be imported travels by value anyway.
+        Ignored: functions that cannot be imported are sent by value in any case.
 
     Examples
     --------
@@ -133,9 +142,9 @@ class MPIPool(SerialPool):
     [2, 3]
     """
 
-    def __init__(self, comm: Any = None, use_dill: bool = False) -> None:
+    def __init__(self, comm: Intracomm | None = None, use_dill: bool = False) -> None:
         self._executor = PoolExecutor(comm)
-        service = self._executor._service
+        service = execution.service_for(None, comm)
         self.comm = service.get_communicator()
         self.master = 0
         self.rank = service.get_rank()
@@ -153,7 +162,7 @@ class MPIPool(SerialPool):
 
         return bool(services.MPI.get_size() > 1)
 
-    def _calls(self, worker: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterable[Any]:
+    def _results(self, worker: Callable[[Any], T], tasks: Iterable[Any]) -> Iterable[T]:
         return self._executor.map(worker, tasks)
 
     def close(self) -> None:
@@ -172,16 +181,16 @@ class MPIPool(SerialPool):
 
 
 def choose_pool(mpi: bool = False, processes: int = 1, **kwargs: Any) -> SerialPool:
-    """Return the pool that options of a command line ask for.
+    """Return an `MPIPool` or a `SerialPool`, as the options of a command line say.
 
     Parameters
     ----------
     mpi : bool
-        Whether to use the other ranks.
+        Whether to run calls on the other ranks.
     processes : int
-        Without them 1.
+        The number of processes; must be 1 without `mpi`.
     **kwargs
-        Of the pool.
+        Arguments of the pool.
 
     Examples
     --------
@@ -199,9 +208,9 @@ def choose_pool(mpi: bool = False, processes: int = 1, **kwargs: Any) -> SerialP
     return SerialPool(**kwargs)
 
 
-def batches(tasks: list[Any], n: int) -> list[tuple[tuple[int, int], list[Any]]]:
-    """Split tasks into at most `n` parts of nearly one length, each with where it stood."""
+def split_tasks(tasks: list[Any], n: int) -> list[tuple[tuple[int, int], list[Any]]]:
+    """Split tasks into at most `n` parts of nearly equal length, each with its range of indices."""
     n = min(n, len(tasks))
-    least, more = divmod(len(tasks), n) if n else (0, 0)
-    ends = [part * least + min(part, more) for part in range(n + 1)]
+    length, n_longer = divmod(len(tasks), n) if n else (0, 0)
+    ends = [part * length + min(part, n_longer) for part in range(n + 1)]
     return [((first, end), tasks[first:end]) for first, end in itertools.pairwise(ends)]

@@ -88,7 +88,7 @@ def threads() -> Any:
         shutdown(*args, **kwargs)
 
     PoolExecutor.shutdown = slow  # type: ignore[method-assign]
-    thread = threading.Thread(target=lease.give_back)
+    thread = threading.Thread(target=lease.end)
     thread.start()
     begun.wait()
     with shared_executor.lease() as executor:

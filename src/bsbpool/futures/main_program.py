@@ -1,9 +1,9 @@
-"""What a worker knows about the program whose calls it runs.
+"""The main program, as far as workers that do not run it must know it.
 
-Under ``python -m bsbpool.run``, and in processes that were spawned, workers do not run the program.
-They need its search path to import what calls refer to, and the path of its main script for
-processes that calls start: the spawn and forkserver methods of multiprocessing run the script
-again under another name.
+Under ``python -m bsbpool.run``, and in spawned processes, the workers do not run the program. They
+need its search path to import the modules that calls refer to. They need the path of its main
+script for processes that calls start: the spawn and forkserver methods of multiprocessing run the
+script again under another name.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from importlib.machinery import ModuleSpec
 from typing import NamedTuple
 
 
-class Program(NamedTuple):
-    """The description of a program that its workers get.
+class MainProgram(NamedTuple):
+    """The description of a program that its workers receive.
 
     Attributes
     ----------
@@ -34,16 +34,16 @@ class Program(NamedTuple):
     module: str | None
 
 
-def this_program() -> Program:
-    """Return the program of this process."""
+def this_program() -> MainProgram:
+    """Return the description of the program of this process."""
     main = sys.modules["__main__"]
     file = getattr(main, "__file__", None)
     spec = getattr(main, "__spec__", None)
-    return Program(SearchPath().folders, file and os.path.abspath(file), spec and spec.name)
+    return MainProgram(SearchPath().folders, file and os.path.abspath(file), spec and spec.name)
 
 
 def create_main_module(file: str | None, module: str | None) -> None:
-    """Replace ``__main__`` by an empty module with the file and the name of the program's."""
+    """Replace ``__main__`` by an empty module that has the program's file and name."""
     main = types.ModuleType("__main__")
     if file is not None:
         main.__file__ = file
@@ -59,31 +59,31 @@ class SearchPath:
     Attributes
     ----------
     seen : list
-        `sys.path` when `look` was last called.
+        `sys.path` at the last call of `update`.
     folders : list of str
         The same as absolute paths. A relative path is resolved when it is first seen.
     """
 
     def __init__(self) -> None:
         self._absolute: dict[str, str] = {}
-        self._at_first: list[str] | None = None
+        self._initial_folders: list[str] | None = None
         self._has_changed = False
-        self.look()
-        self._at_first = self.folders
+        self.update()
+        self._initial_folders = self.folders
 
-    def look(self) -> None:
-        """Look at `sys.path`."""
+    def update(self) -> None:
+        """Read `sys.path`."""
         self.seen = sys.path[:]
         entries = [entry for entry in self.seen if isinstance(entry, str)]
         for entry in entries:
             # An empty entry stays empty: it means the current working directory.
             self._absolute.setdefault(entry, entry and os.path.abspath(entry))
         self.folders = [self._absolute[entry] for entry in entries]
-        # For good: workers that were sent another path must be sent that of the beginning as well.
-        self._has_changed |= self._at_first not in (None, self.folders)
+        # Never reset: workers that got another path must also be sent a return to the initial one.
+        self._has_changed |= self._initial_folders not in (None, self.folders)
 
     def changed_folders(self) -> list[str] | None:
-        """Return the folders; None as long as they have always been those of the start."""
+        """Return the folders; None as long as they have never changed."""
         return self.folders if self._has_changed else None
 
 

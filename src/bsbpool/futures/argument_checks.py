@@ -1,20 +1,31 @@
-"""What callers may give, checked before other ranks are involved."""
+"""Checks of the arguments of executors, made before any other rank is involved."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import Any, TypedDict
 
 from bsbpool import arguments
 from bsbpool.caching.requirements import item_ids
-from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.future import CallRunner, PoolFuture
 from bsbpool.naming import brief
 
 OPTIONS = ("cache_items", "deps", "name", "submitter")
 
 
+class CallOptions(TypedDict, total=False):
+    """The options of calls, see `PoolExecutor.options`."""
+
+    cache_items: list[Any] | None
+    deps: Iterable[Future[Any]] | None
+    name: str | None
+    submitter: object
+
+
 def count(name: str, value: Any) -> int | None:
-    """Check a positive integer, or None for the executor's own choice.
+    """Check a positive integer, or None for the default.
 
     Raises
     ------
@@ -25,7 +36,7 @@ def count(name: str, value: Any) -> int | None:
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a positive integer or None, got {brief(value)}")
-    if value < 1:  # the first words are those of the standard library, which programs compare
+    if value < 1:  # programs compare the first words, which are those of the standard library
         raise ValueError(f"{name} must be greater than 0, or None, got {brief(value)}")
     return int(value)
 
@@ -43,7 +54,7 @@ def initializer(initializer: Any, initargs: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def communicator(comm: Any, root: Any) -> int:
-    """Check a communicator and the rank of it that submits; return the rank."""
+    """Check a communicator and the type of `root`; return `root` as an int."""
     if comm is not None:
         arguments.communicator(comm)
     if isinstance(root, bool) or not isinstance(root, numbers.Integral):
@@ -52,56 +63,54 @@ def communicator(comm: Any, root: Any) -> int:
 
 
 def rank(root: int, size: int) -> None:
-    """Check that a rank exists."""
+    """Check that a communicator of `size` ranks has the rank `root`."""
     if not 0 <= root < size:
         ranks = "1 rank" if size == 1 else f"{size} ranks"
         raise ValueError(f"root={root} is out of range: the communicator has {ranks}")
 
 
-def options(given: dict[str, Any], of: str = "options") -> dict[str, Any]:
-    """Check the options of calls that were given to the function `of`."""
+def options(given: dict[str, Any], function: str = "options") -> dict[str, Any]:
+    """Check the options of calls; errors name the `function` that was called with them."""
     for name in given:
         if name not in OPTIONS:
             raise TypeError(
-                f"{of}() got an unexpected argument {name!r}; options of calls are "
+                f"{function}() got an unexpected argument {name!r}; options of calls are "
                 f"{', '.join(OPTIONS)}"
             )
-    found = {name: value for name, value in given.items() if value is not None}
-    if "cache_items" in found:
-        found["cache_items"] = cache_items(found["cache_items"])
-    return found
+    checked = {name: value for name, value in given.items() if value is not None}
+    if "cache_items" in checked:
+        checked["cache_items"] = cache_items(checked["cache_items"])
+    return checked
 
 
-def options_of_all(given: dict[str, Any], of: str) -> dict[str, Any]:
-    """Check the options of all calls of an executor that is being made, of the class `of`."""
+def default_options(given: dict[str, Any], class_name: str) -> dict[str, Any]:
+    """Check the options with which an executor is created, which are those of all its calls."""
     if given.get("deps") is not None:
         raise TypeError(
-            f"{of}() does not take deps, since there are no futures yet; use "
+            f"{class_name}() does not take deps, since there are no futures yet; use "
             "executor.options(deps=...)"
         )
-    return options(given, of)
+    return options(given, class_name)
 
 
 def cache_items(needs: Any) -> list[Any]:
-    """Check what calls need of the cache."""
-    found = arguments.cache_items(needs)
-    item_ids(found)
-    return found
+    """Check the cache items that calls need."""
+    checked = arguments.cache_items(needs)
+    item_ids(checked)
+    return checked
 
 
-def dependencies(deps: Any, backend: Any) -> tuple[Any, ...]:
-    """Check what calls are to wait for."""
+def dependencies(deps: Any, backend: CallRunner) -> tuple[PoolFuture[Any], ...]:
+    """Check the futures that calls depend on."""
     if not hasattr(deps, "__iter__"):
         raise TypeError(f"deps must be a list of futures, got {brief(deps)}; use deps=[future]")
-    found = tuple(deps)
-    for dep in found:
+    checked = tuple(deps)
+    for dep in checked:
         if not isinstance(dep, PoolFuture):
-            raise TypeError(
-                f"deps must contain futures as returned by submit(), got {brief(dep)}"
-            )
-        if dep._backend is not backend and not dep.done():
+            raise TypeError(f"deps must contain futures as returned by submit(), got {brief(dep)}")
+        if not dep.belongs_to(backend) and not dep.done():
             raise ValueError(
                 f"deps contains {brief(dep)}, which is of another executor; wait for its result "
                 "instead"
             )
-    return found
+    return checked

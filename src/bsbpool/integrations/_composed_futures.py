@@ -1,4 +1,4 @@
-"""Futures made of futures, as `mpi4py.futures` has them."""
+"""Futures that are composed of other futures, as in `mpi4py.futures`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
-def collect(fs: Iterable[Future[Any]]) -> Future[list[Any]]:
-    """Return one future of the list of all results.
+def collect(fs: Iterable[Future[T]]) -> Future[list[T]]:
+    """Return a future of the list of all results.
 
-    It fails with the first failure, is cancelled with the first that is cancelled, and then
-    cancels the others; cancelling it cancels all.
+    It fails or is cancelled with the first future that fails or is cancelled, and then cancels the
+    others. Cancelling it cancels all of them.
 
     Examples
     --------
@@ -25,12 +27,12 @@ def collect(fs: Iterable[Future[Any]]) -> Future[list[Any]]:
     [1, 1]
     """
     parts = list(fs)
-    whole: Future[list[Any]] = Future()
-    whole.add_done_callback(lambda _: _give_up(whole, parts))
+    whole: Future[list[T]] = Future()
+    whole.add_done_callback(lambda _: _cancel_parts(whole, parts))
     lock = threading.Lock()
     left = set(parts)
 
-    def ended(part: Future[Any]) -> None:
+    def part_done(part: Future[T]) -> None:
         with lock:
             left.discard(part)
             last = not left
@@ -39,13 +41,13 @@ def collect(fs: Iterable[Future[Any]]) -> Future[list[Any]]:
         elif error := part.exception():
             _settle(whole, error)
         elif last:
-            # The last to end well; a failure before it has settled the whole.
-            _settle_by(whole, lambda: [each.result() for each in parts])
+            # All have succeeded, or the whole was settled by a failure before.
+            _settle_with(whole, lambda: [each.result() for each in parts])
 
     if not parts:
         whole.set_result([])
     for part in set(parts):
-        part.add_done_callback(ended)
+        part.add_done_callback(part_done)
     return whole
 
 
@@ -54,16 +56,16 @@ def compose(
     resulthook: Callable[[Any], Any] | None = None,
     excepthook: Callable[[BaseException], Any] | None = None,
 ) -> Future[Any]:
-    """Return a future of what a hook makes of another future's end.
+    """Return a future of what a hook makes of another future's result or error.
 
     Parameters
     ----------
     future : Future
-        The other; it is cancelled when the new one is.
+        The other future; cancelling the new future cancels it.
     resulthook : callable, optional
-        Called with its result; returns the new result.
+        Called with the result; returns the new result.
     excepthook : callable, optional
-        Called with its error; returns another error, or a result.
+        Called with the error; returns another error, or a result.
 
     Examples
     --------
@@ -74,7 +76,7 @@ def compose(
     '1'
     """
     new: Future[Any] = Future()
-    new.add_done_callback(lambda _: _give_up(new, [future]))
+    new.add_done_callback(lambda _: _cancel_parts(new, [future]))
 
     def outcome() -> Any:
         error = future.exception()
@@ -86,17 +88,17 @@ def compose(
             raise changed
         return changed
 
-    def ended(_: Future[Any]) -> None:
+    def future_done(_: Future[Any]) -> None:
         if future.cancelled():
             new.cancel()
         else:
-            _settle_by(new, outcome)
+            _settle_with(new, outcome)
 
-    future.add_done_callback(ended)
+    future.add_done_callback(future_done)
     return new
 
 
-def _settle_by(future: Future[Any], outcome: Callable[[], Any]) -> None:
+def _settle_with(future: Future[Any], outcome: Callable[[], Any]) -> None:
     try:
         value = outcome()
     except BaseException as error:
@@ -106,15 +108,15 @@ def _settle_by(future: Future[Any], outcome: Callable[[], Any]) -> None:
 
 
 def _settle(future: Future[Any], error: BaseException | None, value: Any = None) -> None:
-    with suppress(InvalidStateError):  # it has ended before
+    with suppress(InvalidStateError):  # it is done already
         if error is None:
             future.set_result(value)
         else:
             future.set_exception(error)
 
 
-def _give_up(whole: Future[Any], parts: list[Future[Any]]) -> None:
-    """Cancel what nobody waits for any more; tell who waits for a future that is cancelled."""
+def _cancel_parts(whole: Future[Any], parts: list[Future[Any]]) -> None:
+    """Cancel the parts of a future that is done; if it was cancelled, notify its waiters."""
     if whole.cancelled():
         with suppress(InvalidStateError):
             whole.set_running_or_notify_cancel()

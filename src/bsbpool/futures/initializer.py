@@ -1,4 +1,4 @@
-"""What a worker does before its first call: the executor's initializer."""
+"""The initializer of an executor: called by each worker before its first call."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
 from bsbpool.interrupts import Terminated
-from bsbpool.naming import add_note, error_text
+from bsbpool.naming import error_text
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads, out_of_band
 
 _numbers = itertools.count()
 
 
-class Preparation:
-    """An initializer with its arguments, as it travels.
+class PackedInitializer:
+    """An initializer with its arguments, in the form in which it is sent.
 
     Parameters
     ----------
     initializer : callable
-        What to call.
+        The function to call.
     initargs : tuple
-        With what.
+        Its arguments.
     """
 
     def __init__(self, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> None:
@@ -41,28 +41,28 @@ class Preparation:
         loads(*self.function)(*self.initargs)
 
 
-class Prepared:
-    """What this process has prepared for.
+class InitializerState:
+    """The initializer that this process has run.
 
     Attributes
     ----------
     error : InitializerError or None
-        Why no call can run here.
+        The error of the initializer; when it is set, this process runs no calls.
     """
 
     def __init__(self) -> None:
-        self._key: Any = None
+        self._key: tuple[int, int] | None = None
         self.error: InitializerError | None = None
 
-    def by(self, payload: Any, buffers: Any = ()) -> None:
-        """Run a preparation, which travelled, unless that was done."""
+    def run_once(self, payload: Any, buffers: Any = ()) -> None:
+        """Unpickle and run an initializer, unless it is the one that was run last."""
         process = os.getpid()
         try:
-            preparation: Preparation = loads(payload, buffers)
-            if preparation.key == self._key:
+            initializer: PackedInitializer = loads(payload, buffers)
+            if initializer.key == self._key:
                 return
-            self._key = preparation.key
-            preparation.run()
+            self._key = initializer.key
+            initializer.run()
         except BaseException as error:
             end_if_child_of(process, error)
             if isinstance(error, Terminated):
@@ -71,15 +71,8 @@ class Prepared:
             self.error.__cause__ = error
 
 
-def unpickled(load: Callable[..., Any], *args: Any) -> Any:
-    """Return the result that `load` unpickles; if that raises, add a note to the error."""
-    try:
-        return load(*args)
-    except BaseException as error:
-        add_note(error, "The result of the call cannot be unpickled on this rank.")
-        raise
-
-
-def packed(initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> Parcel | None:
-    """Pickle an initializer; None when there is none."""
-    return None if initializer is None else dumps(Preparation(initializer, initargs))
+def pack_initializer(
+    initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
+) -> Parcel | None:
+    """Pickle an initializer and its arguments; return None without an initializer."""
+    return None if initializer is None else dumps(PackedInitializer(initializer, initargs))

@@ -1,4 +1,4 @@
-"""How many threads libraries such as OpenBLAS may use in one call."""
+"""The number of threads that libraries such as OpenBLAS may use in a call."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
+def n_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def are_decided() -> bool:
-    """Whether who started this process has said how many threads they may use."""
-    return bool(os.environ.get("OMP_NUM_THREADS"))  # which all of them obey
+def is_set_by_user() -> bool:
+    """Whether the environment of this process limits the threads of libraries."""
+    return bool(os.environ.get("OMP_NUM_THREADS"))  # all these libraries read it
 
 
-class _Libraries:
-    """The libraries with threads that this process has loaded. Looking for them takes long."""
+class _LoadedLibraries:
+    """The libraries with threads that this process has loaded; finding them takes long."""
 
     def __init__(self) -> None:
         self._n_modules = 0
         self._controller: Any = None
 
     def controller(self) -> Any:
-        """Return threadpoolctl's controller of them; None without threadpoolctl."""
+        """Return the controller of threadpoolctl; None if that is not installed."""
         if self._n_modules != len(sys.modules):
             try:
                 from threadpoolctl import ThreadpoolController
@@ -40,20 +40,20 @@ class _Libraries:
         return self._controller
 
 
-_libraries = _Libraries()
+_libraries = _LoadedLibraries()
 
 
 @contextmanager
-def at_most(n: int, variables: Sequence[str]) -> Iterator[None]:
-    """Let libraries use so many threads.
+def limit_threads(n: int, variables: Sequence[str]) -> Iterator[None]:
+    """Limit the threads that libraries use in a call.
 
     Parameters
     ----------
     n : int
-        How many.
+        The number of threads.
     variables : sequence of str
-        The environment variables that say so to libraries that are loaded meanwhile, and to
-        programs that are started.
+        The environment variables that set the limit for libraries that are loaded in the block,
+        and for programs that are started in it.
     """
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(dict.fromkeys(variables, str(n)))

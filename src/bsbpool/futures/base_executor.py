@@ -1,0 +1,220 @@
+"""What an executor and its views with options have in common: submitting calls and maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from bsbpool import arguments
+from bsbpool.futures import argument_checks
+from bsbpool.futures.backend import Backend, Call
+from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.map import MapOptions, start_map
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from bsbpool.futures.argument_checks import CallOptions
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class BaseExecutor(Executor):
+    """Submits calls to a backend, with the options of this executor or view."""
+
+    _call_options: dict[str, Any]
+    _backend: Backend | None = None
+
+    def _get_backend(self) -> Backend:
+        """Return the backend that runs the calls; open it first if needed."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            f"cannot pickle {type(self).__name__!r} object: an executor can only be used in the "
+            "process that opened it"
+        )
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> PoolFuture[T]:
+        """Submit the call ``fn(*args, **kwargs)``.
+
+        If the function or the arguments cannot be pickled, the future has the error. All arguments
+        are passed to the function; for options of the call see `options`.
+
+        Parameters
+        ----------
+        fn : callable
+            The function that a worker calls.
+        *args, **kwargs : object
+            Its arguments.
+
+        Returns
+        -------
+        PoolFuture
+            A `concurrent.futures.Future` with the result of the call.
+
+        Raises
+        ------
+        RuntimeError
+            After `shutdown`.
+        BrokenExecutor
+            When the initializer failed or the pool of the executor has ended.
+
+        Examples
+        --------
+        >>> from bsbpool.futures import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     executor.submit(pow, 2, 5).result()
+        32
+        """
+        backend = self._backend or self._get_backend()
+        future: PoolFuture[T] = PoolFuture(backend)
+        if not self._call_options:
+            backend.submit(future, fn, args, kwargs)
+            return future
+        options = dict(self._call_options)
+        deps, cache_items = options.pop("deps", ()), options.pop("cache_items", None)
+        future.call_options = options
+        backend.queue(Call(future, fn, args, kwargs, deps, cache_items))
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+    ) -> Iterator[T]:
+        """Call a function with each item on the workers; return an iterator over the results.
+
+        Parameters
+        ----------
+        fn : callable
+            Called with one item of each iterable.
+        *iterables : iterable
+            The items. They are read immediately, unless `buffersize` is given.
+        timeout : float, optional
+            Seconds from this call after which the iterator raises a TimeoutError.
+        chunksize : int, optional
+            The number of items that are sent together. By default it depends on the run times: a
+            chunk is a millisecond of work, or less if that keeps more workers busy.
+        buffersize : int, optional
+            The largest number of items that were read and whose results were not taken yet. Items
+            are then read when results are taken.
+        unordered : bool
+            Whether results may come in the order in which they are ready.
+
+        Returns
+        -------
+        iterator
+            A generator. Closing it cancels calls that have not started. The error of a call is
+            raised after the results of the items before it.
+
+        Examples
+        --------
+        >>> from bsbpool.futures import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     list(executor.map(pow, [2, 3], [5, 2]))
+        [32, 9]
+        """
+        star = len(iterables) != 1
+        items = zip(*iterables, strict=False) if star else iterables[0]
+        return self._map(fn, items, star, timeout, chunksize, buffersize, unordered)
+
+    def starmap(
+        self,
+        fn: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+    ) -> Iterator[T]:
+        """Call ``fn(*args)`` for each `args` of an iterable; other parameters as for `map`.
+
+        Examples
+        --------
+        >>> from bsbpool.futures import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     list(executor.starmap(pow, [(2, 5), (3, 2)]))
+        [32, 9]
+        """
+        return self._map(fn, iterable, True, timeout, chunksize, buffersize, unordered)
+
+    def _map(
+        self,
+        fn: Callable[..., T],
+        items: Iterable[Any],
+        star: bool,
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        unordered: bool,
+    ) -> Iterator[T]:
+        options = MapOptions(
+            star,
+            None if timeout is None else arguments.seconds("timeout", timeout),
+            argument_checks.count("chunksize", chunksize),
+            argument_checks.count("buffersize", buffersize),
+            arguments.flag("unordered", unordered),
+            self._call_options or None,
+        )
+        return start_map(self._get_backend(), fn, items, options)
+
+    def options(self, **options: Unpack[CallOptions]) -> BaseExecutor:
+        """Return a view of this executor that applies options to its calls.
+
+        Parameters
+        ----------
+        deps : iterable of futures
+            Futures of this executor. A call starts when all of them have results. If one fails or
+            is cancelled, the call fails with a `JobCancelledError`.
+        cache_items : list
+            The cached functions or ids that the calls need, see `bsbpool.pool_cache`.
+        name : str
+            The name of the calls in errors.
+        submitter : object
+            The submitter of the calls.
+
+        Examples
+        --------
+        >>> from bsbpool.futures import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     first = executor.submit(pow, 2, 2)
+        ...     executor.options(deps=[first], name="second").submit(pow, 3, 2).result()
+        9
+        """
+        checked = argument_checks.options(dict(options))
+        return ExecutorView(self, {**self._call_options, **checked})
+
+
+class ExecutorView(BaseExecutor):
+    """A view of an executor that applies options to its calls.
+
+    Parameters
+    ----------
+    executor : BaseExecutor
+        The executor.
+    call_options : dict
+        The options.
+    """
+
+    def __init__(self, executor: BaseExecutor, call_options: dict[str, Any]) -> None:
+        self._executor = executor
+        deps = call_options.get("deps")
+        if deps is not None:
+            deps = argument_checks.dependencies(deps, self._get_backend())
+            call_options = {**call_options, "deps": deps}
+        self._call_options = call_options
+
+    def _get_backend(self) -> Backend:
+        return self._executor._get_backend()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Shut the executor down, see `PoolExecutor.shutdown`."""
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)

@@ -1,0 +1,147 @@
+"""Opens the backend of an executor: a thread, the ranks of a communicator, or a worker group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from bsbpool.futures.backend import Backend
+from bsbpool.futures.registry import worker_groups
+from bsbpool.futures.worker_group import WorkerGroup
+from bsbpool.running import running
+
+
+class ExecutorSettings(NamedTuple):
+    """The arguments of an executor.
+
+    Attributes
+    ----------
+    service : MPIService
+        The ranks that take part.
+    root : int
+        The rank that submits.
+    max_workers : int or None
+        The number of workers; None for all.
+    initializer : callable or None
+        Called on each worker before its first call.
+    initargs : tuple
+        Its arguments.
+    default_comm : bool
+        Whether no communicator was given.
+    """
+
+    service: Any
+    root: int
+    max_workers: int | None
+    initializer: Callable[..., Any] | None
+    initargs: tuple[Any, ...]
+    default_comm: bool
+
+
+def open_backend(settings: ExecutorSettings, collective: bool) -> Backend | None:
+    """Return a started backend; on a worker, run calls first and then return None.
+
+    Parameters
+    ----------
+    settings : ExecutorSettings
+        The arguments of the executor.
+    collective : bool
+        Whether all ranks call this function.
+    """
+    if running.inside_job:
+        return _open_thread(settings)  # the other ranks do not run this job
+    if _uses_worker_group(settings):
+        group = worker_groups.find(settings.max_workers)
+        return _open_thread(settings) if group is None else _open_group(settings, group)
+    if settings.service.get_size() == 1:
+        return _open_thread(settings)
+    if not collective:
+        raise RuntimeError(
+            "This executor has several ranks, and all of them must enter it: use it in "
+            "`with PoolExecutor() as executor:`, or start the program with "
+            "`mpiexec -n N python -m bsbpool.run script.py`."
+        )
+    return _open_ranks(settings)
+
+
+def _uses_worker_group(settings: ExecutorSettings) -> bool:
+    """Whether a worker group runs the calls of an executor, if there is one."""
+    if settings.service.get_size() == 1:
+        return settings.default_comm
+    if not running.workers_dedicated:
+        return False
+    if settings.root != 0 or not (settings.default_comm or _is_main_group(settings.service)):
+        raise RuntimeError(
+            "comm and root cannot be chosen under bsbpool.run, where rank 0 uses "
+            "all other ranks. Leave them out, or start the program with "
+            "`mpiexec -n N python script.py`."
+        )
+    return True
+
+
+def _is_main_group(service: Any) -> bool:
+    """Whether a communicator has the ranks of the main worker group."""
+    from mpi4py import MPI
+
+    assert worker_groups.main is not None
+    comm = worker_groups.main.service.get_communicator()
+    same = (MPI.IDENT, MPI.CONGRUENT)
+    return MPI.Comm.Compare(service.get_communicator(), comm) in same
+
+
+def _open_thread(settings: ExecutorSettings) -> Backend:
+    from bsbpool.futures.backend_thread import ThreadBackend
+
+    return _started(ThreadBackend(settings.initializer, settings.initargs))
+
+
+def _open_ranks(settings: ExecutorSettings) -> Backend | None:
+    _check_thread_level()
+    from bsbpool.futures.communicators import with_root_first
+    from bsbpool.services.mpi import MPIService
+
+    service = settings.service
+    if settings.root:
+        service = MPIService(with_root_first(service.get_communicator(), settings.root))
+    if service.get_rank() == 0:
+        from bsbpool.futures.backend_ranks import RanksBackend
+
+        return _started(
+            RanksBackend(service, settings.max_workers, settings.initializer, settings.initargs)
+        )
+    from bsbpool.futures.worker import serve_executor
+
+    serve_executor(service)
+    return None
+
+
+def _open_group(settings: ExecutorSettings, group: WorkerGroup) -> Backend:
+    _check_thread_level()
+    group.wait_until_free()
+    from bsbpool.futures.backend_script import ScriptBackend
+
+    backend = ScriptBackend(
+        group.path,
+        group.service,
+        settings.max_workers,
+        settings.initializer,
+        settings.initargs,
+    )
+    group.assign(backend)
+    return _started(backend)
+
+
+def _check_thread_level() -> None:
+    """Raise, on all ranks alike, if only the main thread may call MPI."""
+    from mpi4py import MPI
+
+    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise RuntimeError(
+            "An executor uses MPI from another thread, but MPI was initialised for one thread. "
+            'Let mpi4py initialise MPI, or set mpi4py.rc.thread_level = "multiple".'
+        )
+
+
+def _started(backend: Backend) -> Backend:
+    backend.start()
+    return backend

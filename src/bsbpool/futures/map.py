@@ -1,0 +1,290 @@
+"""Maps: the items are sent in chunks, while the results are read.
+
+A few more chunks are in flight than the workers can run. Without a `buffersize`, all items are
+read at once, as by the executors of the standard library, and the end of a chunk sends the next
+one. With a `buffersize`, items are read and sent when results are taken.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import Any, NamedTuple
+
+from bsbpool._core.jobs.call_arguments import check_arguments
+from bsbpool.futures.backend import Backend, Call
+from bsbpool.futures.chunk_sizes import SECONDS_PER_BYTE, ChunkSizer
+from bsbpool.futures.future import PoolFuture
+from bsbpool.futures.map_items import MapItems
+from bsbpool.futures.packing import are_plain
+from bsbpool.futures.plain_values import load_result, unpack
+from bsbpool.interrupts import is_from_signal, marking_signals
+from bsbpool.naming import brief, explain, name_of
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import dumps, loads, out_of_band
+
+CHUNKS_PER_WORKER = 8
+"""The number of chunks in flight for each worker, so that none waits for the thread that sends."""
+
+
+class MapOptions(NamedTuple):
+    """The arguments of `PoolExecutor.map`, and the options of its calls."""
+
+    star: bool = False
+    """Whether the items are tuples of arguments."""
+    timeout: float | None = None
+    chunksize: int | None = None
+    buffersize: int | None = None
+    unordered: bool = False
+    call_options: dict[str, Any] | None = None
+
+
+def start_map(
+    backend: Backend, f: Callable[..., Any], items: Iterable[Any], options: MapOptions
+) -> Iterator[Any]:
+    """Start a map and return the iterator over its results."""
+    started = ChunkedMap(backend, f, items, options)
+    results = started.results()
+    # A generator that was never advanced does not run its `finally` clause.
+    weakref.finalize(results, started.close_soon).atexit = False
+    return results
+
+
+class ChunkedMap:
+    """The chunks of a map, and their results.
+
+    Parameters
+    ----------
+    backend : Backend
+        The backend that runs the chunks.
+    f : callable
+        The function that is called with each item.
+    items : iterable
+        The items.
+    options : MapOptions
+        The other arguments of the map.
+
+    Attributes
+    ----------
+    eager : bool
+        Whether chunks are sent without waiting until results are taken.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        f: Callable[..., Any],
+        items: Iterable[Any],
+        options: MapOptions,
+    ) -> None:
+        self._backend, self._options = backend, options
+        self._call_options = dict(options.call_options or {})
+        self._deps = self._call_options.pop("deps", ())
+        self._cache_items = self._call_options.pop("cache_items", None)
+        self._call_options.setdefault("name", f"map of {name_of(f)}")
+        self._send_lock = threading.RLock()  # held while items are read, which may take long
+        self._chunks_lock = threading.RLock()  # only held for a moment
+        self.eager = options.buffersize is None
+        self._items = MapItems(items, options.buffersize)
+        self._end = None if options.timeout is None else time.monotonic() + options.timeout
+        self._chunks: deque[PoolFuture[Any]] = deque()  # in the order of the items
+        self._done: queue.SimpleQueue[PoolFuture[Any]] = queue.SimpleQueue()
+        self._n_in_flight = 0
+        self._max_in_flight = CHUNKS_PER_WORKER * backend.n_workers
+        self._closed = self._cancelled = self._sending = False
+        self._function_error: BaseException | None = None  # the function cannot be pickled
+        overhead = self._pack_function(f)
+        self._sizer = ChunkSizer(options.chunksize, backend.n_workers, overhead)
+        backend.open_map(self)
+        self.send()
+
+    def _pack_function(self, f: Callable[..., Any]) -> float:
+        """Pickle the function; return the seconds that sending it adds to each chunk."""
+        with marking_signals():
+            try:
+                self._packing = self._backend.map_packing(f, self._items.take_known())
+                payload, buffers, _ = self._packing.function
+                return SECONDS_PER_BYTE * (len(payload) + sum(b.raw().nbytes for b in buffers))
+            except BaseException as error:
+                if is_from_signal(error):
+                    raise
+                explain(error, f"The function of the map, {name_of(f)}, cannot be pickled")
+                self._function_error = error
+                return 0.0
+
+    # ------------------------------------------------------------ sending
+
+    def send(self) -> None:
+        """Send chunks until enough are in flight."""
+        with self._send_lock:
+            if self._sending:  # a nested call, because a chunk could not be sent
+                return
+            self._sending = True
+            try:
+                while self._may_send() and (items := self._read()):
+                    self._send_items(items)
+            except BaseException:  # such as Ctrl-C; items that were read are lost
+                self.close()
+                raise
+            finally:
+                self._sending = False
+                if self._items.exhausted or self._closed:
+                    # Also after an error: the shutdown of the executor waits for open maps.
+                    self._backend.close_map(self)
+
+    def _may_send(self) -> bool:
+        unfinished = not self._items.exhausted and not self._closed
+        return unfinished and self._n_in_flight < self._max_in_flight
+
+    def _read(self) -> list[Any]:
+        items = self._items.read(self._sizer)
+        if items and self._closed:  # closed while the iterable blocked
+            self._cancelled = True
+            return []
+        return items
+
+    def _send_items(self, items: list[Any]) -> None:
+        """Send items; one that cannot be pickled ends a chunk and fails in its place."""
+        if self._function_error is not None:
+            self._items.stop(self._function_error)
+            return
+        if are_plain(items):
+            self._send_chunk(items)
+            return
+        if not self.eager:
+            self._packing.prepare(items)
+        chunk: list[Any] = []
+        with marking_signals():
+            for item in items:
+                try:
+                    chunk.append(self._packing.pack(item))
+                except BaseException as error:
+                    if is_from_signal(error):
+                        raise
+                    self._send_chunk(chunk)
+                    chunk = []
+                    self._fail_item(item, error)
+        self._send_chunk(chunk)
+
+    def _fail_item(self, item: Any, error: BaseException) -> None:
+        error = _argument_error(item) or error
+        explain(error, f"An item of the map, {brief(item)}, cannot be pickled")
+        future: PoolFuture[Any] = PoolFuture(self._backend)
+        self._track(future)
+        future.settle(error)
+
+    def _send_chunk(self, packed: list[Any]) -> None:
+        if not packed:
+            return
+        future: PoolFuture[Any] = PoolFuture(self._backend)
+        future.call_options, future.n_items = self._call_options, len(packed)
+        try:
+            payload, buffers = dumps(packed)
+            parts = out_of_band(buffers)
+            args = (self._packing.function, payload, parts, self._options.star)
+            call = Call(future, self._packing.call, args, {}, self._deps, self._cache_items)
+            self._backend.queue(call, of_map=self)
+        except Exception as error:
+            self._items.stop(error)
+        else:
+            self._track(future)
+
+    def _track(self, future: PoolFuture[Any]) -> None:
+        with self._chunks_lock:
+            self._chunks.append(future)
+            self._n_in_flight += 1
+        future.add_done_callback(self._chunk_done)
+        if self._closed:  # perhaps before the chunk was in the list
+            future.cancel()
+
+    def _chunk_done(self, future: Any) -> None:
+        with self._chunks_lock:
+            self._n_in_flight -= 1
+        if not future.cancelled() and future.exception() is None:
+            _, _, seconds, size = future.result()
+            self._sizer.record(future.n_items, seconds, size)
+        if self._options.unordered:
+            self._done.put(future)
+        if self.eager:
+            self.send()
+
+    # ------------------------------------------------------------ results
+
+    def results(self) -> Iterator[Any]:
+        """Yield the results of the calls; send more chunks meanwhile."""
+        try:
+            while (future := self._next_chunk()) is not None:
+                yield from self._results_of(future)
+            if self._items.error is not None:
+                raise self._items.error
+            if self._cancelled or not self._items.exhausted:
+                raise CancelledError
+        finally:
+            self.close_soon()
+
+    def _next_chunk(self) -> PoolFuture[Any] | None:
+        self.send()
+        while self._chunks:
+            if not self._options.unordered:
+                return self._chunks.popleft()
+            try:
+                future = self._done.get(timeout=self._seconds_left())
+            except queue.Empty:
+                raise TimeoutError from None
+            with self._chunks_lock:
+                self._chunks.remove(future)
+            if not future.cancelled():
+                return future
+            self._cancelled = True  # raise CancelledError after the results of running chunks
+        return None
+
+    def _results_of(self, future: PoolFuture[Any]) -> Iterator[Any]:
+        (results, error, _, _) = future.result(self._seconds_left())
+        values = loads(*results)
+        del results, future
+        values.reverse()  # `pop` drops the reference to each value that was taken
+        lazy, plain = not self.eager, list not in set(map(type, values))
+        while values:
+            if lazy:
+                self._items.result_taken()
+                self.send()
+            yield values.pop() if plain else load_result(unpack, values.pop())
+        if error is not None:
+            raise load_error(*error)
+
+    def _seconds_left(self) -> float | None:
+        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+
+    # ------------------------------------------------------------ the end
+
+    def close_soon(self) -> None:
+        """Send no more chunks, and let the backend's thread cancel those that have not started.
+
+        Takes no lock: the garbage collector calls it in any thread, which may hold other locks.
+        """
+        if not self._closed and (self._chunks or not self._items.exhausted):
+            self._closed = True
+            self._backend.call_soon(self.close)
+
+    def close(self) -> None:
+        """Send no more chunks, and cancel those that have not started."""
+        self._closed = True
+        with self._chunks_lock:
+            chunks = list(self._chunks)
+        for future in chunks:
+            future.cancel()
+        self._backend.close_map(self)
+
+
+def _argument_error(item: Any) -> TypeError | None:
+    """Return the error for an item that is a job or a future; None for other items."""
+    try:
+        check_arguments(item if type(item) is tuple else (item,))
+    except TypeError as error:
+        return error
+    return None
