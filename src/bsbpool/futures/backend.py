@@ -67,7 +67,7 @@ def check_not_exiting() -> None:
 
 def in_backend_thread() -> bool:
     """Whether the current thread is the thread of a backend."""
-    return getattr(_thread, "is_of_a_backend", False)
+    return getattr(_thread, "belongs_to_backend", False)
 
 
 class Backend(abc.ABC):
@@ -112,7 +112,7 @@ class Backend(abc.ABC):
         self._thread.start()
 
     def _run(self) -> None:
-        _thread.is_of_a_backend = True
+        _thread.belongs_to_backend = True
         try:
             self._run_calls()
         finally:
