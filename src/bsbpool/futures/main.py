@@ -62,7 +62,7 @@ class ExecutorMainRun(MainRun):
 
     def _hold_spare_ranks(self) -> None:
         for rank in self._spare_ranks:
-            self._context.engine.hold(rank - 1)
+            self._context.engine.set_available(rank - 1, False)
 
     def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
@@ -108,7 +108,7 @@ class ExecutorMainRun(MainRun):
         if rank in self._spare_ranks:
             self._spare_ranks.remove(rank)
         elif self._spare_ranks:
-            self._context.engine.hold(self._spare_ranks.pop() - 1, False)
+            self._context.engine.set_available(self._spare_ranks.pop() - 1, True)
 
     def turn(self) -> bool:
         """Report events; return True when there is nothing left to do."""
