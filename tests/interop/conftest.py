@@ -25,9 +25,9 @@ class Play:
         ]
 
     def __getitem__(self, scene: str) -> list[Any]:
-        missing = [rank for rank, told in enumerate(self._reports) if scene not in told]
+        missing = [rank for rank, reported in enumerate(self._reports) if scene not in reported]
         assert not missing, f"scene {scene!r} is missing on ranks {missing}: {self.ended.story}"
-        return [told[scene] for told in self._reports]
+        return [reported[scene] for reported in self._reports]
 
     def main(self, scene: str) -> Any:
         """Return the report of rank 0."""

@@ -88,13 +88,13 @@ def python(*arguments: Any, ranks: int = 0, **options: Any) -> Ended:
     return run([*(launcher(ranks) if ranks else []), sys.executable, *arguments], **options)
 
 
-def told_by(code: str, **options: Any) -> Any:
-    """Run code in a new interpreter; return the value that it passes to its function `tell`."""
+def evaluate(code: str, **options: Any) -> Any:
+    """Run code in a new interpreter; return the value that it passes to its function `report`."""
     with tempfile.NamedTemporaryFile("r") as answer:
-        tell = f"import json\ndef tell(x): json.dump(x, open({answer.name!r}, 'w'))\n"
-        ended = python("-c", tell + code, **options).ok()
+        prelude = f"import json\ndef report(x): json.dump(x, open({answer.name!r}, 'w'))\n"
+        ended = python("-c", prelude + code, **options).ok()
         text = answer.read()
-        assert text, f"nothing was told: {ended.story}"
+        assert text, f"the code did not call report(): {ended.story}"
         return json.loads(text)
 
 

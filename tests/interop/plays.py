@@ -33,6 +33,6 @@ def scenes_of(script: str, way: str, ranks: int) -> dict[str, Any]:
         env={"PYTHONPATH": paths, "OMP_NUM_THREADS": ""},
     )
     assert ended.returncode == 0, ended.stdout
-    told = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
-    assert told, ended.stdout
-    return dict(map(json.loads, told))
+    reported = [line[len(MARK) :] for line in ended.stdout.splitlines() if line.startswith(MARK)]
+    assert reported, ended.stdout
+    return dict(map(json.loads, reported))

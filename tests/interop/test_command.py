@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .conftest import Players
-from .launch import Ended, python, told_by
+from .launch import Ended, evaluate, python
 
 pytestmark = pytest.mark.interop
 
@@ -28,14 +28,14 @@ for name in ("json-0", "yaml-0", "json-2", "yaml-3"):
     tree = tissue.describe(Path(f"{name}.hdf5"))
     text = json.dumps(tree) if name.startswith("json") else yaml.safe_dump(tree)
     Path(f"{name}.{name[:4]}").write_text(text)
-tell(None)
+report(None)
 """
 
 READ = """
 from pathlib import Path
 from bsb import from_storage
 from fingerprints import fingerprints
-tell({path.stem: fingerprints(from_storage(str(path))) for path in Path().glob("*.hdf5")})
+report({path.stem: fingerprints(from_storage(str(path))) for path in Path().glob("*.hdf5")})
 """
 
 
@@ -43,7 +43,7 @@ tell({path.stem: fingerprints(from_storage(str(path))) for path in Path().glob("
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the configurations."""
     folder = tmp_path_factory.mktemp("command")
-    told_by(WRITE, cwd=folder)
+    evaluate(WRITE, cwd=folder)
     return folder
 
 
@@ -67,7 +67,7 @@ def compiled(command: Command) -> dict[str, Ended]:
 @pytest.fixture(scope="module")
 def digests(folder: Path, compiled: Any) -> dict[str, Any]:
     """Return the contents of the files, read by unmodified bsb."""
-    return told_by(READ, cwd=folder)
+    return evaluate(READ, cwd=folder)
 
 
 @pytest.mark.parametrize(("kind", "ranks"), RUNS)

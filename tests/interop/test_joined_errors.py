@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .launch import INSTALL, told_by
+from .launch import INSTALL, evaluate
 
 pytestmark = pytest.mark.interop
 
@@ -29,7 +29,7 @@ def caught(call, kind):
 
 def test_the_error_of_a_cancelled_job_is_exactly_bsbs() -> None:
     """For errors of a job, its pool, an executor and a service."""
-    told = told_by(f"""{EARLY}
+    reported = evaluate(f"""{EARLY}
 from bsb.exceptions import JobCancelledError as Exact
 {INSTALL}{NAMES}
 from bsbpool.futures import PoolExecutor
@@ -46,7 +46,7 @@ with PoolExecutor() as executor:
 missing = caught(lambda: bsb.services.Kitchen.sink, MissingBefore)
 import pickle
 copy = pickle.loads(pickle.dumps(job.error))
-tell([
+report([
     type(job.error) is type(dependent.error) is type(copy) is type(late) is Exact,
     type(outside) is theirs.JobPoolContextError,
     type(unavailable) is theirs.JobPoolError,
@@ -54,11 +54,11 @@ tell([
     str(job.error) == str(copy) == "enough" and job.error.args == ("enough",),
 ])
 """)
-    assert told == [True] * 5
+    assert reported == [True] * 5
 
 
 def test_both_names_are_one_class_until_uninstall() -> None:
-    before, installed, after, again = told_by(f"""{EARLY}{INSTALL}{NAMES}
+    before, installed, after, again = evaluate(f"""{EARLY}{INSTALL}{NAMES}
 def state():
     homes = (theirs, own, bsbpool, pool, bsbpool.services.pool)
     classes = [{{getattr(home, name) for home in homes if name in dir(home)}} for name in NAMES]
@@ -73,7 +73,7 @@ after, plain = [len(kinds) for kinds in state()], bases()
 adapter.install()
 again = state()
 adapter.uninstall()
-tell([NAMES, installed, [after, plain == bases(), plain[-1].count("bsb.exceptions")], again])
+report([NAMES, installed, [after, plain == bases(), plain[-1].count("bsb.exceptions")], again])
 """)
     assert before == [
         "DependencyError",
@@ -87,7 +87,7 @@ tell([NAMES, installed, [after, plain == bases(), plain[-1].count("bsb.exception
 
 
 def test_subclasses_of_bsbpools_errors_are_caught_by_both_names() -> None:
-    told = told_by(f"""{EARLY}
+    reported = evaluate(f"""{EARLY}
 from bsbpool.exceptions import JobPoolTimeoutError as LateBefore
 {INSTALL}{NAMES}
 import pickle
@@ -105,6 +105,6 @@ inside = [isinstance(late, TimeoutError), type(late) is LateBefore, late.results
 adapter.uninstall()
 outside = [isinstance(late, Before), not isinstance(lost, theirs.JobPoolError),
            caught(thrower(Mine("y")), own.JobPoolError) is not None]
-tell([found, inside, outside])
+report([found, inside, outside])
 """)
-    assert told == [[True] * 9, [True] * 5, [True] * 3]
+    assert reported == [[True] * 9, [True] * 5, [True] * 3]

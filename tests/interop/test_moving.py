@@ -17,7 +17,7 @@ SECONDS = 60.0
 
 
 @cache
-def told(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> tuple[str, ...]:
+def output_of(whose: str, script: str, ranks: int, *more: str, runner: str = "") -> tuple[str, ...]:
     """Return the lines that a program prints, sorted, because ranks print at the same time."""
     return tuple(sorted(run(whose, script, ranks, *more, runner=runner).ok().output.splitlines()))
 
@@ -32,17 +32,17 @@ def run(
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_comm_executor(ranks: int) -> None:
-    theirs = told("theirs", "moving_comm", ranks)
+    theirs = output_of("theirs", "moving_comm", ranks)
     assert len(theirs) > 40
-    assert told("ours", "moving_comm", ranks) == theirs
+    assert output_of("ours", "moving_comm", ranks) == theirs
 
 
 @pytest.mark.parametrize("ranks", RANKS)
 def test_pool_executor(ranks: int) -> None:
     """mpi4py's own has no worker in a single process, so it gets a second one."""
-    theirs = told("theirs", "moving_main", max(ranks, 2), runner="mpi4py.futures")
+    theirs = output_of("theirs", "moving_main", max(ranks, 2), runner="mpi4py.futures")
     assert len(theirs) == 9
-    ours = told("ours", "moving_main", ranks, runner="bsbpool.run")
+    ours = output_of("ours", "moving_main", ranks, runner="bsbpool.run")
     if ranks > 1:
         assert ours == theirs
     else:  # the worker is a thread, with the job contexts of the program
@@ -77,13 +77,13 @@ def test_mpipool(ranks: int) -> None:
 
     It also goes on for ever with an endless map, of which only some results are wanted.
     """
-    theirs = told("theirs", "moving_mpipool", max(ranks, 2))
+    theirs = output_of("theirs", "moving_mpipool", max(ranks, 2))
     assert len(theirs) > 20
     expected = sorted([*theirs, "endless [0, 1, 2, 3, 4]"])
     if ranks == 1:  # without the lines of a worker
         for line in ("a worker", "all ranks", "open False"):
             expected.remove(line)
-    assert list(told("ours", "moving_mpipool", ranks, "endless")) == expected
+    assert list(output_of("ours", "moving_mpipool", ranks, "endless")) == expected
 
 
 @pytest.mark.parametrize("serializer", ["pickle", "dill"])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .launch import INSTALL, told_by
+from .launch import INSTALL, evaluate
 
 pytestmark = pytest.mark.interop
 
@@ -45,10 +45,10 @@ def public(module):
 
 @pytest.mark.parametrize("module", NAMES)
 def test_the_names_that_callers_use(module: str) -> None:
-    missing = told_by(f"""{INSTALL}
+    missing = evaluate(f"""{INSTALL}
 import importlib
 module = importlib.import_module("bsb.{module}")
-tell([name for name in {NAMES[module].split()} if name not in dir(module)
+report([name for name in {NAMES[module].split()} if name not in dir(module)
       and getattr(module, name, None).__class__.__name__ in ("ErrorModule", "NoneType")])
 """)
     assert not missing
@@ -56,12 +56,12 @@ tell([name for name in {NAMES[module].split()} if name not in dir(module)
 
 def test_all_that_bsb_has_is_there() -> None:
     """Its functions, and its classes with their methods and the names of their parameters."""
-    theirs = told_by(f"""{API}
+    theirs = evaluate(f"""{API}
 modules = {{name: importlib.import_module("bsb.services" + name) for name in MODULES}}
-tell({{name: public(module) for name, module in modules.items()}})
+report({{name: public(module) for name, module in modules.items()}})
 """)
     assert "queue_placement" in theirs[".pool"]["JobPool"]
-    missing = told_by(f"""{INSTALL}{API}
+    missing = evaluate(f"""{INSTALL}{API}
 missing = []
 for module, names in json.loads({json.dumps(theirs)!r}).items():
     found = importlib.import_module("bsb.services" + module)
@@ -75,13 +75,13 @@ for module, names in json.loads({json.dumps(theirs)!r}).items():
                 have[member][:len(parameters)] != parameters
             ):
                 missing.append([module + "." + name + "." + member, parameters, have.get(member)])
-tell(missing)
+report(missing)
 """)
     assert not missing
 
 
 def test_all_ways_to_import_lead_to_bsbpool() -> None:
-    told = told_by(f"""{INSTALL}
+    reported = evaluate(f"""{INSTALL}
 import bsb, bsbpool, bsbpool.services
 from bsb.services.pool import JobPool, JobStatus
 from bsb.services import MPI, MPILock, WorkflowError
@@ -89,7 +89,7 @@ from bsb.services.mpi import MPIService
 from bsb import services
 import bsb.services.pool as pool
 import mpilock, bsb.core, bsb.placement.strategy as strategy
-tell({{
+report({{
     "pool": bsb.JobPool is bsbpool.JobPool is JobPool is bsb.core.JobPool,
     "package": bsb.services is services is bsbpool.services,
     "module": pool is bsbpool.services.pool,
@@ -100,23 +100,23 @@ tell({{
     "cache": bsb.pool_cache is bsbpool.pool_cache is strategy.pool_cache,
 }})
 """)
-    assert all(told.values()), told
+    assert all(reported.values()), reported
 
 
 def test_a_registered_service_is_bsbs_too() -> None:
-    assert told_by(f"""{INSTALL}
+    assert evaluate(f"""{INSTALL}
 import bsb.services, bsbpool.services
 unknown = type(bsb.services.Clock).__name__
 returned = bsb.services.register_service("Clock", 12)
 from bsb.services import Clock
 bsb.services.register_service("MPILock", "mine")
-tell([unknown, returned, Clock, bsbpool.services.Clock, bsb.services.MPILock])
+report([unknown, returned, Clock, bsbpool.services.Clock, bsb.services.MPILock])
 """) == ["ErrorModule", None, 12, 12, "mine"]
 
 
 def test_errors_are_of_both_packages() -> None:
     """Independent of who imported the classes, and when."""
-    told = told_by(f"""
+    reported = evaluate(f"""
 from bsbpool import JobPoolError as Before, JobPoolContextError as ContextBefore
 {INSTALL}
 import pickle, bsb.exceptions as theirs, bsb.services, bsbpool
@@ -138,7 +138,7 @@ with JobPool(2, None) as opened:
     opened.execute()
 copy = pickle.loads(pickle.dumps(unavailable))
 missing = caught(lambda: bsb.services.Kitchen.sink)
-tell({{
+report({{
     "is not": kinds_of(outside, ("JobPoolContextError", "JobPoolError"), Before, ContextBefore)
         + kinds_of(unavailable, ("JobPoolError",), Before)
         + kinds_of(copy, ("JobPoolError",), Before)
@@ -150,7 +150,7 @@ tell({{
     "missing": str(missing),
 }})
 """)
-    assert told == {
+    assert reported == {
         "is not": [],
         "copied": True,
         "missing": "Kitchen is not a registered service.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .launch import told_by
+from .launch import evaluate
 
 pytestmark = pytest.mark.interop
 
@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 cells = {cells!r}
 notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
 NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
-tell([
+report([
     "".join(out["text"] for out in cell.outputs if out.get("name") == "stdout")
     for cell in notebook.cells
 ])
@@ -32,7 +32,7 @@ def add(n):
 
 def printed_by(*cells: str) -> list[Any]:
     """Run the cells in a new kernel; return the output of each but the first."""
-    printed = told_by(PLAY.format(cells=[DEFINE, *cells]), seconds=120)
+    printed = evaluate(PLAY.format(cells=[DEFINE, *cells]), seconds=120)
     return [eval(text) for text in printed[1:] if text]
 
 

@@ -7,24 +7,24 @@ from __future__ import annotations
 
 import pytest
 
-from .launch import INSTALL, python, told_by
+from .launch import INSTALL, evaluate, python
 
 pytestmark = pytest.mark.interop
 
 
 def test_importing_bsbpool_changes_nothing() -> None:
-    assert told_by("""
+    assert evaluate("""
 import sys
 from mpi4py import MPI
 before = MPI.pickle.dumps
 import bsbpool, bsbpool.integrations.bsb, bsbpool.services.pool
-tell([name for name in sys.modules if name.partition(".")[0] in ("bsb", "dill", "mpipool")]
+report([name for name in sys.modules if name.partition(".")[0] in ("bsb", "dill", "mpipool")]
      + [MPI.pickle.dumps != before])
 """) == [False]
 
 
 def test_installing_twice_is_installing_once() -> None:
-    assert told_by(f"""{INSTALL}
+    assert evaluate(f"""{INSTALL}
 from mpi4py import MPI
 first = adapter.is_installed(), MPI.pickle.dumps
 adapter.install()
@@ -32,7 +32,7 @@ second = adapter.is_installed(), MPI.pickle.dumps
 adapter.uninstall()
 once = adapter.is_installed()
 adapter.uninstall()
-tell([first[0], second[0], first[1] == second[1], once])
+report([first[0], second[0], first[1] == second[1], once])
 """) == [True, True, True, False]
 
 
@@ -41,7 +41,7 @@ tell([first[0], second[0], first[1] == second[1], once])
 )
 def test_too_late(early: str) -> None:
     """The error names the remedy, and nothing is changed."""
-    message, undone = told_by(f"""
+    message, undone = evaluate(f"""
 from mpi4py import MPI as mpi
 {early}
 dumps = mpi.pickle.dumps
@@ -51,7 +51,7 @@ try:
 except RuntimeError as error:
     message = str(error)
 import bsb.services
-tell([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps == dumps
+report([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps == dumps
       and not adapter.is_installed()])
 """)
     assert "before bsbpool" in message
@@ -61,11 +61,11 @@ tell([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps == d
 
 def test_not_too_late_after_importing_bsb_alone() -> None:
     """`import bsb` loads none of it."""
-    assert told_by(f"import bsb\n{INSTALL}\ntell(bsb.JobPool.__name__)") == "BsbJobPool"
+    assert evaluate(f"import bsb\n{INSTALL}\ntell(bsb.JobPool.__name__)") == "BsbJobPool"
 
 
 def test_without_bsb() -> None:
-    kind, message = told_by("""
+    kind, message = evaluate("""
 import sys
 sys.modules["bsb"] = None
 from bsbpool import exceptions
@@ -73,14 +73,14 @@ from bsbpool.integrations import bsb as adapter
 try:
     adapter.install()
 except exceptions.DependencyError as error:
-    tell([type(error).__name__, str(error)])
+    report([type(error).__name__, str(error)])
 """)
     assert kind == "DependencyError"
     assert "pip install" in message
 
 
 def test_another_version_of_bsb() -> None:
-    message = told_by("""
+    message = evaluate("""
 import importlib.metadata as metadata
 version = metadata.version
 metadata.version = lambda name: "9.1.0" if name == "bsb-core" else version(name)
@@ -89,19 +89,19 @@ from bsbpool.integrations import bsb as adapter
 try:
     adapter.install()
 except exceptions.DependencyError as error:
-    tell(str(error))
+    report(str(error))
 """)
     assert "9.1.0" in message
 
 
 @pytest.mark.parametrize("used", ["", "from bsb import JobPool, MPI\nimport bsb.services.pool"])
 def test_uninstalling_gives_bsb_its_own_back(used: str) -> None:
-    assert told_by(f"""{INSTALL}
+    assert evaluate(f"""{INSTALL}
 {used}
 adapter.uninstall()
 import bsb, bsb.services, bsb.services.pool, bsb.services.mpi, bsbpool
 from bsb.services import JobPool
-tell([JobPool.__module__, bsb.services.mpi.MPIService.__module__, bsb.services.__name__,
+report([JobPool.__module__, bsb.services.mpi.MPIService.__module__, bsb.services.__name__,
       bsb.JobPool.__module__, bsbpool.JobPool.__module__])
 """) == [
         "bsb.services.pool",
@@ -113,18 +113,18 @@ tell([JobPool.__module__, bsb.services.mpi.MPIService.__module__, bsb.services._
 
 
 def test_installing_again_after_uninstalling() -> None:
-    assert told_by(f"""{INSTALL}
+    assert evaluate(f"""{INSTALL}
 adapter.uninstall()
 adapter.install()
 import bsb
 from bsb.services.pool import JobPoolError
 import bsb.exceptions
-tell([bsb.JobPool.__module__, issubclass(JobPoolError, bsb.exceptions.JobPoolError)])
+report([bsb.JobPool.__module__, issubclass(JobPoolError, bsb.exceptions.JobPoolError)])
 """) == ["bsbpool.integrations.bsb.pool", True]
 
 
 def test_mpi4py_learns_to_send_lambdas_and_tracebacks() -> None:
-    assert told_by("""
+    assert evaluate("""
 from mpi4py import MPI
 from bsbpool.integrations import bsb as adapter
 
@@ -149,19 +149,19 @@ seen = [travels(lambda: 3), said()]
 adapter.install()
 seen += [travels(lambda: 3), said(), MPI.COMM_SELF.bcast(lambda: 3)() == 3]
 adapter.uninstall()
-tell(seen + [travels(lambda: 3), said()])
+report(seen + [travels(lambda: 3), said()])
 """) == [False, False, True, True, True, False, False]
 
 
 def test_all_is_well_without_dill() -> None:
     assert (
-        told_by(f"""
+        evaluate(f"""
 import sys
 sys.modules["dill"] = None
 {INSTALL}
 import bsb
 adapter.uninstall()
-tell(bsb.__name__)
+report(bsb.__name__)
 """)
         == "bsb"
     )
@@ -169,7 +169,7 @@ tell(bsb.__name__)
 
 def test_a_network_without_mpi4py() -> None:
     """One process, with stubs for the communicator and the lock."""
-    assert told_by(
+    assert evaluate(
         f"""
 import sys
 sys.modules["mpi4py"] = sys.modules["mpilock"] = sys.modules["mpipool"] = None
@@ -183,7 +183,7 @@ with tempfile.TemporaryDirectory() as folder:
     scaffold.register_listener(lambda event: None)
     scaffold.compile()
     cells = len(scaffold.get_placement_set("soma"))
-tell([cells, MPI.get_size(), MPILock._mocked, len(journal.entries)])
+report([cells, MPI.get_size(), MPILock._mocked, len(journal.entries)])
 """,
         BSB_IGNORE_PARALLEL="",
     ) == [60, 1, True, 32]
