@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bsbpool import JobPoolError, JobStatus, create_job_pool
+from bsbpool._core.testing.tables import read_dependencies
 from bsbpool.function_job import FunctionJob
 
 N_JOBS = 30

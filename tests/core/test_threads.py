@@ -5,10 +5,12 @@ import sys
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from oracle import FINISHED, LEGAL
 
+from bsbpool._core.jobs.wait_chain import wait_chain
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
 from bsbpool._core.testing.manual_engine import ManualEngine
@@ -60,6 +62,34 @@ class Submitter(threading.Thread):
             check(self.engine)
 
 
+class Reader(threading.Thread):
+    """Reads all tables while they grow."""
+
+    def __init__(self, engine):
+        super().__init__(daemon=True)
+        self.engine = engine
+        self.stopped = threading.Event()
+        self.error = None
+
+    def run(self):
+        try:
+            while not self.stopped.is_set():
+                self.read()
+        except BaseException as error:
+            self.error = error
+
+    def read(self):
+        engine = self.engine
+        assert sum(engine.counts()) <= len(engine)
+        assert engine.unfinished <= len(engine)
+        assert len(set(engine.needed_items)) <= len(engine)
+        chain = wait_chain(engine)
+        assert chain == sorted(chain, reverse=True) or len(chain) < 2
+        for job in range(max(0, len(engine) - 20), len(engine)):
+            assert engine.status(job) in Status
+            engine.is_sent(job), engine.dependency_failed(job), engine.ended_by_run(job)
+
+
 def take_one(engine, random):
     job = engine.start_next()
     if job is not None:
@@ -90,8 +120,9 @@ def test_threads_share_an_engine(n_workers):
         engine.open_workers(n_workers)
     step = Workers().step if n_workers else take_one
     threads = [Submitter(engine, seed) for seed in range(N_THREADS)]
+    reader = Reader(engine)
     engine.start_run()
-    for thread in threads:
+    for thread in [*threads, reader]:
         thread.start()
     changes, patience, draw = [], time.monotonic() + 60, random.Random(0)
     while any(thread.is_alive() for thread in threads) or not engine.idle:
@@ -99,7 +130,9 @@ def test_threads_share_an_engine(n_workers):
         changes += engine.pop_changes()
         assert time.monotonic() < patience
     changes += engine.pop_changes()
-    assert [thread.error for thread in threads] == [None] * N_THREADS
+    reader.stopped.set()
+    reader.join()
+    assert [thread.error for thread in [*threads, reader]] == [None] * (N_THREADS + 1)
     check(engine)
     assert len(engine) == N_THREADS * N_JOBS
     assert engine.unfinished == 0
@@ -116,3 +149,15 @@ def check_histories(changes, n_jobs):
     for history in histories.values():
         assert history[-1] in FINISHED
         assert all(new in LEGAL[old] for old, new in pairwise(history))
+
+
+def test_the_tables_are_only_used_with_the_gil():
+    """The GIL guards the tables, so the modules that use them neither release nor disable it."""
+    core = Path(__file__).parents[2] / "src" / "_core"
+    sources = [path for path in core.rglob("*.p[xy]*") if path.suffix in (".pyx", ".pxd")]
+    assert sources
+    for path in sources:
+        text = path.read_text()
+        assert "freethreading_compatible" not in text, path
+        if path.parent.name in ("scheduling", "jobs"):
+            assert "with nogil" not in text, path
