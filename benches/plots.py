@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("svg")
 # No dates and no random names, so that equal figures give equal files.
 matplotlib.rcParams["svg.hashsalt"] = "bsbpool"
-matplotlib.rcParams["svg.fonttype"] = "none"  # letters, not their outlines: small files
+matplotlib.rcParams["svg.fonttype"] = "none"  # text instead of outlines, for small files
 
 import matplotlib.pyplot as plt  # noqa: E402 - after the choice above
 

@@ -110,7 +110,7 @@ def test_metg_of_a_constant_overhead_is_that_overhead(overhead, guess):
     assert found == pytest.approx(overhead, rel=0.02)
 
 
-def test_metg_lies_between_its_neighbours():
+def test_metg_lies_between_two_measurements():
     assert metg.between((10, 0.25), (20, 0.75)) == pytest.approx(200**0.5)
     assert metg.between((20, 0.5), (10, 0.1)) == pytest.approx(20)
 

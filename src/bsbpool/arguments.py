@@ -147,7 +147,7 @@ def _misspelt_parameter(name: str) -> str | None:
     if lower in _PARAMETERS:
         return lower
     for parameter in _PARAMETERS:
-        if sorted(lower) == sorted(parameter):  # the same letters in another order
+        if sorted(lower) == sorted(parameter):  # the same characters in another order
             return parameter
     import difflib
 

@@ -228,7 +228,8 @@ class TestBsbNames:
         one, other = Layer("one"), Layer("other")
         ids = [zlib.crc32(b"one.density"), zlib.crc32(b"other.density")]
         bsb_pool.queue(lambda owner: bsb_pool.get_required_cache_items(), cache_items=[one])
-        bsb_pool.queue(lambda owner: set(bsb_pool._read_required_cache_items()), cache_items=[other])
+        read = bsb_pool._read_required_cache_items
+        bsb_pool.queue(lambda owner: set(read()), cache_items=[other])
         assert bsb_pool.get_required_cache_items() == set(ids)
         assert run(bsb_pool) == [set(ids), {ids[1]}]
         assert bsb_pool.get_required_cache_items() == set()

@@ -181,7 +181,8 @@ def test_a_fault_in_a_forked_child_does_not_end_the_rank() -> None:
         f"    jobs = [pool.submit(job, how) for how in {ways}] if pool.is_main() else []\n"
         "    pool.execute()\n"
         "    if jobs:\n"
-        "        print([job.result for job in jobs], pool.run_context.run._channel.wakeup.signal_of(1))\n"
+        "        wakeup = pool.run_context.run._channel.wakeup\n"
+        "        print([job.result for job in jobs], wakeup.signal_of(1))\n"
     )
     done = mpirun(2, "-c", script, timeout=LIMIT)
     assert f"{codes} 0" in done.stdout, done.stdout

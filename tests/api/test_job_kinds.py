@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bsbpool import Job, SubmissionContext, WorkflowError, create_job_pool
+from bsbpool import Job, SubmissionContext, WorkflowError
 from bsbpool.function_job import FunctionJob
 from bsbpool.integrations.bsb.jobs import ConnectivityJob, PlacementJob
 from bsbpool.integrations.bsb.pool import BsbJobPool

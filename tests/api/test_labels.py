@@ -18,8 +18,8 @@ from bsbpool import (
     WorkflowError,
     create_job_pool,
 )
-from bsbpool.futures import PoolExecutor
 from bsbpool.function_job import FunctionJob
+from bsbpool.futures import PoolExecutor
 from bsbpool.listeners.tally import PoolTally
 from bsbpool.listeners.terminal import NonTTYTerminalListener, SummaryListener, TTYTerminalListener
 from helpers.launch import mpirun

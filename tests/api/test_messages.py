@@ -15,10 +15,10 @@ from bsbpool import (
     create_job_pool,
     pool_cached_function,
 )
+from bsbpool.function_job import FunctionJob
 from bsbpool.futures import PoolExecutor
 from bsbpool.integrations._async_results import Result
 from bsbpool.integrations.schwimmbad import choose_pool
-from bsbpool.function_job import FunctionJob
 
 from .support import fail, give, nothing
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPool, JobStatus, create_job_pool
+from bsbpool.function_job import FunctionJob
 from bsbpool.futures import PoolExecutor
 from bsbpool.integrations.mpipool import MPIExecutor
 from bsbpool.integrations.schwimmbad import choose_pool
-from bsbpool.function_job import FunctionJob
 from bsbpool.services.mpi import MPIService
 
 from .support import give, nothing

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsbpool.integrations.bsb.pool import BsbJobPool
 from bsbpool.caching import CacheId, token_of
+from bsbpool.integrations.bsb.pool import BsbJobPool
 
 from .support import nothing
 

@@ -9,7 +9,7 @@ KILLS, RUNS = 8, 8
 
 
 @pytest.mark.limit(RUNS * LIMIT)
-def test_every_job_is_accounted_for_whoever_dies() -> None:
+def test_every_job_has_an_outcome_whichever_rank_is_killed() -> None:
     kills = 0
     for seed in range(1_000, 1_000 + RUNS):
         outcome = Run(seed).play()

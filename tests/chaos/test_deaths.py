@@ -82,21 +82,21 @@ def test_the_run_goes_on_and_ends_with_the_error() -> None:
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
             first = [pool.submit(give, n) for n in range(100)]
-            doomed = pool.submit(die, deps=first)
-            dependent = pool.submit(give, 1, deps=[doomed])
+            lost = pool.submit(die, deps=first)
+            dependent = pool.submit(give, 1, deps=[lost])
             later = [pool.submit(give, n, 0.002, deps=first) for n in range(100)]
         with pytest.raises(WorkflowError) as caught:
             pool.execute()
         if pool.is_main():
-            assert statuses(doomed, dependent) == ["aborted", "cancelled"]
+            assert statuses(lost, dependent) == ["aborted", "cancelled"]
             assert {job.status for job in first + later} == {JobStatus.SUCCESS}
             assert [job.result for job in first] == list(range(100))
             (failure,) = caught.value.exceptions
             error = failure.error
             assert isinstance(error, WorkerLostError)
-            assert error is doomed.error
+            assert error is lost.error
             assert error.rank in (1, 2)
-            assert error.job is doomed
+            assert error.job is lost
             assert f"rank {error.rank} died" in str(error)
 
 
@@ -105,11 +105,11 @@ def test_a_listener_can_handle_it() -> None:
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
         if pool.is_main():
-            doomed = pool.submit(die)
+            lost = pool.submit(die)
             jobs = [pool.submit(give, n) for n in range(50)]
         pool.execute()
         if pool.is_main():
-            assert statuses(doomed) == ["aborted"]
+            assert statuses(lost) == ["aborted"]
             assert [job.result for job in jobs] == list(range(50))
     for _ in range(3):  # further pools use the remaining workers
         with create_job_pool(quiet=True) as pool:
@@ -122,11 +122,11 @@ def test_a_listener_can_handle_it() -> None:
 def test_the_signal_is_told_where_it_is_known() -> None:
     with create_job_pool(quiet=True) as pool:
         pool.add_listener(handled)
-        doomed = pool.submit(die, "segfault") if pool.is_main() else None
+        lost = pool.submit(die, "segfault") if pool.is_main() else None
         pool.execute()
-        if doomed:
-            assert doomed.error.signal == signal.SIGSEGV
-            assert "SIGSEGV" in str(doomed.error)
+        if lost:
+            assert lost.error.signal == signal.SIGSEGV
+            assert "SIGSEGV" in str(lost.error)
 
 
 @survives(3, 1)
@@ -178,11 +178,11 @@ def test_two_die_at_once_with_large_results_on_their_way() -> None:
         pool.add_listener(handled)
         if pool.is_main():
             arrays = [pool.submit(lambda owner, n: np.full(n, 7), 500_000) for _ in range(60)]
-            doomed = [pool.submit(die, "kill", 0.05) for _ in range(2)]
+            lost = [pool.submit(die, "kill", 0.05) for _ in range(2)]
             arrays += [pool.submit(lambda owner, n: np.full(n, 7), 500_000) for _ in range(60)]
         pool.execute()
         if pool.is_main():
-            assert statuses(*doomed) == ["aborted"] * 2
+            assert statuses(*lost) == ["aborted"] * 2
             assert all((job.result == 7).all() for job in arrays if job.status is JobStatus.SUCCESS)
             assert {job.status for job in arrays} <= {JobStatus.SUCCESS, JobStatus.ABORTED}
             assert statuses(*arrays).count("aborted") <= 2
@@ -315,11 +315,11 @@ def test_who_is_beside_a_dead_rank_tells_main() -> None:
         pool.add_listener(handled)
         if pool.is_main():
             pool.run_context.run._channel.process_monitor = ProcessMonitor({})
-            doomed = pool.submit(lambda owner: os._exit(EXIT))
+            lost = pool.submit(lambda owner: os._exit(EXIT))
             jobs = [pool.submit(give, n, 0.2) for n in range(20)]
         began = time.monotonic()
         pool.execute()
         if pool.is_main():
-            assert statuses(doomed) == ["aborted"]
+            assert statuses(lost) == ["aborted"]
             assert set(statuses(*jobs)) == {"success"}
             assert time.monotonic() - began < 5

@@ -43,17 +43,17 @@ class MapItems:
     def read(self, sizer: ChunkSizer) -> list[Any]:
         """Return the items of the next chunk; an empty list when the buffer is full."""
         if self._buffersize is None:
-            room = sizer.next(self._n_left)
+            n_free = sizer.next(self._n_left)
         else:
-            room = min(sizer.next(self._buffersize), self._buffersize - self._n_ahead)
+            n_free = min(sizer.next(self._buffersize), self._buffersize - self._n_ahead)
         items: list[Any] = []
         try:
-            items.extend(itertools.islice(self._iterator, room))  # keeps items before an error
+            items.extend(itertools.islice(self._iterator, n_free))  # keeps items before an error
         except Exception as error:
             self.stop(error)
         self._n_left -= len(items)
         self._n_ahead += len(items)
-        if len(items) < room or (self._buffersize is None and self._n_left == 0):
+        if len(items) < n_free or (self._buffersize is None and self._n_left == 0):
             self.exhausted = True
         return items
 
@@ -63,7 +63,7 @@ class MapItems:
         return known
 
     def result_taken(self) -> None:
-        """Make room for another item, because the result of one was taken."""
+        """Make space for another item, because the result of one was taken."""
         self._n_ahead -= 1
 
     def stop(self, error: BaseException) -> None:
