@@ -147,7 +147,7 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def explain(error: BaseException, what: str) -> None:
-    """Say which operation raised an error.
+    """Add the operation that raised an error to the error.
 
     A builtin error with a single message gets the text in front of its message. Other errors, whose
     arguments may mean anything, get it as a note.

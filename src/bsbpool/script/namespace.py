@@ -188,8 +188,8 @@ class Namespace:
 def _message(name: str, reason: str) -> str:
     return (
         f"name {name!r} is not defined on the worker: the script has a global {name!r}, but "
-        f"{reason}. Pass what the call needs of it as an argument, or let an initializer of the "
-        "executor make it on each worker."
+        f"{reason}. Pass the values that the call needs as arguments, or define the global in an "
+        "initializer of the executor."
     )
 
 

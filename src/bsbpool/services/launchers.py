@@ -133,8 +133,8 @@ def _message(launch: Launch, MPI: Any) -> str:
 
 _REMEDIES = {
     "mpi": "Use the mpiexec of {0}, or reinstall mpi4py for the MPI of the mpiexec that was used",
-    "slurm": "Use `srun --mpi=pmix` or `srun --mpi=pmi2` (`srun --mpi=list` shows what there is), "
-    "or the mpiexec of {0}",
+    "slurm": "Use `srun --mpi=pmix` or `srun --mpi=pmi2` (`srun --mpi=list` shows the available "
+    "types), or the mpiexec of {0}",
     "pbs": "Use the mpiexec of {0} in the job script",
 }
 
