@@ -18,10 +18,11 @@ MODULES = {
         "wait_chain",
     ),
     "protocol": ("buffer", "frames", "scalar_codec", "wire"),
-    "comm": ("channel", "membership", "transport", "wakeup"),
+    "comm": ("channel", "demux", "membership", "transport", "waiter", "wakeup"),
     "runtime": (
-        "fault_report", "inbox", "main_loop", "outbox", "process_monitor", "progress_thread",
-        "serial_loop", "worker_loop",
+        "cache_notices", "fault_report", "inbox", "job_sender", "loaded_functions", "main_loop",
+        "outbox", "process_monitor", "progress_thread", "reply_buffer", "reply_reader",
+        "sent_functions", "serial_loop", "worker_loop", "worker_receiver",
     ),
     "testing": (
         "baseline", "deterministic_scheduler", "inprocess_transport", "invariants",
@@ -51,7 +52,9 @@ class _Finder:
         if package not in MODULES:
             return None
         if not module:
-            return ModuleSpec(name, None, is_package=True)
+            spec = ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [f"{__path__[0]}/{package}"]  # for its Python modules
+            return spec
         if module not in MODULES[package]:
             return None
         library = _library("_testing" if package == "testing" else "_modules")

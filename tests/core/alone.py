@@ -50,4 +50,4 @@ def answer_once(network, run, *frames):
         while waiting and run.engine.status(0) is Status.RUNNING:
             network.inject(1, 0, waiting.pop(0))
 
-    run.host.on_turn = inject
+    run.callbacks.on_turn = inject

@@ -15,7 +15,7 @@ PATIENCE = 60.0
 """Seconds after which a test that should have ended fails instead of hanging."""
 
 
-class MainHost:
+class MainCallbacks:
     """Jobs are a function's number and bytes; results are kept as they come."""
 
     def __init__(self, engine, functions):
@@ -31,58 +31,58 @@ class MainHost:
         self.until = lambda: engine.unfinished == 0
         self.give_up = time.monotonic() + PATIENCE
 
-    def encode(self, job):
+    def encode_job(self, job):
         return self.parcels.get(job)
 
-    def function(self, number):
+    def encode_function(self, number):
         return 0, self.names[number], []
 
-    def required(self, number):
+    def required_functions(self, number):
         return self.requirements.get(number, ())
 
-    def evicted(self):
+    def take_evicted(self):
         evicted, self.to_evict = self.to_evict, []
         return evicted
 
-    def store(self, job, flags, payload, buffers, seconds):
+    def store_reply(self, job, flags, payload, buffers, seconds):
         assert seconds >= 0
         self.results[job] = (flags, bytes(payload), buffers)
 
-    def turn(self):
+    def process_events(self):
         check(self.engine)
         self.on_turn()
         assert time.monotonic() < self.give_up, "the jobs did not end in time"
         return self.until()
 
-    def deadline(self):
+    def timeout(self):
         return 0.01
 
-    def left(self, rank, reason):
+    def rank_left(self, rank, reason):
         self.terminated.append((rank, bytes(reason)))
 
-    def lost(self, rank, jobs):
+    def rank_lost(self, rank, jobs):
         self.died.append((rank, jobs))
 
 
-class WorkerHost:
+class WorkerCallbacks:
     """Functions come by name; `log` keeps all that the loop asked for, in order."""
 
     def __init__(self, functions):
         self.functions = functions
         self.log = []
 
-    def load(self, flags, payload, buffers):
+    def load_function(self, flags, payload, buffers):
         self.log.append(("load", bytes(payload).decode()))
         return self.functions[bytes(payload).decode()]
 
-    def run(self, job, function, flags, payload, buffers):
+    def run_job(self, job, function, flags, payload, buffers):
         self.log.append(("run", job))
         return function(payload, buffers)
 
-    def needed(self, tokens):
+    def items_needed(self, tokens):
         self.log.append(("needed", sorted(tokens)))
 
-    def unneeded(self, tokens):
+    def items_unneeded(self, tokens):
         self.log.append(("unneeded", sorted(tokens)))
 
     def logged(self, kind):
@@ -95,20 +95,20 @@ class Worker(threading.Thread):
     def __init__(self, rank, network, functions, runs):
         super().__init__(daemon=True)
         self.channel = Channel(network.transport(rank), crowded=True)
-        self.hosts = [WorkerHost(functions) for _ in range(runs)]
+        self.callbacks = [WorkerCallbacks(functions) for _ in range(runs)]
         self.endings = []
         self.error = None
 
     def run(self):
         try:
-            for host in self.hosts:
-                self.serve(host)
+            for callbacks in self.callbacks:
+                self.serve(callbacks)
         except BaseException as error:
             self.error = error
 
-    def serve(self, host):
+    def serve(self, callbacks):
         run_id = self.channel.open()
-        self.endings.append(WorkerLoop(self.channel, run_id, host).run())
+        self.endings.append(WorkerLoop(self.channel, run_id, callbacks).run())
         self.channel.close(run_id)
 
 
@@ -121,21 +121,21 @@ class Run:
         self.run_id = self.channel.open()
         self.engine = ManualEngine()
         self.engine.open_workers(len(cluster.workers))
-        self.host = MainHost(self.engine, cluster.functions)
-        self.loop = MainLoop(self.engine, self.channel, self.run_id, self.host)
+        self.callbacks = MainCallbacks(self.engine, cluster.functions)
+        self.loop = MainLoop(self.engine, self.channel, self.run_id, self.callbacks)
         self.numbers = {name: number for number, name in enumerate(cluster.functions)}
 
     def submit(self, name, payload=b"", buffers=(), **options):
         """Add a job that calls the function of that name."""
         job = self.engine.submit(**options)
-        self.host.parcels[job] = (self.numbers[name], 0, payload, list(buffers))
+        self.callbacks.parcels[job] = (self.numbers[name], 0, payload, list(buffers))
         return job
 
     def execute(self):
         """Run all jobs; return their results."""
         self.engine.start_run()
         self.loop.run()
-        return self.host.results
+        return self.callbacks.results
 
     def stop(self, aborted=False):
         self.loop.stop(aborted)
@@ -159,8 +159,8 @@ class Cluster:
             Worker(rank, self.network, functions, runs) for rank in range(1, n_workers + 1)
         ]
 
-    def host_of(self, worker, run=0):
-        return self.workers[worker].hosts[run]
+    def callbacks_of(self, worker, run=0):
+        return self.workers[worker].callbacks[run]
 
 
 @contextmanager

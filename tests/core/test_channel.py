@@ -41,11 +41,11 @@ def test_frames_of_a_later_run_wait_for_it_in_order():
     network.inject(0, 1, frame(1, GO))
     network.inject(0, 1, frame(3, job(7, b"seven")))
     worker.start()
-    wait_until(lambda: worker.hosts[2].logged("run") == [5, 6, 7])
+    wait_until(lambda: worker.callbacks[2].logged("run") == [5, 6, 7])
     network.inject(0, 1, frame(3, GO))
     worker.join()
     assert (worker.error, worker.endings) == (None, [False] * 3)
-    assert [host.logged("run") for host in worker.hosts] == [[], [], [5, 6, 7]]
+    assert [callbacks.logged("run") for callbacks in worker.callbacks] == [[], [], [5, 6, 7]]
 
 
 def test_frames_of_an_ended_run_are_dropped():
@@ -56,7 +56,7 @@ def test_frames_of_an_ended_run_are_dropped():
     network.inject(0, 1, frame(1, FUNCTION, job(1)))
     network.inject(0, 1, frame(2, GO))
     worker.join()
-    assert [host.log for host in worker.hosts] == [[], []]
+    assert [callbacks.log for callbacks in worker.callbacks] == [[], []]
 
 
 def test_a_late_reply_of_an_earlier_run_is_dropped():
@@ -79,14 +79,14 @@ def test_a_busy_worker_serves_the_next_run_after_this_one():
     with cluster(2, {"echo": echo, "linger": linger}, runs=2) as ranks:
         first = Run(ranks)
         first.submit("linger")
-        first.host.until = lambda: first.engine.status(0) is Status.RUNNING
+        first.callbacks.until = lambda: first.engine.status(0) is Status.RUNNING
         first.execute()
         first.engine.cancel(0)
         first.stop()
         second = Run(ranks)
         for n in range(20):
             second.submit("echo", b"%d" % n)
-        second.host.on_turn = release.set
+        second.callbacks.on_turn = release.set
         results = second.execute()
         second.stop()
     assert results == {n: (OK, b"%d" % n, []) for n in range(20)}
@@ -101,18 +101,18 @@ def test_nested_pools_do_not_mix_their_messages():
     outer_reply = frame(1, (DONE, 0, reply | {"payload": b"outer"}))
     inner_reply = frame(2, (DONE, 0, reply | {"payload": b"inner"}))
     answer_once(ranks.network, inner, outer_reply, inner_reply)
-    outer.host.until = lambda: outer.engine.status(0) is Status.RUNNING
+    outer.callbacks.until = lambda: outer.engine.status(0) is Status.RUNNING
     outer.execute()
     assert inner.execute() == {0: (OK, b"inner", [])}
     inner.stop()
-    outer.host.until = lambda: outer.engine.unfinished == 0
+    outer.callbacks.until = lambda: outer.engine.unfinished == 0
     assert outer.execute() == {0: (OK, b"outer", [])}
 
 
 def test_only_one_run_at_a_time_reads_a_channel():
     ranks = Cluster(1, {"echo": echo}, runs=0)
     outer, inner = Run(ranks), Run(ranks)
-    outer.host.on_turn = inner.execute
+    outer.callbacks.on_turn = inner.execute
     with pytest.raises(RuntimeError, match="Another pool"):
         outer.execute()
     assert inner.execute() == {}
@@ -137,8 +137,8 @@ def test_a_channel_frees_unread_frames():
 def test_drain_waits_until_large_messages_are_sent():
     network, run = main_alone()
     view = memoryview(bytes(100_000))
-    run.host.parcels[0] = (0, 0, b"", [view])
-    run.host.until = lambda: run.engine.status(0) is Status.RUNNING
+    run.callbacks.parcels[0] = (0, 0, b"", [view])
+    run.callbacks.until = lambda: run.engine.status(0) is Status.RUNNING
     run.execute()
     assert run.channel.drain(0.01) is False
     other = Channel(network.transport(1))
@@ -152,9 +152,9 @@ def test_a_worker_that_leaves_gives_the_reason():
     network, run = main_alone()
     channel = Channel(network.transport(1))
     WorkerLoop(channel, channel.open(), None).leave(b"out of memory")
-    run.host.until = lambda: run.host.terminated
+    run.callbacks.until = lambda: run.callbacks.terminated
     run.execute()
-    assert run.host.terminated == [(1, b"out of memory")]
+    assert run.callbacks.terminated == [(1, b"out of memory")]
 
 
 # Ranks that were still inside a job when the run ended
@@ -166,7 +166,7 @@ def with_busy_rank():
     before.stop(aborted=True)
     before.channel.mark_away(1, before.run_id)
     run = Run(before.ranks)
-    run.host.until = lambda: True
+    run.callbacks.until = lambda: True
     return network, run
 
 
@@ -198,7 +198,7 @@ def test_a_rank_that_missed_two_runs_is_back_after_it_left_both():
     run.channel.mark_away(1, run.run_id)
     network.inject(1, 0, leave(1))
     third = Run(run.ranks)
-    third.host.until = lambda: True
+    third.callbacks.until = lambda: True
     third.execute()
     assert (third.engine.n_unavailable, third.channel.away) == (1, {1})
     network.inject(1, 0, leave(2))

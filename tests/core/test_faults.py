@@ -18,7 +18,7 @@ from alone import (
     main_alone,
     worker_alone,
 )
-from cluster import Cluster, Run, WorkerHost
+from cluster import Cluster, Run, WorkerCallbacks
 
 from bsbpool._core.comm.channel import Channel, TransportError
 from bsbpool._core.jobs.invoke import CallDepth
@@ -72,7 +72,7 @@ def test_more_workers_than_ranks_are_an_error():
 )
 def test_an_invalid_reply_ends_the_run_with_an_error(reply, error):
     network, run = main_alone()
-    run.host.store = lambda *_: None
+    run.callbacks.store_reply = lambda *_: None
     answer_once(network, run, frame(1, reply))
     with pytest.raises(error):
         run.execute()
@@ -81,7 +81,7 @@ def test_an_invalid_reply_ends_the_run_with_an_error(reply, error):
 @pytest.mark.parametrize(("rank", "number"), [(0, 0), (1, 1)])
 def test_a_reply_for_a_job_that_the_rank_does_not_run(rank, number):
     network, run = main_alone(n_jobs=2)
-    run.host.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
+    run.callbacks.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
     with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|not a worker"):
         run.execute()
 
@@ -105,7 +105,7 @@ def test_unused_parts_do_not_shift_the_others():
         if not network.waiting(0) and run.engine.unfinished:
             network.inject(1, 0, data, parts)
 
-    run.host.on_turn = answer
+    run.callbacks.on_turn = answer
     [(_, _, buffers)] = run.execute().values()
     assert [bytes(buffer) for buffer in buffers] == [b"wanted"]
 
@@ -131,15 +131,15 @@ def test_cache_items_that_are_not_numbers_are_refused(kind):
 @pytest.mark.parametrize("arguments", [None, 5, "text"])
 def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments):
     network = InProcessNetwork(2)
-    host = Failures({"echo": refuse})
-    host.after = lambda: network.inject(0, 1, frame(1, GO))
+    callbacks = Failures({"echo": refuse})
+    callbacks.after = lambda: network.inject(0, 1, frame(1, GO))
     channel = Channel(network.transport(1))
-    loop = WorkerLoop(channel, channel.open(), host)
-    loop.serve_directly("owner", CallDepth())
+    loop = WorkerLoop(channel, channel.open(), callbacks)
+    loop.enable_direct_calls("owner", CallDepth())
     plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.SCALARS})
     network.inject(0, 1, frame(1, FUNCTION, plain))
     assert loop.run() is False
-    [error] = host.failures
+    [error] = callbacks.failures
     assert isinstance(error, TypeError)
     assert "tuple" in str(error)
 
@@ -148,7 +148,7 @@ def refuse(owner, *args):
     raise AssertionError
 
 
-class Failures(WorkerHost):
+class Failures(WorkerCallbacks):
     """Records the errors of jobs that the loop called directly."""
 
     def __init__(self, functions):
@@ -156,10 +156,10 @@ class Failures(WorkerHost):
         self.failures = []
         self.after = lambda: None
 
-    def load(self, *function):
-        return super().load(*function), 0
+    def load_function(self, *function):
+        return super().load_function(*function), 0
 
-    def failed(self, job, function, error):
+    def job_failed(self, job, function, error):
         self.failures.append(error)
         self.after()
         return 0, b"", []
@@ -192,10 +192,10 @@ def test_random_bytes_either_end_a_run_with_an_error_or_change_nothing(seed):
     for _ in range(draw.randrange(3) if received else 0):
         received[draw.randrange(len(received))] = draw.randrange(256)
     answer_once(network, run, bytes(received), good)
-    run.host.give_up = float("inf")
+    run.callbacks.give_up = float("inf")
     turns = iter(range(50))
-    run.host.until = lambda: run.engine.unfinished == 0 or next(turns, None) is None
-    run.host.deadline = lambda: 0.0
+    run.callbacks.until = lambda: run.engine.unfinished == 0 or next(turns, None) is None
+    run.callbacks.timeout = lambda: 0.0
     try:
         run.execute()
     except (TransportError, MalformedFrameError, IndexError, RuntimeError, TypeError) as error:

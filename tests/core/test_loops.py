@@ -34,7 +34,7 @@ def slowly(f):
 
 
 def logged_anywhere(ranks, kind):
-    return [what for worker in ranks.workers for what in worker.hosts[0].logged(kind)]
+    return [what for worker in ranks.workers for what in worker.callbacks[0].logged(kind)]
 
 
 def statuses(run):
@@ -60,7 +60,7 @@ def test_jobs_that_fail_or_cannot_be_sent_and_their_dependents():
         run.submit("fail")
         run.submit("double", b"1", deps=[0])
         run.submit("double", b"2")
-        del run.host.parcels[run.submit("double", b"3")]
+        del run.callbacks.parcels[run.submit("double", b"3")]
         run.submit("double", b"4", deps=[3])
         results = run.execute()
         run.stop()
@@ -78,7 +78,7 @@ def test_a_function_is_sent_once_to_a_worker_until_it_is_evicted():
         run.execute()
         once = logged_anywhere(ranks, "load")
         assert all(once.count(name) <= 2 for name in ranks.functions)
-        run.host.to_evict = [0]
+        run.callbacks.to_evict = [0]
         run.submit("echo", b"")
         run.execute()
         run.submit("double", b"4")
@@ -92,13 +92,13 @@ def test_a_worker_gets_what_a_function_requires_before_it():
     """Once, and on each worker that gets the function."""
     with cluster(2, {"double": double, "echo": echo, "first": echo, "second": echo}) as ranks:
         run = Run(ranks)
-        run.host.requirements = {0: [2, 3], 1: [3]}
+        run.callbacks.requirements = {0: [2, 3], 1: [3]}
         for n in range(100):
             run.submit("echo" if n % 3 else "double", b"%d" % n)
         run.execute()
         run.stop()
     for worker in range(2):
-        loaded = ranks.host_of(worker).logged("load")
+        loaded = ranks.callbacks_of(worker).logged("load")
         assert len(loaded) == len(set(loaded))
         for name, required in (("double", {"first", "second"}), ("echo", {"second"})):
             if name in loaded:
@@ -132,15 +132,15 @@ def test_jobs_submitted_and_cancelled_while_the_loop_runs():
             elif late:
                 release.set()  # in a later iteration, when the loop has notified the worker
 
-        run.host.on_turn = disturb
+        run.callbacks.on_turn = disturb
         results = run.execute()
-        run.host.until = lambda: run.engine.idle  # until the cancelled job has run as well
+        run.callbacks.until = lambda: run.engine.idle  # until the cancelled job has run as well
         run.execute()
         run.stop()
     cancelled = (blocker, behind[1], dependent)
     assert results[late[0]] == (OK, b"42", [])
     assert [run.engine.status(job) for job in cancelled] == [Status.CANCELLED] * 3
-    assert set(cancelled) & set(ranks.host_of(0).logged("run")) == {blocker}
+    assert set(cancelled) & set(ranks.callbacks_of(0).logged("run")) == {blocker}
 
 
 def test_cache_items_are_announced_before_and_withdrawn_after_their_jobs():
@@ -156,12 +156,12 @@ def test_cache_items_are_announced_before_and_withdrawn_after_their_jobs():
         one = run.engine.add_cache_set([second])
         jobs = [run.submit("echo", filling, cache_set=both) for _ in range(20)]
         last = run.submit("echo", deps=jobs, cache_set=one)
-        run.host.encode = slowly(run.host.encode)
+        run.callbacks.encode_job = slowly(run.callbacks.encode_job)
         run.execute()
         run.stop()
     for worker in (0, 1):
         keep = set()
-        for kind, what in ranks.host_of(worker).log:
+        for kind, what in ranks.callbacks_of(worker).log:
             if kind == "run":
                 assert what not in jobs or keep == {7, 2**64 - 1}
                 assert what != last or keep == {2**64 - 1}
@@ -181,7 +181,7 @@ def test_an_aborted_run_ends_on_all_ranks():
         run = Run(ranks)
         for _ in range(1000):
             run.submit("linger")
-        run.host.until = started.is_set
+        run.callbacks.until = started.is_set
         run.execute()
         run.stop(aborted=True)
         run.engine.abort_run()
@@ -207,7 +207,7 @@ def test_a_short_result_does_not_wait_behind_a_long_job():
             if run.engine.status(short) is Status.SUCCESS:
                 seen.set()
 
-        run.host.on_turn = look
+        run.callbacks.on_turn = look
         run.execute()
         run.stop()
     assert statuses(run) == [Status.SUCCESS] * 52

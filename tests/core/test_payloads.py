@@ -107,7 +107,7 @@ def test_a_worker_whose_result_is_not_received_stops():
     with cluster(1, {"large": large}) as ranks:
         run = Run(ranks)
         run.submit("large")
-        run.host.until = lambda: run.engine.status(0) is Status.RUNNING
+        run.callbacks.until = lambda: run.engine.status(0) is Status.RUNNING
         run.execute()
         run.engine.cancel(0)
         release.set()

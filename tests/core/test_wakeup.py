@@ -216,13 +216,13 @@ def test_a_notification_wakes_a_fork():
     ids=["own is missing", "none", "too high", "negative", "no ranks"],
 )
 def test_impossible_ranks_are_refused(ranks, rank, n_ranks):
-    with pytest.raises(ValueError, match=r"^ranks: "):
+    with pytest.raises(ValueError, match=r"^ranks must include"):
         Wakeup(bytearray(9 * BYTES), ranks, rank, n_ranks)
 
 
 @pytest.mark.parametrize("size", [0, BYTES, 2 * BYTES - 1])
 def test_too_little_memory_is_refused(size):
-    with pytest.raises(ValueError, match=rf"^memory: 2 wakeup need {BYTES} bytes each"):
+    with pytest.raises(ValueError, match=rf"^memory must have {BYTES} bytes for each of 2 ranks"):
         Wakeup(bytearray(size), [0, 1], 0, 2)
 
 

@@ -37,7 +37,7 @@ def _leave(data: bytes) -> Any:
 pickle.loads = _leave
 sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
 
-from cluster import MainHost, WorkerHost  # noqa: E402
+from cluster import MainCallbacks, WorkerCallbacks  # noqa: E402
 
 from bsbpool._core.comm.channel import Channel, TransportError  # noqa: E402
 from bsbpool._core.jobs.handle import Handle  # noqa: E402
@@ -138,7 +138,7 @@ def of_one(kind: int, id: int = 0, **fields: Any) -> Message:
     return Message(writer.to_bytes(run_id=1), [])
 
 
-class FuzzedWorkerHost(WorkerHost):
+class FuzzedWorkerCallbacks(WorkerCallbacks):
     """Loads any function; looks at all that it is given."""
 
     def __init__(self, direct: bool, arrivals: Iterator[Any]) -> None:
@@ -146,25 +146,25 @@ class FuzzedWorkerHost(WorkerHost):
         self.direct = direct
         self.arrivals = arrivals
 
-    def load(self, flags: int, payload: Any, buffers: list[Any]) -> Any:
+    def load_function(self, flags: int, payload: Any, buffers: list[Any]) -> Any:
         touch(payload, buffers)
         if bytes(payload) == NEXT:
             next(self.arrivals, None)
         return (give_back, flags % 2) if self.direct else give_back
 
-    def run(self, job: int, function: Any, flags: int, payload: Any, buffers: list[Any]) -> Any:
+    def run_job(self, job: int, function: Any, flags: int, payload: Any, buffers: list[Any]) -> Any:
         touch(payload, buffers)
         assert 0 <= flags < 128
         return flags % 4, bytes(payload), []  # a reply with parts waits until main looks for it
 
-    def pack(self, value: Any) -> Any:
+    def pack_result(self, value: Any) -> Any:
         return b"a result", []
 
-    def failed(self, job: int, function: Any, error: BaseException) -> Any:
+    def job_failed(self, job: int, function: Any, error: BaseException) -> Any:
         assert isinstance(error, LeftToPickleError | TypeError), error
         return 0, b"an error", []
 
-    def lost(self, rank: int) -> None:
+    def main_lost(self, rank: int) -> None:
         raise TransportError(f"rank {rank} has said farewell")
 
 
@@ -197,9 +197,9 @@ def worker(data: bytes) -> None:
     network = InProcessNetwork(2)
     channel = Channel(network.transport(1), crowded=True)
     arrivals = arrivals_of_worker(draw, network)
-    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerHost(direct, arrivals))
+    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerCallbacks(direct, arrivals))
     if direct:
-        loop.serve_directly("owner", CallDepth())
+        loop.enable_direct_calls("owner", CallDepth())
     for number in range(4):
         inject(network, 0, 1, of_one(Kind.FUNCTION, aux=number))
     next(arrivals)
@@ -211,7 +211,7 @@ def worker(data: bytes) -> None:
     channel.close(1)
 
 
-class FuzzedMainHost(MainHost):
+class FuzzedMainCallbacks(MainCallbacks):
     """Lets one more message arrive each turn; the run is over when there is none left."""
 
     def __init__(self, engine: Engine, arrivals: Iterator[Any]) -> None:
@@ -219,17 +219,19 @@ class FuzzedMainHost(MainHost):
         self.arrivals = arrivals
         self.until = lambda: next(self.arrivals, None) is None or engine.unfinished == 0
 
-    def store(self, job: int, flags: int, payload: Any, buffers: list[Any], seconds: float) -> None:
+    def store_reply(
+        self, job: int, flags: int, payload: Any, buffers: list[Any], seconds: float
+    ) -> None:
         touch(payload, buffers)
-        super().store(job, flags, payload, buffers, seconds)
+        super().store_reply(job, flags, payload, buffers, seconds)
 
-    def number_of(self, f: Any) -> int:
+    def function_number(self, f: Any) -> int:
         return 0
 
-    def ended(self, job: int, seconds: float) -> None:
+    def job_ended(self, job: int, seconds: float) -> None:
         assert seconds >= 0
 
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         return 0.0
 
 
@@ -245,9 +247,9 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
     network = InProcessNetwork(3)
     channel = Channel(network.transport(0), crowded=True)
     engine.open_workers(2)
-    host = FuzzedMainHost(engine, arrivals_of_main(draw, network))
-    host.parcels = parcels
-    loop = MainLoop(engine, channel, channel.open(), host, jobs)
+    callbacks = FuzzedMainCallbacks(engine, arrivals_of_main(draw, network))
+    callbacks.parcels = parcels
+    loop = MainLoop(engine, channel, channel.open(), callbacks, jobs)
     if jobs is not None:
         loop.direct = draw.byte() < 200
     engine.start_run()

@@ -1,4 +1,4 @@
-"""The real loops on a virtual network, from one seed: see `bsbpool._core.testing.simulated_network`.
+"""The real loops on a simulated network; each run follows from its seed.
 
 ``python -m sim --seeds 1000`` in `tests` runs them; `make sim` does so.
 """

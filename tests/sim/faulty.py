@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sim.hosts import MainHost, WorkerHost
+from sim.callbacks import MainCallbacks, WorkerCallbacks
 from sim.plan import US
 from sim.world import World
 
@@ -50,20 +50,20 @@ class WipesNotes(World):
 class ForgetsReturned(World):
     """Jobs that come back to main are dropped."""
 
-    class main_host(MainHost):
-        def encode(self, number):
+    class main_callbacks(MainCallbacks):
+        def encode_job(self, number):
             again = self.n_sent[number]
-            return None if again else super().encode(number)
+            return None if again else super().encode_job(number)
 
 
 class MixesResults(World):
     """Each result is kept under the job that came before."""
 
-    class main_host(MainHost):
+    class main_callbacks(MainCallbacks):
         last = 0
 
-        def store(self, number, *reply):
-            super().store(number, *reply)
+        def store_reply(self, number, *reply):
+            super().store_reply(number, *reply)
             if number in self.results:
                 self.last, self.results[number] = self.results[number], self.last
 
@@ -71,13 +71,13 @@ class MixesResults(World):
 class ReusesMemory(World):
     """Main writes over arguments that have not left yet."""
 
-    class main_host(MainHost):
+    class main_callbacks(MainCallbacks):
         def __init__(self, *args):
             super().__init__(*args)
             self.scratch = bytearray(1 << 16)
 
-        def encode(self, number):
-            parcel = super().encode(number)
+        def encode_job(self, number):
+            parcel = super().encode_job(number)
             if parcel is None or not parcel[3]:
                 return parcel
             size = parcel[3][0].nbytes
@@ -97,7 +97,7 @@ class CancelsInSecret(World):
 class RunsTwice(World):
     """A worker runs a job again."""
 
-    class worker_host(WorkerHost):
+    class worker_callbacks(WorkerCallbacks):
         def call(self, function, args):
             super().call(function, args)
             return super().call(function, args)
@@ -106,8 +106,8 @@ class RunsTwice(World):
 class DeafToItems(World):
     """A worker does not hear which items are needed."""
 
-    class worker_host(WorkerHost):
-        def needed(self, tokens):
+    class worker_callbacks(WorkerCallbacks):
+        def items_needed(self, tokens):
             self.loop.direct = False
 
 

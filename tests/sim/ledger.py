@@ -4,7 +4,7 @@ from bsbpool._core.comm.wakeup import BYTES
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
 from sim import oracle
-from sim.hosts import OK, SKIPPED
+from sim.callbacks import OK, SKIPPED
 from sim.plan import MS
 
 OUTCOMES = {0: Status.FAILED, OK: Status.SUCCESS}

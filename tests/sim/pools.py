@@ -5,7 +5,7 @@ from functools import partial
 from bsbpool._core.runtime.main_loop import MainLoop
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.manual_engine import ManualEngine
-from sim.hosts import AllLostError
+from sim.callbacks import AllLostError
 from sim.ledger import Ledger
 from sim.plan import MS
 
@@ -27,17 +27,17 @@ class PoolRun:
         self.engine.open_workers(world.plan.workers)
         self.ledger = Ledger(world.plan, self.spec, self.engine, world.memory)
         self.ledger.dead.update(rank for rank in self.ranks if self.network.is_dead(rank))
-        self.host = world.main_host(world, self.ledger, self.spec)
+        self.callbacks = world.main_callbacks(world, self.ledger, self.spec)
 
     def run(self):
         self.run_id = run_id = self.channel.open()
-        loop = MainLoop(self.engine, self.channel, run_id, self.host)
+        loop = MainLoop(self.engine, self.channel, run_id, self.callbacks)
         self.fill()
         self.network.limit(self.bound(), PATIENCE_NS)
         self.engine.start_run()
         try:
             loop.run()
-            aborted = self.host.stopped
+            aborted = self.callbacks.stopped
         except AllLostError:
             aborted = True
         loop.stop(aborted)
@@ -99,7 +99,7 @@ class PoolRun:
         self.wake()
 
     def stop(self):
-        self.host.stopped = True
+        self.callbacks.stopped = True
         self.wake()
 
     def is_over(self):

@@ -60,16 +60,16 @@ def test_a_plan_that_is_printed_is_python():
 def happened(world):
     """Count what a run was about."""
     found = Counter()
-    for host, ledger in zip(world.hosts, world.ledgers, strict=True):
+    for callbacks, ledger in zip(world.callbacks, world.ledgers, strict=True):
         counts = dict(zip(Status, ledger.engine.counts(), strict=True))
         found += Counter({status.name: n for status, n in counts.items()})
-        found["left early"] += host.stopped
+        found["left early"] += callbacks.stopped
         lost = [len(details[0]) for what, *details in ledger.log if what == "lost"]
         found["died inside of a job"] += sum(n > 0 for n in lost)
         found["several jobs lost"] += sum(n > 1 for n in lost)
         found["skipped"] += sum(what == "skipped" for what, *_ in ledger.log)
         found["began twice"] += sum(len(ranks) > 1 for ranks in ledger.begun.values())
-        again = sum(n > 1 for n in host.n_sent.values())
+        again = sum(n > 1 for n in callbacks.n_sent.values())
         found["sent again"] += again
         found["handed back"] += again if not ledger.dead else 0
     found["nobody left"] += len(world.channel.lost) == world.plan.workers

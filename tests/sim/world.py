@@ -11,7 +11,7 @@ from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.simulated_network import SimulatedNetwork
-from sim.hosts import DiedError, MainDiedError, MainHost, WorkerHost
+from sim.callbacks import DiedError, MainCallbacks, MainDiedError, WorkerCallbacks
 from sim.plan import MS
 from sim.pools import PATIENCE_NS, PoolRun
 
@@ -21,8 +21,8 @@ REAL_SECONDS = 20
 class World:
     """Runs a plan; `run` raises what is wrong."""
 
-    main_host = MainHost
-    worker_host = WorkerHost
+    main_callbacks = MainCallbacks
+    worker_callbacks = WorkerCallbacks
 
     def __init__(self, plan):
         self.plan = plan
@@ -37,7 +37,7 @@ class World:
         self.channels = [self.make_channel(rank) for rank in range(plan.workers + 1)]
         self.channel = self.channels[0]
         self.ledgers = []
-        self.hosts = []  # of main
+        self.callbacks = []  # of main
         self.current = None
         self.n_run = [0] * (plan.workers + 1)
         self.left = {}  # rank: why it left
@@ -144,11 +144,11 @@ class World:
     def run_pool(self, number):
         pool = PoolRun(self, number)
         self.ledgers.append(pool.ledger)
-        self.hosts.append(pool.host)
+        self.callbacks.append(pool.callbacks)
         self.current = pool.ledger
         pool.run()
         self.current = None
-        pool.ledger.close(pool.host.results)
+        pool.ledger.close(pool.callbacks.results)
 
     def work(self, rank):
         self.network.enter(rank)
@@ -174,10 +174,10 @@ class World:
     def serve(self, number, rank):
         channel = self.channels[rank]
         run_id = channel.open()
-        host = self.worker_host(self, number, rank)
-        host.loop = loop = WorkerLoop(channel, run_id, host)
+        callbacks = self.worker_callbacks(self, number, rank)
+        callbacks.loop = loop = WorkerLoop(channel, run_id, callbacks)
         if self.plan.pools[number].direct:
-            loop.serve_directly(None, CallDepth())
+            loop.enable_direct_calls(None, CallDepth())
         if loop.run():
             loop.leave(b"the run has ended")
         channel.close(run_id)

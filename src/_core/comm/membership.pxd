@@ -9,9 +9,9 @@ cdef class Membership:
     cdef readonly set lost
     cdef readonly set away
     cdef readonly set terminated
-    cdef dict behind  # rank that is away: the run id of its job
-    cdef pthread_mutex_t mutex  # for `returned`: who tells of it may not have the GIL
-    cdef ints_t returned  # ranks that have come back, each with the run id that they left
+    cdef dict last_runs  # by rank that is away: the run of its job
+    cdef pthread_mutex_t mutex  # for `returned`, which is written without the GIL
+    cdef ints_t returned  # ranks that have left a run, each followed by the run
 
     cdef void record_return(self, int peer, uint32_t run_id) noexcept nogil
     cdef int next_return(self) except -2

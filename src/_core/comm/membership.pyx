@@ -1,7 +1,8 @@
-"""Who is there: which ranks are lost for good, and which are away.
+"""Which ranks of a communicator can run jobs: those that are neither lost nor away.
 
-A rank is *away* while it is inside a job of a run that did not wait for it. It gets no jobs of
-later pools until it says that it has left that run. Both outlast pools.
+A rank is *lost* when it has failed and all of its messages have been received. It is *away* while
+it runs a job of a run that did not wait for this job; it gets no jobs of later runs until it
+reports that it has left that run. Both states outlast pools.
 """
 from bsbpool._core.vector cimport ints_free, ints_push
 from libc.stdint cimport int32_t, uint32_t
@@ -14,16 +15,16 @@ cdef extern from "<pthread.h>" nogil:
 
 
 cdef class Membership:
-    """The ranks of one communicator that cannot be counted on.
+    """The ranks of one communicator that cannot run jobs.
 
     Attributes
     ----------
     lost : set of int
-        Ranks that have died.
+        Ranks that have failed or terminated.
     away : set of int
-        Ranks that are inside a job whose run has ended.
+        Ranks that run a job of a run that has ended.
     terminated : set of int
-        Those of the lost that have said farewell: their processes end, or have.
+        The lost ranks that have announced their shutdown.
     """
 
     def __cinit__(self):
@@ -31,19 +32,19 @@ cdef class Membership:
         self.lost = set()
         self.away = set()
         self.terminated = set()
-        self.behind = {}
+        self.last_runs = {}
 
     def __dealloc__(self):
         ints_free(&self.returned)
         pthread_mutex_destroy(&self.mutex)
 
     def mark_away(self, int rank, uint32_t run_id):
-        """Note that a rank is inside a job of an run id whose run has ended."""
+        """Note that a rank runs a job of the run `run_id`, which has ended."""
         self.away.add(rank)
-        self.behind[rank] = max(run_id, self.behind.get(rank, 0))
+        self.last_runs[rank] = max(run_id, self.last_runs.get(rank, 0))
 
     cdef void record_return(self, int peer, uint32_t run_id) noexcept nogil:
-        """Note that a rank says it has left an run id."""
+        """Note that a rank reports that it has left a run."""
         pthread_mutex_lock(&self.mutex)
         if ints_push(&self.returned, peer) == 0:
             if ints_push(&self.returned, <int32_t>run_id) < 0:
@@ -51,7 +52,7 @@ cdef class Membership:
         pthread_mutex_unlock(&self.mutex)
 
     cdef int next_return(self) except -2:
-        """Return a rank that was away and has come back, or -1."""
+        """Return a rank that was away and has returned since the last call, or -1."""
         cdef int peer
         cdef int run_id
         while self.returned.size:
@@ -60,15 +61,15 @@ cdef class Membership:
             peer = self.returned.data[self.returned.size]
             run_id = self.returned.data[self.returned.size + 1]
             pthread_mutex_unlock(&self.mutex)
-            # Others say so as well, when a run ends early; and it may have died since, or have
-            # left an earlier run than the one it is inside of.
-            if peer in self.away and run_id >= self.behind.get(peer, 0):
+            # When a run ends early, ranks that were not away report it too. A rank that was away
+            # may have failed since, or have left an earlier run than the one of its job.
+            if peer in self.away and run_id >= self.last_runs.get(peer, 0):
                 self.away.discard(peer)
                 return peer
         return -1
 
     cdef int record_loss(self, int peer) except -1:
-        """Note that a rank has died."""
+        """Note that a rank is lost."""
         self.lost.add(peer)
         self.away.discard(peer)
         return 0

@@ -1,4 +1,4 @@
-"""The base class that carries a filled-in transport table."""
+"""The base class of transports, which holds the table of functions."""
 from libc.string cimport memset
 
 

@@ -5,15 +5,15 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <time.h>
-    /* Two cache lines for each rank of the node: one that others look at with each message, and
-       one that its owner writes with each job. */
+    /* Two cache lines for each rank of the node: other ranks read the first one for each message,
+       and the rank itself writes the second one for each job. */
     typedef struct {
         uint32_t asleep;
         uint32_t notified;
-        char rest[56];
-        uint64_t begun;  /* run id and number + 1 of the job that was begun last */
-        uint32_t signal;  /* that its owner died of */
-        char more[52];
+        char padding[56];
+        uint64_t begun;  /* the run and the number + 1 of the job that the rank began last */
+        uint32_t signal;  /* the signal that killed the rank */
+        char padding2[52];
     } wakeup_slot_t;
     """
     ctypedef struct wakeup_slot_t:
@@ -24,11 +24,11 @@ cdef extern from *:
 
 cdef class Wakeup:
     cdef Py_buffer view
-    cdef int32_t *slots  # by rank: the place of its slot of, or -1
+    cdef int32_t *slots  # by rank: the index of its slot, -1 for ranks of other nodes
     cdef readonly int n_ranks
-    cdef int own
-    cdef readonly bint complete  # every rank has a slot of
-    cdef uint32_t seen
+    cdef int own  # the index of this rank's slot
+    cdef readonly bint complete
+    cdef uint32_t seen  # how often this rank had been notified at `prepare_wait`
 
     cdef uint64_t *begun_slot(self) noexcept nogil
     cdef uint32_t *signal_slot(self) noexcept nogil

@@ -1,15 +1,15 @@
-"""Wakeup that wake the ranks of a node.
+"""Waking the ranks of a node from sleep.
 
-MPI has no way to sleep until a message comes: one looks, sleeps, and looks again, which
-either costs CPU or makes the message wait. Ranks of one node share some memory, where
-each has a slot of. Who is about to sleep says so there and looks a last time; who has sent
-a message rings, should the receiver sleep. A slot of that was not heard delays a message
-until the sleep ends by itself, no more, so nothing rests on the wakeup but speed.
+MPI has no way to sleep until a message arrives. A rank has to poll, sleep and poll again, which
+either uses CPU time or delays the message. So the ranks of one node share some memory, in which
+each has a slot. Before a rank sleeps, it sets `asleep` in its slot, polls once more, and only then
+waits on a futex in the slot. A rank that has sent a message wakes the receiver if that is asleep. A
+missed wakeup only delays the message: the sleep ends by itself a little later.
 
-Beside its slot of each rank notes the job that it begins, and the signal that it dies of. The
-memory outlives the rank, so others can read there what it can no longer tell.
+In its slot a rank also notes the job that it begins, and the signal that kills it. The memory
+outlives the rank, so other ranks can read these after it has failed.
 
-Linux only (futex); elsewhere nobody is given wakeup.
+Linux only: other systems have no futex, and ranks get no wakeups there.
 """
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
@@ -39,26 +39,26 @@ cdef extern from *:
     }
     #define HAVE_FUTEX 0
     #endif
-    static void slot_notify(wakeup_slot_t *b) {
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);  /* the message first, then the look */
-        if (__atomic_load_n(&b->asleep, __ATOMIC_ACQUIRE)) {
-            __atomic_add_fetch(&b->notified, 1, __ATOMIC_SEQ_CST);
-            slot_futex(&b->notified, FUTEX_WAKE, 1, (void *)0);
+    static void slot_notify(wakeup_slot_t *slot) {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);  /* the message is sent before this reads */
+        if (__atomic_load_n(&slot->asleep, __ATOMIC_ACQUIRE)) {
+            __atomic_add_fetch(&slot->notified, 1, __ATOMIC_SEQ_CST);
+            slot_futex(&slot->notified, FUTEX_WAKE, 1, (void *)0);
         }
     }
-    static uint32_t slot_prepare_wait(wakeup_slot_t *b) {
-        uint32_t seen = __atomic_load_n(&b->notified, __ATOMIC_ACQUIRE);
-        __atomic_store_n(&b->asleep, 1, __ATOMIC_SEQ_CST);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);  /* so that a last look sees all sent before */
+    static uint32_t slot_prepare_wait(wakeup_slot_t *slot) {
+        uint32_t seen = __atomic_load_n(&slot->notified, __ATOMIC_ACQUIRE);
+        __atomic_store_n(&slot->asleep, 1, __ATOMIC_SEQ_CST);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);  /* a poll after this finds what was sent before */
         return seen;
     }
-    static int slot_wait(wakeup_slot_t *b, uint32_t seen, int64_t ns) {
+    static int slot_wait(wakeup_slot_t *slot, uint32_t seen, int64_t ns) {
         struct timespec t = {ns / 1000000000, ns % 1000000000};
-        slot_futex(&b->notified, FUTEX_WAIT, seen, &t);
-        return __atomic_load_n(&b->notified, __ATOMIC_ACQUIRE) != seen;
+        slot_futex(&slot->notified, FUTEX_WAIT, seen, &t);
+        return __atomic_load_n(&slot->notified, __ATOMIC_ACQUIRE) != seen;
     }
-    static void slot_end_wait(wakeup_slot_t *b) {
-        __atomic_store_n(&b->asleep, 0, __ATOMIC_RELEASE);
+    static void slot_end_wait(wakeup_slot_t *slot) {
+        __atomic_store_n(&slot->asleep, 0, __ATOMIC_RELEASE);
     }
     """
     bint HAVE_FUTEX
@@ -68,42 +68,48 @@ cdef extern from *:
     void slot_end_wait(wakeup_slot_t *) nogil
 
 BYTES = sizeof(wakeup_slot_t)
-"""What a rank needs of the shared memory."""
+"""The bytes of shared memory for each rank."""
 AVAILABLE = HAVE_FUTEX
-"""Whether this system has what wakeup are made of."""
+"""Whether this system has futexes."""
 
 
 cdef class Wakeup:
-    """The wakeup of the ranks of this node, as one of them sees them.
+    """The slots of all ranks of this node, as seen by one of them.
 
     Parameters
     ----------
     memory : writable buffer
-        The shared memory, zeros at first: BYTES for each of `ranks`.
+        Shared memory of BYTES bytes for each of `ranks`, initially zero.
     ranks : sequence of int
-        Which ranks of the communicator are on this node.
+        The ranks of the communicator that are on this node.
     rank : int
-        Whose view it is.
+        The rank of this process.
     n_ranks : int
-        How many ranks the communicator has.
+        The size of the communicator.
 
     Attributes
     ----------
     n_ranks : int
         As given.
     complete : bool
-        Whether all ranks are on this node.
+        Whether all ranks of the communicator are on this node.
     """
 
     def __init__(self, memory, ranks, int rank, int n_ranks):
         cdef int i
         if self.slots != NULL:
-            raise RuntimeError("wakeup are hung once")
+            raise RuntimeError("a Wakeup can be initialized only once")
         if rank not in ranks or not all(0 <= other < n_ranks for other in ranks):
-            raise ValueError("ranks: they must be of the communicator, and hold the own one")
+            raise ValueError(
+                f"ranks must include rank {rank} and lie between 0 and {n_ranks - 1}, got "
+                f"{list(ranks)}"
+            )
         PyObject_GetBuffer(memory, &self.view, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS)
         if self.view.len < <Py_ssize_t>(len(ranks) * sizeof(wakeup_slot_t)):
-            raise ValueError(f"memory: {len(ranks)} wakeup need {BYTES} bytes each")
+            raise ValueError(
+                f"memory must have {BYTES} bytes for each of {len(ranks)} ranks, got "
+                f"{self.view.len} bytes"
+            )
         self.slots = <int32_t *>malloc(n_ranks * sizeof(int32_t))
         if self.slots == NULL:
             raise MemoryError()
@@ -120,12 +126,12 @@ cdef class Wakeup:
         PyBuffer_Release(&self.view)
 
     def notify_rank(self, int rank):
-        """Wake a rank, should it sleep."""
+        """Wake a rank if it is asleep."""
         if 0 <= rank < self.n_ranks:
             self.notify(rank)
 
     def wait(self, double seconds):
-        """Sleep until the own slot of rings; return whether it did."""
+        """Sleep until this rank is notified; return False if it was not within `seconds`."""
         cdef bint notified
         self.prepare_wait()
         with nogil:
@@ -134,19 +140,21 @@ cdef class Wakeup:
         return notified
 
     def signal_of(self, int rank):
-        """Return the number of the signal that a rank died of; 0 when it did not say."""
+        """Return the number of the signal that killed a rank, 0 if it noted none."""
         if not 0 <= rank < self.n_ranks or self.slots[rank] < 0:
             return 0
         return slot_of(self, self.slots[rank]).signal
 
     cdef uint64_t *begun_slot(self) noexcept nogil:
+        """Return where this rank notes the job that it begins."""
         return &slot_of(self, self.own).begun
 
     cdef uint32_t *signal_slot(self) noexcept nogil:
+        """Return where this rank notes the signal that kills it."""
         return &slot_of(self, self.own).signal
 
     cdef int64_t begun_by(self, int rank, uint32_t run_id) noexcept nogil:
-        """The job of an run id that a rank began last; -2: none, -1: nobody can see."""
+        """Return the job of a run that a rank began last; -2 for none, -1 if unknown."""
         cdef uint64_t begun
         if not 0 <= rank < self.n_ranks or self.slots[rank] < 0:
             return -1
@@ -154,18 +162,20 @@ cdef class Wakeup:
         return <int64_t>(begun & <uint64_t>0xFFFFFFFF) - 1 if begun >> 32 == run_id else -2
 
     cdef void notify(self, int rank) noexcept nogil:
+        """Wake a rank of the communicator if it is on this node and asleep."""
         if self.slots[rank] >= 0:
             slot_notify(slot_of(self, self.slots[rank]))
 
     cdef void notify_self(self) noexcept nogil:
+        """Wake this rank if it is asleep, from another thread."""
         slot_notify(slot_of(self, self.own))
 
     cdef void prepare_wait(self) noexcept nogil:
-        """Say that a sleep follows. Look a last time now for what would wake you."""
+        """Announce a sleep. The caller must then poll once more, and `sleep` or `end_wait`."""
         self.seen = slot_prepare_wait(slot_of(self, self.own))
 
     cdef void sleep(self, int64_t ns) noexcept nogil:
-        """Sleep, unless the slot of rang since `prepare_wait`."""
+        """Sleep, unless this rank was notified since `prepare_wait`."""
         slot_wait(slot_of(self, self.own), self.seen, ns)
         self.end_wait()
 

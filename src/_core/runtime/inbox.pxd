@@ -4,29 +4,29 @@ from bsbpool._core.protocol.wire cimport cursor_t, record_t
 from libc.stdint cimport int64_t, uint8_t
 
 cdef enum:
-    # What becomes of a JOB record that will not run here.
-    WITHDRAWN = 0x7E  # main cancelled it
-    STOLEN = 0x7F  # main gives it to another worker
+    # The inbox overwrites the kind of a JOB record with these when the job will not run here.
+    WITHDRAWN = 0x7E  # the main rank has cancelled the job
+    STOLEN = 0x7F  # the job was given back to the main rank
 
-# Jobs that have not begun: first the rest of the open message, then the others.
-ctypedef struct waiting_t:
+# An iteration over the jobs that have not begun: those left in the open message, then the others.
+ctypedef struct job_iter_t:
     cursor_t cursor
     record_t record
-    uint8_t *place  # of the record in its frame; its first byte is the kind
-    message_t *following
+    uint8_t *place  # where the record is in its frame; its first byte is the kind
+    message_t *next_message
     bint valid
 
 cdef class Inbox:
     cdef FrameReader reader
-    cdef message_t *first  # what was not opened yet, oldest first
-    cdef bint opened  # the reader has records left
-    cdef bint begins  # the reader's record is a job that is about to run
-    cdef int64_t skipped  # the job that main took back while it was about to run
+    cdef message_t *first  # the messages that are not open yet, oldest first
+    cdef bint opened  # whether the reader may have records left
+    cdef bint is_starting  # whether the reader's record is a job that is about to run
+    cdef int64_t skipped  # the job that was cancelled while it was about to run
 
     cdef void add(self, message_t *m) noexcept nogil
     cdef bint next(self) except -1
-    cdef bint empty(self) noexcept nogil
-    cdef void take_back(self, int64_t job) noexcept nogil
-    cdef void begin(self, waiting_t *at) noexcept nogil
+    cdef bint is_empty(self) noexcept nogil
+    cdef void withdraw(self, int64_t job) noexcept nogil
+    cdef void iterate(self, job_iter_t *it) noexcept nogil
 
-cdef bint waiting_next(waiting_t *at) noexcept nogil
+cdef bint job_iter_next(job_iter_t *it) noexcept nogil

@@ -1,9 +1,9 @@
-"""What main sent to a worker and has not had its turn.
+"""The messages of the main rank that a worker has received and not processed yet.
 
-Messages are kept as they came, and read record by record. A job that will not run here
-is marked in its frame, so that nothing has to be moved or looked up when its turn comes.
-Nothing here needs the interpreter but `next`, so the watch may use it as well; whoever
-does has the guard (see `worker`).
+Messages are kept as they arrived and read record by record. A job that will not run here is marked
+in its frame, so that nothing is moved or looked up when its record is reached. Only `next` needs
+the GIL, so the progress thread may use the inbox too. The thread that uses it holds the mutex of
+`ProgressThread`.
 """
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_free, message_t
@@ -12,10 +12,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 
 cdef class Inbox:
-    """The messages of one run id, in order.
-
-    `next` goes to the next record, which is then that of `reader`.
-    """
+    """The messages of one run, in order; `next` moves `reader` to the next record."""
 
     def __cinit__(self):
         self.reader = FrameReader()
@@ -29,7 +26,7 @@ cdef class Inbox:
             message_free(m)
 
     cdef void add(self, message_t *m) noexcept nogil:
-        """Take a message, which the inbox then owns."""
+        """Append a message, which the inbox then owns."""
         cdef message_t **link = &self.first
         while link[0] != NULL:
             link = &link[0].next
@@ -37,7 +34,7 @@ cdef class Inbox:
         link[0] = m
 
     cdef bint next(self) except -1:
-        """Go to the next record; False when there is none."""
+        """Move to the next record; return False when there is none."""
         cdef message_t *m
         while not self.opened or not self.reader.next():
             self.opened = False
@@ -50,40 +47,40 @@ cdef class Inbox:
             self.opened = True
         return True
 
-    cdef bint empty(self) noexcept nogil:
-        """Whether nothing has come that was not looked at; an open message may have an end left."""
+    cdef bint is_empty(self) noexcept nogil:
+        """Whether no message is left; an open message may be at its end."""
         return not self.opened and self.first == NULL
 
-    cdef void take_back(self, int64_t job) noexcept nogil:
-        """Mark a job as taken back, if it has not begun."""
-        cdef waiting_t at
-        if self.begins and self.reader.record.id == job:
+    cdef void withdraw(self, int64_t job) noexcept nogil:
+        """Mark a job as withdrawn, if it has not begun."""
+        cdef job_iter_t it
+        if self.is_starting and self.reader.record.id == job:
             self.skipped = job
-        self.begin(&at)
-        while waiting_next(&at):
-            if at.record.id == job:
-                at.place[0] = WITHDRAWN
+        self.iterate(&it)
+        while job_iter_next(&it):
+            if it.record.id == job:
+                it.place[0] = WITHDRAWN
                 return
 
-    cdef void begin(self, waiting_t *at) noexcept nogil:
-        """Prepare to go through the jobs that have not begun, with `waiting_next`."""
-        at.following = self.first
-        at.valid = self.opened
+    cdef void iterate(self, job_iter_t *it) noexcept nogil:
+        """Start an iteration over the jobs that have not begun."""
+        it.next_message = self.first
+        it.valid = self.opened
         if self.opened:
-            at.cursor = self.reader.cursor
+            it.cursor = self.reader.cursor
 
 
-cdef bint waiting_next(waiting_t *at) noexcept nogil:
-    """Go to the next JOB record; False after the last."""
+cdef bint job_iter_next(job_iter_t *it) noexcept nogil:
+    """Move to the next JOB record; return False after the last one."""
     cdef const uint8_t *payload
     while True:
-        while at.valid:
-            at.place = <uint8_t *>at.cursor.data + at.cursor.at
-            if cursor_next(&at.cursor, &at.record, &payload) != 1:
-                at.valid = False
-            elif at.record.kind == JOB:
+        while it.valid:
+            it.place = <uint8_t *>it.cursor.data + it.cursor.at
+            if cursor_next(&it.cursor, &it.record, &payload) != 1:
+                it.valid = False
+            elif it.record.kind == JOB:
                 return True
-        if at.following == NULL:
+        if it.next_message == NULL:
             return False
-        at.valid = cursor_open(&at.cursor, at.following.frame, at.following.frame_size) == 0
-        at.following = at.following.next
+        it.valid = cursor_open(&it.cursor, it.next_message.frame, it.next_message.frame_size) == 0
+        it.next_message = it.next_message.next

@@ -1,242 +1,206 @@
-"""The main rank's loop: poll -> dispatcher -> send.
+"""The main rank's loop: receive replies, let the engine decide, send jobs.
 
-The loop owns no policy. What may run is the engine's to say; what a job is made
-of, and who wants to know about it, the *host*'s. The host is asked in batches,
-with the GIL; polling and waiting go without it. The host's methods:
-
-``encode(job) -> (function, flags, payload, buffers) or None``
-    What to send for a job; None when it cannot be sent, and the host has
-    already kept the error.
-``function(number) -> (flags, payload, buffers)``
-    What to send for a function, once for each worker.
-``required(function) -> iterable of int``
-    The numbers that a worker must know before this one.
-``evicted() -> list of int``
-    Functions that no worker needs to keep.
-``store(job, flags, payload, buffers, seconds)``
-    A reply, before the job's status changes.
-``turn() -> bool``
-    Deliver what happened; True ends the loop.
-``deadline() -> float``
-    Seconds until `turn` must be called again though nothing happens.
-``left(rank, reason)``
-    A rank stopped serving though the run is not over.
-``lost(rank, jobs)``
-    A rank has died; `jobs` are those that it had begun, and are about to be ABORTED.
-
-Where the loop is given the pool's jobs, it keeps results itself, plain arguments pass by
-the host (see `plain`), and `turn` is called only when there is something to tell. The host then
-also has:
-
-``number_of(function) -> int``
-    The number of a function that workers keep; -1 for others.
-``ended(job, seconds)``
-    A job has ended; only while not `direct`.
-``unreadable(job, error)``
-    Called before a job becomes FAILED because its result cannot be unpickled here; only
-    where the loop `checks` or `unpickles` results.
+The engine decides which job runs where. Pickling, errors, listeners and limits are the work of
+callbacks, see `LoopCallbacks`. They are called for many jobs at a time and with the GIL. Polling
+and waiting for messages need no GIL.
 """
+from bsbpool._core.comm.backoff cimport SIGNALS_NS, set_timer_slack
 from bsbpool._core.comm.channel cimport Channel
+from bsbpool._core.jobs.submission cimport Submitter
+from bsbpool._core.protocol.frames cimport FrameReader
+from bsbpool._core.protocol.message cimport message_free, message_t
+from bsbpool._core.protocol.wire cimport DONE, LEAVE, RANK_FAILED, STEAL_RESPONSE
+from bsbpool._core.runtime.job_sender cimport JobSender
+from bsbpool._core.runtime.outbox cimport Outbox
+from bsbpool._core.runtime.reply_reader cimport ReplyReader
 from bsbpool._core.scheduling.dispatcher cimport SEND, action_t, dispatcher_t
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.protocol.frames cimport FrameReader
-from bsbpool._core.jobs.handle cimport Handle, PickledResult
-from bsbpool._core.jobs.submission cimport Submitter
-from bsbpool._core.scheduling.worker_queues cimport queues_done, queues_stolen
-from bsbpool._core.runtime.outbox cimport Outbox
-from bsbpool._core.comm.backoff cimport SIGNALS_NS, pause_slack
-from bsbpool._core.protocol.scalar_codec cimport scalars_load
-from bsbpool._core.scheduling.status cimport CANCELLED, FAILED, RUNNING, SUCCESS
-from bsbpool._core.protocol.message cimport message_free, message_t
-from bsbpool._core.protocol.wire cimport DONE, LEAVE, RANK_FAILED, NO_RESULT, OUTCOME_BITS, SCALARS, STEAL_RESPONSE
+from bsbpool._core.scheduling.worker_queues cimport queues_stolen
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport free
-
-import pickle
 
 from bsbpool._core.protocol.frames import MalformedFrameError
 
 cdef enum:
-    SMALL_RESULT = 128  # bytes; a larger one may have to leave memory
-    MOST_CHECKED = 4096  # bytes of pickle; unpickling a larger one takes too long
-    MESSAGES_A_ROUND = 64
-    NS_A_KIB = 1_000  # what sending a KiB counts for
-    STEAL_INTERVAL_NS = 1_000_000  # silence after which a worker is asked for what it has not begun
+    MESSAGES_PER_ROUND = 64
+    STEAL_INTERVAL_NS = 1_000_000  # how long a worker is silent before jobs are taken from it
 
-# Two bits of a reply. The fourth value means nothing.
-cdef uint8_t[4] OUTCOMES = [FAILED, SUCCESS, CANCELLED, RUNNING]
 
 cdef int wake_channel(object channel) except -1:
-    (<Channel> channel).wake_nogil()
+    (<Channel>channel).wake_nogil()
     return 0
 
 
 cdef class MainLoop:
-    """Runs one pool's jobs on the other ranks.
-
-    Worker number w is rank w + 1.
+    """Runs one pool's jobs on the other ranks. Worker w is rank w + 1.
 
     Parameters
     ----------
     engine : Engine
         The pool's tables, with its workers opened.
     channel : Channel
-        The communicator's messages.
-    run id : int
-        The pool's run id on that channel.
-    host : object
-        See the module's text.
+        The messages of the communicator.
+    run_id : int
+        The pool's run on that channel.
+    callbacks : LoopCallbacks
+        What knows about pickles, errors, listeners and limits.
     jobs : Submitter, optional
-        The pool, for what passes by the host.
+        The pool. If given, the loop sends jobs with scalar arguments and stores results without
+        a callback.
 
     Attributes
     ----------
     direct : bool
-        Whether anything passes by the host.
-    checks : bool
-        Whether small results are unpickled once on arrival, so that a job fails before its
-        dependents run when its result cannot be read here. The pickle is kept all the same.
-    unpickles : bool
-        Whether results are kept unpickled. Each must be read at most once then.
+        Whether jobs with scalar arguments are sent without a callback, and `process_events` is
+        called only after events. Always False without `jobs`.
+    check_results : bool
+        Whether small results are unpickled once when they arrive, so that a job fails before its
+        dependents run if its result cannot be unpickled here. The pickle is kept all the same.
+    unpickle_results : bool
+        Whether results are stored unpickled. Each must be read at most once then.
     """
 
     def __init__(
-        self, Engine engine not None, Channel channel not None, uint32_t run_id, host,
+        self, Engine engine not None, Channel channel not None, uint32_t run_id, callbacks,
         Submitter jobs=None,
     ):
+        if engine.d.workers.n == 0:
+            raise ValueError("engine has no workers; call open_workers() first")
         self.engine = engine
         self.channel = channel
+        self.callbacks = callbacks
         self.run_id = run_id
-        self.host = host
-        self.jobs = jobs
+        self.has_jobs = jobs is not None
         if jobs is not None:
             jobs.notify_of_jobs(wake_channel, channel)  # new jobs wake the loop
-        self.out = Outbox(engine, channel, run_id, host, jobs)
+        self.outbox = Outbox(channel, run_id, engine.d.workers.n)
+        self.sender = JobSender(engine, self.outbox, callbacks, jobs)
         self.reader = FrameReader()
-        self.arrived = NULL
-        self.news = True
-        self.turned = self.next_steal = 0
+        self.replies = ReplyReader(engine, callbacks, jobs, self.reader)
+        self.received = NULL
+        self.events_pending = True
+        self.events_processed = self.next_steal = 0
 
     def __dealloc__(self):
-        if self.arrived != NULL:
-            message_free(self.arrived)
+        if self.received != NULL:
+            message_free(self.received)
 
     @property
     def direct(self):
-        return self.out.direct
+        return self.sender.direct
 
     @direct.setter
     def direct(self, bint value):
-        self.out.direct = value and self.jobs is not None
+        self.sender.direct = value and self.has_jobs
+
+    @property
+    def check_results(self):
+        return self.replies.check_results
+
+    @check_results.setter
+    def check_results(self, bint value):
+        self.replies.check_results = value
+
+    @property
+    def unpickle_results(self):
+        return self.replies.unpickle_results
+
+    @unpickle_results.setter
+    def unpickle_results(self, bint value):
+        self.replies.unpickle_results = value
 
     def run(self):
-        """Run until the host's `turn` says that it is over."""
+        """Run until `process_events` returns True."""
         cdef int slack
         cdef int busy
         cdef int worker
         self.channel.acquire()
-        slack = pause_slack(1)
-        missing = self.channel.membership.lost | self.channel.membership.away  # by pools before this one
+        slack = set_timer_slack(1)
+        unavailable = self.channel.membership.lost | self.channel.membership.away
         for worker in range(self.engine.d.workers.n):
-            self.engine.set_available(worker, worker + 1 not in missing)
+            self.engine.set_available(worker, worker + 1 not in unavailable)
         try:
             while True:
                 busy = self.receive()
                 busy += self.dispatch()
                 self.channel.release_sent()
-                if self.over():
+                if self.process_events():
                     return
                 if not busy:
                     self.wait()
         finally:
             self.channel.release()
-            pause_slack(<unsigned long>slack)
+            set_timer_slack(<unsigned long>slack)
 
-    cdef bint over(self) except -1:
-        """Let the host tell what happened, when something did; True at the end of the run."""
-        cdef dispatcher_t *d = &self.engine.d
+    def set_prelude(self, uint32_t function):
+        """Set the function that each worker loads before any other."""
+        self.sender.functions.prelude = function
+
+    def stop(self, bint aborted, int64_t stop_code=0):
+        """End the run on all workers; they pass `stop_code` to their callers."""
+        self.outbox.stop(aborted, stop_code)
+
+    # Events
+
+    cdef bint process_events(self) except -1:
+        """Call `process_events` after events, and from time to time; True at the end of the run."""
         cdef int64_t now
-        if not (
-            self.news
-            or not self.out.direct
+        if not self.has_events():
+            now = self.channel.now()
+            if now - self.events_processed < SIGNALS_NS:
+                return False
+            self.events_processed = now
+        self.events_pending = False
+        return self.callbacks.process_events()
+
+    cdef bint has_events(self) noexcept nogil:
+        """Whether there is something for `process_events` to do."""
+        cdef dispatcher_t *d = &self.engine.d
+        return (
+            self.events_pending
+            or not self.sender.direct
             or d.n_changes
             or d.track_all
             or d.unfinished == 0
             or (d.workers.in_flight == 0 and d.ready.count == 0)
             or self.engine.unneeded_read != d.cache.changed.size
-        ):
-            now = self.channel.now()
-            if now - self.turned < SIGNALS_NS:
-                return False
-            self.turned = now
-        self.news = False
-        return self.host.turn()
+        )
 
-    def begin_with(self, uint32_t function):
-        """Have each worker load this function before it learns any other."""
-        self.out.prelude = function
-
-    def stop(self, bint aborted, int64_t stop_code=0):
-        """Tell all workers that the run is over; the stop code is for their host."""
-        self.out.stop(aborted, stop_code)
-
-    # Coming in
+    # Receiving
 
     cdef int receive(self) except -1:
-        """Read what has arrived; return how many messages that were."""
+        """Process the messages that have arrived; return how many."""
         cdef int n = 0
         cdef message_t *m
-        if self.arrived == NULL:
-            self.arrived = self.channel.poll(self.run_id)
-        while self.arrived != NULL:
-            m = self.arrived
-            self.arrived = NULL  # first of all: the reader owns it, even when it raises
+        if self.received == NULL:
+            self.received = self.channel.poll(self.run_id)
+        while self.received != NULL:
+            m = self.received
+            self.received = NULL  # the reader owns the message, even when it raises
             self.reader.open(m)
             self.read()
             n += 1
-            if n < MESSAGES_A_ROUND:
-                self.arrived = self.channel.poll(self.run_id)
+            if n < MESSAGES_PER_ROUND:
+                self.received = self.channel.poll(self.run_id)
         self.channel.check()
         self.poll_failures()
         return n
 
-    cdef int poll_failures(self) except -1:
-        """Notice who is gone, and who is back."""
-        cdef int peer
-        self.channel.handle_shutdowns()
-        peer = self.channel.next_lost()
-        while peer >= 0:
-            self.lose(peer)
-            peer = self.channel.next_lost()
-        peer = self.channel.membership.next_return()
-        while peer >= 0:
-            self.engine.set_available(peer - 1, True)
-            peer = self.channel.membership.next_return()
-        return 0
-
-    cdef int lose(self, int peer) except -1:
-        """A worker has died: what it had begun is ABORTED, others get the rest."""
-        cdef int worker = peer - 1
-        cdef int64_t begun = self.channel.begun_by(peer, self.run_id)
-        self.news = True
-        self.host.lost(peer, self.engine.begun_jobs(worker, begun))
-        self.out.lose(worker)
-        self.engine.worker_failed(worker, <int32_t>begun)
-        return 0
-
     cdef int read(self) except -1:
+        """Process the records of the open message."""
         cdef FrameReader r = self.reader
         cdef int worker = r.message.peer - 1
         if not 0 <= worker < self.engine.d.workers.n:
             raise MalformedFrameError(
                 f"A message came from rank {worker + 1}, which is not a worker of this pool"
             )
-        self.out.peers[worker].heard = self.channel.now()
-        self.out.peers[worker].steal_pending = False
+        self.outbox.workers[worker].last_contact = self.channel.now()
+        self.outbox.workers[worker].steal_pending = False
         while r.next():
             if r.record.kind == DONE:
-                self.done(worker)
+                if self.replies.read(worker, self.sender.direct):
+                    self.events_pending = True
             elif r.record.kind == STEAL_RESPONSE:
                 self.engine.check_job(r.record.id)
                 queues_stolen(&self.engine.d, worker, <int32_t>r.record.id)
@@ -248,75 +212,34 @@ cdef class MainLoop:
                     )
                 self.channel.mark_failed(<int>r.record.id)
             elif r.record.kind == LEAVE:
-                self.host.left(worker + 1, r.payload())
+                self.callbacks.rank_left(worker + 1, r.payload())
         return 0
 
-    cdef int done(self, int worker) except -1:
-        """A job has ended: keep what came of it, then change its status."""
-        cdef FrameReader r = self.reader
-        cdef uint8_t outcome = OUTCOMES[r.record.flags & OUTCOME_BITS]
-        cdef int code
-        self.engine.check_job(r.record.id)
-        if outcome == RUNNING:
-            raise MalformedFrameError(f"A message gives an unknown outcome of job {r.record.id}")
-        if outcome == SUCCESS and self.jobs is not None:
-            if not self.store():
-                outcome = FAILED
-                self.news = True
-        else:
-            self.host.store(
-                r.record.id, r.record.flags & 0x7F, r.payload(), r.buffers(),
-                r.record.extra * 1e-9,
-            )
-            self.news = True
-        if self.jobs is not None and not self.out.direct:
-            self.host.ended(r.record.id, r.record.extra * 1e-9)
-        # Large arguments count as long jobs, so that few of them wait at a worker.
-        code = queues_done(
-            &self.engine.d, worker, <int32_t>r.record.id, outcome,
-            <double>r.record.extra + <double>r.record.aux * NS_A_KIB,
-        )
-        if code < 0:
-            self.engine.raise_fault()
+    cdef int poll_failures(self) except -1:
+        """Handle ranks that have failed or returned since the last call."""
+        cdef int peer
+        self.channel.handle_shutdowns()
+        peer = self.channel.next_lost()
+        while peer >= 0:
+            self.handle_failure(peer)
+            peer = self.channel.next_lost()
+        peer = self.channel.membership.next_return()
+        while peer >= 0:
+            self.engine.set_available(peer - 1, True)
+            peer = self.channel.membership.next_return()
         return 0
 
-    cdef bint store(self) except -1:
-        """Keep a result, as a pickle unless it is plain; False when it cannot be unpickled."""
-        cdef FrameReader r = self.reader
-        cdef Handle job = self.jobs._job_queue[r.record.id]
-        if job.number < 0:
-            return True  # it was cancelled, and dropped since
-        if r.record.flags & NO_RESULT:
-            job._outcome = None
-        elif r.record.flags & SCALARS and (
-            r.record.size <= SMALL_RESULT or self.jobs._store is None
-        ):
-            job._outcome = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
-        else:
-            return self.store_pickle(job, r.payload(), r.buffers())
-        return True
+    cdef int handle_failure(self, int peer) except -1:
+        """Abort the jobs that a rank had begun, and give its other jobs to other workers."""
+        cdef int worker = peer - 1
+        cdef int64_t begun = self.channel.begun_by(peer, self.run_id)
+        self.events_pending = True
+        self.callbacks.rank_lost(peer, self.engine.begun_jobs(worker, begun))
+        self.sender.discard_worker(worker)
+        self.engine.worker_failed(worker, <int32_t>begun)
+        return 0
 
-    cdef bint store_pickle(self, Handle job, payload, list buffers) except -1:
-        # A copy that is unpickled for the check may write into the buffers, and without the
-        # opcode STACK_GLOBAL there is no class or function that could be missing or raise.
-        if self.unpickles or (
-            self.checks and not buffers and len(payload) <= MOST_CHECKED and b"\x93" in payload
-        ):
-            try:
-                value = pickle.loads(payload, buffers=buffers)
-            except BaseException as error:
-                self.host.unreadable(job.number, error)
-                return False
-            if self.unpickles:
-                job._outcome = value
-                return True
-        if self.jobs._store is None:
-            job._outcome = PickledResult(payload, buffers)
-        else:
-            job._outcome = self.jobs._store.keep(payload, buffers)
-        return True
-
-    # Going out
+    # Sending
 
     cdef int dispatch(self) except -1:
         """Carry out the engine's actions; return how many."""
@@ -326,21 +249,38 @@ cdef class MainLoop:
         try:
             for i in range(n):
                 if actions[i].kind == SEND:
-                    self.out.send(actions[i].worker, actions[i].job)
+                    self.sender.send(actions[i].worker, actions[i].job)
                 else:
-                    self.out.skip(actions[i].worker, actions[i].job)
+                    self.outbox.put_skip(actions[i].worker, actions[i].job)
         finally:
             free(actions)
-        self.out.flush_all()
-        if self.out.failed:
-            self.out.failed = False
-            self.news = True
+        self.sender.flush_all()
+        if self.sender.encoding_failed:
+            self.sender.encoding_failed = False
+            self.events_pending = True
         return <int>n
 
     # Waiting
 
-    cdef bint stalls(self) noexcept nogil:
-        """Whether a worker has nothing to do while jobs wait behind those of others."""
+    cdef int wait(self) except -1:
+        """Wait for a message, a wakeup or the callbacks' timeout, as long as signals may wait."""
+        cdef double seconds = self.callbacks.timeout()
+        cdef int64_t now = self.channel.now()
+        cdef int64_t until = now + SIGNALS_NS
+        if seconds * 1e9 < SIGNALS_NS:
+            until = now + <int64_t>(seconds * 1e9)
+        if self.can_steal():
+            self.request_steals()
+            until = min(until, now + STEAL_INTERVAL_NS)
+        with nogil:
+            self.received = self.channel.wait(self.run_id, until)
+        if self.received == NULL:
+            self.events_pending = True  # another thread may have woken the loop
+        PyErr_CheckSignals()
+        return 0
+
+    cdef bint can_steal(self) noexcept nogil:
+        """Whether a worker is idle while jobs wait behind the jobs of others."""
         cdef dispatcher_t *d = &self.engine.d
         return (
             d.ready.count == 0
@@ -348,7 +288,7 @@ cdef class MainLoop:
             and d.workers.in_flight > d.workers.n - d.workers.n_unavailable - d.workers.idle.size
         )
 
-    cdef int request_steal(self) except -1:
+    cdef int request_steals(self) except -1:
         """Ask workers that have been silent for the jobs that they have not begun."""
         cdef int64_t now = self.channel.now()
         cdef int worker
@@ -358,26 +298,9 @@ cdef class MainLoop:
         for worker in range(self.engine.d.workers.n):
             if (
                 self.engine.d.workers.slots[worker].in_flight > 1
-                and not self.out.peers[worker].steal_pending
-                and now - self.out.peers[worker].heard >= STEAL_INTERVAL_NS
+                and not self.outbox.workers[worker].steal_pending
+                and now - self.outbox.workers[worker].last_contact >= STEAL_INTERVAL_NS
             ):
-                self.out.request_steal(worker)
-        self.out.flush_all()
-        return 0
-
-    cdef int wait(self) except -1:
-        """Wait for a message, a wake or the host's deadline, but never deaf to signals."""
-        cdef double seconds = self.host.deadline()
-        cdef int64_t now = self.channel.now()
-        cdef int64_t until = now + SIGNALS_NS
-        if seconds * 1e9 < SIGNALS_NS:
-            until = now + <int64_t>(seconds * 1e9)
-        if self.stalls():
-            self.request_steal()
-            until = min(until, now + STEAL_INTERVAL_NS)
-        with nogil:
-            self.arrived = self.channel.wait(self.run_id, until)
-        if self.arrived == NULL:
-            self.news = True  # perhaps somebody woken
-        PyErr_CheckSignals()
+                self.outbox.put_steal_request(worker)
+        self.sender.flush_all()
         return 0

@@ -1,7 +1,8 @@
-"""The processes of other ranks on this node, and which of them are gone.
+"""Finds out which processes of other ranks on this node have ended.
 
-Not every MPI tells of every death: Open MPI 5.0 does not when a process ends itself with an exit
-code. Main may be on another node, so the ranks beside the dead one look as well, and tell it.
+Some MPIs do not report every failure: Open MPI 5.0 does not when a process ends itself with an exit
+code. The main rank may be on another node, so all ranks monitor the processes of their own node and
+report failures to the main rank.
 """
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc
@@ -15,8 +16,8 @@ cdef extern from *:
     #include <stdio.h>
     #include <string.h>
     #include <unistd.h>
-    /* Also when nobody has asked for its exit code yet: launchers take their time. What cannot
-       be found out (no /proc, no descriptor left) counts as living. */
+    /* A zombie counts as gone: launchers collect exit codes late. Without /proc, or without a free
+       file descriptor, a process counts as alive. */
     static int process_is_gone(int pid) {
         char text[512], *name_end;
         ssize_t n;
@@ -37,25 +38,25 @@ cdef extern from *:
 
 
 cdef class ProcessMonitor:
-    """Looks after some processes.
+    """Monitors the processes of other ranks.
 
     Parameters
     ----------
     pids : mapping of int to int
-        The number of each rank's process, without the own one.
+        The process ID of each other rank.
     """
 
     def __init__(self, pids):
         cdef int i
         if self.pids != NULL:
-            raise RuntimeError("process monitor are met once")
-        # In another PID namespace (a container) a number says nothing.
+            raise RuntimeError("a ProcessMonitor can be initialized only once")
+        # The process IDs of another PID namespace (a container) mean nothing here.
         there = {rank: pid for rank, pid in pids.items() if not process_is_gone(pid)}
         self.n = len(there)
         self.ranks = <int *>malloc((self.n + 1) * sizeof(int))
         self.pids = <int *>malloc((self.n + 1) * sizeof(int))
-        self.told = <uint8_t *>calloc(self.n + 1, 1)
-        if self.ranks == NULL or self.pids == NULL or self.told == NULL:
+        self.reported = <uint8_t *>calloc(self.n + 1, 1)
+        if self.ranks == NULL or self.pids == NULL or self.reported == NULL:
             raise MemoryError()
         for i, (rank, pid) in enumerate(there.items()):
             self.ranks[i] = rank
@@ -64,14 +65,14 @@ cdef class ProcessMonitor:
     def __dealloc__(self):
         free(self.ranks)
         free(self.pids)
-        free(self.told)
+        free(self.reported)
 
     def dead(self):
-        """Return the ranks whose processes are gone."""
+        """Return the ranks whose processes have ended."""
         return [self.ranks[i] for i in range(self.n) if process_is_gone(self.pids[i])]
 
     def newly_dead(self):
-        """Return the ranks whose processes went away since the last call."""
+        """Return the ranks whose processes have ended since the last call."""
         cdef int rank = self.next_dead()
         found = []
         while rank >= 0:
@@ -79,15 +80,15 @@ cdef class ProcessMonitor:
             rank = self.next_dead()
         return found
 
-    cdef void forget(self) noexcept nogil:
-        """Tell of all deaths once more."""
-        memset(self.told, 0, <size_t>self.n)
+    cdef void report_all_again(self) noexcept nogil:
+        """Let `next_dead` return all ranks anew, also those that it has returned."""
+        memset(self.reported, 0, <size_t>self.n)
 
     cdef int next_dead(self) noexcept nogil:
-        """Return a rank whose process is gone, each once; -1 when there is none."""
+        """Return a rank whose process has ended, each rank once; -1 when there is none."""
         cdef int i
         for i in range(self.n):
-            if not self.told[i] and process_is_gone(self.pids[i]):
-                self.told[i] = True
+            if not self.reported[i] and process_is_gone(self.pids[i]):
+                self.reported[i] = True
                 return self.ranks[i]
         return -1

@@ -1,9 +1,9 @@
-"""A thread that stands in for another while that is busy for long.
+"""A thread that makes progress while another one is busy for long.
 
-The first thread holds the guard, and gives it away while it does something that may take
-long. The run progress thread looks every millisecond at first; when the guard has been away for that long, it
-takes it and calls `progress`. It never waits for the guard, and while nothing happens it
-sleeps, so that neither costs the other anything.
+The owner holds the mutex, and releases it while it does something that may take long. The progress
+thread checks every millisecond at first. When the mutex has been free for that long, it takes the
+mutex and calls `progress`. It never waits for the mutex, and it sleeps while nothing happens, so
+neither thread slows down the other.
 """
 from bsbpool._core.comm.backoff cimport now_ns
 from libc.stdint cimport int64_t
@@ -32,10 +32,10 @@ cdef extern from *:
     static char *progress_stack;
     static int progress_stack_used;
 
-    /* A stack that one run progress thread after the other uses. The C library gives the pages of its own stacks
-       back when a thread ends, and UCX notes each such event until it registers memory the next
-       time, which may be never: 160 bytes for each pool. */
-    static int progress_own_stack(pthread_attr_t *attr) {
+    /* All progress threads use one stack, one after the other. The C library unmaps its own stacks
+       when threads end, and UCX records each unmapping until it registers memory the next time,
+       which may be never: 160 bytes for each pool. */
+    static int progress_take_stack(pthread_attr_t *attr) {
         if (progress_stack_used) return 0;
         if (!progress_stack) {
             char *found = mmap(NULL, PROGRESS_STACK_GUARD + PROGRESS_STACK, PROT_READ | PROT_WRITE,
@@ -49,19 +49,19 @@ cdef extern from *:
     }
     static void progress_release_stack(void) { progress_stack_used = 0; }
 
-    /* Signals are for the threads that Python knows. */
-    static int progress_begin(pthread_t *t, void *(*f)(void *), void *arg, int *own_stack) {
-        sigset_t all, before;
+    /* The thread blocks all signals, so that Python's threads handle them. */
+    static int progress_begin(pthread_t *t, void *(*f)(void *), void *arg, int *shared_stack) {
+        sigset_t all, previous;
         pthread_attr_t attr;
         int code;
         pthread_attr_init(&attr);
-        *own_stack = progress_own_stack(&attr);
+        *shared_stack = progress_take_stack(&attr);
         sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
+        pthread_sigmask(SIG_SETMASK, &all, &previous);
         code = pthread_create(t, &attr, f, arg);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_sigmask(SIG_SETMASK, &previous, NULL);
         pthread_attr_destroy(&attr);
-        if (code && *own_stack) progress_release_stack();
+        if (code && *shared_stack) progress_release_stack();
         return code;
     }
     static void progress_wait(sem_t *wake_semaphore, long ns) {
@@ -72,9 +72,9 @@ cdef extern from *:
         t.tv_nsec %= 1000000000;
         sem_timedwait(wake_semaphore, &t);
     }
-    #else  /* not every system has semaphores of this kind */
-    static int progress_begin(pthread_t *t, void *(*f)(void *), void *arg, int *own_stack) {
-        (void)t; (void)f; (void)arg; (void)own_stack;
+    #else  /* other systems lack unnamed semaphores */
+    static int progress_begin(pthread_t *t, void *(*f)(void *), void *arg, int *shared_stack) {
+        (void)t; (void)f; (void)arg; (void)shared_stack;
         return -1;
     }
     static void progress_release_stack(void) {}
@@ -88,85 +88,87 @@ cdef extern from *:
     void progress_fence() nogil
 
 cdef enum:
-    LOOK_NS = 1_000_000
-    LONG_NS = 16_000_000  # what has taken so long is looked at less often
-    LONG_LOOK_NS = 4_000_000
-    REST_NS = 50_000_000  # how long it sleeps while nothing happens
+    CHECK_NS = 1_000_000
+    LONG_NS = 16_000_000  # after this time the thread checks less often
+    LONG_CHECK_NS = 4_000_000
+    IDLE_NS = 50_000_000  # the sleep while the owner is not busy
 
 
 cdef class ProgressThread:
-    """To be inherited; the heir's `progress` runs in the run progress thread's thread."""
+    """The base of classes whose `progress` runs in the progress thread."""
 
     def __cinit__(self):
-        pthread_mutex_init(&self.guard, NULL)
+        pthread_mutex_init(&self.mutex, NULL)
         sem_init(&self.wake_semaphore, 0, 0)
 
     def __dealloc__(self):
         sem_destroy(&self.wake_semaphore)
-        pthread_mutex_destroy(&self.guard)
+        pthread_mutex_destroy(&self.mutex)
 
     cdef int start_progress_thread(self) except -1:
-        """Begin; the calling thread then holds the guard."""
-        pthread_mutex_lock(&self.guard)
+        """Start the thread; the caller then owns the mutex."""
+        pthread_mutex_lock(&self.mutex)
         self.quits = self.asleep = False
         self.busy_since = 0
-        # Without a thread to spare things go on, only not as promptly.
-        self.tracked = progress_begin(
-            &self.thread, run_progress_thread, <void *>self, &self.own_stack
+        # If no thread can be created, work continues with slower responses.
+        self.has_thread = progress_begin(
+            &self.thread, run_progress_thread, <void *>self, &self.shared_stack
         ) == 0
         return 0
 
     cdef void stop_progress_thread(self) noexcept:
-        if self.tracked:
+        """Stop the thread and wait for its end."""
+        if self.has_thread:
             self.quits = True
             sem_post(&self.wake_semaphore)
             with nogil:
-                pthread_mutex_unlock(&self.guard)
+                pthread_mutex_unlock(&self.mutex)
                 pthread_join(self.thread, NULL)
-            self.tracked = False
-            if self.own_stack:
+            self.has_thread = False
+            if self.shared_stack:
                 progress_release_stack()
 
-    cdef void give(self, int64_t now) noexcept nogil:
-        """Give the guard away, at the time `now`."""
-        if self.tracked:
+    cdef void begin_busy(self, int64_t now) noexcept nogil:
+        """Release the mutex at the time `now`, before something that may take long."""
+        if self.has_thread:
             self.busy_since = now
-            self.given += 1
+            self.n_busy += 1
             progress_fence()
             if self.asleep:
                 self.asleep = False
                 sem_post(&self.wake_semaphore)
-            pthread_mutex_unlock(&self.guard)
+            pthread_mutex_unlock(&self.mutex)
 
-    cdef void take(self) noexcept nogil:
-        """Have the guard back."""
-        if self.tracked:
-            pthread_mutex_lock(&self.guard)
+    cdef void end_busy(self) noexcept nogil:
+        """Take the mutex again."""
+        if self.has_thread:
+            pthread_mutex_lock(&self.mutex)
             self.busy_since = 0
 
     cdef void progress(self) noexcept nogil:
-        """Do what cannot wait, with the guard."""
+        """Make progress, with the mutex; subclasses override this."""
 
-    cdef void look(self) noexcept nogil:
+    cdef void loop(self) noexcept nogil:
+        """Call `progress` while the owner is busy, until it stops the thread."""
         cdef int64_t seen = -1
         while not self.quits:
-            if self.given == seen and self.busy_since == 0:
+            if self.n_busy == seen and self.busy_since == 0:
                 self.asleep = True
-                progress_fence()  # either `give` sees that, or this sees what `give` did
-                if self.given == seen and self.busy_since == 0:
-                    progress_wait(&self.wake_semaphore, REST_NS)
+                progress_fence()  # `begin_busy` sees `asleep`, or this thread sees its writes
+                if self.n_busy == seen and self.busy_since == 0:
+                    progress_wait(&self.wake_semaphore, IDLE_NS)
                 self.asleep = False
             elif self.busy_since and now_ns() - self.busy_since > LONG_NS:
-                progress_wait(&self.wake_semaphore, LONG_LOOK_NS)
+                progress_wait(&self.wake_semaphore, LONG_CHECK_NS)
             else:
-                progress_wait(&self.wake_semaphore, LOOK_NS)
-            seen = self.given
-            if self.busy_since and pthread_mutex_trylock(&self.guard) == 0:
-                if self.busy_since and now_ns() - self.busy_since >= LOOK_NS:
+                progress_wait(&self.wake_semaphore, CHECK_NS)
+            seen = self.n_busy
+            if self.busy_since and pthread_mutex_trylock(&self.mutex) == 0:
+                if self.busy_since and now_ns() - self.busy_since >= CHECK_NS:
                     self.progress()
-                pthread_mutex_unlock(&self.guard)
+                pthread_mutex_unlock(&self.mutex)
 
 
 cdef void *run_progress_thread(void *arg) noexcept nogil:
-    (<ProgressThread>arg).look()
+    (<ProgressThread>arg).loop()
     return NULL

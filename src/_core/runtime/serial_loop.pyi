@@ -1,19 +1,17 @@
 from collections.abc import Sized
-from typing import Any, Protocol
+from typing import Any
 
 from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.jobs.submission import Submitter
-
-class _Host(Protocol):
-    def notify(self) -> None: ...
-    def perform(self, job: Any, /) -> None: ...
-    def failed(self, job: Any, error: BaseException, /) -> None: ...
-    def swept(self) -> None: ...
-    def check(self) -> None: ...
-    def paced(self) -> bool: ...
+from bsbpool._core.runtime.callbacks import SerialCallbacks
 
 class SerialLoop:
     def __init__(
-        self, pool: Submitter, owner: Any, call_depth: CallDepth, news: Sized, host: _Host
+        self,
+        pool: Submitter,
+        owner: Any,
+        call_depth: CallDepth,
+        events: Sized,
+        callbacks: SerialCallbacks,
     ) -> None: ...
     def run(self, limited: bool = False) -> None: ...

@@ -1,66 +1,55 @@
 """Running a pool's jobs in this process, one after the other.
 
-The *host* does what is rarely needed. Its methods:
-
-``notify()``
-    Tell what happened; called when a change was recorded or a job failed.
-``perform(job)``
-    Run a job and end it; when `paced` says so.
-``failed(job, error)``
-    End a job that raised.
-``swept()``
-    After a job of a pool that uses the cache: free what is not needed any more.
-``check()``
-    Between jobs of a limited run: raise when its time is up.
-``paced() -> bool``
-    Whether it is the host who runs the jobs; asked while somebody listens.
+The rare work is done by callbacks, see `SerialCallbacks`.
 """
+from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.jobs.invoke cimport CallDepth, call
+from bsbpool._core.jobs.submission cimport Submitter
 from bsbpool._core.scheduling.dispatcher cimport dispatcher_finish, dispatcher_start_next
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.jobs.handle cimport Handle
-from bsbpool._core.jobs.submission cimport Submitter
 from bsbpool._core.scheduling.status cimport FAILED, SUCCESS, status_is_terminal
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
-    SIGNALS = 1024  # jobs between two looks for Ctrl-C, which jobs in C do not see
+    JOBS_PER_SIGNAL_CHECK = 1024  # a job that is written in C does not handle Ctrl-C itself
 
 
 cdef class SerialLoop:
-    """Takes ready jobs and runs them.
+    """Takes ready jobs from the engine and runs them.
 
     Parameters
     ----------
     pool : Submitter
-        Whose jobs.
+        The pool with the jobs.
     owner : object
-        What jobs get as their first argument.
-    call depth : CallDepth
-        Counts the jobs that this process is inside of.
-    news : sized
-        Records that wait for listeners.
-    host : object
-        See the module's text.
+        The first argument of each job's function.
+    call_depth : CallDepth
+        Counts the jobs that this process is running, one inside the other.
+    events : sized
+        Events that have not been delivered to listeners yet.
+    callbacks : SerialCallbacks
+        What does the rare work.
     """
 
     cdef Submitter pool
     cdef object owner
     cdef CallDepth call_depth
-    cdef object news
-    cdef object host
-    cdef bint by_host
-    cdef int64_t failed  # how many jobs had failed when the host was told last
+    cdef object events
+    cdef object callbacks
+    cdef bint uses_job_thread
+    cdef int64_t delivered_failures  # how many jobs had failed when events were last delivered
 
-    def __init__(self, Submitter pool not None, owner, CallDepth call_depth not None, news, host):
+    def __init__(
+        self, Submitter pool not None, owner, CallDepth call_depth not None, events, callbacks
+    ):
         self.pool = pool
         self.owner = owner
         self.call_depth = call_depth
-        self.news = news
-        self.host = host
-        self.by_host = False
-        self.failed = 0
+        self.events = events
+        self.callbacks = callbacks
+        self.uses_job_thread = False
+        self.delivered_failures = 0
 
     def run(self, bint limited=False):
         """Run jobs until none is ready.
@@ -68,37 +57,41 @@ cdef class SerialLoop:
         Parameters
         ----------
         limited : bool
-            Whether the host is to `check` between jobs that there is time for another.
+            Whether to call `check_time_limit` before each next job.
         """
         cdef Engine engine = self.pool._engine
         cdef int32_t number
-        cdef int jobs_a_look = 1 if limited else SIGNALS
-        cdef int until_look = jobs_a_look
+        cdef int jobs_per_check = 1 if limited else JOBS_PER_SIGNAL_CHECK
+        cdef int until_check = jobs_per_check
         while True:
-            if engine.d.n_changes or self.failed != engine.d.counts[<int>FAILED] or self.news:
-                self.failed = engine.d.counts[<int>FAILED]
-                self.host.notify()
+            if (
+                engine.d.n_changes
+                or self.delivered_failures != engine.d.counts[<int>FAILED]
+                or self.events
+            ):
+                self.delivered_failures = engine.d.counts[<int>FAILED]
+                self.callbacks.deliver_events()
             number = dispatcher_start_next(&engine.d)
             if number < 0:
                 engine.raise_fault()
                 return
             if engine.d.track_all:
-                self.host.notify()  # RUNNING, before the job makes everybody wait
-                self.by_host = self.host.paced()
+                self.callbacks.deliver_events()  # listeners see RUNNING before the job blocks
+                self.uses_job_thread = self.callbacks.uses_job_thread()
             self.perform(self.pool._job_queue[number])
             if engine.d.cache.n_sets:
-                self.host.swept()
-            until_look -= 1
-            if until_look == 0:
-                until_look = jobs_a_look
+                self.callbacks.free_unneeded_items()
+            until_check -= 1
+            if until_check == 0:
+                until_check = jobs_per_check
                 PyErr_CheckSignals()
                 if limited:
-                    self.host.check()
+                    self.callbacks.check_time_limit()
 
     cdef int perform(self, Handle job) except -1:
-        """Run one job."""
-        if self.by_host:
-            self.host.perform(job)
+        """Run one job and end it."""
+        if self.uses_job_thread:
+            self.callbacks.perform(job)
             return 0
         try:
             self.call_depth.inside_job += 1
@@ -110,22 +103,22 @@ cdef class SerialLoop:
             finally:
                 self.call_depth.inside_job -= 1
         except KeyboardInterrupt:
-            raise  # the user's, not the job's
+            raise  # Ctrl-C ends the run, not just the job
         except BaseException as error:
-            self.host.failed(job, error)
+            self.callbacks.job_failed(job, error)
             return 0
         if self.pool._store is not None:
             try:
                 job._outcome = self.pool._store.keep_value(job._outcome)
             except BaseException as error:
-                self.host.failed(job, error)  # which raises what is not the job's
+                self.callbacks.job_failed(job, error)
                 return 0
         return self.succeed(job)
 
     cdef int succeed(self, Handle job) except -1:
         cdef Engine engine = self.pool._engine
         cdef int code = 0
-        # Somebody may have cancelled it meanwhile.
+        # Another thread may have cancelled the job while it ran.
         if not status_is_terminal(engine.d.jobs[job.number].status):
             code = dispatcher_finish(&engine.d, job.number, SUCCESS)
         if code < 0:

@@ -1,306 +1,172 @@
 """A worker's loop: receive, run, reply.
 
-Messages wait in an inbox, and their records are read when it is their turn. Replies are
-collected, and sent at once when there is nothing else to do, before and after jobs of
-functions that take long (or are not known yet), and when the collected ones get many,
-old or big.
+Messages wait in an inbox, and their records are read in order. Replies are collected. They are sent
+when there is nothing else to do, before and after jobs of functions that take long (or whose run
+time is unknown), and when they become too many, too old or too large.
 
-While a job runs, a second thread, the *watch*, may act in the place of the first: when
-the job turns out to be long, it sends the replies that wait, and hands jobs that have not
-begun back to main when main asks for them. It never touches Python. The `guard` says
-whose turn it is: the worker's own thread holds it all the time except while a job runs.
-There is no watch where MPI does not support threads.
+While a job runs, the progress thread may act for the worker's thread (see `WorkerReceiver`). The
+mutex of `ProgressThread` keeps the two apart: the worker's thread holds it except while a job runs.
+There is no progress thread where MPI does not support threads.
 
-The *host* knows what the bytes mean. Its methods:
-
-``load(flags, payload, buffers) -> object``
-    A function of that payload, as `run` wants it. It never raises.
-``run(job, function, flags, payload, buffers) -> (ok, payload, buffers)``
-    Run a job. Whatever the job raises is in what is returned.
-``name_of(function) -> bytes``
-    How to call what `load` made, in a loop that knows its rank.
-``lost(rank)``
-    The main rank has died; must raise.
-``needed(tokens)`` and ``unneeded(tokens)``
-    Cache items (memoryviews of 64-bit numbers) that jobs need from here on, and
-    those that no job needs any more.
-
-A host that calls `serve_directly` is not asked to run jobs of plain arguments (see
-`plain`). What it loads is then ``(f, mode)``, where mode 0 says to call `f` itself, and:
-
-``pack(value) -> (payload, buffers)``
-    A result that is not plain. May raise.
-``failed(job, function, error) -> (ok, payload, buffers)``
-    What to reply when a job raised.
+Pickling, errors and cache items are the work of callbacks, see `WorkerCallbacks`.
 """
-from bsbpool._core.jobs.invoke cimport CallDepth, call
+from bsbpool._core.comm.backoff cimport SIGNALS_NS, set_timer_slack
 from bsbpool._core.comm.channel cimport Channel
-from bsbpool._core.runtime.fault_report cimport fault_report_arm, fault_report_disarm, fault_report_name
-from bsbpool._core.protocol.frames cimport FrameReader, FrameWriter
-from bsbpool._core.runtime.inbox cimport STOLEN, WITHDRAWN, Inbox, waiting_next, waiting_t
-from bsbpool._core.runtime.process_monitor cimport ProcessMonitor
-from bsbpool._core.comm.backoff cimport SIGNALS_NS, pause_slack
-from bsbpool._core.protocol.scalar_codec cimport MAX_SCALARS, scalars_dump, scalars_load
-from bsbpool._core.comm.transport cimport TRANSPORT_NO_MEMORY
+from bsbpool._core.jobs.invoke cimport CallDepth, call
+from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_t
-from bsbpool._core.runtime.progress_thread cimport ProgressThread
+from bsbpool._core.protocol.scalar_codec cimport MAX_SCALARS, scalars_dump, scalars_load
 from bsbpool._core.protocol.wire cimport (
     DONE,
-    EAGER_FRAME,
     FORGET,
     FUNCTION,
     JOB,
     LEAVE,
-    RANK_FAILED,
     NEEDED,
     NO_RESULT,
     OK_REPLY,
     SCALARS,
-    STEAL_REQUEST,
-    STEAL_RESPONSE,
-    SKIP,
     SKIPPED_REPLY,
-    STOP,
     UNNEEDED,
-    cursor_next,
-    cursor_open,
-    cursor_t,
-    record_t,
 )
+from bsbpool._core.runtime.fault_report cimport fault_report_arm, fault_report_disarm
+from bsbpool._core.runtime.inbox cimport WITHDRAWN
+from bsbpool._core.runtime.loaded_functions cimport LONG_JOB_NS, Function, LoadedFunctions
+from bsbpool._core.runtime.process_monitor cimport ProcessMonitor
+from bsbpool._core.runtime.worker_receiver cimport MAIN, WorkerReceiver
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
-    MAIN = 0
-    LONG_JOB_NS = 50_000
-    OLD_REPLY_NS = 200_000
-    MOST_REPLIES = 64
-    LOOK_NS = 20_000  # how often the inbox is looked at between short jobs
-    CHECK_NS = 500_000_000  # how often the process monitor are looked after
+    POLL_NS = 20_000  # how often messages are received between short jobs
 
 
-cdef class Known:
-    """A function that main sent, and how long its jobs take here."""
-
-    cdef object loaded
-    cdef object f  # what is called itself; None: only the host can
-    cdef bytes name
-    cdef int64_t run_ns
-
-
-cdef class WorkerLoop(ProgressThread):
-    """Runs jobs for the main rank until that says stop.
+cdef class WorkerLoop(WorkerReceiver):
+    """Runs jobs for the main rank until it ends the run.
 
     Parameters
     ----------
     channel : Channel
-        The communicator's messages.
-    run id : int
-        The pool's run id on that channel.
-    host : object
-        See the module's text.
+        The messages of the communicator.
+    run_id : int
+        The pool's run on that channel.
+    callbacks : WorkerCallbacks
+        What knows about pickles, errors and cache items.
     rank : int, optional
-        The number of this process. Given, it says on stderr in which job it was should a
-        fault kill it.
-    process monitor : ProcessMonitor, optional
-        Whose death main is told of.
+        The rank of this process. If given, a fault that kills the process is reported on stderr.
+    process_monitor : ProcessMonitor, optional
+        The processes whose failure is reported to the main rank.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether the loop itself calls functions that have scalar arguments.
     """
 
-    cdef Channel channel
-    cdef uint32_t run_id
-    cdef object host
+    cdef object callbacks
     cdef object owner
     cdef CallDepth call_depth
     cdef public bint direct
-    cdef dict functions
-    cdef Known last
-    cdef int64_t last_number
-    cdef Inbox inbox
+    cdef LoadedFunctions functions
     cdef FrameReader reader  # the inbox's
-    cdef FrameWriter replies
-    cdef int64_t oldest_reply
-    cdef int64_t looked
+    cdef int64_t polled  # when messages were last received
     cdef int64_t now  # when the last job ended, or what followed it
-    cdef int stopped
-    cdef readonly int64_t stop_code  # what main said when it stopped this loop
     cdef int rank
     cdef bint armed
-    cdef ProcessMonitor process_monitor
-    cdef int64_t checked
-    cdef uint64_t *begun  # where others see which job this rank began last
+    cdef uint64_t *begun  # where other ranks read which job this rank began last
 
     def __init__(
-        self, Channel channel not None, uint32_t run_id, host, int rank=-1,
+        self, Channel channel not None, uint32_t run_id, callbacks, int rank=-1,
         ProcessMonitor process_monitor=None,
     ):
-        self.channel = channel
-        self.run_id = run_id
-        self.host = host
-        self.direct = False
-        self.functions = {}
-        self.last_number = -1
-        self.inbox = Inbox()
+        super().__init__(channel, run_id, process_monitor)
+        self.callbacks = callbacks
+        self.functions = LoadedFunctions(callbacks)
         self.reader = self.inbox.reader
-        self.replies = FrameWriter()
-        self.stopped = -1
         self.rank = rank
-        self.process_monitor = process_monitor
-        self.checked = 0
         self.begun = channel.begun_slot()
 
-    def serve_directly(self, owner, CallDepth call_depth not None):
-        """Call functions without the host's help where possible, with `owner` first."""
+    def enable_direct_calls(self, owner, CallDepth call_depth not None):
+        """Let the loop call functions that have scalar arguments, with `owner` first."""
         self.owner = owner
         self.call_depth = call_depth
         self.direct = True
 
     def run(self):
-        """Serve until told to stop; return whether the run was aborted."""
+        """Run jobs until the main rank ends the run; return whether it was aborted."""
         cdef int slack
         self.channel.acquire()
-        slack = pause_slack(1)
+        slack = set_timer_slack(1)
         if self.process_monitor is not None:
-            self.process_monitor.forget()  # main may not have heard of those in an earlier run
-        if self.channel.table.threads:
+            # The main rank may not have received the reports of an earlier run.
+            self.process_monitor.report_all_again()
+        if self.channel.supports_threads():
             self.start_progress_thread()
         if self.rank >= 0:
             self.armed = fault_report_arm(self.rank, self.begun, self.channel.signal_slot())
         try:
-            while self.stopped < 0:
-                if self.inbox.empty():
+            while not self.stopped:
+                if self.inbox.is_empty():
                     self.receive()
-                if self.stopped < 0 and not self.step():
-                    self.flush()
-                    if self.inbox.first == NULL and self.stopped < 0:  # flush receives, too
+                if not self.stopped and not self.step():
+                    self.flush()  # which receives, too
+                    if self.inbox.first == NULL and not self.stopped:
                         self.wait()
-            self.read_rest()
-            return bool(self.stopped)
+            self.read_remaining()
+            return bool(self.aborted)
         finally:
             if self.armed:
                 fault_report_disarm()
                 self.armed = False
             self.stop_progress_thread()
             self.channel.release()
-            pause_slack(<unsigned long>slack)
+            set_timer_slack(<unsigned long>slack)
 
     def leave(self, bytes reason):
-        """Tell main that this rank stops serving though the run is not over."""
+        """Report to the main rank that this rank stops serving, though the run has not ended."""
         self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
-        # Without looking at the inbox first: its failure may be why this rank leaves.
+        # Without receiving first: a failure to receive may be the reason.
         self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.channel.drain(1.0)
 
-    def let_go(self):
-        """Do without the progress thread, in a forked child; its mutex may stay locked for ever."""
-        self.tracked = False
-
-    def look_up(self):
-        """Do in the middle of a long job what the watch would, on a network without threads."""
-        self.progress()
-
-    # Coming in
+    # Receiving
 
     cdef int receive(self) except -1:
-        """Take what has arrived into the inbox."""
+        """Receive messages into the inbox, and handle failures of ranks."""
         cdef int peer
-        if not self.collect(False):
+        if not self.receive_all(False):
             raise MemoryError()
-        self.now = self.looked = self.channel.now()
+        self.now = self.polled = self.channel.now()
         self.channel.check()
         self.channel.release_sent()
-        if self.stopped < 0:
+        if not self.stopped:
             self.channel.handle_shutdowns()
         peer = self.channel.next_lost()
         while peer >= 0:
             if peer == MAIN:
-                self.host.lost(peer)
+                self.callbacks.main_lost(peer)
             peer = self.channel.next_lost()
         return 0
 
-    cdef bint collect(self, bint busy) noexcept nogil:
-        """Take in messages and do at once what cannot wait; False when memory is out."""
+    cdef int wait(self) except -1:
+        """Wait for a message, but not longer than signals may wait."""
         cdef message_t *m
-        while True:
-            m = self.channel.poll(self.run_id)
-            if m == NULL:
-                return True
-            if not self.take_in(m, busy):
-                return False
-
-    cdef bint take_in(self, message_t *m, bint busy) noexcept nogil:
-        cdef cursor_t cursor
-        cdef record_t record
-        cdef const uint8_t *payload
-        self.inbox.add(m)
-        if cursor_open(&cursor, m.frame, m.frame_size) < 0:
-            return True  # the reader will say so
-        while cursor_next(&cursor, &record, &payload) == 1:
-            if record.kind == STOP:
-                self.stopped = record.flags & 1
-                self.stop_code = record.id
-            elif record.kind == SKIP:
-                self.inbox.take_back(record.id)
-            elif record.kind == STEAL_REQUEST and not self.give_back(busy):
-                return False
-        return True
-
-    cdef bint give_back(self, bint busy) noexcept nogil:
-        """Give main the jobs that have not begun; without one that runs, all but the first."""
-        cdef waiting_t at
-        cdef bint keep = not (busy or self.inbox.begins)
-        cdef bint some = False
-        self.inbox.begin(&at)
-        while waiting_next(&at):
-            if keep:
-                keep = False
-                continue
-            at.place[0] = STOLEN
-            some = True
-            if self.replies.put_scalars(STEAL_RESPONSE, at.record.id, 0, 0, 0, NULL, 0) < 0:
-                return False
-        return not some or self.send_replies()
-
-    cdef bint send_replies(self) noexcept nogil:
-        """Send the collected replies unless they have parts; False when memory is out."""
-        cdef message_t *m
-        if self.replies.frame.n_records == 0 or self.replies.frame.n_parts:
-            return True  # parts are the worker's own thread's, which is about to send them
-        m = self.replies.seal_scalars(MAIN, self.run_id)
-        if m == NULL:
-            return False
-        self.channel.send(m)
-        return True
-
-    cdef void progress(self) noexcept nogil:
-        """In the watch's thread: a job has been running for long."""
-        if not self.look_around() or not self.send_replies() or not self.collect(True):
-            self.channel.error = TRANSPORT_NO_MEMORY
-
-    cdef bint look_around(self) noexcept nogil:
-        """Now and then see whether process monitor have died; False when memory is out."""
-        cdef int64_t now = self.channel.now()
-        cdef int rank
-        if self.process_monitor is None or now - self.checked < CHECK_NS:
-            return True
-        self.checked = now
-        rank = self.process_monitor.next_dead()
-        while rank >= 0:
-            self.channel.mark_failed(rank)
-            if rank != MAIN and self.replies.put_scalars(RANK_FAILED, rank, 0, 0, 0, NULL, 0) < 0:
-                return False
-            rank = self.process_monitor.next_dead()
-        return True
-
-    cdef int read_rest(self) except -1:
-        """Hear what came before the end about items that no job needs any more."""
-        cdef FrameReader r = self.reader
-        while self.inbox.next():
-            if r.record.kind == UNNEEDED:
-                self.host.unneeded(r.numbers())
+        cdef bint has_memory = True
+        cdef int64_t until = self.channel.now() + SIGNALS_NS
+        with nogil:
+            m = self.channel.wait(self.run_id, until)
+            if m != NULL:
+                has_memory = self.accept(m, False)
+        if not has_memory:
+            raise MemoryError()
+        self.now = self.channel.now()
+        if not self.check_processes():
+            raise MemoryError()
+        PyErr_CheckSignals()
         return 0
 
     cdef bint step(self) except -1:
-        """Do what the next record says; False when there is none."""
+        """Process the next record; return False when there is none."""
         cdef FrameReader r = self.reader
         if not self.inbox.next():
             return False
@@ -309,85 +175,64 @@ cdef class WorkerLoop(ProgressThread):
         elif r.record.kind == WITHDRAWN:
             self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         elif r.record.kind == FUNCTION:
-            self.learn()
+            self.functions.load(r, self.direct, self.rank >= 0)
         elif r.record.kind == FORGET:
-            self.functions.pop(r.record.aux, None)
-            self.last_number = -1
+            self.functions.drop(r.record.aux)
         elif r.record.kind == NEEDED:
-            self.host.needed(r.numbers())
+            self.callbacks.items_needed(r.numbers())
         elif r.record.kind == UNNEEDED:
-            self.host.unneeded(r.numbers())
+            self.callbacks.items_unneeded(r.numbers())
         if r.record.kind != JOB:
-            self.now = self.channel.now()  # a function's import is no run time of the next job
+            self.now = self.channel.now()  # the time to load a function is not the next job's
         return True
 
-    cdef int learn(self) except -1:
+    cdef int read_remaining(self) except -1:
+        """After STOP, still free the items that became unneeded before it."""
         cdef FrameReader r = self.reader
-        cdef Known known = Known()
-        known.loaded = self.host.load(r.record.flags & 0x7F, r.payload(), r.buffers())
-        known.run_ns = LONG_JOB_NS
-        known.name = self.host.name_of(known.loaded) if self.rank >= 0 else b""
-        if self.direct:
-            f, mode = known.loaded
-            known.f = f if mode == 0 else None
-        self.functions[r.record.aux] = known
-        self.last_number = -1
+        while self.inbox.next():
+            if r.record.kind == UNNEEDED:
+                self.callbacks.items_unneeded(r.numbers())
         return 0
-
-    cdef Known function(self, uint32_t number):
-        if number != self.last_number:
-            if self.armed:
-                fault_report_name((<Known>self.functions[number]).name)
-            self.last = self.functions[number]
-            self.last_number = number
-        return self.last
 
     # Running
 
     cdef int run_job(self) except -1:
+        """Run the job of the current record, and send replies that are due."""
         cdef FrameReader r = self.reader
-        cdef Known known = self.function(r.record.aux)
-        cdef int64_t took
-        cdef bint wait
-        if self.now - self.looked > LOOK_NS or known.run_ns >= LONG_JOB_NS:
-            self.inbox.begins = True
-            if known.run_ns >= LONG_JOB_NS:
-                self.flush()  # what is done must not wait for this one
-                self.flush_pending()
-            self.receive()
-            self.inbox.begins = False
-            if self.stopped >= 0:
+        cdef Function function = self.functions.get(r.record.aux, self.armed)
+        cdef int64_t run_ns
+        if self.now - self.polled > POLL_NS or function.run_ns >= LONG_JOB_NS:
+            if not self.prepare(function.run_ns >= LONG_JOB_NS):
                 return 0
-            if self.inbox.skipped == r.record.id:
-                return self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         self.begun[0] = (
             <uint64_t>self.run_id << 32 | ((<uint64_t>r.record.id + 1) & <uint64_t>0xFFFFFFFF)
         )
-        if self.direct and known.f is not None and r.record.flags & SCALARS:
-            took = self.call_scalars(known)
+        if self.direct and function.f is not None and r.record.flags & SCALARS:
+            run_ns = self.call_directly(function)
         else:
-            took = self.call_host(known)
-        # Long runs are believed at once, short ones little by little.
-        if took > known.run_ns:
-            known.run_ns = took
-        else:
-            known.run_ns += (took - known.run_ns) // 4
-        if (
-            took > LONG_JOB_NS
-            or self.replies.frame.n_records >= MOST_REPLIES
-            or self.replies.frame.n_parts
-            or self.replies.frame.size > EAGER_FRAME
-            or self.now - self.oldest_reply > OLD_REPLY_NS
-        ):
-            # What travels from where it is must not be changed by the next job.
-            wait = self.replies.frame.n_parts or not self.tracked
-            self.flush()
-            if wait:
-                self.flush_pending()
+            run_ns = self.call_back(function)
+        function.add_run(run_ns)
+        if run_ns > LONG_JOB_NS or self.replies.is_due(self.now):
+            self.send_due_replies()
         return 0
 
-    cdef int64_t call_scalars(self, Known known) except -1:
-        """Run a job and collect its reply; return how long it took."""
+    cdef bint prepare(self, bint is_long) except -1:
+        """Receive messages before a job; return False when the job must not run."""
+        self.inbox.is_starting = True
+        if is_long:
+            self.flush()  # replies must not wait for the end of a long job
+            self.flush_pending()
+        self.receive()
+        self.inbox.is_starting = False
+        if self.stopped:
+            return False
+        if self.inbox.skipped == self.reader.record.id:
+            self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
+            return False
+        return True
+
+    cdef int64_t call_directly(self, Function function) except -1:
+        """Run a job with scalar arguments and add its reply; return its run time in ns."""
         cdef FrameReader r = self.reader
         cdef uint8_t[MAX_SCALARS] payload
         cdef int64_t start = self.now
@@ -396,11 +241,11 @@ cdef class WorkerLoop(ProgressThread):
         try:
             args = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
             self.call_depth.inside_job += 1
-            self.give(start)
+            self.begin_busy(start)
             try:
-                value = call(known.f, self.owner, args, None)
+                value = call(function.f, self.owner, args, None)
             finally:
-                self.take()
+                self.end_busy()
                 self.call_depth.inside_job -= 1
                 self.now = self.channel.now()
             if value is None:
@@ -408,50 +253,54 @@ cdef class WorkerLoop(ProgressThread):
             else:
                 size = scalars_dump(value, payload)
                 if size == 0:
-                    packed, buffers = self.host.pack(value)
+                    packed, buffers = self.callbacks.pack_result(value)
                     self.reply(OK_REPLY, self.now - start, packed, buffers)
                     return self.now - start
                 flags |= SCALARS
         except BaseException as error:
-            ok, packed, buffers = self.host.failed(r.record.id, known.loaded, error)
+            ok, packed, buffers = self.callbacks.job_failed(r.record.id, function.loaded, error)
             self.reply(ok, self.now - start, packed, buffers)
             return self.now - start
-        self.begin_reply()
+        self.replies.note_time(self.now)
         if self.replies.put_scalars(
             DONE, r.record.id, 0, flags, <uint64_t>(self.now - start), payload, size
         ) < 0:
             raise MemoryError()
         return self.now - start
 
-    cdef int64_t call_host(self, Known known) except -1:
-        """Let the host run a job; return how long it took."""
+    cdef int64_t call_back(self, Function function) except -1:
+        """Run a job with the callback and add its reply; return its run time in ns."""
         cdef FrameReader r = self.reader
         cdef int64_t start = self.now
         payload, buffers = r.payload(), r.buffers()
         size = len(payload) + sum([len(buffer) for buffer in buffers])
-        self.give(start)
+        self.begin_busy(start)
         try:
-            ok, result, parts = self.host.run(
-                r.record.id, known.loaded, r.record.flags & 0x7F, payload, buffers
+            ok, result, parts = self.callbacks.run_job(
+                r.record.id, function.loaded, r.record.flags & 0x7F, payload, buffers
             )
         finally:
-            self.take()
+            self.end_busy()
             self.now = self.channel.now()
         self.reply(ok, self.now - start, result, parts, size >> 10)
         return self.now - start
 
-    # Going out
+    # Replying
 
-    cdef int begin_reply(self) except -1:
-        if self.replies.frame.n_records == 0:
-            self.oldest_reply = self.now
+    cdef int reply(self, uint8_t flags, int64_t run_ns, payload, buffers, uint32_t kib=0) except -1:
+        """Add the reply for the job of the current record."""
+        self.replies.put_reply(
+            self.reader.record.id, flags, run_ns, payload, buffers, kib, self.now
+        )
         return 0
 
-    cdef int reply(self, uint8_t flags, int64_t took, payload, buffers, uint32_t kib=0) except -1:
-        self.begin_reply()
-        self.replies.put(
-            DONE, self.reader.record.id, kib, flags, <uint64_t>took, payload, buffers
-        )
+    cdef int send_due_replies(self) except -1:
+        # The next job may change memory that parts are sent from. Without a progress thread it
+        # would also keep a message that is half sent from progressing.
+        cdef bint must_wait = self.replies.frame.n_parts or not self.has_thread
+        self.flush()
+        if must_wait:
+            self.flush_pending()
         return 0
 
     cdef int flush(self) except -1:
@@ -459,39 +308,23 @@ cdef class WorkerLoop(ProgressThread):
         if self.replies.frame.n_records == 0:
             return 0
         self.receive()
-        # Jobs handed back have taken the replies along; after a stop nobody waits for them.
-        if self.stopped < 0 and self.replies.frame.n_records:
+        # To give back jobs sends the replies, too. After a STOP nobody waits for them.
+        if not self.stopped and self.replies.frame.n_records:
             self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.now = self.channel.now()
         return 0
 
     cdef int flush_pending(self) except -1:
-        """Wait until the replies have left: a job may now keep MPI waiting for long."""
-        while self.stopped < 0 and self.channel.pending():
-            # Main takes large messages as soon as it looks; what it sends
-            # meanwhile must be received, or both sides would wait for ever.
+        """Wait until all messages are sent: MPI makes no progress on them during a job."""
+        while not self.stopped and self.channel.pending():
+            # The main rank receives large messages as soon as it polls. What it sends meanwhile
+            # must be received here, or both ranks would wait for each other forever.
             self.receive()
             if self.channel.pending():
                 with nogil:
                     self.channel.backoff_wait()
                 PyErr_CheckSignals()
         self.channel.release_sent()
-        return 0
-
-    cdef int wait(self) except -1:
-        cdef message_t *m
-        cdef bint room = True
-        cdef int64_t until = self.channel.now() + SIGNALS_NS
-        with nogil:
-            m = self.channel.wait(self.run_id, until)
-            if m != NULL:
-                room = self.take_in(m, False)
-        if not room:
-            raise MemoryError()
-        self.now = self.channel.now()
-        if not self.look_around():
-            raise MemoryError()
-        PyErr_CheckSignals()
         return 0
 
 

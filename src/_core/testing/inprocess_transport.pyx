@@ -139,7 +139,7 @@ cdef message_t *inprocess_sent(transport_t *t) noexcept nogil:
     return m
 
 
-cdef int inprocess_lost(transport_t *t) noexcept nogil:
+cdef int inprocess_next_lost(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int peer
     cdef int found = -1
@@ -167,7 +167,7 @@ cdef void inprocess_mark_failed(transport_t *t, int peer) noexcept nogil:
         e.pipes.endpoints[peer].dead = True
 
 
-cdef bint inprocess_moving(transport_t *t) noexcept nogil:
+cdef bint inprocess_is_active(transport_t *t) noexcept nogil:
     return inprocess_pending(t) > 0
 
 
@@ -301,6 +301,6 @@ cdef class InProcessTransport(Transport):
         self.table.poll = inprocess_poll
         self.table.sent = inprocess_sent
         self.table.pending = inprocess_pending
-        self.table.moving = inprocess_moving
-        self.table.lost = inprocess_lost
+        self.table.is_active = inprocess_is_active
+        self.table.next_lost = inprocess_next_lost
         self.table.mark_failed = inprocess_mark_failed

@@ -1,5 +1,5 @@
-from bsbpool._core.testing.deterministic_scheduler import TurnScheduler
 from bsbpool._core.comm.transport import Transport
+from bsbpool._core.testing.deterministic_scheduler import TurnScheduler
 
 class SimulatedNetwork(TurnScheduler):
     def __init__(

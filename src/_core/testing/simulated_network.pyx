@@ -162,11 +162,11 @@ cdef int simulated_pending(transport_t *t) noexcept nogil:
     return n
 
 
-cdef bint simulated_moving(transport_t *t) noexcept nogil:
+cdef bint simulated_is_active(transport_t *t) noexcept nogil:
     return simulated_pending(t) > 0
 
 
-cdef int simulated_lost(transport_t *t) noexcept nogil:
+cdef int simulated_next_lost(transport_t *t) noexcept nogil:
     cdef end_t *end = <end_t *>t.self
     cdef rank_t *r = end.rank
     cdef int i
@@ -327,8 +327,8 @@ cdef class SimulatedTransport(Transport):
         self.table.poll = simulated_poll
         self.table.sent = simulated_sent
         self.table.pending = simulated_pending
-        self.table.moving = simulated_moving
-        self.table.lost = simulated_lost
+        self.table.is_active = simulated_is_active
+        self.table.next_lost = simulated_next_lost
         self.table.mark_failed = simulated_mark_failed
         self.table.now = simulated_now
         self.table.sleep = simulated_sleep

@@ -48,7 +48,7 @@ class MainRun:
         self._n_ranks: int = context.comm.get_size()
         context.engine.open_workers(self._n_ranks - 1)
         self._loop = MainLoop(context.engine, channel, self._run_id, self, context.submitter)
-        self._loop.checks = True
+        self._loop.check_results = True
         self._stopped = False
         self._process = os.getpid()
         self._left: set[int] = set()  # ranks that left the run by themselves
@@ -84,7 +84,7 @@ class MainRun:
         self._stop(aborted=False)
 
     def _allow_direct(self) -> None:
-        """Let the loop encode simple jobs without calling `encode`, unless jobs are logged."""
+        """Let the loop encode simple jobs without calling `encode_job`, unless jobs are logged."""
         self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
@@ -98,7 +98,7 @@ class MainRun:
         for rank in self._channel.process_monitor.dead():
             if rank not in self._channel.lost:
                 self._channel.report_failure(rank)
-                self.lost(rank, self._context.engine.begun_jobs(rank - 1))
+                self.rank_lost(rank, self._context.engine.begun_jobs(rank - 1))
         for failure in self._context.events.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
                 _log.error("%s", failure.__cause__)
@@ -138,7 +138,7 @@ class MainRun:
 
     # The callbacks of the compiled loop
 
-    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. If it cannot be pickled, record the error and return None."""
         job = self._context.jobs[number]
         try:
@@ -156,7 +156,7 @@ class MainRun:
             _log.debug("sending %s, %d bytes", job.label, size)
         return function, 0, payload, buffers
 
-    def number_of(self, f: Any) -> int:
+    def function_number(self, f: Any) -> int:
         """Return the number of a function that workers keep; -1 if it is sent with each job."""
         if not is_kept(f):
             return -1
@@ -165,21 +165,21 @@ class MainRun:
         except BaseException as error:
             if is_from_signal(error):
                 raise
-            return -1  # `encode` reports the error
+            return -1  # `encode_job` reports the error
 
-    def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
+    def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode and the pickle of a function."""
         return self._functions.parcel(number)
 
-    def required(self, number: int) -> Collection[int]:
+    def required_functions(self, number: int) -> Collection[int]:
         """Return the numbers of functions that a worker needs before this one: none."""
         return ()
 
-    def evicted(self) -> list[int]:
+    def take_evicted(self) -> list[int]:
         """Return the numbers of the functions that workers can drop."""
         return self._functions.take_evicted()
 
-    def store(
+    def store_reply(
         self, number: int, flags: int, payload: Any, buffers: list[Any], seconds: float
     ) -> None:
         """Record the error of a job, unless the job was cancelled meanwhile."""
@@ -189,7 +189,7 @@ class MainRun:
         if job._id is not None:  # else it was cancelled and released
             self._fail(job, _error_of(job, payload, buffers))
 
-    def unreadable(self, number: int, error: BaseException) -> None:
+    def result_unreadable(self, number: int, error: BaseException) -> None:
         """Record that the result of a job cannot be unpickled, as the error of the job."""
         if is_from_signal(error):
             raise error
@@ -202,11 +202,11 @@ class MainRun:
             if job.status not in FINISHED:
                 self._context.events.job_failed(job, error)
 
-    def ended(self, number: int, seconds: float) -> None:
+    def job_ended(self, number: int, seconds: float) -> None:
         """Log that a job has ended."""
         _log.debug("%s ended after %.6f s", self._context.jobs[number].label, seconds)
 
-    def left(self, rank: int, reason: Any) -> None:
+    def rank_left(self, rank: int, reason: Any) -> None:
         """End the run: a rank has left it, and the jobs of that rank are lost."""
         self._left.add(rank)
         raise exceptions.JobPoolError(
@@ -214,7 +214,7 @@ class MainRun:
             f"{bytes(reason).decode(errors='replace')}"
         )
 
-    def lost(self, rank: int, jobs: list[int]) -> None:
+    def rank_lost(self, rank: int, jobs: list[int]) -> None:
         """Record the death of a rank as the error of the jobs that it had begun."""
         signal = self._channel.wakeup.signal_of(rank) if self._channel.wakeup else 0
         for number in jobs:
@@ -223,7 +223,7 @@ class MainRun:
         if not jobs:
             _log.warning("rank %d has died; it ran no job, and the run continues", rank)
 
-    def turn(self) -> bool:
+    def process_events(self) -> bool:
         """Deliver the events and check the state of the run; return whether the run has ended."""
         context, pool = self._context, self._context.pool
         if context.events.listeners:
@@ -255,7 +255,7 @@ class MainRun:
         if self._ping_timer.take_due():
             self._context.pool.ping()
 
-    def deadline(self) -> float:
+    def timeout(self) -> float:
         """Return the seconds until a ping or the time limit is due."""
         seconds = min(self._context.time_limit.seconds, IDLE_SECONDS)
         return min(self._ping_timer.seconds, seconds) if self._context.events.listeners else seconds

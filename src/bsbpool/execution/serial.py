@@ -116,42 +116,42 @@ class SerialRun:
                 return running.call(job.execute, context.owner, job._args, job._kwargs)
 
         # Errors of listeners that are called meanwhile are not errors of the job.
-        outcome = self._call_in_thread(call) if self.paced() else call
+        outcome = self._call_in_thread(call) if self.uses_job_thread() else call
         try:
             value = outcome()
         except KeyboardInterrupt:
             raise  # Ctrl-C ends the run, not the job
         except BaseException as error:
-            self.failed(job, error)
+            self.job_failed(job, error)
         else:
             self._succeed(job, value)
         if context.cache_requirements:
-            self.swept()
+            self.free_unneeded_items()
 
     def _succeed(self, job: Job[Any], value: Any) -> None:
         try:
             job._set_outcome(self._context.kept(value))
         except BaseException as error:
-            self.failed(job, error)
+            self.job_failed(job, error)
         else:
             assert job._id is not None
             self._context.engine.finish(job._id, SUCCESS)
 
     # The callbacks of the compiled loop
 
-    def notify(self) -> None:
+    def deliver_events(self) -> None:
         """Deliver the events."""
         self._context.pool.notify()
 
-    def paced(self) -> bool:
+    def uses_job_thread(self) -> bool:
         """Whether the loop must call `perform`, since a listener has a `max_wait`."""
         return self._context.events.has_max_wait
 
-    def check(self) -> None:
+    def check_time_limit(self) -> None:
         """Raise when the time limit of the run is reached."""
         self._context.check_time()
 
-    def failed(self, job: Job[Any], error: BaseException) -> None:
+    def job_failed(self, job: Job[Any], error: BaseException) -> None:
         """Record the error of a job, unless the job was cancelled meanwhile."""
         end_if_child_of(self._process, error)
         if is_from_signal(error):
@@ -167,7 +167,7 @@ class SerialRun:
                 context.events.job_failed(job, error)
             context.engine.finish(job._id, FAILED)
 
-    def swept(self) -> None:
+    def free_unneeded_items(self) -> None:
         """Free the cache items that no job needs any more."""
         self._context.cache.refresh()
         self._context.cache.free(self._context.engine.pop_unneeded())

@@ -65,7 +65,7 @@ class WorkerRun:
         in_children(_release_all)
         _executing.add(self)
         if not running.job_contexts:
-            self._loop.serve_directly(context.owner, running)
+            self._loop.enable_direct_calls(context.owner, running)
         try:
             with context.cache.scope(copied=True):
                 aborted = self._loop.run()
@@ -86,7 +86,7 @@ class WorkerRun:
 
     def let_go(self) -> None:
         """Release the threads of the parent process, in a forked child."""
-        self._loop.let_go()
+        self._loop.detach_progress_thread()
 
     def leave(self) -> None:
         """Accept no more messages of this pool, and drop those that were not read."""
@@ -119,7 +119,7 @@ class WorkerRun:
 
     # The callbacks of the compiled loop
 
-    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
+    def load_function(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function. If that fails, return a function whose jobs fail."""
         try:
             return loads(payload, buffers), mode
@@ -128,7 +128,7 @@ class WorkerRun:
         except BaseException as error:
             return _Unloadable(error), EXECUTE
 
-    def run(
+    def run_job(
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
     ) -> tuple[int, bytes | None, list[memoryview]]:
         """Run a job; return the flags of the reply and the pickled result or error."""
@@ -146,11 +146,11 @@ class WorkerRun:
                 value = running.call_in_contexts(f, owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
-            return OK, *self.pack(value)
+            return OK, *self.pack_result(value)
         except BaseException as error:
-            return self.failed(number, function, error)
+            return self.job_failed(number, function, error)
 
-    def failed(
+    def job_failed(
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return the reply for a job that raised an error."""
@@ -166,29 +166,29 @@ class WorkerRun:
         self._unpicklable = None
         return FAILED, *dump_error(error, self._rank, label)
 
-    def pack(self, value: Any) -> tuple[bytes, list[memoryview]]:
+    def pack_result(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle a result."""
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpicklable = error  # `failed` adds the label of the job
+            self._unpicklable = error  # `job_failed` adds the label of the job
             raise
 
-    def name_of(self, function: tuple[Any, int]) -> bytes:
+    def function_name(self, function: tuple[Any, int]) -> bytes:
         """Return the name of a function."""
         return name_of(function[0]).encode(errors="replace")
 
-    def lost(self, rank: int) -> None:
+    def main_lost(self, rank: int) -> None:
         """Raise WorkerLostError: the main rank has died."""
         raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
 
-    def needed(self, tokens: memoryview) -> None:
+    def items_needed(self, tokens: memoryview) -> None:
         """Note cache items that jobs need from now on."""
         self._uses_cache = True
         self._loop.direct = False
         self._needed.update(tokens)
 
-    def unneeded(self, tokens: memoryview) -> None:
+    def items_unneeded(self, tokens: memoryview) -> None:
         """Free the cache items that no job needs any more."""
         self._needed.difference_update(tokens)
         self._context.cache.free(tokens)

@@ -49,10 +49,10 @@ class ExecutorMainRun(MainRun):
     def __init__(self, context: RunContext, channel: Channel, backend: RunBackend) -> None:
         super().__init__(context, channel)
         self._backend = backend
-        self._loop.unpickles = True  # unpickle results once: only the future reads them
+        self._loop.unpickle_results = True  # unpickle results once: only the future reads them
         self._prelude_is_old = False
         if backend.prelude() is not None:
-            self._loop.begin_with(PRELUDE_NUMBER)
+            self._loop.set_prelude(PRELUDE_NUMBER)
         self._spare_ranks = [
             rank
             for rank in range(self._n_ranks - 1, backend.n_workers, -1)
@@ -64,25 +64,25 @@ class ExecutorMainRun(MainRun):
         for rank in self._spare_ranks:
             self._context.engine.set_available(rank - 1, False)
 
-    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
         self._renew_prelude_if_old()
         try:
-            return super().encode(number)
+            return super().encode_job(number)
         except BaseException as error:
             self._context.events.job_failed(self._context.jobs[number], error)
             return None
 
-    def function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
+    def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode, the pickle and the buffers of a function."""
         if number == PRELUDE_NUMBER and (prelude := self._backend.prelude()) is not None:
             return PRELUDE, *prelude
-        return super().function(number)
+        return super().encode_function(number)
 
     def send_prelude_again(self) -> None:
         """Send the prelude to each worker before its next job; the caller holds the lock."""
         self._prelude_is_old = True
-        self._loop.direct = False  # so that the loop calls `encode` for the next job
+        self._loop.direct = False  # so that the loop calls `encode_job` for the next job
 
     def _renew_prelude_if_old(self) -> None:
         if self._prelude_is_old:
@@ -94,7 +94,7 @@ class ExecutorMainRun(MainRun):
             self._allow_direct()
         # Workers are sent all functions again, and the prelude before them.
         self._functions.forget_all(PRELUDE_NUMBER)
-        self._loop.begin_with(PRELUDE_NUMBER)
+        self._loop.set_prelude(PRELUDE_NUMBER)
 
     def _allow_direct(self) -> None:
         with self._backend.lock:
@@ -102,20 +102,20 @@ class ExecutorMainRun(MainRun):
             if self._prelude_is_old:
                 self._loop.direct = False
 
-    def lost(self, rank: int, jobs: list[int]) -> None:
+    def rank_lost(self, rank: int, jobs: list[int]) -> None:
         """Handle the failure of a rank; a spare rank takes its place."""
-        super().lost(rank, jobs)
+        super().rank_lost(rank, jobs)
         if rank in self._spare_ranks:
             self._spare_ranks.remove(rank)
         elif self._spare_ranks:
             self._context.engine.set_available(self._spare_ranks.pop() - 1, True)
 
-    def turn(self) -> bool:
+    def process_events(self) -> bool:
         """Report events; return True when there is nothing left to do."""
         self._backend.on_turn()
         if self._spare_ranks and self._context.engine.n_unavailable < len(self._spare_ranks):
             self._hold_spare_ranks()  # one came back from a long job of an earlier run
-        return super().turn()
+        return super().process_events()
 
     def _stop_code(self) -> int:
         return EXECUTOR_CLOSED if self._backend.is_last_pool() else NEXT_POOL

@@ -34,12 +34,12 @@ class ScriptMainRun(ExecutorMainRun):
         super().__init__(context, channel, backend)
         self._table = ScriptTable(self._functions)
 
-    def encode(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
         job = self._context.jobs[number]
         call = job._function
         if not isinstance(call, ScriptCall):
-            return super().encode(number)
+            return super().encode_job(number)
         self._renew_prelude_if_old()
         try:
             payload, buffers = call.snapshot.dumps((job._arguments, job._kwargs))
@@ -53,14 +53,14 @@ class ScriptMainRun(ExecutorMainRun):
         super()._renew_prelude()
         self._table.clear()
 
-    def number_of(self, f: Any) -> int:
+    def function_number(self, f: Any) -> int:
         """Return the number of a function that workers keep, -1 for any other."""
         if not isinstance(f, ScriptCall):
-            return super().number_of(f)
+            return super().function_number(f)
         # The outbox keeps a reference to the last numbered function, with all its globals.
         return -1 if f.fresh else self._table.number_of(f)
 
-    def required(self, number: int) -> Collection[int]:
+    def required_functions(self, number: int) -> Collection[int]:
         """Return the numbers of the units that a function uses."""
         if number != PRELUDE_NUMBER:
             return self._table.required(number)

@@ -102,7 +102,7 @@ class ExecutorWorkerRun(WorkerRun):
     def _conclude(self, aborted: bool) -> None:
         self._session.stop_code = EXECUTOR_CLOSED if aborted else self._loop.stop_code
 
-    def load(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
+    def load_function(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function, a unit of globals, or the prelude."""
         if mode == UNIT:
             worker_process.explain = namespace.explain
@@ -111,32 +111,32 @@ class ExecutorWorkerRun(WorkerRun):
         if mode == SCRIPT_CALL:
             return ReceivedCall(payload, buffers), CALL
         if mode != PRELUDE:
-            return super().load(mode, payload, buffers)
+            return super().load_function(mode, payload, buffers)
         path, initializer = pickle.loads(payload)
         if path is not None:
             extend_search_path(path)
         if initializer is not None:
             self._session.initializer.run_once(initializer, buffers)
         if self._session.initializer.error is not None:
-            self._loop.direct = False  # so that the loop calls `run`
+            self._loop.direct = False  # so that the loop calls `run_job`
         return None, EXECUTE
 
-    def run(
+    def run_job(
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
     ) -> tuple[int, bytes | None, list[memoryview]]:
         """Run a call, unless the initializer failed."""
         if self._session.initializer.error is not None:
-            return self.failed(number, function, self._session.initializer.error)
+            return self.job_failed(number, function, self._session.initializer.error)
         if isinstance(function[0], ReceivedCall):
             try:
                 function[0].enter()  # before the arguments are unpickled, which may use globals
             except BaseException as error:
-                return self.failed(number, function, error)
-        return super().run(number, function, flags, payload, buffers)
+                return self.job_failed(number, function, error)
+        return super().run_job(number, function, flags, payload, buffers)
 
-    def failed(
+    def job_failed(
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return the reply for a call that raised."""
         namespace.explain(error)
-        return super().failed(number, function, error)
+        return super().job_failed(number, function, error)

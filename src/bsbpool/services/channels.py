@@ -197,7 +197,7 @@ def _flush_pending(process: int) -> None:
 def _is_fault_tolerant(channel: Any) -> bool:
     """Whether MPI continues after a rank has failed. Open MPI does not report all failures."""
     enabled = os.environ.get("OMPI_MCA_mpi_ft_enable", "0") not in ("0", "false")  # noqa: SIM112
-    return enabled or channel.transport.tells_deaths
+    return enabled or channel.transport.reports_failures
 
 
 def flush_stdout() -> None:

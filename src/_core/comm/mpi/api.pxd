@@ -1,5 +1,6 @@
-# What is used of MPI's C: the one room that includes mpi.h. With it, what not every MPI has alike:
-# words for the death of a rank, and a way to end in time when others have died.
+# The part of MPI's C API that the transport uses; only this file includes mpi.h. It also hides what
+# differs between MPIs: error codes for the failure of ranks (ULFM), and an MPI_Finalize that cannot
+# block forever after such a failure.
 from libc.stdint cimport uint8_t
 
 cdef extern from "mpi.h" nogil:
@@ -41,35 +42,35 @@ cdef extern from *:
     #include <mpi-ext.h>
     #endif
     #if defined(OMPI_HAVE_MPI_EXT_FTMPI)
-    static int tells_of_death(int code) {
+    static int is_rank_failure(int code) {
         int kind = 0;
         if (code == MPI_SUCCESS) return 0;
         MPI_Error_class(code, &kind);
         return kind == MPIX_ERR_PROC_FAILED || kind == MPIX_ERR_PROC_FAILED_PENDING;
     }
-    /* Write 1 for each rank that failed; let receives from any source go on without them. */
-    static void see_deaths(MPI_Comm comm, unsigned char *failed) {
-        MPI_Group gone, all;
+    /* Write 1 for each rank that has failed, and allow receives from any source without them. */
+    static void get_failed(MPI_Comm comm, unsigned char *failed) {
+        MPI_Group failed_group, all;
         int i, n = 0, acknowledged = 0;
-        if (MPIX_Comm_get_failed(comm, &gone) != MPI_SUCCESS) return;
-        MPI_Group_size(gone, &n);
+        if (MPIX_Comm_get_failed(comm, &failed_group) != MPI_SUCCESS) return;
+        MPI_Group_size(failed_group, &n);
         MPI_Comm_group(comm, &all);
         for (i = 0; i < n; i++) {
             int rank = MPI_UNDEFINED;
-            MPI_Group_translate_ranks(gone, 1, &i, all, &rank);
+            MPI_Group_translate_ranks(failed_group, 1, &i, all, &rank);
             if (rank != MPI_UNDEFINED) failed[rank] = 1;
         }
-        MPI_Group_free(&gone);
+        MPI_Group_free(&failed_group);
         MPI_Group_free(&all);
         MPIX_Comm_ack_failed(comm, n, &acknowledged);
     }
-    #else  /* MPI has no words for it, or they do not work (MPICH 5) */
-    static int tells_of_death(int code) { (void)code; return 0; }
-    static void see_deaths(MPI_Comm comm, unsigned char *failed) { (void)comm; (void)failed; }
+    #else  /* MPI does not report failures, or not reliably (MPICH 5) */
+    static int is_rank_failure(int code) { (void)code; return 0; }
+    static void get_failed(MPI_Comm comm, unsigned char *failed) { (void)comm; (void)failed; }
     #endif
     """
-    bint tells_of_death(int) nogil
-    void see_deaths(MPI_Comm, uint8_t *) nogil
+    bint is_rank_failure(int) nogil
+    void get_failed(MPI_Comm, uint8_t *) nogil
 
 cdef extern from *:
     """
@@ -93,8 +94,8 @@ cdef extern from *:
     """
     bint finalize_within(long) nogil
 
-cdef inline int failed(int code) noexcept nogil:
-    """Turn an MPI error into a negative number; 0 for success."""
+cdef inline int error_of(int code) noexcept nogil:
+    """Return an MPI error code as a negative number, 0 for success."""
     if code == MPI_SUCCESS:
         return 0
     return -code if code > 0 else code

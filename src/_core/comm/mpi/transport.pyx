@@ -1,7 +1,7 @@
-"""The transport over MPI: its table, filled in with what `transfer` and `peers` do.
+"""The transport over MPI: the table of functions, on top of `requests` and `failures`.
 
-Nothing here blocks: two ranks that both block in a send of a large message wait
-for each other for ever.
+No call blocks: two ranks that both block in the send of a large message would wait for each other
+forever.
 """
 from bsbpool._core.comm.mpi.api cimport (
     MPI_COMM_NULL,
@@ -21,13 +21,13 @@ from bsbpool._core.comm.mpi.api cimport (
     finalize_within,
 )
 from bsbpool._core.comm.mpi.failures cimport (
-    ALIVE,
     LOST,
-    begin_to_lose,
-    look_last,
+    is_alive,
+    mark_failed,
     next_lost,
+    note_empty_poll,
     peers_free,
-    peers_open,
+    peers_init,
 )
 from bsbpool._core.comm.transport cimport TRANSPORT_NO_MEMORY, Transport, transport_t
 from bsbpool._core.protocol.message cimport message_free, message_t
@@ -35,32 +35,32 @@ from bsbpool._core.comm.mpi.requests cimport (
     PIECE,
     TAG_FRAME,
     TAG_PART,
-    accept,
+    accept_frame,
     append,
-    arrived,
+    check_size,
+    count_earlier,
     discard_pending,
-    earlier_of_peer,
     endpoint_t,
+    has_arrived,
     is_complete,
-    is_death,
+    is_failed_peer,
     start_requests,
     transfer_new,
     transfer_t,
     unlink,
-    whole,
 )
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 
 
-# ------------------------------------------------------------------ the table
+# ------------------------------------------------------------------ the table of functions
 
 cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef transfer_t *transfer
     cdef int code
     cdef uint32_t i
-    if e.peers.each[m.peer].fate != ALIVE:
+    if not is_alive(&e.peers, m.peer):
         m.next = e.sent
         e.sent = m
         return 0
@@ -72,9 +72,11 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     code = start_requests(e, transfer, m.frame, m.frame_size, PIECE, TAG_FRAME, True)
     for i in range(m.n_parts):
         if code == 0:
-            code = start_requests(e, transfer, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True)
-    if is_death(code):
-        begin_to_lose(&e.peers, m.peer)
+            code = start_requests(
+                e, transfer, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True
+            )
+    if is_failed_peer(code):
+        mark_failed(&e.peers, m.peer)
         return 0
     return code
 
@@ -111,9 +113,9 @@ cdef int mpi_pending(transport_t *t) noexcept nogil:
     return e.n_outgoing
 
 
-cdef bint mpi_moving(transport_t *t) noexcept nogil:
+cdef bint mpi_is_active(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    return e.outgoing != NULL or e.incoming != NULL or e.peers.n_dying
+    return e.outgoing != NULL or e.incoming != NULL or e.peers.n_failing
 
 
 cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
@@ -124,32 +126,32 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
     cdef int n_earlier
     cdef int code = progress_sends(e) if e.outgoing != NULL else 0
     if code == 0:
-        code = accept(e)
+        code = accept_frame(e)
     link = &e.incoming
     while code >= 0 and link[0] != NULL:
-        # A frame is opened after the older ones of its peer, so that receives of
-        # parts are posted in the order of their sends; and handed out after them.
-        n_earlier = earlier_of_peer(e, link[0], &all_opened)
+        # Frames of a peer are opened in order, so that the receives of parts are posted in the
+        # order of their sends. They are returned in order, too.
+        n_earlier = count_earlier(e, link[0], &all_opened)
         if all_opened:
-            code = arrived(e, link[0])
+            code = has_arrived(e, link[0])
             if code == 1:
-                code = whole(link[0])
+                code = check_size(link[0])
             if code == 1 and n_earlier == 0:
                 m = link[0].message
                 unlink(link)
-                if e.peers.each[m.peer].fate != LOST:
+                if e.peers.peers[m.peer].state != LOST:
                     return m
-                message_free(m)  # it was given up though it lives
+                message_free(m)  # the peer was marked as failed, but is alive
                 continue
         link = &link[0].next
     if code < 0:
         error[0] = code
-    elif e.peers.n_dying:
-        look_last(&e.peers)
+    elif e.peers.n_failing:
+        note_empty_poll(&e.peers)
     return NULL
 
 
-cdef int mpi_lost(transport_t *t) noexcept nogil:
+cdef int mpi_next_lost(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int peer = next_lost(&e.peers)
     if peer >= 0:
@@ -160,10 +162,10 @@ cdef int mpi_lost(transport_t *t) noexcept nogil:
 cdef void mpi_mark_failed(transport_t *t, int peer) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     if 0 <= peer < e.peers.size:
-        begin_to_lose(&e.peers, peer)
+        mark_failed(&e.peers, peer)
 
 
-# ------------------------------------------------------------------ for Python
+# ------------------------------------------------------------------ the Python class
 
 cdef class MPITransport(Transport):
     """The network of a communicator, over a private duplicate of it.
@@ -173,9 +175,14 @@ cdef class MPITransport(Transport):
     Parameters
     ----------
     fcomm : int
-        The communicator's Fortran handle, `comm.py2f()`.
+        The Fortran handle of the communicator, `comm.py2f()`.
     piece : int
-        The most bytes that one MPI message carries.
+        The maximum size of one MPI message, in bytes.
+
+    Attributes
+    ----------
+    rank, size : int
+        The rank of this process, and the size of the communicator.
     """
 
     cdef endpoint_t endpoint
@@ -195,45 +202,45 @@ cdef class MPITransport(Transport):
         check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
         check(MPI_Comm_size(self.endpoint.comm, &self.size))
         check(MPI_Query_thread(&provided))
-        if peers_open(&self.endpoint.peers, self.size) < 0:
+        if peers_init(&self.endpoint.peers, self.size) < 0:
             raise MemoryError()
-        # SERIALIZED would do for the pool alone, but the job that a thread watches may use MPI.
+        # MPI_THREAD_SERIALIZED is not enough: while the progress thread uses MPI, the job may, too.
         self.table.threads = provided > MPI_THREAD_SERIALIZED
         self.table.self = &self.endpoint
         self.table.send = mpi_send
         self.table.poll = mpi_poll
         self.table.sent = mpi_sent
         self.table.pending = mpi_pending
-        self.table.moving = mpi_moving
-        self.table.lost = mpi_lost
+        self.table.is_active = mpi_is_active
+        self.table.next_lost = mpi_next_lost
         self.table.mark_failed = mpi_mark_failed
 
     def __dealloc__(self):
         peers_free(&self.endpoint.peers)
 
     @property
-    def tells_deaths(self):
-        """Whether MPI itself has told of a rank's death, so that it goes on without that."""
-        return any([self.endpoint.peers.failed[peer] for peer in range(self.size)])
+    def reports_failures(self):
+        """Whether MPI has reported the failure of a rank, so that it survives the failure."""
+        return any([self.endpoint.peers.reported[peer] for peer in range(self.size)])
 
     def free(self):
-        """Free the duplicate. Collective; nothing may be on its way."""
-        if self.endpoint.comm != MPI_COMM_NULL and not self.has_losses():
+        """Free the duplicate. Collective; all transfers must be complete."""
+        if self.endpoint.comm != MPI_COMM_NULL and not self.has_failures():
             check(MPI_Comm_free(&self.endpoint.comm))
 
-    cdef bint has_losses(self):
+    cdef bint has_failures(self):
         cdef int peer
         for peer in range(self.size):
-            if self.endpoint.peers.each[peer].fate != ALIVE:
+            if not is_alive(&self.endpoint.peers, peer):
                 return True
         return False
 
 
 def finalize(double seconds):
-    """Finalize MPI, but wait for that only so long; return whether it ended.
+    """Finalize MPI and wait at most `seconds`; return whether it returned.
 
-    Open MPI 5.0 now and then never comes back from MPI_Finalize when several ranks have died
-    (its survivors wait for each other in an agreement).
+    When several ranks have failed, MPI_Finalize of Open MPI 5.0 sometimes does not return: the
+    surviving ranks wait for each other in an agreement.
     """
     cdef bint done
     cdef long ms = <long>(seconds * 1e3)

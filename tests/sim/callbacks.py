@@ -1,4 +1,4 @@
-"""The hosts of the loops: jobs are numbers, and the ledger hears of all that happens to them."""
+"""The callbacks of the loops: jobs are numbers, and the ledger records what happens to them."""
 
 import struct
 from collections import Counter
@@ -32,7 +32,7 @@ class JobError(Exception):
     """A job fails."""
 
 
-class MainHost:
+class MainCallbacks:
     """What main knows of one pool."""
 
     def __init__(self, world, ledger, spec):
@@ -48,7 +48,7 @@ class MainHost:
 
     # What is sent
 
-    def encode(self, number):
+    def encode_job(self, number):
         self.world.network.step(0)
         job = self.spec.jobs[number]
         self.n_sent[number] += 1
@@ -66,19 +66,19 @@ class MainHost:
         buffers = [memoryview(filling(number, job.size))] if job.size else []
         return job.function, 0, repr(args).encode(), buffers
 
-    def function(self, number):
+    def encode_function(self, number):
         return 0, b"%d" % number, ()
 
-    def required(self, number):
+    def required_functions(self, number):
         return ()
 
-    def evicted(self):
+    def take_evicted(self):
         evicted, self.to_evict = self.to_evict, []
         return evicted
 
     # What comes
 
-    def store(self, number, flags, payload, buffers, seconds):
+    def store_reply(self, number, flags, payload, buffers, seconds):
         outcome = flags & ReplyFlag.OUTCOME_BITS
         self.ledger.replied(number, outcome)
         if outcome != OK:
@@ -92,15 +92,15 @@ class MainHost:
         if got != ([filling(value, size)] if size else []):
             raise AssertionError(f"the buffers of job {number}'s result are not its own")
 
-    def lost(self, rank, jobs):
+    def rank_lost(self, rank, jobs):
         self.ledger.lost(rank, jobs)
 
-    def left(self, rank, reason):
+    def rank_left(self, rank, reason):
         raise AssertionError(f"rank {rank} left: {bytes(reason)}")
 
     # The run
 
-    def turn(self):
+    def process_events(self):
         engine, world = self.engine, self.world
         if self.stopped:
             return True
@@ -144,11 +144,11 @@ class MainHost:
             for job in range(len(engine))
         )
 
-    def deadline(self):
+    def timeout(self):
         return 60.0
 
 
-class WorkerHost:
+class WorkerCallbacks:
     """A worker in one pool."""
 
     def __init__(self, world, number, rank):
@@ -160,7 +160,7 @@ class WorkerHost:
         self.loop = None
         self.scratch = bytearray(1 << 16)
 
-    def load(self, flags, payload, buffers):
+    def load_function(self, flags, payload, buffers):
         function = int(bytes(payload))
 
         def call(owner, *args):
@@ -168,7 +168,7 @@ class WorkerHost:
 
         return (call, 0) if self.spec.direct else (call, 1)
 
-    def run(self, number, function, flags, payload, buffers):
+    def run_job(self, number, function, flags, payload, buffers):
         if flags & RecordFlag.SCALARS:
             args = loads(bytes(payload))
         else:
@@ -178,7 +178,7 @@ class WorkerHost:
         try:
             value = function[0](None, *args)
         except JobError as error:
-            return self.failed(number, function, error)
+            return self.job_failed(number, function, error)
         if buffers:
             value = self.value_of_buffers(args, buffers)
         size = self.spec.jobs[number].result_size
@@ -216,7 +216,7 @@ class WorkerHost:
             left = part
             while self.world.plan.tracked and left > slice_ns:
                 self.live(network.rest(self.rank, slice_ns))
-                self.loop.look_up()
+                self.loop.make_progress()
                 left -= slice_ns
                 slice_ns = min(slice_ns * 2, 4 * MS)
             self.live(network.rest(self.rank, left))
@@ -227,20 +227,20 @@ class WorkerHost:
         if not lives:
             raise DiedError
 
-    def failed(self, number, function, error):
+    def job_failed(self, number, function, error):
         if not isinstance(error, JobError):
             raise error
         return FAILED, b"", ()
 
-    def pack(self, value):
+    def pack_result(self, value):
         return struct.pack("<I", value), ()
 
-    def lost(self, rank):
+    def main_lost(self, rank):
         raise MainDiedError
 
-    def needed(self, tokens):
+    def items_needed(self, tokens):
         self.loop.direct = False
         self.needs.update(tokens)
 
-    def unneeded(self, tokens):
+    def items_unneeded(self, tokens):
         self.needs.difference_update(tokens)

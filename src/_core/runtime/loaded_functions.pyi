@@ -1,0 +1,6 @@
+from bsbpool._core.runtime.callbacks import WorkerCallbacks
+
+class Function: ...
+
+class LoadedFunctions:
+    def __init__(self, callbacks: WorkerCallbacks) -> None: ...

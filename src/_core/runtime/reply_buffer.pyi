@@ -1,0 +1,3 @@
+from bsbpool._core.protocol.frames import FrameWriter
+
+class ReplyBuffer(FrameWriter): ...

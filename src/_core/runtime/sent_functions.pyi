@@ -1,0 +1,5 @@
+from bsbpool._core.runtime.callbacks import LoopCallbacks
+from bsbpool._core.runtime.outbox import Outbox
+
+class SentFunctions:
+    def __init__(self, outbox: Outbox, callbacks: LoopCallbacks) -> None: ...
