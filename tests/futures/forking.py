@@ -1,6 +1,6 @@
 """Forks children from jobs, calls and programs, and prints how they ended.
 
-    python forking.py job | block | program
+python forking.py job | block | program
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bsbpool.futures import PoolExecutor
 FORK: Any = multiprocessing.get_context("fork")
 EXPECTED = {
     "handler": True,
-    "at birth": -15,
+    "at start": -15,
     "terminated": [-15] * 5,
     "exits": [0, 3],
     "raises": 1,
@@ -31,8 +31,8 @@ EXPECTED = {
 }
 
 
-def end_of(child: Any, *args: Any) -> int:
-    """Return how a child ends that calls something, and nothing more."""
+def exit_code_of(child: Any, *args: Any) -> int:
+    """Return the exit code of a child that only calls a function."""
     pid = os.fork()
     if pid == 0:
         child(*args)
@@ -44,27 +44,28 @@ def has_default_handler() -> None:
     os._exit(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 
 
-def kill_at_birth() -> None:
-    # Said of the thread: others fork as well, and a global of the script would travel to workers.
-    if getattr(threading.current_thread(), "kill_at_birth", False):
+def kill_at_start() -> None:
+    # An attribute of the thread, because other threads fork as well, and a global variable of the
+    # script would be sent to workers.
+    if getattr(threading.current_thread(), "kill_at_start", False):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    os.register_at_fork(after_in_child=kill_at_birth)  # runs before that of the pool
+    os.register_at_fork(after_in_child=kill_at_start)  # runs before the function of the pool
 
 
-def end_of_one_that_is_killed_at_birth() -> int:
-    os.register_at_fork(after_in_child=kill_at_birth)  # for workers under bsbpool.run
+def exit_code_if_killed_at_start() -> int:
+    os.register_at_fork(after_in_child=kill_at_start)  # for workers under bsbpool.run
     thread: Any = threading.current_thread()
-    thread.kill_at_birth = True
+    thread.kill_at_start = True
     try:
-        return end_of(int)
+        return exit_code_of(int)
     finally:
-        thread.kill_at_birth = False
+        thread.kill_at_start = False
 
 
-def end_of_one_that_is_terminated() -> int | None:
+def exit_code_if_terminated() -> int | None:
     process = FORK.Process(target=time.sleep, args=(60,))
     process.start()
     process.terminate()
@@ -77,13 +78,13 @@ def fail() -> None:
     raise KeyError
 
 
-def use_a_pool() -> list[int]:
+def use_multiprocessing_pool() -> list[int]:
     with FORK.Pool(2) as pool:
         return pool.map(abs, [-1, -2])
 
 
 def use_own_pools() -> tuple[int, int, int]:
-    """Open pools in a child, where jobs may fail as everywhere."""
+    """Use pools in a child; also run a call that raises SystemExit."""
     with create_job_pool() as pool:
         job = pool.queue(lambda owner: 5)
         pool.execute()
@@ -93,75 +94,75 @@ def use_own_pools() -> tuple[int, int, int]:
     return result, executor.submit(abs, -3).result(), code
 
 
-def have_own_pools_used() -> tuple[int, int, int]:
+def use_own_pools_in_child() -> tuple[int, int, int]:
     with FORK.Pool(1) as pool:
         return pool.apply(use_own_pools)
 
 
-def end_of_a_program() -> tuple[bool, int]:
+def exit_code_of_program() -> tuple[bool, int]:
     code = "import signal, time; print(signal.getsignal(15) == signal.SIG_DFL, flush=True)"
     command = [sys.executable, "-S", "-c", code + "; time.sleep(60)"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={}) as process:
-        said = process.stdout.readline().strip()
+        output = process.stdout.readline().strip()
         process.terminate()
-        return said == "True", process.wait(20)
+        return output == "True", process.wait(20)
 
 
 def ends(n: int = 0) -> dict[str, Any]:
-    """Fork all kinds of children."""
+    """Fork children of all kinds; return how they ended."""
     return {
-        "handler": end_of(has_default_handler) == 1,
-        "at birth": end_of_one_that_is_killed_at_birth(),
-        "terminated": [end_of_one_that_is_terminated() for _ in range(5)],
-        "exits": [end_of(sys.exit), end_of(sys.exit, 3)],
-        "raises": end_of(fail),
-        "aborts": end_of(os.abort),
-        "pool": use_a_pool(),
-        "own pools": have_own_pools_used(),
-        "program": end_of_a_program(),
+        "handler": exit_code_of(has_default_handler) == 1,
+        "at start": exit_code_if_killed_at_start(),
+        "terminated": [exit_code_if_terminated() for _ in range(5)],
+        "exits": [exit_code_of(sys.exit), exit_code_of(sys.exit, 3)],
+        "raises": exit_code_of(fail),
+        "aborts": exit_code_of(os.abort),
+        "pool": use_multiprocessing_pool(),
+        "own pools": use_own_pools_in_child(),
+        "program": exit_code_of_program(),
     }
 
 
-def ends_in_a_job(owner: Any) -> dict[str, Any]:
+def fork_children_in_job(owner: Any) -> dict[str, Any]:
     return ends()
 
 
-def ends_beside_ranks() -> dict[str, Any]:
-    """Return the same but for children that would finalize MPI: they have no job to end in."""
+def fork_children_on_main() -> dict[str, Any]:
+    """Fork only children that cannot finalize the MPI of the main rank."""
     return EXPECTED | {
-        "handler": end_of(has_default_handler) == 1,
-        "at birth": end_of_one_that_is_killed_at_birth(),
-        "terminated": [end_of_one_that_is_terminated() for _ in range(5)],
-        "aborts": end_of(os.abort),
-        "own pools": have_own_pools_used(),
+        "handler": exit_code_of(has_default_handler) == 1,
+        "at start": exit_code_if_killed_at_start(),
+        "terminated": [exit_code_if_terminated() for _ in range(5)],
+        "aborts": exit_code_of(os.abort),
+        "own pools": use_own_pools_in_child(),
     }
 
 
-def in_jobs() -> list[Any]:
+def run_in_jobs() -> list[Any]:
     with create_job_pool() as pool:
-        jobs = [pool.queue(ends_in_a_job) for _ in range(3)]
+        jobs = [pool.queue(fork_children_in_job) for _ in range(3)]
         pool.execute()
         return [job.result for job in jobs] if pool.is_main() else []
 
 
-def in_calls(executor: PoolExecutor) -> list[Any]:
+def run_in_calls(executor: PoolExecutor) -> list[Any]:
     futures = [executor.submit(ends) for _ in range(3)]
-    here = ends_beside_ranks()  # while calls run
+    here = fork_children_on_main()  # while calls run
     mapped = executor.map(ends, range(3), chunksize=1)
     return [here, *(future.result() for future in futures), *mapped]
 
 
 def main(how: str) -> None:
     if how == "job":
-        found = in_jobs()
+        found = run_in_jobs()
     elif how == "block":
         with PoolExecutor() as executor:
-            found = in_calls(executor) if executor is not None else []
+            found = run_in_calls(executor) if executor is not None else []
     else:
         executor = PoolExecutor()
-        found = in_calls(executor)
+        found = run_in_calls(executor)
         if (pid := os.fork()) == 0:
-            sys.exit(7)  # leaves the program, not the ranks
+            sys.exit(7)  # ends the child, not the ranks
         found.append(EXPECTED | {"exits": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])})
         assert found.pop()["exits"] == 7
         assert executor.submit(abs, -1).result() == 1

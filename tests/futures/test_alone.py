@@ -24,7 +24,7 @@ STATE = []
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_inside_a_with_block(check) -> None:
+def test_checks_in_a_with_block(check) -> None:
     with PoolExecutor() as executor:
         assert executor is not None
         check(executor)
@@ -34,13 +34,13 @@ WITHIN = [check for check in CHECKS if "entering" not in check.__name__]
 
 
 @pytest.mark.parametrize("check", WITHIN, ids=lambda check: check.__name__)
-def test_without_one(check) -> None:
+def test_checks_without_a_with_block(check) -> None:
     executor = PoolExecutor()
     check(executor)
     executor.shutdown()
 
 
-def test_calls_run_in_a_thread_of_their_own() -> None:
+def test_calls_run_in_a_separate_thread() -> None:
     with PoolExecutor() as executor:
         assert executor.num_workers == 1
         names = executor.map(lambda n: threading.current_thread().name, range(3))
@@ -49,7 +49,7 @@ def test_calls_run_in_a_thread_of_their_own() -> None:
         assert not future.done()
 
 
-def test_entered_many_times() -> None:
+def test_an_executor_can_be_entered_many_times() -> None:
     executor = PoolExecutor(initializer=STATE.append, initargs=(1,))
     for n in range(5):
         with executor as entered:
@@ -63,7 +63,7 @@ def remember(value: int) -> None:
     STATE.append(value)
 
 
-def test_the_initializer_runs_once_for_each_entering() -> None:
+def test_the_initializer_runs_once_for_each_block() -> None:
     STATE.clear()
     executor = PoolExecutor(initializer=remember, initargs=(5,))
     for n in range(1, 3):
@@ -75,7 +75,7 @@ def test_the_initializer_runs_once_for_each_entering() -> None:
 
 def test_an_initializer_that_raises_breaks_the_executor() -> None:
     with PoolExecutor(initializer=square, initargs=("x",)) as executor:
-        with pytest.raises(BrokenExecutor) as caught:  # by `submit` or by the future
+        with pytest.raises(BrokenExecutor) as caught:  # raised by `submit` or by `result`
             executor.submit(square, 3).result(LONG)
         assert isinstance(caught.value, InitializerError)
         with pytest.raises(BrokenExecutor):
@@ -109,7 +109,7 @@ POOL = ([], [1], np.zeros(2), np.zeros(5_000), {}, (1, "a"), (2, []), 3, 1.5, "t
 
 
 def _change(item):
-    """Change whatever can be changed, and return it."""
+    """Change an item in place, if possible, and return it."""
     inner = item[-1] if isinstance(item, tuple) else item
     if isinstance(inner, list):
         inner.append(len(inner))
@@ -126,7 +126,7 @@ def _change(item):
     buffersize=st.none() | st.integers(1, 30),
 )
 @settings(max_examples=30, deadline=None)
-def test_maps_give_what_they_give_on_copies(picks, chunksize, buffersize) -> None:
+def test_maps_work_on_copies_of_their_items(picks, chunksize, buffersize) -> None:
     items = [POOL[pick] for pick in picks]
     with PoolExecutor() as executor:
         results = [*executor.map(_change, items, chunksize=chunksize, buffersize=buffersize)]
@@ -141,7 +141,7 @@ def test_an_error_inside_the_block_is_passed_on() -> None:
     assert future.result(LONG) == 9
 
 
-def test_an_executor_that_is_dropped_ends_its_thread() -> None:
+def test_the_thread_of_a_deleted_executor_ends() -> None:
     before = set(threading.enumerate())
     executor = PoolExecutor()
     executor.submit(square, 3).result(LONG)
@@ -154,7 +154,7 @@ def test_an_executor_that_is_dropped_ends_its_thread() -> None:
     assert not thread.is_alive()
 
 
-def test_what_was_taken_is_not_kept() -> None:
+def test_results_are_released_when_taken() -> None:
     with PoolExecutor() as executor:
         for made in executor.map(_Made, range(10)):
             gone = weakref.ref(made)
@@ -188,7 +188,7 @@ def test_the_interpreter_waits_for_calls(end) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
-def test_more_workers_where_none_can_be_started(monkeypatch) -> None:
+def test_a_warning_if_workers_cannot_be_spawned(monkeypatch) -> None:
     for name in [name for name in os.environ if name.startswith(("PMI", "OMPI_", "MPI_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", "/nowhere")
@@ -198,7 +198,7 @@ def test_more_workers_where_none_can_be_started(monkeypatch) -> None:
     executor.shutdown()
 
 
-def test_waiting_costs_nothing() -> None:
+def test_waiting_uses_no_cpu_time() -> None:
     with PoolExecutor() as executor:
         executor.submit(square, 3).result(LONG)
         began = time.process_time()

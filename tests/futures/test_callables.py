@@ -1,4 +1,4 @@
-"""Callables with state, and what travels by value, in one process and under `bsbpool.run`."""
+"""Callables with state, and objects that are sent by value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_in_one_process(check) -> None:
 
 
 PROGRAM = '''
-"""What the script defines is as it was on the workers."""
+"""A script whose classes and functions must work in the same way on the workers."""
 import dataclasses
 import functools
 import math
@@ -193,11 +193,11 @@ def main():
 if __name__ == "__main__":
     main()
 '''
-DECORATING = '''
+DECORATING = """
 import functools
 import threading
 
-LOCK = threading.Lock()  # a global that cannot travel
+LOCK = threading.Lock()  # a global that cannot be pickled
 
 
 def counted(function):
@@ -211,12 +211,12 @@ def counted(function):
         return n, function(*args)
 
     return wrapper
-'''
+"""
 
 
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_of_a_script_under_the_runner(tmp_path, ranks) -> None:
+def test_in_a_script_under_bsbpool_run(tmp_path, ranks) -> None:
     (tmp_path / "decorating.py").write_text(DECORATING)
     (tmp_path / "program.py").write_text(PROGRAM)
     done = mpirun(ranks, "-m", "bsbpool.run", tmp_path / "program.py", timeout=LIMIT)
@@ -273,7 +273,7 @@ with PoolExecutor() as executor:
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_of_a_script_that_defines_it_on_rank_0_alone(tmp_path) -> None:
+def test_in_a_script_that_defines_them_on_rank_0_only(tmp_path) -> None:
     (tmp_path / "program.py").write_text(ON_RANK_0)
     done = mpirun(2, tmp_path / "program.py", timeout=LIMIT)
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""Programs under `bsbpool.run` end in the interpreter's order, whatever executors they leave."""
+"""Programs under `bsbpool.run` end in the interpreter's order, also with open executors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from helpers.launch import mpirun
 
 LIMIT = 90.0
-CALL_OPTIONS = ["end", "threading exit 1", "thread 2", "exit"]
+EXPECTED_OUTPUT = ["end", "threading exit 1", "thread 2", "exit"]
 PROGRAM = """
 import asyncio
 import atexit
@@ -46,13 +46,13 @@ if __name__ == "__main__":
 
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_executors_that_are_left_open_do_not_keep_a_program(tmp_path, ranks) -> None:
+def test_open_executors_do_not_block_the_end_of_a_program(tmp_path, ranks) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     done = mpirun(ranks, "-m", "bsbpool.run", program, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
-    said = [line for line in done.stdout.splitlines() if line in CALL_OPTIONS]
-    assert said == CALL_OPTIONS, done.stdout
+    output = [line for line in done.stdout.splitlines() if line in EXPECTED_OUTPUT]
+    assert output == EXPECTED_OUTPUT, done.stdout
 
 
 @pytest.mark.limit(LIMIT + 30)

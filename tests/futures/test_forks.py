@@ -1,4 +1,4 @@
-"""Children that jobs, calls and programs fork end like other processes, and leave MPI alone."""
+"""Children that jobs, calls and programs fork end like other processes, and do not use MPI."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CHILDREN = {"job": 3, "block": 7, "program": 7}
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("how", CHILDREN)
-def test_children_end_as_those_of_any_other_process(how, ranks) -> None:
+def test_forked_children_end_like_other_processes(how, ranks) -> None:
     runner = ["-m", "bsbpool.run"] if how == "program" else []
     done = mpirun(ranks, *runner, SCRIPT, how, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
     assert f"children: {CHILDREN[how]}\n" in done.stdout, done.stdout
-    assert "bsbpool: rank" not in done.stdout  # a child that crashes does not speak for its rank
+    assert "bsbpool: rank" not in done.stdout  # a child that crashes is not reported as its rank
 
 
 WHILE_IMPORTING = """
@@ -45,13 +45,13 @@ sys.meta_path.insert(0, Slowly)
 threading.Thread(target=lambda: dumps(lambda: 1)).start()
 begun.wait()
 if (pid := os.fork()) == 0:
-    signal.alarm(20)  # ends a child that waits for ever
+    signal.alarm(20)  # ends a child that hangs
     dumps(lambda: 2)
     os._exit(0)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 """
 
 
-def test_a_child_forked_while_another_thread_imports_can_pickle_by_value() -> None:
+def test_a_child_can_pickle_by_value_if_forked_during_an_import() -> None:
     done = mpirun(1, "-c", WHILE_IMPORTING, timeout=LIMIT)
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""A map whose items are being sent when the user presses Ctrl-C."""
+"""Ctrl-C while a map sends its items."""
 
 import signal
 
@@ -8,7 +8,7 @@ from bsbpool.futures import PoolExecutor
 
 
 class Interrupted:
-    """The user presses Ctrl-C while this is pickled."""
+    """Raises SIGINT while it is pickled."""
 
     def __reduce__(self):
         signal.raise_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`python -m bsbpool.run`: one program, the other ranks as its workers."""
+"""`python -m bsbpool.run` runs a program with the other ranks as its workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.launch import environment, is_openmpi, launcher, mpirun
 LIMIT = 60.0
 
 PROGRAM = '''
-"""A program with what travels badly: state, classes and functions that know each other."""
+"""A program whose globals are hard to send: state, and classes and functions in cycles."""
 import functools
 import sys
 import threading
@@ -84,14 +84,14 @@ def main():
         assert executor.submit(even, 10).result() and not executor.submit(odd, 10).result()
         assert executor.submit(cached, 2).result() == executor.submit(triple, 2).result() == 6
         assert [executor.submit(ask_cached, 5).result()[0] for _ in range(3)] == [15] * 3
-        # Workers have a cache of their own; a thread has that of the script.
+        # Workers have a separate cache; a thread shares the cache of the script.
         assert cached.cache_info().misses == (0 if executor._service.get_size() > 1 else 2)
         for make in (Point(1).up, lambda: Point(4), lambda: from_registry(4)):
             made = executor.submit(make).result()
             assert type(made) is Point and made.x == 4
     STEP = 10
     executor = PoolExecutor()
-    assert executor.submit(read, 1).result() == (7, 1)  # what a worker keeps it keeps
+    assert executor.submit(read, 1).result() == (7, 1)  # the worker keeps its cached value
     assert executor.submit(Point(1).up).result().x == 11
     try:
         PoolExecutor().submit(read, 1)
@@ -137,7 +137,7 @@ def test_it_runs_without_any_launcher(program) -> None:
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize(
-    ("end", "code", "said"),
+    ("end", "code", "output"),
     [
         ("sys.exit(5)", 5, "workers"),
         ("sys.exit('a reason')", 1, "a reason"),
@@ -146,17 +146,17 @@ def test_it_runs_without_any_launcher(program) -> None:
         ("executor.submit(time.sleep, 0.3); sys.exit(6)", 6, "workers"),
     ],
 )
-def test_all_ranks_end_with_its_exit_code(program, ranks, end, code, said) -> None:
+def test_all_ranks_end_with_its_exit_code(program, ranks, end, code, output) -> None:
     done = mpirun(ranks, "-m", "bsbpool.run", program, end, timeout=LIMIT)
-    # MPICH's mpiexec takes a code above 128 for that of a signal, kills the others, and mixes the
-    # numbers of both signals. Python alone ends by SIGINT itself.
+    # MPICH's mpiexec takes exit codes above 128 as signals, kills the other ranks, and combines
+    # the numbers of both signals. Without mpiexec, Python ends with SIGINT.
     assert done.returncode == code or (code > 128 and done.returncode != 0), done.stdout
-    assert said in done.stdout
-    assert "bsbpool/run.py" not in done.stdout  # the traceback is the program's alone
+    assert output in done.stdout
+    assert "bsbpool/run.py" not in done.stdout  # the traceback only has frames of the program
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_a_long_call_does_not_keep_the_program() -> None:
+def test_a_long_call_does_not_block_the_end_of_the_program() -> None:
     code = (
         "import sys, time\n"
         "from bsbpool.futures import PoolExecutor\n"
@@ -190,15 +190,15 @@ import atexit; atexit.register(begin)
 
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("end", [CLOSE, NONE, LATE, TOO_LATE], ids=["close", "none", "late", "too"])
-def test_whatever_the_program_leaves_all_ranks_end(program, end) -> None:
+def test_all_ranks_end_with_open_executors(program, end) -> None:
     done = mpirun(3, "-m", "bsbpool.run", program, end, timeout=LIMIT)
     assert done.returncode == 0, done.stdout
-    said = {LATE: "served", TOO_LATE: "The program has ended"}.get(end, "")
-    assert said in done.stdout
+    output = {LATE: "served", TOO_LATE: "The program has ended"}.get(end, "")
+    assert output in done.stdout
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_the_scripts_own_functions_stay_in_its_process(program) -> None:
+def test_functions_of_the_script_work_in_one_process(program) -> None:
     end = (
         "from mpi4py import MPI\n"
         "before = Point, cached\n"
@@ -212,7 +212,7 @@ def test_the_scripts_own_functions_stay_in_its_process(program) -> None:
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_nobody_waits_for_ranks_that_serve() -> None:
+def test_collective_calls_do_not_wait_for_workers() -> None:
     code = (
         "from mpi4py import MPI\n"
         "from bsbpool import create_job_pool, services\n"
@@ -233,14 +233,14 @@ def test_nobody_waits_for_ranks_that_serve() -> None:
         "with PoolExecutor(MPI.COMM_WORLD) as executor:\n"
         "    assert executor.num_workers == 2\n"
         "    assert list(executor.map(pow, [2, 3], [2, 2])) == [4, 9]\n"
-        "print('all said')\n"
+        "print('all warned')\n"
     )
     done = mpirun(3, "-m", "bsbpool.run", "-c", code, timeout=LIMIT)
-    assert done.returncode == 0 and "all said" in done.stdout, done.stdout
+    assert done.returncode == 0 and "all warned" in done.stdout, done.stdout
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_a_module_runs_as_well(tmp_path) -> None:
+def test_a_module_can_be_run(tmp_path) -> None:
     package = tmp_path / "some_program"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -262,7 +262,7 @@ def test_a_module_runs_as_well(tmp_path) -> None:
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_without_a_program_it_says_how_to() -> None:
+def test_usage_without_a_program() -> None:
     done = mpirun(1, "-m", "bsbpool.run", timeout=LIMIT)
     assert done.returncode == 2 and "usage" in done.stdout
     assert mpirun(1, "-m", "bsbpool.run", "--help", timeout=LIMIT).returncode == 0
@@ -290,7 +290,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_local_workers_can_be_started(tmp_path) -> None:
+def test_local_workers_can_be_spawned(tmp_path) -> None:
     program = tmp_path / "program.py"
     program.write_text(SPAWNING)
     command = [*launcher(1), sys.executable, str(program)]
@@ -300,13 +300,13 @@ def test_local_workers_can_be_started(tmp_path) -> None:
 
 
 @pytest.mark.limit(LIMIT + 30)
-def test_local_workers_need_no_launcher_where_mpi_brings_its_own(tmp_path) -> None:
+def test_local_workers_can_be_spawned_without_a_launcher(tmp_path) -> None:
     program = tmp_path / "program.py"
     program.write_text(SPAWNING)
     done = mpirun(1, program, timeout=LIMIT)
     assert done.returncode == 3, done.stdout
     if is_openmpi(launcher(1)[0]) and os.geteuid() == 0:
-        # Its daemon refuses to run for root, so there is a thread, and a word about it.
+        # The daemon of Open MPI refuses to run as root, so a thread runs the calls, with a warning.
         assert "could not start them" in done.stdout and "1 1 True" in done.stdout
     else:
         assert done.stdout == "2 2 False\n" * 2

@@ -1,4 +1,4 @@
-"""The globals of a script under ``python -m bsbpool.run``, on ranks: many things in one launch."""
+"""The globals of a script under ``python -m bsbpool.run``; one program with many checks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.launch import environment, is_openmpi, launcher, mpirun
 
 LIMIT = 90.0
 
-SCRIPT = '''
+SCRIPT = """
 import dataclasses
 import functools
 import threading
@@ -100,7 +100,7 @@ def section(f):
     print("done:", f.__name__)
 
 
-def values_come_and_go():
+def calls_see_changed_values():
     global X
     seen = []
     with PoolExecutor() as executor:
@@ -121,7 +121,7 @@ def values_come_and_go():
             seen.clear()
 
 
-def calls_that_wait_see_their_submission():
+def waiting_calls_see_values_of_their_submission():
     global X
     with PoolExecutor() as executor:
         futures, maps = {}, []
@@ -140,7 +140,7 @@ def calls_that_wait_see_their_submission():
         assert {f.result() - X for f in early} == {5} and {f.result() - X for f in late} == {7}
 
 
-def workers_keep_what_they_made():
+def workers_keep_state_between_calls():
     global X, table, data
     X = 1
     with PoolExecutor(initializer=begin, initargs=(4,)) as executor:
@@ -158,7 +158,7 @@ def workers_keep_what_they_made():
         assert executor.submit(fill, "a").result()[1] == {"a": 1, "b": 1}
 
 
-def what_cannot_travel_is_named():
+def errors_name_globals_that_cannot_be_pickled():
     with PoolExecutor() as executor:
         for take in (
             lambda: executor.submit(locked).result(),
@@ -172,14 +172,14 @@ def what_cannot_travel_is_named():
                 assert "'lock'" in text or "'executor'" in text, text
                 assert "cannot pickle" in text and "initializer" in text, text
             else:
-                raise AssertionError("it was found")
+                raise AssertionError("no NameError was raised")
         assert executor.submit(size).result() == 200_000
         big.append(1)
         assert list(executor.map(lambda _: size(), [1])) == [200_001]
         assert executor.submit(is_missing).result()
 
 
-def what_raises_an_interrupt_while_it_travels_is_named():
+def errors_name_globals_that_raise_while_pickled():
     global interrupting
     with PoolExecutor() as executor:
         for interrupting in (Interrupting(raise_interrupt), Interrupting(raise_interrupt, ())):
@@ -193,7 +193,7 @@ def what_raises_an_interrupt_while_it_travels_is_named():
                     except NameError as error:
                         assert "'interrupting'" in str(error) and "Interrupt" in str(error), error
                     else:
-                        raise AssertionError("it was found")
+                        raise AssertionError("no NameError was raised")
 
 
 def callables_have_the_state_of_their_submission():
@@ -206,7 +206,7 @@ def callables_have_the_state_of_their_submission():
             assert [future.result() for future in futures] == [[n] for n in range(100)]
 
 
-def local_classes_stay_what_they_are():
+def local_classes_keep_their_identity():
     @dataclasses.dataclass(slots=True)
     class Local:
         x: int
@@ -215,7 +215,7 @@ def local_classes_stay_what_they_are():
         count = 0
 
         def up(self):
-            print(end="")  # the pickle mentions a global name, if only a builtin one
+            print(end="")  # so that the pickle refers to a global name, here a builtin
             Counter.count += 1
             return self
 
@@ -250,7 +250,7 @@ def local_classes_stay_what_they_are():
             assert list(executor.map(Model.work, [special])) == [special.work()]
 
 
-def what_was_deleted_is_gone():
+def deleted_globals_are_removed():
     global X
     with PoolExecutor() as executor:
         assert executor.submit(read, 0).result() == X
@@ -260,30 +260,30 @@ def what_was_deleted_is_gone():
         except NameError as error:
             assert str(error) == "name 'X' is not defined", error
         else:
-            raise AssertionError("it was found")
+            raise AssertionError("no NameError was raised")
 
 
 executor = PoolExecutor()
 executor.shutdown()
 if __name__ == "__main__":
-    section(values_come_and_go)
-    section(calls_that_wait_see_their_submission)
-    section(workers_keep_what_they_made)
-    section(what_cannot_travel_is_named)
-    section(what_raises_an_interrupt_while_it_travels_is_named)
+    section(calls_see_changed_values)
+    section(waiting_calls_see_values_of_their_submission)
+    section(workers_keep_state_between_calls)
+    section(errors_name_globals_that_cannot_be_pickled)
+    section(errors_name_globals_that_raise_while_pickled)
     section(callables_have_the_state_of_their_submission)
-    section(local_classes_stay_what_they_are)
-    section(what_was_deleted_is_gone)
-'''
+    section(local_classes_keep_their_identity)
+    section(deleted_globals_are_removed)
+"""
 SECTIONS = [
-    "values_come_and_go",
-    "calls_that_wait_see_their_submission",
-    "workers_keep_what_they_made",
-    "what_cannot_travel_is_named",
-    "what_raises_an_interrupt_while_it_travels_is_named",
+    "calls_see_changed_values",
+    "waiting_calls_see_values_of_their_submission",
+    "workers_keep_state_between_calls",
+    "errors_name_globals_that_cannot_be_pickled",
+    "errors_name_globals_that_raise_while_pickled",
     "callables_have_the_state_of_their_submission",
-    "local_classes_stay_what_they_are",
-    "what_was_deleted_is_gone",
+    "local_classes_keep_their_identity",
+    "deleted_globals_are_removed",
 ]
 
 

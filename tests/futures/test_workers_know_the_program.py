@@ -1,4 +1,4 @@
-"""Workers under `bsbpool.run` import what the program can, and know its main script."""
+"""Workers under `bsbpool.run` know the search path and the main script of the program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if __name__ == "__main__":
         error = executor.submit(through_third, 1).exception()
         assert type(error) is ModuleNotFoundError, error
         sys.path.append(os.path.join(here, "third"))
-        # The function is the same, and known to the workers; all of them must hear of the path.
+        # The workers know this function already, but all of them must be sent the new path.
         assert shown(executor.submit(through_third, n) for n in range(9)) == list(range(9))
         assert list(executor.map(through_third, range(9), chunksize=1)) == list(range(9))
     with PoolExecutor() as executor:
@@ -86,7 +86,7 @@ def test_the_programs_search_path_comes_first(monkeypatch, tmp_path) -> None:
     assert sys.path == ["", str(tmp_path / "lib"), "/own", "/workers"]
 
 
-def test_workers_hear_of_a_search_path_that_is_again_that_of_the_beginning(monkeypatch) -> None:
+def test_a_search_path_that_returns_to_the_initial_one_is_sent(monkeypatch) -> None:
     monkeypatch.setattr("sys.path", ["/first"])
     path = SearchPath()
     path.update()
@@ -129,8 +129,8 @@ def test_multiprocessing_works_in_calls(tmp_path, by) -> None:
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'processes.py'}\n")
 
 
-def test_a_program_that_is_not_there_ends_all_ranks() -> None:
-    # The codes are those of the interpreter.
+def test_a_missing_program_ends_all_ranks() -> None:
+    # The exit codes are those of the interpreter.
     for code, *program in ((2, "nothere.py"), (1, "-m", "nothere"), (1, "-m", "nothere.part")):
         done = mpirun(2, "-m", "bsbpool.run", *program, timeout=LIMIT)
         assert done.returncode == code and "nothere" in done.stdout, done.stdout
@@ -141,7 +141,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text()
 
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_the_page_says_how_workers_log(tmp_path, ranks) -> None:
+def test_the_logging_example_of_the_documentation_works(tmp_path, ranks) -> None:
     (example,) = re.findall(r"```python\n([^`]*logging.basicConfig.*?)```", PAGE, re.DOTALL)
     (tmp_path / "program.py").write_text(example)
     done = mpirun(ranks, "-m", "bsbpool.run", tmp_path / "program.py", timeout=LIMIT)
