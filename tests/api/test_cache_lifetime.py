@@ -274,7 +274,7 @@ class TestBsbNames:
         assert set(calls) == {bsb_pool}
         assert layer.evaluated == 1
 
-    def test_free_stale_pool_cache_keeps_what_is_required(self):
+    def test_free_stale_pool_cache_keeps_required_items(self):
         scaffold = Scaffold()
         for id in (1, 2, 3):
             scaffold.register_pool_cached_item(id, lambda: None)

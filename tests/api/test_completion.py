@@ -31,7 +31,7 @@ class TestOnce:
         pool.execute()
         assert calls == [(job, "success")]
 
-    def test_when_it_fails_and_for_what_depends_on_it(self, pool, calls):
+    def test_when_it_fails_and_for_its_dependents(self, pool, calls):
         failed = pool.submit(fail)
         dependent = pool.submit(nothing, deps=[failed])
         for job in (failed, dependent):

@@ -137,7 +137,7 @@ def test_100000_jobs_are_examined_quickly():
     assert chain == [0, *range(99_999, -1, -1)]
 
 
-def test_nobody_waits():
+def test_without_waiting_jobs_the_chain_is_empty():
     engine = ManualEngine()
     assert wait_chain(engine) == []
     engine.cancel(engine.submit())
@@ -164,7 +164,7 @@ def test_nothing_is_raised_before_the_last_scheduler_ends(pool):
     assert later.result == 2
 
 
-def test_what_a_scheduler_queued_just_before_it_ended_is_run(pool):
+def test_jobs_that_a_scheduler_queued_just_before_its_end_are_run(pool):
     """A scheduler that a job started may end after the last job and before the check."""
     came = []
 

@@ -64,7 +64,7 @@ def run_nothing(n):
 
 
 @on_ranks(2)
-def test_01_result_over_32_kib_comes_back():
+def test_01_results_over_32_kib_are_returned():
     sizes = [32_700, 32_767, 32_768, 32_769, 1_000_000, 64 << 20]
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():

@@ -98,7 +98,7 @@ def test_a_future_with_a_failed_dependency_has_its_error_as_cause():
             check(future.exception(), bad.exception(), "It depends on", "int", "which failed")
 
 
-def test_a_future_with_a_cancelled_dependency_says_so():
+def test_a_future_with_a_cancelled_dependency_has_the_reason():
     future = Future()
     assert dependency_error(future.cancel() and future).__notes__ == [
         "It depends on a call, which was cancelled."

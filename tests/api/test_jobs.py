@@ -90,7 +90,7 @@ class TestError:
         pool.execute()
         assert job.error is None
 
-    def test_is_what_the_job_raised(self, pool):
+    def test_is_the_exception_that_the_job_raised(self, pool):
         job = pool.submit(fail, "because")
         with pytest.raises(WorkflowError):
             pool.execute()
@@ -157,7 +157,7 @@ class TestSubmissionContext:
         with pytest.raises(AttributeError, match="colour"):
             _ = SubmissionContext("somebody", color="red").colour
 
-    def test_goes_by_the_node_name(self):
+    def test_uses_the_node_name(self):
         assert SubmissionContext(Node("granular")).name == "granular"
 
 

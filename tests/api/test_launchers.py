@@ -82,7 +82,7 @@ class TestWithoutMpi4py:
         monkeypatch.setenv(name, "1")
         assert MPIModule("mpi4py.MPI").COMM_WORLD is None
 
-    def test_the_warning_says_what_is_missing(self, monkeypatch):
+    def test_the_warning_names_the_missing_package(self, monkeypatch):
         for name, value in STEP.items():
             monkeypatch.setenv(name, value)
         with pytest.warns(RuntimeWarning, match=r"mpi4py .* missing.*pip install"):

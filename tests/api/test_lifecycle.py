@@ -23,7 +23,7 @@ from .support import fail, give, nothing, statuses
 
 
 class TestStatus:
-    def test_goes_from_none_to_closing(self):
+    def test_changes_from_none_to_closing(self):
         pool = create_job_pool(quiet=True)
         assert pool.status is None
         with pool:

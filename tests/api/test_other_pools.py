@@ -39,7 +39,7 @@ def test_collecting_a_future_twice():
 
 
 @pytest.mark.parametrize("make", [lambda part: collect([part]), compose])
-def test_cancelling_goes_both_ways(make):
+def test_cancellation_is_passed_in_both_directions(make):
     part = Future()
     whole = make(part)
     assert whole.cancel()

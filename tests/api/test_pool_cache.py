@@ -224,7 +224,7 @@ class TestIds:
             zlib.crc32(b"layer.thickness"),
         ]
 
-    def test_of_a_subclass_include_what_it_inherits(self):
+    def test_of_a_subclass_include_the_inherited_ones(self):
         class Special(Layer):
             @pool_cache
             def colour(self):

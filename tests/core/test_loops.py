@@ -88,7 +88,7 @@ def test_a_function_is_sent_once_to_a_worker_until_it_is_evicted():
     assert results[101] == (OK, b"8", [])
 
 
-def test_a_worker_gets_what_a_function_requires_before_it():
+def test_required_functions_are_sent_before_the_function():
     """Once, and on each worker that gets the function."""
     with cluster(2, {"double": double, "echo": echo, "first": echo, "second": echo}) as ranks:
         run = Run(ranks)

@@ -69,7 +69,7 @@ def refused_or_read(data):
 
 
 @given(RECORDS, unsigned(32))
-def test_what_is_written_is_read(records, run_id):
+def test_written_frames_are_read(records, run_id):
     data = written(records, run_id)
     assert len(data) % 8 == 0
     assert HEADER.unpack_from(data)[3] == run_id
@@ -162,7 +162,7 @@ def test_every_flipped_bit_is_refused_or_read():
 
 
 @given(st.binary(max_size=200), unsigned(3), unsigned(3))
-def test_random_bytes_behind_a_good_header(tail, n_records, n_parts):
+def test_random_bytes_after_a_valid_header(tail, n_records, n_parts):
     size = HEADER.size + len(tail)
     refused_or_read(header(n_records, size, n_parts=n_parts) + tail)
     refused_or_read(tail)

@@ -75,7 +75,7 @@ def test_nothing_is_kept_after_the_run() -> None:
         assert table.cache_info().currsize == 0
 
 
-def test_each_run_evaluates_anew() -> None:
+def test_each_run_evaluates_again() -> None:
     for _ in range(3):
         with create_job_pool(quiet=True) as pool:
             if MAIN:

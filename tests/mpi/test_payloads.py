@@ -80,7 +80,7 @@ def test_many_arrays_in_one_object() -> None:
         assert np.array_equal(result[n][2], parts[n][2])
 
 
-def test_one_array_in_several_places_stays_one() -> None:
+def test_an_array_in_several_places_remains_one_object() -> None:
     def same(owner, pair):
         return pair[0] is pair[1]
 
