@@ -48,8 +48,9 @@ LAYERS = [
     ["function_job"],
     ["job", "lifecycle", "spilling", "remote_errors", "time_limit"],
     ["submission_context", "arguments"],
+    ["services"],
     ["caching", "serialization", "workflow"],
-    ["services", "functions_by_value"],
+    ["functions_by_value"],
     ["classes_by_value", "tracebacks"],
     ["by_name"],
     ["naming", "callbacks"],
@@ -61,7 +62,7 @@ LAYERS = [
 
 ONLY = {
     "listeners": {"listeners", "job", "naming", "progress", "status"},
-    "services": {"services", "exceptions", "forks", "running", "_core"},
+    "services": {"services", "caching", "exceptions", "forks", "running", "_core"},
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "by_name", "forks"},
     "remote_errors": {
@@ -82,9 +83,9 @@ ONLY = {
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # How many findings there still are of each kind; these only become fewer.
-CIRCULAR_LEFT = 5
-UPWARD_LEFT = 18
-PRIVATE_LEFT = 68
+CIRCULAR_LEFT = 0
+UPWARD_LEFT = 0
+PRIVATE_LEFT = 54
 BSB_LEFT = 10
 
 
