@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from enum import Enum
 
 from bsbpool import exceptions
@@ -66,6 +67,17 @@ def check_execute(state: PoolState, in_scheduler: bool) -> None:
         )
     if state is not PoolState.OPEN:
         raise exceptions.JobPoolContextError(_OVER[state])
+
+
+def warn_not_run(n_jobs: int) -> None:
+    """Warn if a pool was closed without `execute`, so that some jobs did not run."""
+    if n_jobs:
+        warnings.warn(
+            f"The `with` block of this pool ended without pool.execute(), so {n_jobs:,} "
+            f"queued job{'s' * (n_jobs > 1)} did not run.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def can_exit(state: PoolState, in_scheduler: bool) -> bool:

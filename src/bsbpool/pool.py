@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from types import TracebackType
 
-from bsbpool import arguments, execution
+from bsbpool import arguments, execution, lifecycle
 from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 from bsbpool.caching.rank_cache import RankCache
 from bsbpool.caching.requirements import CacheRequirements
 from bsbpool.function_job import FunctionJob
 from bsbpool.interrupts import raising_on_sigterm
 from bsbpool.job_control import PoolJobControl
-from bsbpool.lifecycle import PoolState, can_exit, check_enter, check_execute, refuse_exit
+from bsbpool.lifecycle import PoolState
 from bsbpool.naming import brief
 from bsbpool.open_pools import open_pools
 from bsbpool.progress import PoolProgress, PoolProgressReason, PoolStatusProgress
@@ -146,7 +145,7 @@ class JobPool(JobQueue):
     # ------------------------------------------------------------ life cycle
 
     def __enter__(self) -> Self:
-        check_enter(self._state)
+        lifecycle.check_enter(self._state)
         assert self.id is not None
         self._register(self.id)
         self._state = PoolState.OPEN
@@ -166,13 +165,12 @@ class JobPool(JobQueue):
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        if not can_exit(self._state, self._schedulers.is_current_thread()):
-            refuse_exit(self._state, error)
+        if not lifecycle.can_exit(self._state, self._schedulers.is_current_thread()):
+            lifecycle.refuse_exit(self._state, error)
             return
         assert self.id is not None
-        not_run = 0
-        if self._state is PoolState.OPEN and kind is None and self.is_main():
-            not_run = self._engine.unfinished
+        never_executed = self._state is PoolState.OPEN and kind is None and self.is_main()
+        not_run = self._engine.unfinished if never_executed else 0
         self._close_submission()
         self._schedulers.stop()
         try:
@@ -186,13 +184,7 @@ class JobPool(JobQueue):
             self._drop_contents()
             self._unregister(self.id)
             self.id = None
-        if not_run:
-            warnings.warn(
-                f"The `with` block of this pool ended without pool.execute(), so {not_run:,} "
-                f"queued job{'s' * (not_run > 1)} did not run.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        lifecycle.warn_not_run(not_run)
 
     def _drop_contents(self) -> None:
         """Release results now, and jobs with their last handle: both can be large."""
@@ -324,7 +316,7 @@ class JobPool(JobQueue):
         limit = TimeLimit(timeout if self.is_main() else None)
         context = self.run_context
         with self._lock:  # so that only one of several threads begins
-            check_execute(self._state, self._schedulers.is_current_thread())
+            lifecycle.check_execute(self._state, self._schedulers.is_current_thread())
             self._state, context.time_limit = PoolState.EXECUTING, limit
         context.results = {} if return_results else None
         try:

@@ -90,7 +90,7 @@ from bsb import services
 import bsb.services.pool as pool
 import mpilock, bsb.core, bsb.placement.strategy as strategy
 report({{
-    "pool": bsb.JobPool is bsbpool.JobPool is JobPool is bsb.core.JobPool,
+    "pool": bsb.JobPool is JobPool is bsb.core.JobPool and issubclass(JobPool, bsbpool.JobPool),
     "package": bsb.services is services is bsbpool.services,
     "module": pool is bsbpool.services.pool,
     "status": JobStatus is bsbpool.JobStatus,
