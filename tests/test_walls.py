@@ -86,7 +86,7 @@ ONLY = {
 
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 
-PRIVATE_LEFT = 54
+PRIVATE_LEFT = 53
 """How many uses of private names there still are; they only become fewer."""
 
 
@@ -141,6 +141,7 @@ FOREIGN = {
     "cloudpickle.cloudpickle": "classes_by_value.py completes how cloudpickle makes classes",
     "functools._make_key": "the keys of caches are those of functools.lru_cache",
     "os._exit": "ends a process without its exit handlers",
+    "strategy._get_connect_args_from_job": "a method of BSB's connection strategies",
     "pickler._dynamic_function_reduce": "a method of cloudpickle's Pickler",
     "threading._shutdown": "run.py waits for threads as the interpreter does at its end",
 }
@@ -299,9 +300,7 @@ def test_the_package_uses_no_module_of_tests():
 # ------------------------------------------------------------------ sizes
 
 MAX_LINES = 400
-TOO_LONG = {
-    "comm/channel.pyx", "runtime/worker_loop.pyx", "scheduling/engine.pyx", "job.py", "pool.py",
-}  # fmt: skip
+TOO_LONG = {"scheduling/engine.pyx"}
 
 
 def test_no_source_file_is_longer_than_400_lines():

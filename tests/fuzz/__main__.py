@@ -4,8 +4,8 @@
     python -m fuzz --target plains --seed 7
     python -m fuzz --replay build/fuzz/plains-1a2b3c4d
 
-`make fuzz` does it on rooms that were built with sanitizers. What makes a target crash, hang or
-raise what it should not is written to a file, which `--replay` tries again.
+`make fuzz` runs it on modules that were built with sanitizers. An input that makes a target crash,
+hang or raise an undocumented error is written to a file, which `--replay` runs again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Decisions from bytes, so that whatever finds bytes finds messages.
+"""Decisions from bytes, so that a fuzzer of bytes finds messages.
 
-A fuzzer changes bytes; frames that it makes of them are mostly refused at the door. So the
-targets read their input as a row of decisions, and make of them frames that are right but for a
-few things. No bytes left means 0, and 0 is the ordinary choice.
+A fuzzer changes bytes; frames that consist of these bytes would mostly be refused. So the
+targets read their input as a sequence of decisions, and build frames that are valid except for a
+few details. Without bytes left a decision is 0, and 0 is the ordinary choice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Finding inputs: atheris where it is installed, else mutations of our own.
+"""Generation of inputs: by atheris if it is installed, else by simple mutations.
 
-Both are led by what the input reaches where the rooms were built to tell (see coverage.c and
-`make fuzz`), and go blindly where not.
+Both use the coverage of the inputs if the modules were built to report it (see coverage.c and
+`make fuzz`); otherwise inputs are random.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is fuzzed: each function decodes its bytes, or raises what it is documented to raise.
+"""The fuzz targets: each function decodes its bytes or raises a documented error.
 
-Import this before anything else of bsbpool: payloads are pickles, and what a hostile pickle does
-is not the pool's to answer for. So none is loaded here but those that the room `plain` reads.
+Import this before any other module of bsbpool: payloads are pickles, which are trusted, so hostile
+pickles are out of scope. Only those that the module `scalar_codec` reads are loaded here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ load_pickle = pickle.loads
 
 
 class LeftToPickleError(Exception):
-    """Some bytes are a pickle, or not, but nothing that the room `plain` reads."""
+    """The bytes are not a pickle that `scalar_codec` reads."""
 
 
 def _leave(data: bytes) -> Any:
@@ -165,7 +165,7 @@ class FuzzedWorkerCallbacks(WorkerCallbacks):
         return 0, b"an error", []
 
     def main_lost(self, rank: int) -> None:
-        raise TransportError(f"rank {rank} has said farewell")
+        raise TransportError(f"rank {rank} was lost")
 
 
 def arrivals_of_worker(draw: Draw, network: InProcessNetwork) -> Iterator[None]:

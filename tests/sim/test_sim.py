@@ -148,7 +148,7 @@ def test_nobody_waits_for_a_rank_that_came_back_and_died():
 
 
 def test_a_rank_left_behind_twice_is_awaited():
-    """Found with messages so slow that the first run's farewell comes in the second."""
+    """Found with messages so slow that the end of the first run arrives during the second."""
     stopped = Pool((Job(takes=5_000_000),), stops_at=5_000)
     for seed in range(100):
         plan = Plan(seed, 2, (stopped, stopped), wakeup=True, latency=2_000_000, preempt=100)
