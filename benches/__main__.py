@@ -32,7 +32,7 @@ def run(given: argparse.Namespace) -> int:
     targets = all_targets(given.quick)
     names = given.targets or [*targets, "compare"]
     chosen = [targets[name] for name in names if name != "compare"]
-    peers = _peers(given.quick) if "compare" in names else {}
+    others = _comparison(given.quick) if "compare" in names else {}
     pythons = {"openmpi": given.openmpi, "testing": given.testing}
     runner = Runner(pythons, 60 if given.quick else SECONDS)
     line: dict[str, Any] = {
@@ -43,13 +43,13 @@ def run(given: argparse.Namespace) -> int:
         "runs": given.runs,
     }
     cases = [case for target in chosen for case in target.cases.values()]
-    rounds = runner.rounds([*cases, *peers.values()], given.runs)
+    rounds = runner.rounds([*cases, *others.values()], given.runs)
     line["figures"] = {
         f"{target.name}.{name}": figure._asdict()
         for target in chosen
         for name, figure in evaluate(target, rounds).items()
     }
-    line["compared"] = compare.summary(peers, rounds)
+    line["compared"] = compare.summary(others, rounds)
     line["programs"] = {
         case.label(): medians(taken)
         for case in dict.fromkeys(cases)
@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> int:
     return 1 if runner.failed else 0
 
 
-def _peers(quick: bool) -> dict[str, Any]:
+def _comparison(quick: bool) -> dict[str, Any]:
     return compare.cases(width=8, steps=4) if quick else compare.cases()
 
 
@@ -69,7 +69,7 @@ def _print(line: dict[str, Any], targets: dict[str, Any], runner: Runner | None 
     print(_tables(line, targets))
     for reasons in (runner.left_out, runner.failed) if runner else ():
         for case, reason in reasons.items():
-            print(f"not measured: {case.label()}: {report.gist(reason)}")
+            print(f"not measured: {case.label()}: {report.main_line(reason)}")
 
 
 def _tables(line: dict[str, Any], targets: dict[str, Any]) -> str:
@@ -152,14 +152,14 @@ def parse() -> argparse.Namespace:
             f"--{env}", type=os.path.abspath, metavar="PYTHON", help=f"an interpreter with {text}"
         )
     some.set_defaults(call=run)
-    peers = commands.add_parser("compare", help="run workloads on all systems")
-    peers.add_argument(
+    comparison = commands.add_parser("compare", help="run workloads on all systems")
+    comparison.add_argument(
         "--shapes", nargs="+", choices=SHAPES, metavar="SHAPE", help=", ".join(SHAPES)
     )
     for name, value in {"width": 32, "kernel": 0.0, "bytes": 16, "runs": 5}.items():
-        peers.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
-    peers.add_argument("--steps", type=int, help="by default what a system does in a second")
-    peers.set_defaults(call=compared)
+        comparison.add_argument(f"--{name}", type=type(value), default=value, help=f"{value}")
+    comparison.add_argument("--steps", type=int, help="by default what a system does in a second")
+    comparison.set_defaults(call=compared)
     gated = commands.add_parser("check", help="compare the instructions per job with the baseline")
     gated.add_argument("--update", action="store_true", help="write a new baseline")
     gated.set_defaults(call=lambda given: gate.check(given.update))

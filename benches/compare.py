@@ -21,7 +21,7 @@ def cases(
 ) -> dict[str, Case]:
     """Return for each system the case that runs the workloads: one worker each.
 
-    The slow get fewer steps, unless told otherwise: rates are of about a second's work.
+    By default each system runs about a second, so slow ones get fewer steps.
     """
     return {
         name: case(

@@ -87,8 +87,8 @@ def machine(line: Mapping[str, Any]) -> str:
     )
 
 
-def gist(trouble: str) -> str:
+def main_line(output: str) -> str:
     """Return the most informative line of the output of a failed program."""
-    lines = [line.strip(" |+-") for line in trouble.splitlines() if line.strip()]
+    lines = [line.strip(" |+-") for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
     return [*lines, *errors][-1] if lines else "it printed nothing"

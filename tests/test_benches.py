@@ -236,9 +236,9 @@ def test_medians_of_what_programs_print():
     assert measuring.medians(rounds) == {"a": {"s": 3, "all": [3, 6]}}
 
 
-def test_the_gist_of_a_trouble():
-    assert report.gist("x\nValueError: no\nMPI_Abort(1)") == "ValueError: no"
-    assert report.gist("") == "it printed nothing"
+def test_the_main_line_of_an_output():
+    assert report.main_line("x\nValueError: no\nMPI_Abort(1)") == "ValueError: no"
+    assert report.main_line("") == "it printed nothing"
 
 
 def test_targets_are_complete():

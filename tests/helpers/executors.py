@@ -283,15 +283,15 @@ def asyncio_can_await(executor: PoolExecutor) -> None:
 def what_was_cancelled_does_not_run(executor: PoolExecutor) -> None:
     block = [executor.submit(nap, 0.3) for _ in range(executor.num_workers)]
     futures = [executor.submit(nap, 60) for _ in range(10)]
-    told: list[Any] = []
-    futures[0].add_done_callback(told.append)
+    reported: list[Any] = []
+    futures[0].add_done_callback(reported.append)
     deadline = time.monotonic() + LONG
     while not block[0].running() and time.monotonic() < deadline:
         time.sleep(0.001)
     assert not block[0].cancel()
     assert all(future.cancel() for future in futures)
     assert all(future.cancel() and future.cancelled() for future in futures)
-    assert told == [futures[0]]
+    assert reported == [futures[0]]
     assert wait([*block, *futures], LONG).not_done == set()
     with pytest.raises(concurrent.futures.CancelledError):
         futures[0].result()

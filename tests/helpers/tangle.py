@@ -40,7 +40,7 @@ def graph_of(engine: Any) -> Graph:
 
 
 def wait_for_nothing(engine: Any, job: int) -> None:
-    """Let a job wait for something that nobody knows."""
+    """Let a job wait for an unknown object."""
     graph_of(engine).vertices[job].unmet += 1
 
 

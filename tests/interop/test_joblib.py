@@ -59,16 +59,16 @@ def test_an_abandoned_generator(seen: dict[str, Any]) -> None:
 
 
 def test_errors(seen: dict[str, Any]) -> None:
-    told, unpicklable, after = seen["errors"]
-    assert told == ["LookupError", "three"]
+    reported, unpicklable, after = seen["errors"]
+    assert reported == ["LookupError", "three"]
     assert unpicklable == "TypeError"
     assert after == SQUARES[:3]
 
 
 def test_timeouts(seen: dict[str, Any]) -> None:
     """joblib has no callbacks if calls run one after the other."""
-    told, after = seen["timeouts"]
-    assert told == (None if seen["alone"] else "TimeoutError")
+    reported, after = seen["timeouts"]
+    assert reported == (None if seen["alone"] else "TimeoutError")
     assert after == [0, 1, 2]
 
 
@@ -91,13 +91,13 @@ def test_parallel_inside_a_call(seen: dict[str, Any]) -> None:
 def test_libraries_get_their_share_of_the_cores(seen: dict[str, Any]) -> None:
     threads = seen["threads"]
     if seen["alone"]:  # joblib calls in the process itself, which keeps all that it has
-        assert [told for told, _ in threads["three"]] == [""] * 2
+        assert [reported for reported, _ in threads["three"]] == [""] * 2
         assert threads["inner"] == [1] * 3
         return
     assert threads["three"] == [["3", 3]] * 2
-    for told, used in threads["share"]:
-        assert used <= int(told)
-    assert len({told for told, _ in threads["share"]}) == 1
+    for reported, used in threads["share"]:
+        assert used <= int(reported)
+    assert len({reported for reported, _ in threads["share"]}) == 1
     assert max(threads["inner"]) <= int(threads["share"][0][0])
 
 
@@ -112,32 +112,32 @@ def test_fewer_jobs_than_workers() -> None:
 
 
 @pytest.fixture(params=[1, 3], scope="module")
-def borrowed(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return {**scenes_of("borrowed", "run", request.param), "alone": request.param == 1}
+def leased(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return {**scenes_of("leased", "run", request.param), "alone": request.param == 1}
 
 
-def test_without_an_executor(borrowed: dict[str, Any]) -> None:
+def test_without_an_executor(leased: dict[str, Any]) -> None:
     """The executor is leased while it is needed, under bsbpool.run and in a single process."""
-    assert borrowed["both"] == [SQUARES[:4]] * 2
-    assert borrowed["afterwards"] == SQUARES[:4]
+    assert leased["both"] == [SQUARES[:4]] * 2
+    assert leased["afterwards"] == SQUARES[:4]
 
 
-def test_nothing_stays_borrowed(borrowed: dict[str, Any]) -> None:
+def test_no_lease_remains(leased: dict[str, Any]) -> None:
     """After a `Parallel`, failed or not, the program may open its own executor."""
-    kinds, after = borrowed["failures"]
+    kinds, after = leased["failures"]
     one_by_one = [["TypeError", SQUARES[:4]], [None, SQUARES[:4]]]  # joblib looks no further
     both = [["TypeError", SQUARES[:4]], ["ValueError", SQUARES[:4]]]
-    assert kinds == (one_by_one if borrowed["alone"] else both)
+    assert kinds == (one_by_one if leased["alone"] else both)
     assert after == SQUARES[:4]
 
 
-def test_nobody_waits_for_a_call_that_was_given_up(borrowed: dict[str, Any]) -> None:
+def test_an_abandoned_call_delays_nothing(leased: dict[str, Any]) -> None:
     """An executor of the program does: it needs all workers."""
-    *squares, before, after = borrowed["given_up"]
+    *squares, before, after = leased["given_up"]
     assert squares == [SQUARES[:4]] * 3
     assert not before
-    assert after or borrowed["alone"]  # where joblib gives up no call
+    assert after or leased["alone"]  # where joblib gives up no call
 
 
-def test_threads_borrow_and_give_back(borrowed: dict[str, Any]) -> None:
-    assert borrowed["threads"] == 9
+def test_threads_share_the_lease(leased: dict[str, Any]) -> None:
+    assert leased["threads"] == 9

@@ -40,12 +40,12 @@ def test_each_phase_is_a_pool_with_all_its_statuses(play: Players, ranks: int) -
 @pytest.mark.parametrize("ranks", RANKS)
 def test_each_job_is_added_and_goes_through_its_statuses(play: Players, ranks: int) -> None:
     plays = play("listening", ranks)
-    heard: dict[Any, list[Any]] = defaultdict(list)
+    events: dict[Any, list[Any]] = defaultdict(list)
     for event in plays.main("everything")["events"]:
         if event["reason"].startswith("JOB"):
-            heard[event["phase"], event["job"]].append(event)
-    assert len(heard) == len(play("build", pool="bsb").main("own")["added"])
-    for added, *updates in heard.values():
+            events[event["phase"], event["job"]].append(event)
+    assert len(events) == len(play("build", pool="bsb").main("own")["added"])
+    for added, *updates in events.values():
         assert added["reason"] == "JOB_ADDED"
         path = [updates[0]["old"], *(update["status"] for update in updates)]
         assert path[-3:] == ["QUEUED", "RUNNING", "SUCCESS"]

@@ -70,10 +70,10 @@ def test_who_is_who(seen: dict[str, Any]) -> None:
 
 def test_refused_arguments_and_warnings_begin_as_scinexus_words_them(seen: dict[str, Any]) -> None:
     """Its own tests, and those of its users, match these words."""
-    told, results, quiet, warned = seen["checks"]
+    reported, results, quiet, warned = seen["checks"]
     assert results == [4, 9, 16, 25]
-    assert len(told) == 13
-    for label, errors in told.items():
+    assert len(reported) == 13
+    for label, errors in reported.items():
         name, _, value = label.partition("=")
         if name == "if_serial":
             expected = ["ValueError", "if_serial: invalid choice 'no such'"]
@@ -103,14 +103,14 @@ def test_serial(seen: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("scene", ["root", "another"])
-def test_workers_of_any_root_are_told_apart(ranks: int, scene: str) -> None:
+def test_workers_of_any_root_are_distinguished(ranks: int, scene: str) -> None:
     here, there = scenes_of("roots", "with", ranks)[scene]
     if ranks == 1:  # a thread of the process that submits
         assert here == [0, 0, True, 1] and there == [here] * 40
         return
     assert here == [1, 1, True, 2]
     workers = [[0, 0, False, 2], [2, 2, False, 2]]
-    assert all(told in workers for told in there)
+    assert all(reported in workers for reported in there)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -118,6 +118,6 @@ def test_size_is_that_of_the_executor(ranks: int) -> None:
     n_workers, here, there, error = scenes_of("roots", "with", ranks)["workers"]
     assert here == [0, 0, True, n_workers]
     if n_workers > 1:  # spawned ones have a world of their own
-        assert all(told in ([1, False, 2], [2, False, 2]) for _, *told in there)
+        assert all(reported in ([1, False, 2], [2, False, 2]) for _, *reported in there)
     assert error == (None if n_workers > 1 else "RuntimeError")
     assert n_workers == 2 or ranks == 1

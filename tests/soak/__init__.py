@@ -1,5 +1,5 @@
 """Soak test: resources that thousands of pools and millions of jobs do not release.
 
 `kinds` are the ways in which pools are used, `counting` what a process holds, `program` what each
-rank runs, `launching` starts it and judges what it tells, ``python -m soak`` prints the table.
+rank runs, `launching` starts it and checks its counts, ``python -m soak`` prints the table.
 """

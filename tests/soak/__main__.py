@@ -18,8 +18,8 @@ HEAD = (
 def rows(title: str, mpi: str, soaked: Soaked) -> list[str]:
     """Return a line for each rank."""
     lines = []
-    for rank, told in enumerate(soaked.ranks):
-        before, after = told["before"], told["after"]
+    for rank, report in enumerate(soaked.ranks):
+        before, after = report["before"], report["after"]
         pairs = [(before[what], after[what]) for what in ("descriptors", "threads")]
         pairs.append(tuple(sum(count["objects"].values()) for count in (before, after)))
         pairs += [
@@ -30,9 +30,9 @@ def rows(title: str, mpi: str, soaked: Soaked) -> list[str]:
             f"{f'{was} -> {now}':>{width}}"
             for (was, now), width in zip(pairs, (14, 10, 11, 10, 8), strict=True)
         )
-        memory = told["memory"]
+        memory = report["memory"]
         lines.append(
-            f"{title:26}{mpi:10}{rank:4}{told['seconds']:9.1f}{memory[-1] / MIB:8.1f}"
+            f"{title:26}{mpi:10}{rank:4}{report['seconds']:9.1f}{memory[-1] / MIB:8.1f}"
             f"{growth(memory):12.2%}{(after['heap'] - before['heap']) / 1024:+11.1f}{shown}"
         )
     return lines

@@ -89,8 +89,8 @@ def _heap() -> int:
     except AttributeError:  # another C library
         return 0
     ask.restype = _Mallinfo
-    told = ask()
-    return int(told.uordblks + told.hblkhd)
+    report = ask()
+    return int(report.uordblks + report.hblkhd)
 
 
 def _objects() -> dict[str, int]:

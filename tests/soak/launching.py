@@ -79,9 +79,9 @@ def soak(
     except BaseException:
         stop(process)
         raise
-    told = [line for line in text.splitlines() if line.startswith("soak: ")]
-    assert process.returncode == 0 and told, text
-    return Soaked(json.loads(told[0][len("soak: ") :]), text)
+    report = [line for line in text.splitlines() if line.startswith("soak: ")]
+    assert process.returncode == 0 and report, text
+    return Soaked(json.loads(report[0][len("soak: ") :]), text)
 
 
 def growth(memory: Sequence[int]) -> float:
@@ -98,15 +98,15 @@ def growth(memory: Sequence[int]) -> float:
 def faults(soaked: Soaked, flat: float = FLAT, heap: int = HEAP) -> list[str]:
     """Describe the resources that were not released; none if all were."""
     found = [line for line in soaked.text.splitlines() if any(map(line.__contains__, COMPLAINTS))]
-    for rank, told in enumerate(soaked.ranks):
-        found += [f"rank {rank}: {fault}" for fault in _faults_of(told, flat, heap)]
+    for rank, report in enumerate(soaked.ranks):
+        found += [f"rank {rank}: {fault}" for fault in _faults_of(report, flat, heap)]
     if soaked.ranks[0]["after"]["mpi"]:
         found += _faults_of_mpi(soaked)
     return found
 
 
-def _faults_of(told: dict[str, Any], flat: float, heap: int) -> list[str]:
-    before, after = told["before"], told["after"]
+def _faults_of(report: dict[str, Any], flat: float, heap: int) -> list[str]:
+    before, after = report["before"], report["after"]
     found = [
         f"{what} {before[what]} -> {after[what]}"
         for what in ("descriptors", "threads", "objects")
@@ -116,8 +116,8 @@ def _faults_of(told: dict[str, Any], flat: float, heap: int) -> list[str]:
         found.append(f"blocks {before['blocks']} -> {after['blocks']}")
     if after["heap"] > before["heap"] + heap:
         found.append(f"heap {before['heap']} -> {after['heap']}")
-    if growth(told["memory"]) > flat:
-        found.append(f"memory grew by {growth(told['memory']):.1%}: {told['memory']}")
+    if growth(report["memory"]) > flat:
+        found.append(f"memory grew by {growth(report['memory']):.1%}: {report['memory']}")
     for what in ("requests", "communicators"):
         if after["mpi"] and after["mpi"][what] > before["mpi"][what]:
             found.append(f"{what} {before['mpi'][what]} -> {after['mpi'][what]}")
@@ -134,7 +134,8 @@ def _faults_of_mpi(soaked: Soaked) -> list[str]:
     """Messages that were never received, and requests that were active when MPI ended."""
     found = []
     sends, receives = (
-        sum(told["after"]["mpi"][what] for told in soaked.ranks) for what in ("sends", "receives")
+        sum(report["after"]["mpi"][kind] for report in soaked.ranks)
+        for kind in ("sends", "receives")
     )
     if sends != receives:
         found.append(f"{sends} messages were sent, {receives} received")

@@ -123,18 +123,18 @@ def leak() -> dict[str, Any]:
             kept.append(world.Dup())
             kept.append(world.Irecv(bytearray(8), (world.rank + 1) % world.size, tag=i))
 
-    told = soak(60, step, 1)
+    report = soak(60, step, 1)
     for request in kept[4::5] if world else ():
         request.Cancel()
-    return told
+    return report
 
 
 def main(program: str, *args: str) -> None:
     """Run one of the programs; end all ranks if it fails on this one."""
     faulthandler.enable()
     try:
-        told = {"pools": pools, "jobs": jobs, "leak": leak}[program](*args)
-        everybody = services.MPI.gather(told)
+        report = {"pools": pools, "jobs": jobs, "leak": leak}[program](*args)
+        reports = services.MPI.gather(report)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -142,8 +142,8 @@ def main(program: str, *args: str) -> None:
         if services.MPI.get_size() > 1:
             services.MPI.abort(1)
         os._exit(1)
-    if everybody is not None:
-        print("\nsoak:", json.dumps(everybody), flush=True)
+    if reports is not None:
+        print("\nsoak:", json.dumps(reports), flush=True)
 
 
 if __name__ == "__main__":

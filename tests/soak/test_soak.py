@@ -27,10 +27,10 @@ def soaked(tmp_path: Path, ranks: int, *program: object) -> Soaked:
 
 @on_ranks
 def test_hundreds_of_pools_of_all_kinds(tmp_path: Path, ranks: int) -> None:
-    told = soaked(tmp_path, ranks, "pools", 20 * len(KINDS))
-    assert faults(told, LITTLE) == []
-    assert len(told.ranks) == max(1, ranks)
-    assert bool(told.ranks[0]["after"]["mpi"]) == bool(ranks)
+    report = soaked(tmp_path, ranks, "pools", 20 * len(KINDS))
+    assert faults(report, LITTLE) == []
+    assert len(report.ranks) == max(1, ranks)
+    assert bool(report.ranks[0]["after"]["mpi"]) == bool(ranks)
 
 
 @on_ranks
@@ -44,8 +44,8 @@ def test_pools_that_are_never_executed(tmp_path: Path) -> None:
     UCX allocates buffers by the MiB when one rank is ahead of the other, so there are
     enough of them to tell that from messages that stay.
     """
-    told = soaked(tmp_path, 2, "pools", 1_500, "never_executed")
-    assert faults(told, LITTLE, heap=4 * MIB) == []
+    report = soaked(tmp_path, 2, "pools", 1_500, "never_executed")
+    assert faults(report, LITTLE, heap=4 * MIB) == []
 
 
 def test_communicators_that_come_and_go(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_growth_is_seen_and_noise_is_not() -> None:
 
 def test_blocks_are_counted() -> None:
     count = {"descriptors": 3, "threads": 1, "heap": 0, "objects": {}, "mpi": {}}
-    told = {
+    report = {
         "before": count | {"blocks": 1_000},
         "after": count | {"blocks": 1_001 + BLOCKS},
         "memory": [MIB] * 9,
     }
-    assert faults(Soaked([told], "")) == [f"rank 0: blocks 1000 -> {1_001 + BLOCKS}"]
+    assert faults(Soaked([report], "")) == [f"rank 0: blocks 1000 -> {1_001 + BLOCKS}"]

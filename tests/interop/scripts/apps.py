@@ -144,7 +144,7 @@ def checks() -> Any:
         for value in (True, numpy.bool_(True), 1.5, "2", 0, -1)
     }
     calls["if_serial"] = {"if_serial": "no such"}
-    told = {
+    reported = {
         label: [error_of(f, square, [1], **said) for f in (backend.imap, backend.as_completed)]
         for label, said in calls.items()
     }
@@ -155,16 +155,16 @@ def checks() -> Any:
         results += parallel.imap(square, [3], max_workers=size + 1)
         results += parallel.map(square, [4], max_workers=size + 1)
         results += parallel.as_completed(square, [5], max_workers=size + 1)
-    return told, results, quiet, [[w.category.__name__, str(w.message)] for w in caught]
+    return reported, results, quiet, [[w.category.__name__, str(w.message)] for w in caught]
 
 
 def serial() -> Any:
-    told = error_of(backend.imap, square, [1], if_serial="raise")
+    reported = error_of(backend.imap, square, [1], if_serial="raise")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         results = list(backend.as_completed(square, [2], if_serial="WARN"))
     ignored = list(backend.imap(square, [3], if_serial="ignore"))
-    return told, results + ignored, [[w.category.__name__, str(w.message)] for w in caught]
+    return reported, results + ignored, [[w.category.__name__, str(w.message)] for w in caught]
 
 
 backend = BsbPoolBackend()

@@ -101,15 +101,15 @@ def abandoned() -> Any:
 
 def errors() -> Any:
     run = Parallel(batch_size=1)
-    told = error_of(run, (delayed(fails)(n) for n in range(20)))
+    reported = error_of(run, (delayed(fails)(n) for n in range(20)))
     unpicklable = error_of(run, (delayed(square)(threading.Lock()) for _ in range(3)))
-    return told, unpicklable and unpicklable[0], run(delayed(square)(n) for n in range(3))
+    return reported, unpicklable and unpicklable[0], run(delayed(square)(n) for n in range(3))
 
 
 def timeouts() -> Any:
     run = Parallel(timeout=DURING / 4, batch_size=1)
-    told = error_of(run, (delayed(late)(n) for n in (0, 0, 1)))
-    return told and told[0], Parallel(timeout=60)(delayed(late)(n) for n in range(3))
+    reported = error_of(run, (delayed(late)(n) for n in (0, 0, 1)))
+    return reported and reported[0], Parallel(timeout=60)(delayed(late)(n) for n in range(3))
 
 
 def jobs() -> Any:
@@ -183,11 +183,11 @@ with PoolExecutor() as executor:
         executor.shutdown()
 
         def shut() -> Any:
-            told = []
+            reported = []
             for n_jobs in (None, 2):
                 for more in ({}, {"executor": executor}):
                     with parallel_config("bsbpool", n_jobs=n_jobs, **more):
-                        told.append(error_of(Parallel(), [delayed(square)(1)]))
-            return told
+                        reported.append(error_of(Parallel(), [delayed(square)(1)]))
+            return reported
 
         show(shut)

@@ -36,7 +36,7 @@ def network(**changes: Any) -> Scaffold:
 
 
 class Recorder:
-    """A listener that keeps what it is told, and when it is entered and left."""
+    """A listener that keeps what it is reported, and when it is entered and left."""
 
     def __init__(self, keep: Any = None) -> None:
         self.events: list[Any] = []

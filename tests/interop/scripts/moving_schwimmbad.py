@@ -37,8 +37,8 @@ def main():
         tell("map", pool.map(Likelihood(2.0), range(10)))
         tell("generator", pool.map(abs, (-n for n in range(5))))
         tell("empty", pool.map(abs, []))
-        told = []
-        tell("callback", pool.map(abs, range(-9, 0), callback=told.append), sorted(told))
+        reported = []
+        tell("callback", pool.map(abs, range(-9, 0), callback=reported.append), sorted(reported))
         tell("batched", pool.batched_map(summed, [1.5, 2.5, 3.5, 4.5, 5.5]))
         if sys.argv[2] == "dill":
             tell("lambda", pool.map(lambda x: x + 1, [1, 2]))

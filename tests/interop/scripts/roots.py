@@ -21,8 +21,8 @@ def asked(_: int) -> list[Any]:
 
 def seen_by(backend: BsbPoolBackend) -> Any:
     set_parallel_backend(backend)
-    told = [WORLD.Get_rank(), backend.get_rank(), backend.is_master_process(), backend.get_size()]
-    return told, sorted(backend.imap(asked, range(40), chunksize=1))
+    ranks = [WORLD.Get_rank(), backend.get_rank(), backend.is_master_process(), backend.get_size()]
+    return ranks, sorted(backend.imap(asked, range(40), chunksize=1))
 
 
 second = min(1, WORLD.Get_size() - 1)

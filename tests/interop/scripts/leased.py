@@ -44,8 +44,8 @@ def failures() -> Any:
     kinds = []
     for parallel_of in (lambda: Parallel()(42), lambda: Parallel(pre_dispatch="nonsense")(calls())):
         with parallel_config("bsbpool"):
-            told = error_of(parallel_of)
-        kinds.append([told and told[0], afterwards()])
+            reported = error_of(parallel_of)
+        kinds.append([reported and reported[0], afterwards()])
     return kinds, afterwards()
 
 
