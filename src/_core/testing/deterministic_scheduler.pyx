@@ -46,7 +46,7 @@ cdef rank_t *earliest(world_t *w) noexcept nogil:
 
 
 cdef void pass_on(rank_t *me) noexcept nogil:
-    """Give the turn to whoever wakes first, and wait for it unless this rank has left."""
+    """Give the turn to the rank that wakes first, and wait for it unless this rank has left."""
     cdef world_t *w = me.world
     cdef rank_t *following = earliest(w)
     while following != NULL and w.next_event <= following.wake and not w.halted:
@@ -67,7 +67,7 @@ cdef void pass_on(rank_t *me) noexcept nogil:
 
 
 cdef void await_turn(rank_t *me) noexcept nogil:
-    """Wait, without the GIL: whoever has the turn may need it."""
+    """Wait without the GIL, which the rank that has the turn may need."""
     cdef PyThreadState *state = NULL
     if PyGILState_Check():
         state = PyEval_SaveThread()

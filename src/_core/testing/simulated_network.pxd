@@ -1,4 +1,4 @@
-# Letters on their way, and the ends of the network where they wait to be taken.
+# Messages in transit, and the endpoints of the network where they wait to be received.
 from bsbpool._core.testing.deterministic_scheduler cimport TurnScheduler, rank_t
 from bsbpool._core.comm.transport cimport Transport
 from bsbpool._core.protocol.message cimport message_t
@@ -14,7 +14,7 @@ ctypedef struct end_t:
     mail_t *mail
     rank_t *rank
     int half  # it dies while this message with parts is half sent
-    int keep  # how many letters to each rank outlive it; -1: all
+    int keep  # how many of its messages to each rank arrive after its failure; -1: all
     in_flight_t *inbox  # by `due`
     message_t *sent
     int64_t *latest  # by sender: when its last in flight is due
@@ -24,8 +24,8 @@ ctypedef struct mail_t:
     int64_t latency
     bint wakeup
     bint slow
-    bint hasty  # a planted fault: deaths are told before the last letters are read
-    bint disorder  # another: letters of one sender overtake each other
+    bint hasty  # an injected fault: failures are reported before the last messages are read
+    bint disorder  # another: messages of one sender overtake each other
 
 cdef class SimulatedNetwork(TurnScheduler):
     cdef mail_t mail

@@ -1,8 +1,8 @@
-"""A network between ranks that take turns: letters, and how long they are on their way.
+"""A simulated network between ranks that run in turns: messages and their delays.
 
-Messages take their time, drawn from the seed of the `turn` room; only those from one rank to
-another keep their order. To send and to look for messages are steps, at which a rank may die,
-also with a message half sent; of what it had sent only as much arrives as was decided.
+The delay of each message is drawn from the seed of `deterministic_scheduler`; only messages from
+one rank to another keep their order. Sending and polling are steps, at which a rank may fail, also
+with a message half sent; of the messages that it had sent only a chosen number arrives.
 """
 from bsbpool._core.testing.deterministic_scheduler cimport (
     SENT,
@@ -32,10 +32,10 @@ cdef enum:
     UNKNOWN_RANK = -102
     LONG_NS = 200_000  # sleeps of which nobody hopes that they end in time
     OVERSLEPT_NS = 4_000_000
-    SLOW_MESSAGE = 64  # how much longer one of 32 letters takes
+    SLOW_MESSAGE = 64  # the factor by which one of 32 messages takes longer
 
 
-# ------------------------------------------------------------------ letters
+# ------------------------------------------------------------------ messages
 
 cdef int post(end_t *target, message_t *m) noexcept nogil:
     """Put a message on its way, among those that come before and after it."""
@@ -268,7 +268,7 @@ cdef class SimulatedNetwork(TurnScheduler):
         """Decide how a rank dies.
 
         At its `step`th step, or while its `half`th message with parts is half sent, or by
-        `kill`. Of its letters under way the first `keep` to each rank arrive (-1: all).
+        `kill`. Of its messages in transit the first `keep` to each rank arrive (-1: all).
         Others know of its death no sooner than `told_after` ns later.
         """
         cdef end_t *end = self.end(rank)
@@ -278,7 +278,7 @@ cdef class SimulatedNetwork(TurnScheduler):
         end.keep = keep
 
     cdef void discard_pending(self, int number) noexcept nogil:
-        """Of a dead rank's letters some arrive; of those to it none."""
+        """Drop the messages to a failed rank, and those from it beyond the first `keep`."""
         cdef end_t *dead = &self.mail.ends[number]
         cdef int i
         for i in range(self.world.n):
@@ -297,7 +297,7 @@ cdef class SimulatedNetwork(TurnScheduler):
         return True
 
     def sabotage(self, bint hasty=False, bint disorder=False):
-        """Tell of deaths before the last messages, or do not keep the order of messages."""
+        """Inject a fault: report failures before the last messages, or reorder messages."""
         self.mail.hasty = hasty
         self.mail.disorder = disorder
 
@@ -305,7 +305,7 @@ cdef class SimulatedNetwork(TurnScheduler):
 
     @property
     def under_way(self):
-        """How many messages have been sent and not taken."""
+        """The number of messages that were sent and not received."""
         cdef in_flight_t *in_flight
         cdef int n = 0
         cdef int i
