@@ -10,8 +10,8 @@ The hash table of a Python set has several times as many slots as members. So th
 last set is kept: the slot of each member. A set of the same size whose slots hold the same members
 is the same set, even if it is another object.
 """
-from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.jobs.handle cimport Handle
+from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.vector cimport ints_push, ints_t
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject

@@ -103,7 +103,7 @@ cdef class FrameWriter:
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
         const uint8_t *data, uint64_t size,
     ) noexcept nogil:
-        """Append a record without parts and with a short payload, if any; return -1 on no memory."""
+        """Append a record with a short payload or none; return -1 if memory is out."""
         cdef record_t record
         record.kind = kind
         record.flags = flags

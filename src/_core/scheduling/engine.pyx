@@ -102,13 +102,7 @@ cdef class Engine:
         return join
 
     def add_cache_item(self, token):
-        """Add a cache item; return its number.
-
-        Parameters
-        ----------
-        token : int
-            The unsigned 64-bit number that identifies the item on all ranks.
-        """
+        """Add the cache item that an unsigned 64-bit token identifies; return its number."""
         cdef uint64_t name = token
         cdef int32_t number = cache_add_item(&self.d.cache, name)
         if number < 0:
@@ -218,15 +212,7 @@ cdef class Engine:
             self.d.counts[<int>FAILED] += 1
 
     def undo_send(self, int64_t job, outcome):
-        """End a job that was assigned to a worker but could not be sent.
-
-        Parameters
-        ----------
-        job : int
-            The job.
-        outcome : int
-            A terminal `Status`.
-        """
+        """End a job that was assigned to a worker but could not be sent, with `outcome`."""
         cdef uint8_t end = terminal_status(outcome)
         self.check_job(job)
         queues_undo_send(&self.d, <int32_t>job, end)
