@@ -63,15 +63,15 @@ class DependencyFailures:
         if deps is not known:
             failed = [job for job in deps or () if _has_failed(job)]
             # Jobs that the end of the run ended did so after the failures that cancelled others.
-            first = min(failed, key=lambda job: (self._is_cut_off(job), job._id or 0), default=None)
+            first = min(failed, key=lambda job: (self._is_cut_off(job), job.number or 0), default=None)
             self._last = deps, first
         return first
 
     def _is_broken(self, job: Job[Any]) -> bool:
-        return job._id is not None and self._engine.dependency_failed(job._id)
+        return job.number is not None and self._engine.dependency_failed(job.number)
 
     def _is_cut_off(self, job: Job[Any]) -> bool:
-        return job._id is not None and self._engine.ended_by_run(job._id)
+        return job.number is not None and self._engine.ended_by_run(job.number)
 
 
 def cancelled_by(

@@ -145,7 +145,7 @@ class EventQueue:
         Inside another callback, "at once" means after that callback.
         """
         with self._lock:
-            if job._id is None or self._engine.track(job._id) not in FINISHED:
+            if job.number is None or self._engine.track(job.number) not in FINISHED:
                 job._callbacks = [*job._callbacks, callback]
                 return
         self._callbacks.call(callback, job)

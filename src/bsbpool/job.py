@@ -119,13 +119,17 @@ class Job(Handle, abc.ABC, Generic[T]):
     # ------------------------------------------------------------ description
 
     @property
+    def number(self) -> int | None:
+        """The index of the job in `JobPool.jobs`; None while it is not in its pool."""
+        return self._id
+
+    @property
     def label(self) -> str:
         """The name of the job in messages: ``job 3 'area(2, 3)'``.
 
-        The number is the index of the job in `JobPool.jobs`, from 0; a job that is not in its
-        pool yet has none. The text is the call, cut off after 60 characters, with arrays as
-        shape and data type. A submitter that is not the function itself follows the call:
-        ``job 3 'place(7) of cortex'``.
+        A job that is not in its pool has no number. The text is the call, cut off after 60
+        characters, with arrays as shape and data type. A submitter that is not the function itself
+        follows the call: ``job 3 'place(7) of cortex'``.
         """
         number = "job" if self._id is None else f"job {self._id}"
         return f"{number} '{safely(self._call_text, self, 'label')}'"

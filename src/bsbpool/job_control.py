@@ -112,6 +112,6 @@ class PoolJobControl(JobControl):
 
 
 def _number_of(job: Job[Any]) -> int:
-    if job._id is None:
+    if job.number is None:
         raise exceptions.JobPoolError(f"{job.label} is not in its pool yet; call pool.put(job)")
-    return job._id
+    return job.number

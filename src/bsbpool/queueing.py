@@ -77,7 +77,7 @@ class JobQueue(Submitter):
             self._refuse()
         if not isinstance(job, Job):
             raise TypeError(f"job must be a Job, got {brief(job)}; use queue() for a function")
-        if job._pool is not self or job._id is not None:
+        if job._pool is not self or job.number is not None:
             raise exceptions.JobPoolError(
                 f"{job.label} was made for another pool or is in this one already; make a new job"
             )

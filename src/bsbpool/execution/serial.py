@@ -134,8 +134,8 @@ class SerialRun:
         except BaseException as error:
             self.job_failed(job, error)
         else:
-            assert job._id is not None
-            self._context.engine.finish(job._id, SUCCESS)
+            assert job.number is not None
+            self._context.engine.finish(job.number, SUCCESS)
 
     # The callbacks of the compiled loop
 
@@ -161,11 +161,11 @@ class SerialRun:
             from bsbpool.execution.signature_note import note_signature
 
             note_signature(error, context.owner)
-        assert job._id is not None
+        assert job.number is not None
         with context.lock:
             if job.status is JobStatus.RUNNING:
                 context.events.job_failed(job, error)
-            context.engine.finish(job._id, FAILED)
+            context.engine.finish(job.number, FAILED)
 
     def free_unneeded_items(self) -> None:
         """Free the cache items that no job needs any more."""
