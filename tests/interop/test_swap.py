@@ -61,7 +61,7 @@ report([message, bsb.services.__name__ == "bsb.services" and mpi.pickle.dumps ==
 
 def test_not_too_late_after_importing_bsb_alone() -> None:
     """`import bsb` loads none of it."""
-    assert evaluate(f"import bsb\n{INSTALL}\ntell(bsb.JobPool.__name__)") == "BsbJobPool"
+    assert evaluate(f"import bsb\n{INSTALL}\nreport(bsb.JobPool.__name__)") == "BsbJobPool"
 
 
 def test_without_bsb() -> None:
