@@ -120,8 +120,10 @@ def test_a_long_chain_is_shortened(pool):
 
 
 def test_a_job_without_a_handle(pool):
-    pool.submit(nothing).change_status(JobStatus.RUNNING)
-    pool.run_context.engine.submit([0])
+    running = pool.submit(nothing)
+    running.change_status(JobStatus.RUNNING)
+    pool.submit(nothing, deps=[running])
+    pool.run_context.jobs.pop()
     assert "Job 1 (not queued) waits for job 0 " in deadlock(pool)
 
 
