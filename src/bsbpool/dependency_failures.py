@@ -63,9 +63,12 @@ class DependencyFailures:
         if deps is not known:
             failed = [job for job in deps or () if _has_failed(job)]
             # Jobs that the end of the run ended did so after the failures that cancelled others.
-            first = min(failed, key=lambda job: (self._is_cut_off(job), job.number or 0), default=None)
+            first = min(failed, key=self._age, default=None)
             self._last = deps, first
         return first
+
+    def _age(self, job: Job[Any]) -> tuple[bool, int]:
+        return self._is_cut_off(job), job.number or 0
 
     def _is_broken(self, job: Job[Any]) -> bool:
         return job.number is not None and self._engine.dependency_failed(job.number)
