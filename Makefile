@@ -108,8 +108,8 @@ dev: rebuild
 	@echo "Use it: . $(DEV)/bin/activate"
 
 rebuild: $(BUILD)/dev/build.ninja
-	@rm -rf $(BUILD)/dev/site/bsbpool
 	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" cmake --build $(BUILD)/dev
+	@rm -rf $(BUILD)/dev/site/bsbpool
 	@$(DEV)/bin/cmake --install $(BUILD)/dev --prefix $(BUILD)/dev/site >/dev/null
 	@ln -s "$(CURDIR)"/src/bsbpool/* $(BUILD)/dev/site/bsbpool
 
