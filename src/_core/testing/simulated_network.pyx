@@ -151,13 +151,15 @@ cdef int simulated_pending(transport_t *t) noexcept nogil:
     cdef in_flight_t *in_flight
     cdef int n = 0
     cdef int i
+    cdef bint late
     if is_over(r):
         return 0  # it does not wait for anything any more
     for i in range(r.world.n):
         in_flight = end.mail.ends[i].inbox
         while in_flight != NULL:
             if in_flight.message.peer == r.number:
-                n += in_flight.message.n_parts > 0 or (end.mail.slow and in_flight.due > r.world.clock)
+                late = end.mail.slow and in_flight.due > r.world.clock
+                n += in_flight.message.n_parts > 0 or late
             in_flight = in_flight.next
     return n
 
