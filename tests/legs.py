@@ -14,6 +14,9 @@ from helpers.launch import launcher
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--durations=5")
 
 
+ROOT = Path(__file__).parents[1]
+
+
 class Leg(NamedTuple):
     """One run of pytest."""
 
@@ -89,8 +92,7 @@ TEST = {
             "tests/differential",
             "tests/helpers",
             "tests/soak",
-            "tests/test_benches.py",
-            "tests/test_walls.py",
+            *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/test_*.py"))),
         ),
     ),
     "timing": Leg("mpich", ("-m", "timing", "tests/api"), cores=ALONE),
@@ -114,7 +116,15 @@ MORE = {
 QUICK = "not launches and not slow and not interop and not long"
 CHECK = {
     "core": Leg("dev", ("tests/core", "tests/sim", "--effort=0.2")),
-    "api": Leg("dev", ("-m", f"not timing and {QUICK}", "tests/api", "tests/test_walls.py")),
+    "api": Leg(
+        "dev",
+        (
+            "-m", f"not timing and {QUICK}",
+            "tests/api",
+            "tests/test_walls.py",
+            "tests/test_vocabulary.py",
+        ),
+    ),
     "futures": Leg("dev", ("-m", f"not timing and {QUICK}", "tests/futures")),
     "timing": Leg("dev", ("-m", f"timing and {QUICK}", "tests/api"), cores=ALONE),
 }

@@ -11,8 +11,6 @@ import time
 import pytest
 
 from bsbpool import JobPoolError, JobStatus, WorkflowError, create_job_pool
-from bsbpool._core.jobs.wait_chain import wait_chain
-from bsbpool._core.testing.manual_engine import ManualEngine
 from helpers.tangle import turn_edge, wait_for_nothing
 
 from .on_ranks import on_ranks
@@ -125,25 +123,6 @@ def test_a_job_without_a_handle(pool):
     pool.submit(nothing, deps=[running])
     pool.run_context.jobs.pop()
     assert "Job 1 (not queued) waits for job 0 " in deadlock(pool)
-
-
-def test_100000_jobs_are_examined_quickly():
-    engine = ManualEngine()
-    engine.submit()
-    for n in range(100_000):
-        engine.submit([n])
-    turn_edge(engine, 99_999, 100_000, 0)
-    began = time.thread_time()
-    chain = wait_chain(engine)
-    assert time.thread_time() - began < 0.2
-    assert chain == [0, *range(99_999, -1, -1)]
-
-
-def test_without_waiting_jobs_the_chain_is_empty():
-    engine = ManualEngine()
-    assert wait_chain(engine) == []
-    engine.cancel(engine.submit())
-    assert wait_chain(engine) == []
 
 
 # ------------------------------------------------------------------ schedulers
