@@ -280,10 +280,10 @@ def test_the_time_is_checked_while_results_arrive():
     with create_job_pool(quiet=True) as pool:
         if pool.is_main():
             jobs = pool.queue_many(give, zip(range(1_000_000)))
-            error, seconds = time_out(pool, timeout=0.2)
+            error, seconds = time_out(pool, timeout=0.04)  # they take 0.15 s on a fast machine
             done = sum(job.status is JobStatus.SUCCESS for job in jobs)
             assert f"{done:,} succeeded" in str(error)
-            assert 0.2 <= seconds < 1.2  # cancelling so many jobs takes time as well
+            assert 0.04 <= seconds < 1.2  # cancelling so many jobs takes time as well
         else:
             with pytest.raises(WorkflowError):
                 pool.execute()
