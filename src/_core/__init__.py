@@ -19,6 +19,7 @@ MODULES = {
     ),
     "protocol": ("buffer", "frames", "scalar_codec", "wire"),
     "comm": ("channel", "demux", "membership", "transport", "waiter", "wakeup"),
+    "locking": ("global_queue", "node_lock"),
     "runtime": (
         "cache_notices", "fault_report", "inbox", "job_sender", "loaded_functions", "main_loop",
         "outbox", "process_monitor", "progress_thread", "reply_buffer", "reply_reader",

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 import pytest
 
 from bsbpool import services
-from bsbpool.services.mpilock import Fence, FencedSignal, MPILockModule
+from bsbpool.services.mpilock import (
+    Fence,
+    FencedSignal,
+    MockedWindowController,
+    MPILockModule,
+    NativeLockModule,
+    lock_module,
+)
 
 
 @pytest.fixture
@@ -17,11 +24,27 @@ def lock():
 
 
 class TestModule:
-    def test_is_mpilock_if_it_is_installed(self):
+    def test_is_mpilock_if_that_is_installed_and_chosen(self, monkeypatch):
         json = MPILockModule("json")
         assert json is sys.modules["json"]
         mpilock = pytest.importorskip("mpilock")
-        assert services.MPILock is mpilock
+        monkeypatch.setenv("BSBPOOL_LOCK", "mpilock")
+        assert lock_module() is mpilock
+
+    def test_is_the_native_lock_by_default(self):
+        assert isinstance(services.MPILock, NativeLockModule)
+        assert {"Fence", "FencedSignal", "WindowController"} <= set(dir(services.MPILock))
+        with pytest.raises(AttributeError, match="no attribute 'missing'"):
+            services.MPILock.missing  # noqa: B018
+
+    def test_an_unknown_lock_is_refused(self, monkeypatch):
+        monkeypatch.setenv("BSBPOOL_LOCK", "flock")
+        with pytest.raises(ValueError, match="'flock'; set it to 'native' or 'mpilock'"):
+            lock_module()
+
+    def test_one_process_gets_a_lock_that_grants_at_once(self):
+        with NativeLockModule().sync(master=0) as controller, controller.write():
+            assert isinstance(controller, MockedWindowController)
 
     def test_is_marked_as_a_replacement(self, lock):
         assert lock._mocked is True

@@ -88,14 +88,14 @@ from bsb.services import MPI, MPILock, WorkflowError
 from bsb.services.mpi import MPIService
 from bsb import services
 import bsb.services.pool as pool
-import mpilock, bsb.core, bsb.placement.strategy as strategy
+import bsb.core, bsb.placement.strategy as strategy
 report({{
     "pool": bsb.JobPool is JobPool is bsb.core.JobPool and issubclass(JobPool, bsbpool.JobPool),
     "package": bsb.services is services is bsbpool.services,
     "module": pool is bsbpool.services.pool,
     "status": JobStatus is bsbpool.JobStatus,
     "MPI": isinstance(MPI, MPIService) and bsb.MPI is MPI,
-    "MPILock": MPILock is mpilock,
+    "MPILock": MPILock is bsbpool.services.MPILock and hasattr(MPILock, "WindowController"),
     "error": WorkflowError is bsbpool.WorkflowError and issubclass(WorkflowError, ExceptionGroup),
     "cache": bsb.pool_cache is bsbpool.pool_cache is strategy.pool_cache,
 }})

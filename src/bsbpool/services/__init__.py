@@ -50,9 +50,9 @@ def _make(attr: str) -> Any:
 
         return MPIService()
     if attr == "MPILock":
-        from bsbpool.services.mpilock import MPILockModule
+        from bsbpool.services.mpilock import lock_module
 
-        return MPILockModule("mpilock")
+        return lock_module()
     return getattr(importlib.import_module("bsbpool.services.pool"), attr)
 
 

@@ -111,11 +111,11 @@ class Node:
 
         if not AVAILABLE or len(ranks) == 1:
             return None
-        memory = _shared_memory(node, BYTES * len(ranks))
+        memory = shared_memory(node, BYTES * len(ranks))
         return memory and Wakeup(memory, ranks, comm.Get_rank(), comm.Get_size())
 
 
-def _shared_memory(node: Any, size: int) -> Any:
+def shared_memory(node: Any, size: int) -> Any:
     """Return memory that all ranks of `node` share; None if that fails on one of them."""
     path = memory = None
     if node.Get_rank() == 0:

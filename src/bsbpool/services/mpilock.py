@@ -1,7 +1,9 @@
-"""The service `MPILock`: the package mpilock, or a substitute for a single process."""
+"""The service `MPILock`: the lock of this package, mpilock, or a substitute for one process."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -109,11 +111,11 @@ class MockedWindowController:
     def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def read(self) -> _NoopLock:
+    def read(self) -> Any:
         """Return a lock for reading."""
         return _NoopLock()
 
-    def write(self) -> _NoopLock:
+    def write(self) -> Any:
         """Return a lock for writing."""
         return _NoopLock()
 
@@ -148,3 +150,101 @@ class MPILockModule(MockModule):
     def __call__(self, comm: Any = None, master: int = 0) -> MockedWindowController:
         """Make a controller."""
         return self.sync(comm, master or 0)
+
+
+class SingleRankController(MockedWindowController):
+    """The lock of one rank: it is granted at once, and traced as the lock of several."""
+
+    def __init__(self, comm: Any = None, master: int = 0) -> None:
+        super().__init__(comm, master)
+        self.read_depth = self.write_depth = 0
+
+    def read(self) -> Any:
+        """Return a lock for reading."""
+        from bsbpool.locking.contexts import ReadLock
+
+        return ReadLock(self)
+
+    def write(self) -> Any:
+        """Return a lock for writing."""
+        from bsbpool.locking.contexts import WriteLock
+
+        return WriteLock(self)
+
+    def take(self, write: bool) -> None:
+        """Do nothing: no other rank competes."""
+
+    def drop(self) -> None:
+        """Do nothing."""
+
+
+class NativeLockModule:
+    """Has the API of the module `mpilock`, with the lock of `bsbpool.locking` for several ranks."""
+
+    def __getattr__(self, attr: str) -> Any:
+        if attr not in ("Fence", "FencedSignal", "WindowController"):
+            raise AttributeError(f"module 'mpilock' has no attribute {attr!r}")
+        from bsbpool import locking
+
+        return locking.LockController if attr == "WindowController" else getattr(locking, attr)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), "Fence", "FencedSignal", "WindowController"]
+
+    @staticmethod
+    def sync(comm: Any = None, master: int = 0, **pump: Any) -> Any:
+        """Make a controller. Collective.
+
+        Parameters
+        ----------
+        comm : mpi4py.MPI.Comm, optional
+            The communicator; ``MPI.COMM_WORLD`` by default.
+        master : int, optional
+            The rank that writes in ``single_write`` by default.
+        **pump
+            Options of mpilock's progress thread, which this lock does not need.
+
+        Returns
+        -------
+        LockController or SingleRankController
+            The latter if the communicator has one rank.
+        """
+        from bsbpool.services.mpi import MPIService
+
+        if comm is None:
+            comm = MPIService()._comm
+        if comm is None or comm.Get_size() == 1:
+            return SingleRankController(comm, master)
+        from bsbpool.locking import SharedMemoryError, sync
+
+        try:
+            return sync(comm, master)
+        except SharedMemoryError:  # on all ranks
+            if importlib.util.find_spec("mpilock") is None:
+                raise
+        import mpilock
+
+        return mpilock.sync(comm, master, **pump)
+
+
+def lock_module() -> Any:
+    """Return the module that the environment variable BSBPOOL_LOCK names.
+
+    Raises
+    ------
+    ValueError
+        If it is neither "native" (the default) nor "mpilock".
+    """
+    name = os.environ.get("BSBPOOL_LOCK", "native")
+    if name not in ("native", "mpilock"):
+        raise ValueError(f"BSBPOOL_LOCK is {name!r}; set it to 'native' or 'mpilock', or unset it")
+    if name == "native" and _has_mpi4py():
+        return NativeLockModule()
+    return MPILockModule("mpilock")
+
+
+def _has_mpi4py() -> bool:
+    try:
+        return importlib.util.find_spec("mpi4py") is not None
+    except ValueError:  # sys.modules["mpi4py"] is None
+        return False
