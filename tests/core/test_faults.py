@@ -134,7 +134,7 @@ def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments):
     callbacks = Failures({"echo": refuse})
     callbacks.after = lambda: network.inject(0, 1, frame(1, GO))
     channel = Channel(network.transport(1))
-    loop = WorkerLoop(channel, channel.open(), callbacks)
+    loop = WorkerLoop(channel, channel.open_run(), callbacks)
     loop.enable_direct_calls("owner", CallDepth())
     plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.SCALARS})
     network.inject(0, 1, frame(1, FUNCTION, plain))

@@ -197,7 +197,7 @@ def worker(data: bytes) -> None:
     network = InProcessNetwork(2)
     channel = Channel(network.transport(1), crowded=True)
     arrivals = arrivals_of_worker(draw, network)
-    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerCallbacks(direct, arrivals))
+    loop = WorkerLoop(channel, channel.open_run(), FuzzedWorkerCallbacks(direct, arrivals))
     if direct:
         loop.enable_direct_calls("owner", CallDepth())
     for number in range(4):
@@ -207,8 +207,8 @@ def worker(data: bytes) -> None:
         loop.run()
     except (*REFUSALS, KeyError):  # the latter for a function that was never sent
         with contextlib.suppress(TransportError):
-            loop.leave(b"it failed")
-    channel.close(1)
+            loop.send_leave(b"it failed")
+    channel.close_run(1)
 
 
 class FuzzedMainCallbacks(MainCallbacks):
@@ -249,7 +249,7 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
     engine.open_workers(2)
     callbacks = FuzzedMainCallbacks(engine, arrivals_of_main(draw, network))
     callbacks.parcels = parcels
-    loop = MainLoop(engine, channel, channel.open(), callbacks, jobs)
+    loop = MainLoop(engine, channel, channel.open_run(), callbacks, jobs)
     if jobs is not None:
         loop.direct = draw.byte() < 200
     engine.start_run()
@@ -263,7 +263,7 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
     else:
         check(engine)
     loop.stop(True)
-    channel.close(1)
+    channel.close_run(1)
 
 
 def main(data: bytes) -> None:

@@ -30,7 +30,7 @@ class PoolRun:
         self.callbacks = world.main_callbacks(world, self.ledger, self.spec)
 
     def run(self):
-        self.run_id = run_id = self.channel.open()
+        self.run_id = run_id = self.channel.open_run()
         loop = MainLoop(self.engine, self.channel, run_id, self.callbacks)
         self.fill()
         self.network.limit(self.bound(), PATIENCE_NS)
@@ -43,7 +43,7 @@ class PoolRun:
         loop.stop(aborted)
         if aborted:
             self.abandon()
-        self.channel.close(run_id)
+        self.channel.close_run(run_id)
 
     def bound(self):
         """Return when the run must be over, however badly it goes."""

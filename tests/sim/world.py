@@ -173,15 +173,15 @@ class World:
 
     def serve(self, number, rank):
         channel = self.channels[rank]
-        run_id = channel.open()
+        run_id = channel.open_run()
         callbacks = self.worker_callbacks(self, number, rank)
         callbacks.loop = loop = WorkerLoop(channel, run_id, callbacks)
         if self.plan.pools[number].direct:
             loop.enable_direct_calls(None, CallDepth())
         if loop.run():
-            loop.leave(b"the run has ended")
-        channel.close(run_id)
-        channel.drop_stale()
+            loop.send_leave(b"the run has ended")
+        channel.close_run(run_id)
+        channel.receive_unread()
 
     def check_ends(self):
         main_died = self.network.is_dead(0)
