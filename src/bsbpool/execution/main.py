@@ -33,7 +33,7 @@ SECONDS_BETWEEN_CHECKS = 0.5
 
 
 class MainRun:
-    """Runs a pool on the main rank. Implements `Run`, and `LoopCallbacks` for the compiled loop."""
+    """Runs a pool on the main rank. Implements `Run`, and `LoopCallbacks` for the loop."""
 
     parallel = True
 

@@ -36,7 +36,7 @@ _executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
 class WorkerRun:
-    """Runs jobs for the main rank. Implements `Run`, and `WorkerCallbacks` for the compiled loop."""
+    """Runs jobs for the main rank. Implements `Run`, and `WorkerCallbacks` for the loop."""
 
     parallel = True
 
