@@ -142,7 +142,7 @@ def test_drain_waits_until_large_messages_are_sent():
     run.execute()
     assert run.channel.drain(0.01) is False
     other = Channel(network.transport(1))
-    run_id = other.open()
+    run_id = other.open_run()
     network.inject(0, 1, frame(1, GO))
     assert WorkerLoop(other, run_id, None).run() is False  # stopped, but it has polled
     assert run.channel.drain(10) is True

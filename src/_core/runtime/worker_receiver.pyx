@@ -13,6 +13,7 @@ from bsbpool._core.protocol.wire cimport (
     STEAL_REQUEST,
     STEAL_RESPONSE,
     STOP,
+    STOP_ABORTED,
     cursor_next,
     cursor_open,
     cursor_t,
@@ -65,7 +66,10 @@ cdef class WorkerReceiver(ProgressThread):
     cdef bint receive_all(self, bint busy) noexcept nogil:
         """Receive messages into the inbox; return False when memory is exhausted.
 
-        `busy` means that a job is running.
+        Parameters
+        ----------
+        busy : bool
+            Whether a job is running.
         """
         cdef message_t *m
         while True:
@@ -86,7 +90,7 @@ cdef class WorkerReceiver(ProgressThread):
         while cursor_next(&cursor, &record, &payload) == 1:
             if record.kind == STOP:
                 self.stopped = True
-                self.aborted = record.flags & 1
+                self.aborted = record.flags & STOP_ABORTED
                 self.stop_code = record.id
             elif record.kind == SKIP:
                 self.inbox.withdraw(record.id)

@@ -44,14 +44,14 @@ def channel_of(comm: Any) -> Any:
     The channel uses a duplicate of the communicator, so its messages are separate from those of
     the caller. It is an attribute of the communicator and is freed with it.
     """
-    channel = comm.Get_attr(_key())
+    channel = comm.Get_attr(_get_keyval())
     if channel is None:
         from bsbpool._core.comm.channel import Channel
 
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
         channel = Channel(transport, node.crowded, node.wakeup, node.process_monitor)
-        comm.Set_attr(_key(), channel)
+        comm.Set_attr(_get_keyval(), channel)
         _open_channels.add(channel)
     return channel
 
@@ -87,7 +87,8 @@ def _abi(MPI: Any) -> str:
     return "openmpi" if MPI.get_vendor()[0] == "Open MPI" else "mpich"
 
 
-def _key() -> int:
+def _get_keyval() -> int:
+    """Return the key under which communicators keep their channel; make it on first use."""
     global _keyval
     if _keyval is None:
         from mpi4py import MPI
