@@ -53,7 +53,7 @@ LAYERS = [
     ["caching", "serialization", "workflow"],
     ["functions_by_value"],
     ["services.channels", "services.mpi"],
-    ["services._util", "services.launchers"],
+    ["services._util", "services.launchers", "services.node"],
     ["classes_by_value", "tracebacks"],
     ["by_name"],
     ["naming", "callbacks"],
@@ -68,7 +68,9 @@ ONLY = {
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
     },
-    "services.channels": {"exceptions", "forks", "running", "services.mpi", "_core"},
+    "services.channels": {
+        "exceptions", "forks", "running", "services.mpi", "services.node", "_core",
+    },
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "by_name", "forks"},
     "remote_errors": {

@@ -18,11 +18,11 @@ MODULES = {
         "wait_chain",
     ),
     "protocol": ("buffer", "frames", "scalar_codec", "wire"),
-    "comm": ("channel", "demux", "membership", "transport", "waiter", "wakeup"),
+    "comm": ("channel", "demux", "membership", "process_monitor", "transport", "waiter", "wakeup"),
     "locking": ("global_queue", "node_lock"),
     "runtime": (
         "cache_notices", "fault_report", "inbox", "job_sender", "loaded_functions", "main_loop",
-        "outbox", "process_monitor", "progress_thread", "reply_buffer", "reply_reader",
+        "outbox", "progress_thread", "reply_buffer", "reply_reader",
         "sent_functions", "serial_loop", "worker_loop", "worker_receiver",
     ),
     "testing": (

@@ -175,7 +175,7 @@ class JobPool(JobQueue):
         self._schedulers.stop()
         try:
             try:
-                self.run_context.run.leave()
+                self.run_context.run.close()
             finally:
                 self._events.exit_listeners(kind, error, traceback)
         finally:

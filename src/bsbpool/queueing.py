@@ -111,7 +111,7 @@ class JobQueue(Submitter):
         """Whether a subclass replaces `put`, so that `queue` must call it."""
         return type(self).put is not JobQueue.put
 
-    # The compiled base class calls these.
+    # The abstract methods of the compiled base class
 
     def _refuse(self) -> NoReturn:
         self._schedulers.check_stopped()
@@ -133,8 +133,9 @@ class JobQueue(Submitter):
     def _check_context(self, context: Mapping[str, Any]) -> None:
         arguments.warn_of_context(context)  # `queue` has no frame for its stack level
 
-    def _set_of(self, items: Any) -> int:
-        if not items:
+    def _set_of(self, cache_items: Any) -> int:
+        if not cache_items:
             return -1
         with self._lock:
-            return self.run_context.cache_requirements.set_of(arguments.cache_items(items))
+            items = arguments.cache_items(cache_items)
+            return self.run_context.cache_requirements.set_of(items)

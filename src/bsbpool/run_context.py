@@ -59,8 +59,11 @@ class Run(Protocol):
     def execute(self) -> None:
         """Take part in the run until it has ended."""
 
-    def leave(self) -> None:
-        """Release the resources of the run; called once, also without `execute` before."""
+    def close(self) -> None:
+        """End the run if it has not ended, and accept no more messages of it.
+
+        Called when the ``with`` block of the pool ends, also without `execute` before.
+        """
 
     def wake(self) -> None:
         """Let the run look for new jobs and changes; from any thread."""

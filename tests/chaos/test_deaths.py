@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from bsbpool import JobPool, JobStatus, WorkerLostError, WorkflowError, create_job_pool, services
-from bsbpool._core.runtime.process_monitor import ProcessMonitor
+from bsbpool._core.comm.process_monitor import ProcessMonitor
 from chaos.plan import EXIT
 from helpers.launch import TESTS, environment, launcher, start, stop
 

@@ -107,9 +107,9 @@ class Worker(threading.Thread):
             self.error = error
 
     def serve(self, callbacks):
-        run_id = self.channel.open()
+        run_id = self.channel.open_run()
         self.endings.append(WorkerLoop(self.channel, run_id, callbacks).run())
-        self.channel.close(run_id)
+        self.channel.close_run(run_id)
 
 
 class Run:
@@ -118,7 +118,7 @@ class Run:
     def __init__(self, cluster):
         self.ranks = cluster
         self.channel = cluster.channel
-        self.run_id = self.channel.open()
+        self.run_id = self.channel.open_run()
         self.engine = ManualEngine()
         self.engine.open_workers(len(cluster.workers))
         self.callbacks = MainCallbacks(self.engine, cluster.functions)
@@ -139,7 +139,7 @@ class Run:
 
     def stop(self, aborted=False):
         self.loop.stop(aborted)
-        self.channel.close(self.run_id)
+        self.channel.close_run(self.run_id)
 
 
 class Cluster:

@@ -28,9 +28,9 @@ from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
 def test_all_ranks_assign_the_same_run_ids():
     channel = Channel(InProcessNetwork(1).transport(0))
-    assert [channel.open() for _ in range(3)] == [1, 2, 3]
-    channel.close(2)
-    assert channel.open() == 4
+    assert [channel.open_run() for _ in range(3)] == [1, 2, 3]
+    channel.close_run(2)
+    assert channel.open_run() == 4
 
 
 def test_frames_of_a_later_run_wait_for_it_in_order():
@@ -124,11 +124,11 @@ def test_a_channel_frees_unread_frames():
     for run_id in (1, 2, 3):
         network.inject(1, 0, frame(run_id, GO))
     assert network.waiting(0) == 3
-    channel.open()
+    channel.open_run()
     network.fail(0)  # so that the loop ends after one poll
     with pytest.raises(TransportError):
         WorkerLoop(channel, 9, None).run()
-    channel.close(1)
+    channel.close_run(1)
 
 
 # Ends of runs
@@ -142,7 +142,7 @@ def test_drain_waits_until_large_messages_are_sent():
     run.execute()
     assert run.channel.drain(0.01) is False
     other = Channel(network.transport(1))
-    run_id = other.open()
+    run_id = other.open_run()
     network.inject(0, 1, frame(1, GO))
     assert WorkerLoop(other, run_id, None).run() is False  # stopped, but it has polled
     assert run.channel.drain(10) is True
@@ -151,7 +151,7 @@ def test_drain_waits_until_large_messages_are_sent():
 def test_a_worker_that_leaves_gives_the_reason():
     network, run = main_alone()
     channel = Channel(network.transport(1))
-    WorkerLoop(channel, channel.open(), None).leave(b"out of memory")
+    WorkerLoop(channel, channel.open_run(), None).send_leave(b"out of memory")
     run.callbacks.until = lambda: run.callbacks.terminated
     run.execute()
     assert run.callbacks.terminated == [(1, b"out of memory")]
@@ -186,7 +186,7 @@ def test_a_busy_rank_gets_jobs_when_it_is_back():
 def test_a_rank_that_came_back_and_failed_gets_no_jobs():
     network, run = with_busy_rank()
     network.inject(1, 0, leave(1))
-    run.channel.drop_stale()
+    run.channel.receive_unread()
     network.kill(1)
     run.execute()
     assert (run.engine.n_unavailable, run.channel.lost) == (1, {1})

@@ -29,10 +29,13 @@ from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
 
-def test_a_network_error_ends_the_loops():
+@pytest.mark.parametrize(
+    ("code", "reason"), [(-7, "error 7 of the network"), (-100, "memory"), (-101, "malformed")]
+)
+def test_a_network_error_ends_the_loops(code, reason):
     network, run = main_alone()
-    network.fail(0, -7)
-    with pytest.raises(TransportError, match="code -7"):
+    network.fail(0, code)
+    with pytest.raises(TransportError, match=reason):
         run.execute()
     network, worker = worker_alone()
     network.fail(1)
@@ -45,9 +48,9 @@ def test_a_rank_that_does_not_exist_is_an_error():
     network = InProcessNetwork(2)
     for call in (network.transport, network.waiting, network.fail):
         for wrong in (-1, 2):
-            with pytest.raises(IndexError, match="no rank"):
+            with pytest.raises(IndexError, match="rank must lie between 0 and 1"):
                 call(wrong)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="n must be at least 1"):
         InProcessNetwork(0)
 
 
@@ -134,7 +137,7 @@ def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments):
     callbacks = Failures({"echo": refuse})
     callbacks.after = lambda: network.inject(0, 1, frame(1, GO))
     channel = Channel(network.transport(1))
-    loop = WorkerLoop(channel, channel.open(), callbacks)
+    loop = WorkerLoop(channel, channel.open_run(), callbacks)
     loop.enable_direct_calls("owner", CallDepth())
     plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.SCALARS})
     network.inject(0, 1, frame(1, FUNCTION, plain))

@@ -1,5 +1,5 @@
-"""Hostile bytes for everything that decodes them.
+"""Fuzzing of all code that decodes bytes.
 
-A target (`fuzz.targets`) is a function of bytes that either decodes them or raises what it is
-documented to raise. ``python -m fuzz``, in tests/, tries bytes until something else happens.
+A target (`fuzz.targets`) is a function that decodes bytes or raises a documented error.
+``python -m fuzz``, in tests/, calls the targets with random bytes and reports everything else.
 """

@@ -1,8 +1,8 @@
-"""Decisions from bytes, so that a fuzzer of bytes finds messages.
+"""Builds messages from the bytes of a fuzzer.
 
-A fuzzer changes bytes; frames that consist of these bytes would mostly be refused. So the
-targets read their input as a sequence of decisions, and build frames that are valid except for a
-few details. Without bytes left a decision is 0, and 0 is the ordinary choice.
+If the bytes were used as frames, nearly all frames would be rejected. So each byte is a decision
+from which a frame is built that is valid except for a few details. When no bytes are left, each
+decision is 0, the usual choice.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ EDGES = [
 
 
 class Message(NamedTuple):
-    """What arrives: a frame and the parts that come with it."""
+    """A frame and its parts."""
 
     frame: bytes
     parts: list[bytes]
 
 
 class Draw:
-    """Takes decisions from bytes."""
+    """Reads decisions from bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -41,25 +41,25 @@ class Draw:
         return self._at < len(self._data)
 
     def bytes(self, n: int) -> bytes:
-        """Take at most `n` bytes."""
+        """Read at most `n` bytes."""
         taken = self._data[self._at : self._at + n]
         self._at += n
         return taken
 
     def byte(self) -> int:
-        """Take a number below 256."""
+        """Read a number below 256; 0 when no bytes are left."""
         return int.from_bytes(self.bytes(1), "little")
 
-    def rarely(self) -> bool:
-        """Take a decision that mostly is no."""
+    def is_rare(self) -> bool:
+        """Read a decision that is False in 15 of 16 cases."""
         return self.byte() > 240
 
-    def one_of(self, choices: Sequence[T]) -> T:
-        """Take one of some, the first of which is the ordinary one."""
+    def choose(self, choices: Sequence[T]) -> T:
+        """Read a choice; the first one is the usual one."""
         return choices[self.byte() % len(choices)]
 
     def number(self, bits: int) -> int:
-        """Take a number that is likely to be in somebody's way."""
+        """Read a number: a small one, one of `EDGES`, or any."""
         kind = self.byte()
         if kind < 160:
             value = kind % 16
@@ -70,27 +70,27 @@ class Draw:
         return value % 2**bits
 
     def message(self, run_id: int, kinds: Sequence[int], payloads: Sequence[bytes]) -> Message:
-        """Take a frame: records of these kinds, with payloads of their own or from these."""
-        if self.rarely():
+        """Read a message with records of some kinds, and payloads from a list or from the input."""
+        if self.is_rare():
             return Message(self.bytes(self.byte()), [])
         parts: list[bytes] = []
         n_records = 1 + self.byte() % 4
         body = b"".join(self.record(kinds, payloads, parts) for _ in range(n_records))
-        listed = [self.number(64) if self.rarely() else len(part) for part in parts]
+        listed = [self.number(64) if self.is_rare() else len(part) for part in parts]
         body += struct.pack(f"={len(listed)}Q", *listed)
         header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), HEADER.size + len(body)]
-        if self.rarely():
+        if self.is_rare():
             place = self.byte() % len(header)
             header[place] = self.number([16, 8, 8, 32, 32, 32, 64][place])
-        if self.rarely():
+        if self.is_rare():
             parts = parts[self.byte() % 3 :]
         return Message(HEADER.pack(*header) + body, parts)
 
     def record(self, kinds: Sequence[int], payloads: Sequence[bytes], parts: list[bytes]) -> bytes:
-        """Take a record; what travels beside the frame is added to `parts`."""
-        kind = self.byte() if self.rarely() else self.one_of(kinds)
-        flags = self.one_of([1, 0, 9, 0x19, 0x18, 5, 2, 3, *range(16, 128, 7)])
-        payload = self.one_of(payloads) if self.byte() < 200 else self.bytes(self.byte())
+        """Read a record; its parts are appended to `parts`."""
+        kind = self.byte() if self.is_rare() else self.choose(kinds)
+        flags = self.choose([1, 0, 9, 0x19, 0x18, 5, 2, 3, *range(16, 128, 7)])
+        payload = self.choose(payloads) if self.byte() < 200 else self.bytes(self.byte())
         mine = [self.bytes(self.byte() % 40) for _ in range(self.byte() // 64)]
         if self.byte() > 220:
             flags |= PAYLOAD_OUT
@@ -98,11 +98,11 @@ class Draw:
         parts += mine
         id, aux, extra = self.number(64), self.number(32), self.number(64)
         size, n_parts = len(payload), len(mine)
-        if self.rarely():
+        if self.is_rare():
             size = self.number(64)
-        if self.rarely():
+        if self.is_rare():
             n_parts = self.number(16)
-        if self.rarely():
+        if self.is_rare():
             flags ^= PAYLOAD_OUT
         id -= 2**64 if id >= 2**63 else 0
         padding = bytes(-len(payload) % 8)

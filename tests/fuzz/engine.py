@@ -1,4 +1,4 @@
-"""Generation of inputs: by atheris if it is installed, else by simple mutations.
+"""Generates inputs: with atheris if it is installed, else by simple mutations.
 
 Both use the coverage of the inputs if the modules were built to report it (see coverage.c and
 `make fuzz`); otherwise inputs are random.
@@ -18,25 +18,25 @@ from pathlib import Path
 from .draw import EDGES
 
 LONGEST = 2_000
-"""Bytes of an input."""
+"""The largest size of an input in bytes."""
 PLACES = 1 << 16
 
 Target = Callable[[bytes], None]
 
 
 class Coverage:
-    """What the preloaded counters say."""
+    """The counters of the preloaded library, see coverage.c."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL(None)
-        self.there = hasattr(self._library, "coverage_news")
+        self.available = hasattr(self._library, "coverage_new_places")
 
-    def news(self) -> int:
-        """Return how many places were reached as never before, since the last call."""
-        return self._library.coverage_news() if self.there else 0
+    def new_places(self) -> int:
+        """Return how many places inputs since the last call reached first, or more often."""
+        return self._library.coverage_new_places() if self.available else 0
 
-    def lend(self, module: str) -> None:
-        """Let libFuzzer, inside an extension module, look at the counters."""
+    def share(self, module: str) -> None:
+        """Register the counters with libFuzzer, which is inside an extension module."""
         fuzzer = ctypes.CDLL(importlib.import_module(module).__file__)
         counters = (ctypes.c_ubyte * PLACES).in_dll(self._library, "coverage_counts")
         counts = ctypes.addressof(counters)
@@ -50,29 +50,29 @@ class Coverage:
 
 
 def explore(target: Target, seeds: list[bytes], seed: int, seconds: float) -> str:
-    """Call the target with changed inputs until it raises or the time is up; say how often."""
+    """Call a target with mutated inputs until it raises or the time is up; return a summary."""
     draw = random.Random(seed)
     coverage = Coverage()
     corpus = list(seeds)
     for data in corpus:
         target(data)
-    coverage.news()
+    coverage.new_places()
     n = 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         data = mutated(draw, corpus)
         target(data)
         n += 1
-        if coverage.news():
+        if coverage.new_places():
             corpus.append(data)
-    led = f", {len(corpus)} of which reach something new" if coverage.there else ", blindly"
-    return f"{n} inputs{led}"
+    reached = f"{len(corpus)} with new coverage" if coverage.available else "no coverage data"
+    return f"{n} inputs, {reached}"
 
 
 def explore_with_atheris(
     target: Target, seeds: list[bytes], seed: int, seconds: float, folder: Path
 ) -> None:
-    """As `explore`, by libFuzzer, which ends the process."""
+    """Fuzz a target with libFuzzer, which ends the process."""
     import atheris
 
     for data in seeds:
@@ -82,13 +82,13 @@ def explore_with_atheris(
                "-rss_limit_mb=0", "-print_funcs=0", "-print_final_stats=1"]  # fmt: skip
     atheris.Setup([sys.argv[0], *options], target, enable_python_coverage=False)
     coverage = Coverage()
-    if coverage.there:
-        coverage.lend("atheris.core_with_libfuzzer")
+    if coverage.available:
+        coverage.share("atheris.core_with_libfuzzer")
     atheris.Fuzz()
 
 
 def has_atheris() -> bool:
-    """Whether atheris can be imported; FUZZ_ENGINE=own does without."""
+    """Whether to use atheris: if it can be imported, and FUZZ_ENGINE is not "own"."""
     try:
         import atheris  # noqa: F401
     except ImportError:
@@ -100,7 +100,7 @@ def has_atheris() -> bool:
 
 
 def mutated(draw: random.Random, corpus: list[bytes]) -> bytes:
-    """Change one of the inputs a little; the younger ones more often."""
+    """Return one of the inputs with some changes; newer inputs are more likely."""
     n = len(corpus)
     data = bytearray(corpus[max(draw.randrange(n), draw.randrange(n))])
     for _ in range(1 << draw.randrange(5)):

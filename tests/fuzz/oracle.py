@@ -1,4 +1,4 @@
-"""Frames as docs and `wire` describe them, decoded once more in plain Python."""
+"""A decoder of frames in plain Python, written from the description of the wire format."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from .draw import HEADER, MAGIC, PAYLOAD_OUT, RECORD, VERSION
 MOST_PART_BYTES = 2**46
 
 
-class Refused(Exception):
-    """The bytes are no frame."""
+class RejectedError(Exception):
+    """The bytes are not a valid frame."""
 
 
 def sections(data: bytes) -> tuple[int, bytes, list[int]]:
     """Return the number of records of a frame, their bytes, and the sizes of its parts."""
     if len(data) < HEADER.size:
-        raise Refused
+        raise RejectedError
     magic, version, _, _, n_records, n_parts, size = HEADER.unpack_from(data)
     end = len(data) - 8 * n_parts
     if (magic, version, size) != (MAGIC, VERSION, len(data)) or end < HEADER.size:
-        raise Refused
+        raise RejectedError
     sizes = [int.from_bytes(data[at : at + 8], "little") for at in range(end, len(data), 8)]
     return n_records, data[HEADER.size : end], sizes
 
@@ -27,7 +27,7 @@ def part_sizes(data: bytes) -> list[int]:
     """Return the sizes of the parts that a frame announces."""
     _, _, sizes = sections(data)
     if sum(sizes) > MOST_PART_BYTES:
-        raise Refused
+        raise RejectedError
     return sizes
 
 
@@ -37,16 +37,16 @@ def records(data: bytes) -> list[tuple[int, int, int, int, int, bytes, int]]:
     found, n_parts_left = [], len(sizes)
     for _ in range(n_records):
         if len(body) < RECORD.size:
-            raise Refused
+            raise RejectedError
         kind, flags, n_parts, aux, id, size, extra = RECORD.unpack_from(body)
         body = body[RECORD.size :]
         padded = size + -size % 8
         out = flags & PAYLOAD_OUT
         if padded > len(body) or n_parts > n_parts_left or (out and (size or not n_parts)):
-            raise Refused
+            raise RejectedError
         found.append((kind, id, aux, flags, extra, body[:size], n_parts))
         body = body[padded:]
         n_parts_left -= n_parts
     if body or n_parts_left:
-        raise Refused
+        raise RejectedError
     return found

@@ -1,7 +1,8 @@
 """The fuzz targets: each function decodes its bytes or raises a documented error.
 
-Import this before any other module of bsbpool: payloads are pickles, which are trusted, so hostile
-pickles are out of scope. Only those that the module `scalar_codec` reads are loaded here.
+Import this module before any other module of bsbpool. Payloads are pickles, which are trusted, so
+malicious pickles are out of scope. This module replaces `pickle.loads` while it imports
+`scalar_codec`, so that only those pickles are loaded which the codec itself reads.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ import numpy as np
 from . import oracle
 from .draw import HEADER, Draw, Message
 
-assert "bsbpool._core.protocol.scalar_codec" not in sys.modules, "it has got hold of pickle already"
+assert "bsbpool._core.protocol.scalar_codec" not in sys.modules, "imported too early"
 load_pickle = pickle.loads
 
 
-class LeftToPickleError(Exception):
+class NotScalarsError(Exception):
     """The bytes are not a pickle that `scalar_codec` reads."""
 
 
 def _leave(data: bytes) -> Any:
-    raise LeftToPickleError
+    raise NotScalarsError
 
 
 pickle.loads = _leave
@@ -73,13 +74,13 @@ PAYLOADS = [
 ]
 
 
-def exactly(data: bytes) -> np.ndarray:
-    """Return the bytes in memory that ends where they end, unlike that of bytes."""
+def exact_copy(data: bytes) -> np.ndarray:
+    """Return the bytes in memory of their exact size; objects of `bytes` have one byte more."""
     return np.frombuffer(data, np.uint8).copy()
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values equal each other in types and bits."""
+    """Whether two values have the same types and bits."""
     if type(a) is not type(b):
         return False
     if type(a) is tuple:
@@ -87,34 +88,34 @@ def same(a: Any, b: Any) -> bool:
     return struct.pack("d", a) == struct.pack("d", b) if type(a) is float else a == b
 
 
-def outcome(f: Any, refusal: type[Exception], data: Any) -> Any:
-    """Return what `f` makes of the bytes, None where it refuses them."""
+def value_or_none(f: Any, refusal: type[Exception], data: Any) -> Any:
+    """Return ``f(data)``, None if it raises `refusal`."""
     try:
         return f(data)
     except refusal:
         return None
 
 
-# ------------------------------------------------------------------ decoders alone
+# ------------------------------------------------------------------ decoders
 
 
 def frames(data: bytes) -> None:
-    """Frames are read as the description says, or refused as it says."""
+    """Frames are read or rejected as by the decoder in Python."""
     sized = data[:16] + struct.pack("=Q", len(data)) + data[24:]
     for frame in (data, sized):
         for f, slow in ((read_frame, oracle.records), (read_part_sizes, oracle.part_sizes)):
-            expected = outcome(slow, oracle.Refused, frame)
-            assert outcome(f, MalformedFrameError, exactly(frame)) == expected
+            expected = value_or_none(slow, oracle.RejectedError, frame)
+            assert value_or_none(f, MalformedFrameError, exact_copy(frame)) == expected
 
 
-def plains(data: bytes) -> None:
-    """What is read without the pickler is what the pickler reads."""
+def scalars(data: bytes) -> None:
+    """The codec reads a pickle as `pickle` does, and writes it so that it reads the same value."""
     for code in (data, b"\x80\x04" + data, b"\x80\x04" + data + b"."):
-        with contextlib.suppress(LeftToPickleError):
-            value = scalar_codec.loads(exactly(code))
+        with contextlib.suppress(NotScalarsError):
+            value = scalar_codec.loads(exact_copy(code))
             assert same(value, load_pickle(code))
             again = scalar_codec.dumps(value)
-            assert again is None or same(scalar_codec.loads(exactly(again)), value)
+            assert again is None or same(scalar_codec.loads(exact_copy(again)), value)
 
 
 # ------------------------------------------------------------------ loops
@@ -123,106 +124,106 @@ TO_WORKER = [Kind.JOB, Kind.FUNCTION, Kind.NEEDED, Kind.STEAL_REQUEST, Kind.SKIP
              Kind.FORGET, Kind.STOP, Kind.DONE, 0x7E, 0x7F]  # fmt: skip
 TO_MAIN = [Kind.DONE, Kind.DONE, Kind.DONE, Kind.STEAL_RESPONSE, Kind.LEAVE, Kind.JOB]
 RUN_IDS = [1, 1, 1, 1, 1, 1, 1, 0, 2, 2**32 - 1]
-NEXT = b"the next, please"
-REFUSALS = (MalformedFrameError, TransportError)
+NEXT_MESSAGE = b"send the next message"
+DOCUMENTED_ERRORS = (MalformedFrameError, TransportError)
 
 
 def inject(network: InProcessNetwork, source: int, target: int, message: Message) -> None:
     network.inject(source, target, message.frame, message.parts)
 
 
-def of_one(kind: int, id: int = 0, **fields: Any) -> Message:
-    """Return a frame of one record, as our own ranks send it."""
+def single_record(kind: int, id: int = 0, **fields: Any) -> Message:
+    """Return a valid frame of one record."""
     writer = FrameWriter()
     writer.add(kind, id, **fields)
     return Message(writer.to_bytes(run_id=1), [])
 
 
 class FuzzedWorkerCallbacks(WorkerCallbacks):
-    """Loads any function; looks at all that it is given."""
+    """Loads any function, and reads all of its input."""
 
-    def __init__(self, direct: bool, arrivals: Iterator[Any]) -> None:
+    def __init__(self, direct: bool, messages: Iterator[Any]) -> None:
         super().__init__({})
         self.direct = direct
-        self.arrivals = arrivals
+        self.messages = messages
 
     def load_function(self, flags: int, payload: Any, buffers: list[Any]) -> Any:
-        touch(payload, buffers)
-        if bytes(payload) == NEXT:
-            next(self.arrivals, None)
-        return (give_back, flags % 2) if self.direct else give_back
+        read_all(payload, buffers)
+        if bytes(payload) == NEXT_MESSAGE:
+            next(self.messages, None)
+        return (return_arguments, flags % 2) if self.direct else return_arguments
 
     def run_job(self, job: int, function: Any, flags: int, payload: Any, buffers: list[Any]) -> Any:
-        touch(payload, buffers)
+        read_all(payload, buffers)
         assert 0 <= flags < 128
-        return flags % 4, bytes(payload), []  # a reply with parts waits until main looks for it
+        return flags % 4, bytes(payload), []  # parts would be pending until main polls
 
     def pack_result(self, value: Any) -> Any:
         return b"a result", []
 
     def job_failed(self, job: int, function: Any, error: BaseException) -> Any:
-        assert isinstance(error, LeftToPickleError | TypeError), error
+        assert isinstance(error, NotScalarsError | TypeError), error
         return 0, b"an error", []
 
     def main_lost(self, rank: int) -> None:
         raise TransportError(f"rank {rank} was lost")
 
 
-def arrivals_of_worker(draw: Draw, network: InProcessNetwork) -> Iterator[None]:
-    """Let hostile messages arrive at a worker, and behind each a call for the next.
+def messages_to_worker(draw: Draw, network: InProcessNetwork) -> Iterator[None]:
+    """Send fuzzed messages to a worker, each followed by a record that requests the next one.
 
-    That is a function, since those are neither skipped nor handed back.
+    That record is a function, since functions are neither skipped nor given back.
     """
     for _ in range(8):
-        inject(network, 0, 1, draw.message(draw.one_of(RUN_IDS), TO_WORKER, PAYLOADS))
-        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=2**32 - 1, payload=NEXT))
+        inject(network, 0, 1, draw.message(draw.choose(RUN_IDS), TO_WORKER, PAYLOADS))
+        inject(network, 0, 1, single_record(Kind.FUNCTION, aux=2**32 - 1, payload=NEXT_MESSAGE))
         yield
-    inject(network, 0, 1, of_one(Kind.STOP))
+    inject(network, 0, 1, single_record(Kind.STOP))
 
 
-def touch(payload: Any, buffers: list[Any]) -> int:
-    """Read every byte."""
+def read_all(payload: Any, buffers: list[Any]) -> int:
+    """Read every byte, so that sanitizers detect wrong sizes."""
     return sum(bytes(payload)) + sum(sum(bytes(buffer)) for buffer in buffers)
 
 
-def give_back(owner: Any, *args: Any) -> Any:
+def return_arguments(owner: Any, *args: Any) -> Any:
     assert type(args) is tuple
     return args or None
 
 
 def worker(data: bytes) -> None:
-    """A worker serves until it is told to stop, or ends with an error."""
+    """A worker runs until it receives STOP, or ends with a documented error."""
     draw = Draw(data)
     direct = draw.byte() < 128
     network = InProcessNetwork(2)
     channel = Channel(network.transport(1), crowded=True)
-    arrivals = arrivals_of_worker(draw, network)
-    loop = WorkerLoop(channel, channel.open(), FuzzedWorkerCallbacks(direct, arrivals))
+    messages = messages_to_worker(draw, network)
+    loop = WorkerLoop(channel, channel.open_run(), FuzzedWorkerCallbacks(direct, messages))
     if direct:
         loop.enable_direct_calls("owner", CallDepth())
     for number in range(4):
-        inject(network, 0, 1, of_one(Kind.FUNCTION, aux=number))
-    next(arrivals)
+        inject(network, 0, 1, single_record(Kind.FUNCTION, aux=number))
+    next(messages)
     try:
         loop.run()
-    except (*REFUSALS, KeyError):  # the latter for a function that was never sent
+    except (*DOCUMENTED_ERRORS, KeyError):  # KeyError: an unknown function
         with contextlib.suppress(TransportError):
-            loop.leave(b"it failed")
-    channel.close(1)
+            loop.send_leave(b"it failed")
+    channel.close_run(1)
 
 
 class FuzzedMainCallbacks(MainCallbacks):
-    """Lets one more message arrive each turn; the run is over when there is none left."""
+    """Sends one more message in each round of the loop; the run ends after the last one."""
 
-    def __init__(self, engine: Engine, arrivals: Iterator[Any]) -> None:
+    def __init__(self, engine: Engine, messages: Iterator[Any]) -> None:
         super().__init__(engine, ["function"])
-        self.arrivals = arrivals
-        self.until = lambda: next(self.arrivals, None) is None or engine.unfinished == 0
+        self.messages = messages
+        self.until = lambda: next(self.messages, None) is None or engine.unfinished == 0
 
     def store_reply(
         self, job: int, flags: int, payload: Any, buffers: list[Any], seconds: float
     ) -> None:
-        touch(payload, buffers)
+        read_all(payload, buffers)
         super().store_reply(job, flags, payload, buffers, seconds)
 
     def function_number(self, f: Any) -> int:
@@ -235,27 +236,27 @@ class FuzzedMainCallbacks(MainCallbacks):
         return 0.0
 
 
-def arrivals_of_main(draw: Draw, network: InProcessNetwork) -> Iterator[int]:
-    """Let hostile messages arrive at main, one after the other."""
+def messages_to_main(draw: Draw, network: InProcessNetwork) -> Iterator[int]:
+    """Send fuzzed messages to main, one after the other."""
     for _ in range(12):
-        source = 1 + draw.byte() % 2 if not draw.rarely() else 0
-        inject(network, source, 0, draw.message(draw.one_of(RUN_IDS), TO_MAIN, PAYLOADS))
+        source = 1 + draw.byte() % 2 if not draw.is_rare() else 0
+        inject(network, source, 0, draw.message(draw.choose(RUN_IDS), TO_MAIN, PAYLOADS))
         yield source
 
 
-def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int, Any]) -> None:
+def run_main(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int, Any]) -> None:
     network = InProcessNetwork(3)
     channel = Channel(network.transport(0), crowded=True)
     engine.open_workers(2)
-    callbacks = FuzzedMainCallbacks(engine, arrivals_of_main(draw, network))
+    callbacks = FuzzedMainCallbacks(engine, messages_to_main(draw, network))
     callbacks.parcels = parcels
-    loop = MainLoop(engine, channel, channel.open(), callbacks, jobs)
+    loop = MainLoop(engine, channel, channel.open_run(), callbacks, jobs)
     if jobs is not None:
         loop.direct = draw.byte() < 200
     engine.start_run()
     try:
         loop.run()
-    except (*REFUSALS, IndexError, LeftToPickleError):
+    except (*DOCUMENTED_ERRORS, IndexError, NotScalarsError):
         pass
     except RuntimeError as error:
         if "it was not running" not in str(error):
@@ -263,52 +264,52 @@ def serve(draw: Draw, engine: Engine, jobs: Submitter | None, parcels: dict[int,
     else:
         check(engine)
     loop.stop(True)
-    channel.close(1)
+    channel.close_run(1)
 
 
 def main(data: bytes) -> None:
-    """The main rank runs on, or ends with an error; its tables hold."""
+    """The main rank continues or ends with a documented error, and its tables stay valid."""
     draw = Draw(data)
     engine = ManualEngine()
     n_jobs = 1 + draw.byte() % 8
     for job in range(n_jobs):
         engine.submit([job - 1] if job and draw.byte() % 4 == 1 else [], tracked=draw.byte() > 127)
-    serve(draw, engine, None, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
+    run_main(draw, engine, None, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
 
 
 class Pool(Submitter):
-    """What the core needs of a pool."""
+    """A minimal pool."""
 
     def __init__(self, n_jobs: int) -> None:
         self._open_submission(Status, Handle, False)
         for n in range(n_jobs):
-            self.queue(give_back, (n,) if n % 2 else (n, [n]))
+            self.queue(return_arguments, (n,) if n % 2 else (n, [n]))
 
 
 def pool(data: bytes) -> None:
-    """As `main`, with results kept by the core and plain values read there."""
+    """As `main`, but the loop stores results and reads scalars itself."""
     draw = Draw(data)
     n_jobs = 1 + draw.byte() % 8
     jobs = Pool(n_jobs)
-    serve(draw, jobs._engine, jobs, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
+    run_main(draw, jobs._engine, jobs, {job: (0, 0, b"arguments", []) for job in range(n_jobs)})
 
 
-def planted(data: bytes) -> None:
-    """Go wrong in the way that PLANTED says: for tests of the fuzzer itself."""
+def faulty(data: bytes) -> None:
+    """Raise, crash or hang as the variable FAULT says, for tests of the fuzzer."""
     if data[:1] == b"\x07":
         {
             "error": lambda: 1 // 0,
             "crash": lambda: ctypes.string_at(0),
             "hang": lambda: time.sleep(600),
-        }[os.environ["PLANTED"]]()
+        }[os.environ["FAULT"]]()
 
 
-TARGETS = {f.__name__: f for f in (frames, plains, worker, main, pool, planted)}
+TARGETS = {f.__name__: f for f in (frames, scalars, worker, main, pool, faulty)}
 
 
 def seeds(name: str) -> list[bytes]:
-    """Return what a target's mutations begin with."""
-    if name == "plains":
+    """Return the first inputs of a target, which are then mutated."""
+    if name == "scalars":
         return [data[2:] for data in PAYLOADS if data[:1] == b"\x80"] + [b"(K\x01(NNt\x86t"]
     if name == "frames":
         return [HEADER.pack(0x6270, 1, 0, 1, 0, 0, HEADER.size), *_sample_frames()]

@@ -1,4 +1,4 @@
-"""The short form of `make fuzz`, and what it rests on: that what goes wrong is found and kept."""
+"""A short run of `make fuzz`, and tests of the fuzzer: errors are found, stored and replayed."""
 
 import os
 import random
@@ -22,7 +22,7 @@ def fuzz(*args, **env):
 
 
 @pytest.mark.limit(SECONDS * 6)
-def test_hostile_bytes_are_refused_or_read():
+def test_all_targets_decode_or_reject_random_bytes():
     done = fuzz("--seconds", SECONDS, "--seed", random.randrange(10**9))
     assert done.returncode == 0, done.stdout
     assert "5 of 5 targets without a finding" in done.stdout
@@ -30,18 +30,18 @@ def test_hostile_bytes_are_refused_or_read():
 
 @pytest.mark.limit(120)
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("fault", "message"),
     [("error", "ZeroDivisionError"), ("crash", "Segmentation fault"), ("hang", "Timeout")],
 )
-def test_what_goes_wrong_is_found_kept_and_happens_again(how, said):
-    done = fuzz("--target", "planted", "--seconds", 30, "--patience", 2, PLANTED=how)
+def test_an_error_is_found_stored_and_replayed(fault, message):
+    done = fuzz("--target", "faulty", "--seconds", 30, "--time-limit", 2, FAULT=fault)
     assert done.returncode == 1
-    assert said in done.stdout
+    assert message in done.stdout
     path = Path(re.search(r"--replay (\S+)'", done.stdout).group(1))
     assert path.read_bytes()[0] == 7
-    again = fuzz("--replay", path, "--patience", 2, PLANTED=how)
+    again = fuzz("--replay", path, "--time-limit", 2, FAULT=fault)
     assert again.returncode != 0
-    assert said in again.stdout
+    assert message in again.stdout
     path.write_bytes(b"harmless")
-    assert "nothing happens" in fuzz("--replay", path, PLANTED=how).stdout
+    assert "no error" in fuzz("--replay", path, FAULT=fault).stdout
     path.unlink()

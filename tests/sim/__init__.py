@@ -1,4 +1,4 @@
-"""The real loops on a simulated network; each run follows from its seed.
+"""Runs the loops of the core on a simulated network. A seed determines each run.
 
 ``python -m sim --seeds 1000`` in `tests` runs them; `make sim` does so.
 """

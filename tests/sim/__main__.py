@@ -15,8 +15,8 @@ MOST_REPORTED = 5
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m sim", description="Simulate many seeds.")
-    parser.add_argument("--seeds", type=int, default=1000, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first one")
+    parser.add_argument("--seeds", type=int, default=1000, help="the number of seeds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
@@ -31,9 +31,9 @@ def main():
         workers.append((process, at))
     failures = 0
     while failures < MOST_REPORTED and any(process.is_alive() for process, _ in workers):
-        failures += tell(reports)
+        failures += print_reports(reports)
         time.sleep(0.1)
-    failures += tell(reports)
+    failures += print_reports(reports)
     for process, at in workers:
         if process.exitcode not in (0, None):
             failures += 1
@@ -43,8 +43,8 @@ def main():
     return 1 if failures else 0
 
 
-def tell(reports):
-    """Print what has failed; return how many that were."""
+def print_reports(reports):
+    """Print the reports of failures; return their number."""
     n = 0
     while not reports.empty():
         print(reports.get(), end="\n\n", flush=True)

@@ -1,4 +1,4 @@
-"""The callbacks of the loops: jobs are numbers, and the ledger records what happens to them."""
+"""The callbacks of the loops in a simulation. They report the events of jobs to the history."""
 
 import struct
 from collections import Counter
@@ -11,54 +11,54 @@ from sim.plan import MS
 
 FAILED, OK, SKIPPED = 0, 1, 2
 IDLE_NS = 20 * MS
-"""For how long a worker may have nothing to do while others could give it something ..."""
+"""A worker may be idle for this long while a job could run on it ..."""
 IDLE_LATENCIES = 200
-"""... and what messages take comes on top: some take 64 times as long."""
+"""... plus this many latencies, as some messages take 64 times as long."""
 
 
 class AllLostError(Exception):
-    """No worker is left."""
+    """All workers have died."""
 
 
 class MainDiedError(Exception):
     """Rank 0 has died."""
 
 
-class DiedError(BaseException):
-    """This rank has died in the middle of a job."""
+class RankDiedError(BaseException):
+    """This rank has died inside a job."""
 
 
 class JobError(Exception):
-    """A job fails."""
+    """The planned failure of a job."""
 
 
 class MainCallbacks:
-    """What main knows of one pool."""
+    """The callbacks of the main rank for one pool."""
 
-    def __init__(self, world, ledger, spec):
-        self.world = world
-        self.ledger = ledger
-        self.spec = spec
-        self.engine = ledger.engine
+    def __init__(self, simulation, history, pool):
+        self.simulation = simulation
+        self.history = history
+        self.pool = pool
+        self.engine = history.engine
         self.results = {}
         self.to_evict = []
         self.n_sent = Counter()
         self.stopped = False
         self.idle_since = None
 
-    # What is sent
+    # Sending
 
     def encode_job(self, number):
-        self.world.network.step(0)
-        job = self.spec.jobs[number]
+        self.simulation.network.step(0)
+        job = self.pool.jobs[number]
         self.n_sent[number] += 1
         if job.unsendable:
-            self.ledger.note("reply", number, Status.FAILED)
+            self.history.log_event("reply", number, Status.FAILED)
             return None
-        if self.spec.evicts and number % self.spec.evicts == 0:
+        if self.pool.evict_every and number % self.pool.evict_every == 0:
             self.to_evict.append(number % 3)
         args = arguments(number, job, self.results)
-        if self.spec.direct and not (job.size or job.result_size or job.items):
+        if self.pool.direct and not (job.size or job.result_size or job.items):
             data = dumps(args)
             if data is not None:
                 flags = int(RecordFlag.SCALARS | RecordFlag.ONLY_ARGS)
@@ -76,24 +76,24 @@ class MainCallbacks:
         evicted, self.to_evict = self.to_evict, []
         return evicted
 
-    # What comes
+    # Receiving
 
     def store_reply(self, number, flags, payload, buffers, seconds):
         outcome = flags & ReplyFlag.OUTCOME_BITS
-        self.ledger.replied(number, outcome)
+        self.history.reply_received(number, outcome)
         if outcome != OK:
             return
         if flags & RecordFlag.SCALARS:
             self.results[number] = loads(payload)
             return
         self.results[number] = value = struct.unpack("<I", payload)[0]
-        size = self.spec.jobs[number].result_size
+        size = self.pool.jobs[number].result_size
         got = [bytes(buffer) for buffer in buffers]
         if got != ([filling(value, size)] if size else []):
-            raise AssertionError(f"the buffers of job {number}'s result are not its own")
+            raise AssertionError(f"the result of job {number} has wrong buffers")
 
     def rank_lost(self, rank, jobs):
-        self.ledger.lost(rank, jobs)
+        self.history.rank_lost(rank, jobs)
 
     def rank_left(self, rank, reason):
         raise AssertionError(f"rank {rank} left: {bytes(reason)}")
@@ -101,40 +101,42 @@ class MainCallbacks:
     # The run
 
     def process_events(self):
-        engine, world = self.engine, self.world
+        engine, simulation = self.engine, self.simulation
         if self.stopped:
             return True
-        if self.ledger.due:
+        if self.history.n_expected:
             return False
         if engine.unfinished == 0:
             return True
-        if len(world.channel.lost) == world.plan.workers:
+        if len(simulation.channel.lost) == simulation.plan.workers:
             raise AllLostError
         if engine.idle:
-            raise AssertionError("jobs wait for what will never happen")
+            raise AssertionError("a deadlock: jobs wait, and none can run")
         self.check_idle()
         return False
 
     def check_idle(self):
-        """No worker is idle for long while a job is ready, or waits behind another's."""
-        engine, world = self.engine, self.world
+        """Check that no worker is idle for long while a job is ready or could be stolen."""
+        engine, simulation = self.engine, self.simulation
         counts = engine.counts()
         unknown = any(
-            engine.running_job(rank - 1) is not None and world.network.is_dead(rank)
-            for rank in range(1, world.plan.workers + 1)
+            engine.running_job(rank - 1) is not None and simulation.network.is_dead(rank)
+            for rank in range(1, simulation.plan.workers + 1)
         )
         free = [
             rank
-            for rank in range(1, world.plan.workers + 1)
-            if rank not in world.channel.lost | world.channel.away
+            for rank in range(1, simulation.plan.workers + 1)
+            if rank not in simulation.channel.lost | simulation.channel.away
             and engine.running_job(rank - 1) is None
         ]
-        stuck = world.plan.tracked and not unknown  # behind a dead rank's job they may well be
-        if not (counts[Status.QUEUED] and free) or not (stuck or self.has_ready()):
+        # A dead worker gives no jobs back until its death is reported.
+        can_steal = simulation.plan.makes_progress and not unknown
+        most_ns = IDLE_NS + IDLE_LATENCIES * simulation.plan.latency
+        if not (counts[Status.QUEUED] and free) or not (can_steal or self.has_ready()):
             self.idle_since = None
         elif self.idle_since is None:
-            self.idle_since = world.network.clock
-        elif world.network.clock - self.idle_since > IDLE_NS + IDLE_LATENCIES * world.plan.latency:
+            self.idle_since = simulation.network.clock
+        elif simulation.network.clock - self.idle_since > most_ns:
             raise AssertionError(f"ranks {free} idle; {counts[Status.QUEUED]} jobs could run there")
 
     def has_ready(self):
@@ -149,14 +151,14 @@ class MainCallbacks:
 
 
 class WorkerCallbacks:
-    """A worker in one pool."""
+    """The callbacks of a worker for one pool."""
 
-    def __init__(self, world, number, rank):
-        self.world = world
-        self.spec = world.plan.pools[number]
+    def __init__(self, simulation, number, rank):
+        self.simulation = simulation
+        self.pool = simulation.plan.pools[number]
         self.number = number
         self.rank = rank
-        self.needs = set()
+        self.needed = set()
         self.loop = None
         self.scratch = bytearray(1 << 16)
 
@@ -166,7 +168,7 @@ class WorkerCallbacks:
         def call(owner, *args):
             return self.call(function, args)
 
-        return (call, 0) if self.spec.direct else (call, 1)
+        return (call, 0) if self.pool.direct else (call, 1)
 
     def run_job(self, number, function, flags, payload, buffers):
         if flags & RecordFlag.SCALARS:
@@ -181,51 +183,51 @@ class WorkerCallbacks:
             return self.job_failed(number, function, error)
         if buffers:
             value = self.value_of_buffers(args, buffers)
-        size = self.spec.jobs[number].result_size
+        size = self.pool.jobs[number].result_size
         if not size:
             return OK, struct.pack("<I", value), ()
-        # The next job will use this memory again.
+        # The next job overwrites this memory, so the reply must be sent before.
         self.scratch[:size] = filling(value, size)
         return OK, struct.pack("<I", value), [memoryview(self.scratch)[:size]]
 
     def value_of_buffers(self, args, buffers):
-        job = self.spec.jobs[args[0]]
+        job = self.pool.jobs[args[0]]
         if [bytes(buffer) for buffer in buffers] != [filling(args[0], job.size)]:
-            raise AssertionError(f"job {args[0]} got buffers that are not its own")
+            raise AssertionError(f"job {args[0]} got wrong buffers")
         return value_of(args, bytes(buffers[0]))
 
     def call(self, function, args):
-        """Run a job: it takes its time, and its rank may die meanwhile."""
+        """Run a job for its duration. Its rank may die meanwhile."""
         number = args[0]
-        job = self.spec.jobs[number]
+        job = self.pool.jobs[number]
         if job.function != function:
-            raise AssertionError(f"job {number} came with function {function}")
-        missing = {self.world.token(self.number, item) for item in job.items} - self.needs
+            raise AssertionError(f"job {number} calls the wrong function {function}")
+        missing = {self.simulation.token(self.number, item) for item in job.items} - self.needed
         if missing:
             raise AssertionError(f"job {number} runs without items {missing}")
-        self.world.begin(self.number, self.rank, number)
-        self.busy(job.takes)
-        self.world.ended(self.number, self.rank, number)
+        self.simulation.job_begun(self.number, self.rank, number)
+        self.busy(job.duration)
+        self.simulation.job_ended(self.number, self.rank, number)
         if job.fails:
             raise JobError
         return value_of(args)
 
     def busy(self, ns):
-        network, slice_ns = self.world.network, MS
+        network, slice_ns = self.simulation.network, MS
         for part in (ns // 2, ns - ns // 2):
             left = part
-            while self.world.plan.tracked and left > slice_ns:
-                self.live(network.rest(self.rank, slice_ns))
+            while self.simulation.plan.makes_progress and left > slice_ns:
+                self.check_alive(network.advance(self.rank, slice_ns))
                 self.loop.make_progress()
                 left -= slice_ns
                 slice_ns = min(slice_ns * 2, 4 * MS)
-            self.live(network.rest(self.rank, left))
-            self.world.halfway(self.rank)
-            self.live(not network.is_dead(self.rank))
+            self.check_alive(network.advance(self.rank, left))
+            self.simulation.job_halfway(self.rank)
+            self.check_alive(not network.is_dead(self.rank))
 
-    def live(self, lives):
-        if not lives:
-            raise DiedError
+    def check_alive(self, alive):
+        if not alive:
+            raise RankDiedError
 
     def job_failed(self, number, function, error):
         if not isinstance(error, JobError):
@@ -240,7 +242,7 @@ class WorkerCallbacks:
 
     def items_needed(self, tokens):
         self.loop.direct = False
-        self.needs.update(tokens)
+        self.needed.update(tokens)
 
     def items_unneeded(self, tokens):
-        self.needs.difference_update(tokens)
+        self.needed.difference_update(tokens)

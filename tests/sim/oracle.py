@@ -1,25 +1,28 @@
-"""What must have come of a run's jobs, in the slowest and plainest way.
+"""The expected outcome of a run, computed in a slow and simple way.
 
-The oracle hears what main heard and in which order: what was submitted and cancelled, what
-came of jobs, and who died inside of which. What follows it finds by looking at everything.
+The input is the log of the events that the main rank has seen, in order: submissions,
+cancellations, replies, and the jobs that dead ranks had begun. After each event the oracle looks at
+all jobs.
 """
 
 from zlib import crc32
 
 from bsbpool._core.scheduling.status import Status
 
-BAD = {Status.FAILED, Status.CANCELLED, Status.ABORTED}
+UNSUCCESSFUL = {Status.FAILED, Status.CANCELLED, Status.ABORTED}
 
 
 def statuses(log):
-    """Return the final statuses; None is a job that has not come to its end."""
+    """Return the final statuses; None for a job that has not ended."""
     jobs = Jobs()
-    for what, *details in log:
-        getattr(jobs, what)(*details)
+    for event, *details in log:
+        getattr(jobs, event)(*details)
     return jobs.statuses
 
 
 class Jobs:
+    """The statuses of jobs, with one method for each kind of event."""
+
     def __init__(self):
         self.statuses = []
         self.deps = []
@@ -28,7 +31,7 @@ class Jobs:
     def submit(self, deps):
         self.statuses.append(Status.CANCELLED if self.ended else None)
         self.deps.append(deps)
-        self.settle()
+        self.cancel_dependents()
 
     def cancel(self, job):
         self.end_one(job, Status.CANCELLED)
@@ -37,14 +40,15 @@ class Jobs:
         self.end_one(job, outcome)
 
     def skipped(self, job):
-        """A worker has not run what was cancelled."""
-        assert self.statuses[job] in BAD, f"job {job} was skipped, and nobody had cancelled it"
+        """Check that a job which a worker has skipped was cancelled."""
+        assert self.statuses[job] in UNSUCCESSFUL, f"job {job} was skipped, but not cancelled"
 
     def lost(self, jobs):
         for job in jobs:
             self.end_one(job, Status.ABORTED)
 
     def end(self, running):
+        """End the run early, while the jobs `running` run."""
         self.ended = True
         for job, status in enumerate(self.statuses):
             if status is None:
@@ -53,14 +57,16 @@ class Jobs:
     def end_one(self, job, status):
         if self.statuses[job] is None:
             self.statuses[job] = status
-            self.settle()
+            self.cancel_dependents()
 
-    def settle(self):
+    def cancel_dependents(self):
+        """Cancel all jobs with an unsuccessful dependency."""
         again = True
         while again:
             again = False
             for job, status in enumerate(self.statuses):
-                if status is None and any(self.statuses[dep] in BAD for dep in self.deps[job]):
+                deps = (self.statuses[dep] for dep in self.deps[job])
+                if status is None and any(dep in UNSUCCESSFUL for dep in deps):
                     self.statuses[job] = Status.CANCELLED
                     again = True
 
@@ -69,22 +75,22 @@ class Jobs:
 
 
 def arguments(number, job, values):
-    """Return what a job is called with: its number and its dependencies' results."""
+    """Return the arguments of a job: its number and the results of its dependencies."""
     return (number, *(values[dep] for dep in job.deps))
 
 
 def value_of(args, filling=b""):
-    """Return what a job's function returns."""
+    """Return the result of a job."""
     return crc32(filling, crc32(repr(args).encode()))
 
 
 def filling(number, size):
-    """Return bytes that only one job has."""
+    """Return bytes that differ from those of other jobs."""
     return bytes([number & 255]) * size
 
 
 def values(jobs):
-    """Return the result of each job, should it and all before it succeed."""
+    """Return the result that each job has if it and its dependencies succeed."""
     found = []
     for number, job in enumerate(jobs):
         args = arguments(number, job, found)

@@ -1,19 +1,19 @@
-"""What happens in a simulated run, as data that a seed decides; printed, it is Python again."""
+"""The plan of a simulated run: jobs, deaths and settings, drawn from a seed, and shown as code."""
 
 from dataclasses import dataclass, fields, is_dataclass
 from random import Random
 
 US, MS = 1_000, 1_000_000
 PART = 40_000
-"""Bytes that travel beside the frame."""
+"""A size at which bytes are sent as a part, outside of the frame."""
 
 
 @dataclass(frozen=True)
 class Job:
-    at: int = 0  # when it is submitted, in ns from the start of its pool; 0: before that
-    takes: int = 0
+    at: int = 0  # when it is submitted, in ns from the start of its pool; 0: before the start
+    duration: int = 0  # its run time in ns
     deps: tuple[int, ...] = ()
-    shared: bool = False  # its dependencies are a join
+    shared: bool = False  # whether its dependencies are a join
     fails: bool = False
     unsendable: bool = False
     size: int = 0  # of its arguments
@@ -32,21 +32,21 @@ class Cancel:
 class Pool:
     jobs: tuple[Job, ...] = ()
     cancels: tuple[Cancel, ...] = ()
-    stops_at: int = 0  # 0: when all is done
-    evicts: int = 0  # every so many jobs a function is evicted
-    direct: bool = False  # workers call functions themselves
+    stops_at: int = 0  # when the run is aborted; 0: never
+    evict_every: int = 0  # after how many jobs a function is evicted; 0: never
+    direct: bool = False  # whether the worker loops call functions themselves
 
 
 @dataclass(frozen=True)
 class Death:
     rank: int
-    at: int = -1
-    step: int = -1  # at this call of the network
-    half: int = -1  # while this message with parts is half sent
-    job: int = -1  # in this job of its life ...
-    during: int = 0  # ... at its begin, in its middle, or at its end
-    keep: int = -1  # how many of its messages under way arrive; -1: all
-    told_after: int = 0
+    at: int = -1  # at this time
+    step: int = -1  # at this step of the network
+    part_message: int = -1  # while it sends this message with parts
+    job: int = -1  # in this one of the jobs that it runs ...
+    phase: int = 0  # ... at its begin (0), in the middle (1), or at its end (2)
+    n_delivered: int = -1  # how many of its messages in flight arrive; -1: all
+    report_delay: int = 0  # the least time in ns until the death is reported
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,34 @@ class Plan:
     workers: int = 1
     pools: tuple[Pool, ...] = ()
     deaths: tuple[Death, ...] = ()
-    notes: bool = True  # others see which job a dead rank began last
-    wakeup: bool = False
-    tracked: bool = False  # somebody answers in the middle of long jobs
-    slow: bool = False
-    spins: bool = False
+    shares_begun: bool = True  # whether main can read which job a dead rank began last
+    wakeup: bool = False  # whether a message wakes its receiver
+    makes_progress: bool = False  # whether workers answer inside long jobs
+    slow_sends: bool = False
+    spins: bool = False  # whether ranks poll before they sleep
     latency: int = 2 * US
     preempt: int = 0
 
 
 def show(thing):
-    """Return what makes a plan, without the defaults, as Python."""
+    """Return Python code for a plan or a part of it, without default values."""
     if isinstance(thing, tuple):
         return "(" + "".join(f"{show(part)}, " for part in thing).rstrip(" ") + ")"
     if not is_dataclass(thing):
         return repr(thing)
-    said = [
+    arguments = [
         f"{field.name}={show(getattr(thing, field.name))}"
         for field in fields(thing)
         if getattr(thing, field.name) != field.default
     ]
-    return f"{type(thing).__name__}({', '.join(said)})"
+    return f"{type(thing).__name__}({', '.join(arguments)})"
 
 
 # ------------------------------------------------------------------ drawing
 
 
 def spread(r, low, high):
-    """Draw a number whose magnitude is uniform."""
+    """Draw an integer whose logarithm is uniform."""
     return int(low * (high / low) ** r.random())
 
 
@@ -96,10 +96,10 @@ def draw(seed):
         workers,
         tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
         draw_deaths(r, workers),
-        notes=r.random() < 0.5,
+        shares_begun=r.random() < 0.5,
         wakeup=r.random() < 0.6,
-        tracked=r.random() < 0.6,
-        slow=r.random() < 0.3,
+        makes_progress=r.random() < 0.6,
+        slow_sends=r.random() < 0.3,
         spins=r.random() < 0.1,
         latency=r.choice([200, 2 * US, 2 * US, 50 * US, 2 * MS]),
         preempt=r.choice([0, 5, 20, 100]),
@@ -118,8 +118,8 @@ def draw_pool(r, workers, n_pools):
     p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
     p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
     p_long = r.choice([0, 0, 0, 0.05])
-    takes = [spread(r, *(LONG if r.random() < p_long else load)) for _ in range(n)]
-    span = min(200 * MS, int(max(20 * US, sum(takes) / workers) * r.uniform(0.1, 1.2)))
+    durations = [spread(r, *(LONG if r.random() < p_long else load)) for _ in range(n)]
+    span = min(200 * MS, int(max(20 * US, sum(durations) / workers) * r.uniform(0.1, 1.2)))
     times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
     jobs = []
     for number, at in enumerate(times):
@@ -127,7 +127,7 @@ def draw_pool(r, workers, n_pools):
         jobs.append(
             Job(
                 at,
-                takes=takes[number],
+                duration=durations[number],
                 deps=tuple(sorted(r.sample(near, min(len(near), r.choice(width))))),
                 shared=r.random() < 0.2,
                 fails=r.random() < p_fails,
@@ -144,7 +144,7 @@ def draw_pool(r, workers, n_pools):
         tuple(jobs),
         tuple(Cancel(r.randrange(1, span), r.randrange(n)) for _ in range(n_cancels)),
         stops_at=r.randrange(1, span) if stops else 0,
-        evicts=r.choice([0, 0, 3]),
+        evict_every=r.choice([0, 0, 3]),
         direct=r.random() < 0.5,
     )
 
@@ -158,16 +158,16 @@ def draw_deaths(r, workers):
         Death(
             rank,
             **({"at": at} if together else draw_moment(r)),
-            keep=r.choice([-1, -1, -1, 0, 1, 2]),
-            told_after=spread(r, 100, 50 * MS),
+            n_delivered=r.choice([-1, -1, -1, 0, 1, 2]),
+            report_delay=spread(r, 100, 50 * MS),
         )
         for rank in r.sample(ranks, min(n, workers))
-    ) + ((Death(0, at=at, told_after=spread(r, 100, 50 * MS)),) if r.random() < 0.03 else ())
+    ) + ((Death(0, at=at, report_delay=spread(r, 100, 50 * MS)),) if r.random() < 0.03 else ())
 
 
 def draw_moment(r):
-    kind = r.choice(["at", "step", "step", "half", "job", "job"])
+    kind = r.choice(["at", "step", "step", "part_message", "job", "job"])
     if kind == "job":
-        return {"job": r.randrange(1, 30), "during": r.randrange(3)}
-    top = {"at": 50 * MS, "step": 1000, "half": 4}[kind]
+        return {"job": r.randrange(1, 30), "phase": r.randrange(3)}
+    top = {"at": 50 * MS, "step": 1000, "part_message": 4}[kind]
     return {kind: spread(r, 1, top)}

@@ -1,4 +1,4 @@
-"""Running seeds, and what to say of one that fails."""
+"""Running seeds, and reporting one that fails."""
 
 import faulthandler
 import subprocess
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from sim.plan import draw, show
 from sim.shrink import failure_of, shrink
-from sim.world import simulate
+from sim.simulation import simulate
 
 ROOT = Path(__file__).parents[2]
 SECONDS_A_SEED = 300
-"""After which a seed that hangs, not even in virtual time, ends its process with its stacks."""
+"""The real seconds after which a seed that hangs ends its process and prints the stacks."""
 
 
 def check_seed(seed, run=simulate, tries=200):
-    """Run a seed; return None, or a report with a small plan that fails as well."""
+    """Run a seed; return None, or the report of a failure with a smaller plan that also fails."""
     plan = draw(seed)
     failure = failure_of(plan, run)
     if failure is None:
@@ -28,7 +28,7 @@ def report(seed, failure, small, small_failure):
             f"seed {seed} of commit {commit()}: {type(failure).__name__}: {failure}",
             f"again:  make sim FIRST={seed} SEEDS=1",
             f"small:  {type(small_failure).__name__}: {small_failure}",
-            "        cd tests && python -c 'from sim.plan import *; from sim.world import "
+            "        cd tests && python -c 'from sim.plan import *; from sim.simulation import "
             f"simulate; simulate({show(small)})'",
         )
     )
@@ -49,7 +49,7 @@ def commit():
 
 
 def work(seeds, at, reports):
-    """Run seeds in a process of its own; `at` tells which one it is in."""
+    """Run seeds in a child process; `at` is the seed that is running."""
     for seed in seeds:
         at.value = seed
         faulthandler.dump_traceback_later(SECONDS_A_SEED, exit=True)

@@ -1,11 +1,11 @@
-"""A failing plan made small: whatever can go while it still fails goes."""
+"""Makes a failing plan smaller, as long as it still fails."""
 
 from dataclasses import fields, is_dataclass, replace
 
 TRIES = 400
-"""How many plans are run at most."""
+"""The largest number of plans that are run."""
 SEEDS = 3
-"""With fewer jobs everything comes in another order; each plan is tried with so many orders."""
+"""How many seeds each plan is run with, since fewer jobs change the order of all events."""
 
 JOB_FIELDS = (
     "deps", "shared", "items", "size", "result_size", "fails", "unsendable", "function",
@@ -13,14 +13,14 @@ JOB_FIELDS = (
 
 
 def shrink(plan, failure_of, tries=TRIES):
-    """Return a small plan that fails, and how.
+    """Return a smaller plan that fails, and its error.
 
     Parameters
     ----------
     plan : Plan
-        One that fails.
+        A plan that fails.
     failure_of : callable
-        Runs a plan and returns what is wrong, None when nothing is.
+        Runs a plan and returns its error, or None.
     """
     failure = failure_of(plan)
     again = True
@@ -39,7 +39,7 @@ def shrink(plan, failure_of, tries=TRIES):
 
 
 def smaller_plans(plan):
-    """Yield plans with less in them, those with much less first."""
+    """Yield smaller plans, those with the largest difference first."""
     if len(plan.pools) > 1:
         for place in range(len(plan.pools)):
             yield replace(plan, pools=without(plan.pools, place))
@@ -52,7 +52,8 @@ def smaller_plans(plan):
         for smaller in smaller_pools(pool):
             pools = (*plan.pools[:place], smaller, *plan.pools[place + 1 :])
             yield replace(plan, pools=pools)
-    yield from plainer(plan, ("wakeup", "tracked", "slow", "spins", "preempt", "latency"))
+    settings = ("wakeup", "makes_progress", "slow_sends", "spins", "preempt", "latency")
+    yield from plainer(plan, settings)
 
 
 def smaller_pools(pool):
@@ -64,8 +65,8 @@ def smaller_pools(pool):
         step //= 2
     for place in range(len(pool.cancels)):
         yield replace(pool, cancels=without(pool.cancels, place))
-    yield from plainer(pool, ("stops_at", "evicts", "direct"))
-    for name in ("at", *JOB_FIELDS):  # those of all jobs at once, since `at` gives their order
+    yield from plainer(pool, ("stops_at", "evict_every", "direct"))
+    for name in ("at", *JOB_FIELDS):  # of all jobs at once, as `at` is their order
         plain = tuple(defaulted(job, name) for job in pool.jobs)
         if plain != pool.jobs:
             yield replace(pool, jobs=plain)
@@ -79,7 +80,7 @@ def without(parts, place):
 
 
 def without_jobs(pool, first, end):
-    """Take out some jobs; the others are counted anew."""
+    """Return a pool without some jobs, with the other jobs renumbered."""
     places = {}
     for place in range(len(pool.jobs)):
         if not first <= place < end:
@@ -98,7 +99,7 @@ def without_jobs(pool, first, end):
 
 
 def plainer(thing, names):
-    """Yield it with one of its fields as it is by default."""
+    """Yield `thing` with one of the fields `names` set to its default."""
     for name in names:
         plain = defaulted(thing, name)
         if plain != thing:
@@ -112,7 +113,7 @@ def defaulted(thing, name):
 
 
 def failure_of(plan, run):
-    """Return what a plan's run raises, None when nothing."""
+    """Run a plan; return its error, or None."""
     try:
         run(plan)
     except Exception as error:

@@ -1,5 +1,6 @@
 from bsbpool._core.comm.demux cimport Demux
 from bsbpool._core.comm.membership cimport Membership
+from bsbpool._core.comm.process_monitor cimport ProcessMonitor
 from bsbpool._core.comm.transport cimport transport_t
 from bsbpool._core.comm.waiter cimport Waiter
 from bsbpool._core.comm.wakeup cimport Wakeup
@@ -11,7 +12,7 @@ cdef class Channel:
     cdef Waiter waiter
     cdef Membership membership
     cdef readonly Wakeup wakeup  # None: ranks cannot wake each other
-    cdef public object process_monitor
+    cdef public ProcessMonitor process_monitor
     cdef transport_t *table
     cdef bint in_use  # whether a run is being executed ...
     cdef unsigned long owner_thread  # ... and in which thread
@@ -37,8 +38,9 @@ cdef class Channel:
     cdef void fail(self, int code) noexcept nogil
 
     cdef void mark_failed(self, int peer) noexcept nogil
-    cdef int next_lost(self) except -2
-    cdef int handle_shutdowns(self) except -1
+    cdef int take_lost(self) except -2
+    cdef int update_membership(self) except -1
+    cdef int fail_terminated(self) except -1
 
     cdef uint64_t *begun_slot(self) noexcept nogil
     cdef uint32_t *signal_slot(self) noexcept nogil

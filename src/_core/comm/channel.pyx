@@ -1,11 +1,25 @@
 """The messages of one communicator, for the loops and for the life cycle of pools.
 
-A channel puts together the messages sorted by run (`Demux`), waiting for them (`Waiter`) and which
-ranks are there (`Membership`). It adds who uses the channel, and the shutdown handshake.
+A channel joins a `Demux`, which sorts messages by run, a `Waiter`, and a `Membership`, which knows
+the ranks that cannot run jobs. It adds two things: only one thread at a time executes a run
+(`acquire`), and ranks announce that they send no more messages (`announce_shutdown`).
+
+The channel lives as long as the communicator. Its Python methods are called in this order, most of
+them by the runs of pools (`bsbpool.execution`), the last ones by `bsbpool.services.channels`:
+
+1. `open_run` and `close_run`, once for each pool. In between, a loop may execute the run.
+2. `announce_shutdown`, `await_shutdowns` and `drain`, before the communicator is freed. At the end
+   of the process only `announce_shutdown` and `drain`.
 """
 from bsbpool._core.comm.demux cimport SHUTDOWN_RUN_ID, Demux
 from bsbpool._core.comm.membership cimport Membership
-from bsbpool._core.comm.transport cimport Transport, transport_now
+from bsbpool._core.comm.process_monitor cimport ProcessMonitor
+from bsbpool._core.comm.transport cimport (
+    TRANSPORT_MALFORMED,
+    TRANSPORT_NO_MEMORY,
+    Transport,
+    transport_now,
+)
 from bsbpool._core.comm.waiter cimport Waiter
 from bsbpool._core.comm.wakeup cimport Wakeup
 from bsbpool._core.protocol.frames cimport FrameWriter
@@ -31,7 +45,9 @@ cdef class Channel:
     crowded : bool
         Whether ranks share cores, so that polling takes a core from ranks that have work.
     wakeup : Wakeup, optional
-        What wakes the ranks of this node.
+        Wakes the ranks of this node.
+    process_monitor : ProcessMonitor, optional
+        The processes of the other ranks on this node; none by default.
 
     Attributes
     ----------
@@ -40,20 +56,24 @@ cdef class Channel:
     wakeup : Wakeup or None
         As given.
     process_monitor : ProcessMonitor
-        The processes of the other ranks on this node. Set by the owner of the channel.
+        As given.
     lost : set of int
         Ranks that have failed or terminated.
     away : set of int
         Ranks that run a job of a run that has ended.
     terminated : set of int
-        The lost ranks that have announced their shutdown.
+        Ranks that have announced their shutdown during a run of this rank.
     """
 
-    def __init__(self, Transport transport not None, bint crowded=False, Wakeup wakeup=None):
+    def __init__(
+        self, Transport transport not None, bint crowded=False, Wakeup wakeup=None,
+        ProcessMonitor process_monitor=None,
+    ):
         self.membership = Membership()
         self.demux = Demux(transport, self.membership)
         self.waiter = Waiter(self.demux, wakeup, crowded)
         self.wakeup = wakeup
+        self.process_monitor = ProcessMonitor({}) if process_monitor is None else process_monitor
         self.table = &transport.table
 
     @property
@@ -74,7 +94,7 @@ cdef class Channel:
 
     # Runs
 
-    def open(self):
+    def open_run(self):
         """Open a run and return its number. All ranks open runs in the same order.
 
         Raises
@@ -86,12 +106,12 @@ cdef class Channel:
             self.raise_in_use()
         return self.demux.open_run()
 
-    def close(self, uint32_t run_id):
+    def close_run(self, uint32_t run_id):
         """Close a run; its messages are dropped from now on."""
         self.demux.close_run(run_id)
         if not self.in_use:
-            # No loop does this for a pool that is never executed.
-            self.demux.drop_stale()
+            # A loop that executes another run receives and releases messages itself.
+            self.demux.receive_unread()
             self.release_sent()
 
     cdef int acquire(self) except -1:
@@ -130,9 +150,17 @@ cdef class Channel:
         """Wait a little, longer each time until a message has arrived."""
         self.waiter.backoff_wait()
 
-    def drop_stale(self):
-        """Receive what has arrived, and drop messages of runs that are closed."""
-        self.demux.drop_stale()
+    def receive_unread(self):
+        """Receive the messages that have arrived, while no run is executed.
+
+        Messages of closed runs are dropped. Those of other runs are kept until the run polls.
+
+        Raises
+        ------
+        TransportError
+            If the network failed.
+        """
+        self.demux.receive_unread()
         self.check()
 
     def wake(self):
@@ -178,24 +206,32 @@ cdef class Channel:
             message_free(m)
 
     def drain(self, double seconds):
-        """Wait at most `seconds` for all sends to complete; return whether they have."""
+        """Wait at most `seconds` for all sends to complete; return whether they have.
+
+        Messages are received meanwhile, since a receiver may be waiting for its own sends.
+        """
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while self.pending() and self.now() < end:
             with nogil:
-                self.demux.drop_stale()
+                self.demux.receive_unread()
                 self.backoff_wait()
             self.release_sent()
-            self.next_lost()  # sends to a lost rank are given up
+            self.update_membership()  # sends to a lost rank are no longer pending
         self.waiter.reset()
         return self.pending() == 0
 
     cdef int check(self) except -1:
         """Raise when the network failed."""
-        if self.demux.error < 0:
-            raise TransportError(
-                f"The communication between the ranks failed (code {self.demux.error})"
-            )
-        return 0
+        cdef int code = self.demux.error
+        if code >= 0:
+            return 0
+        if code == TRANSPORT_NO_MEMORY:
+            reason = "memory is exhausted"
+        elif code == TRANSPORT_MALFORMED:
+            reason = "a malformed message was received"
+        else:
+            reason = f"error {-code} of the network; for MPI, MPI_Error_string describes it"
+        raise TransportError(f"The communication between the ranks failed: {reason}")
 
     cdef void fail(self, int code) noexcept nogil:
         """Let `check` raise, in the thread that executes the run."""
@@ -211,12 +247,18 @@ cdef class Channel:
         """Mark a rank as failed."""
         self.demux.mark_failed(peer)
 
-    cdef int next_lost(self) except -2:
-        """Return a rank that was lost since the last call, or -1."""
+    cdef int take_lost(self) except -2:
+        """Return a rank that was lost since the last call and add it to `lost`; -1 if none was."""
         cdef int peer = self.demux.next_lost()
         if peer >= 0:
             self.membership.record_loss(peer)
         return peer
+
+    cdef int update_membership(self) except -1:
+        """Update `lost` and `away`, outside of a run, where no loop handles each change."""
+        while self.take_lost() >= 0 or self.membership.take_return() >= 0:
+            pass
+        return 0
 
     def mark_away(self, int rank, uint32_t run_id):
         """Note that a rank runs a job of the run `run_id`, which has ended."""
@@ -226,9 +268,8 @@ cdef class Channel:
         """Wait at most `seconds` for the ranks that are away; return those that still are."""
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         while True:
-            self.demux.drop_stale()
-            while self.membership.next_return() >= 0 or self.next_lost() >= 0:
-                pass
+            self.demux.receive_unread()
+            self.update_membership()
             if not self.membership.away or self.now() > end:
                 self.waiter.reset()
                 return sorted(self.membership.away)
@@ -250,7 +291,11 @@ cdef class Channel:
     # The shutdown handshake
 
     def announce_shutdown(self, peers):
-        """Send ranks the last message of this rank; they count it as lost afterwards."""
+        """Send ranks the last message of this rank: a frame of the run SHUTDOWN_RUN_ID.
+
+        A rank that is executing a run then counts this rank as lost. Others keep the message until
+        `await_shutdowns` or their next run.
+        """
         cdef message_t *m
         for peer in peers:
             m = FrameWriter().seal_scalars(peer, SHUTDOWN_RUN_ID)
@@ -259,10 +304,16 @@ cdef class Channel:
             self.send(m)
 
     def await_shutdowns(self, peers, double seconds):
-        """Wait at most `seconds` for the last messages of ranks; return whether all came.
+        """Wait at most `seconds` for the last messages of ranks.
 
         A message that is not received before a communicator is freed could be received on the next
-        communicator, to which MPI gives the same context.
+        communicator, to which MPI gives the same context id. MPI keeps the order of messages, so
+        after its last message nothing more arrives from a rank.
+
+        Returns
+        -------
+        bool
+            Whether each of `peers` has sent its last message or is lost.
         """
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         cdef message_t *m
@@ -274,15 +325,15 @@ cdef class Channel:
                 message_free(m)
                 continue
             self.release_sent()
-            self.next_lost()
+            self.update_membership()
             missing -= self.membership.lost
             with nogil:
                 self.backoff_wait()
         self.waiter.reset()
         return not missing
 
-    cdef int handle_shutdowns(self) except -1:
-        """Mark ranks that have announced their shutdown as failed: this run counts on them."""
+    cdef int fail_terminated(self) except -1:
+        """Mark ranks that have announced their shutdown as failed: they cannot finish this run."""
         cdef message_t *m = self.demux.take_shutdown()
         while m != NULL:
             self.mark_failed(m.peer)

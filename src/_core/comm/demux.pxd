@@ -9,8 +9,9 @@ cdef extern from "<pthread.h>" nogil:
         pass
 
 cdef enum:
-    NO_RUN_ID = 0  # of no run: the first run is 1
-    SHUTDOWN_RUN_ID = 0x7FFFFFFF  # of the last message of a rank, see `Channel.announce_shutdown`
+    NO_RUN_ID = 0  # no message has it: the first run is 1
+    # The run of a rank's last message, see `Channel.announce_shutdown`. It is never closed.
+    SHUTDOWN_RUN_ID = 0x7FFFFFFF
 
 cdef class Demux:
     cdef readonly Transport transport
@@ -30,7 +31,7 @@ cdef class Demux:
     cdef void stash_or_drop(self, message_t *m) noexcept nogil
     cdef message_t *take_stashed(self, uint32_t run_id) noexcept nogil
     cdef message_t *take_shutdown(self) noexcept nogil
-    cdef void drop_stale(self) noexcept nogil
+    cdef void receive_unread(self) noexcept nogil
     cdef void drop(self, message_t *m) noexcept nogil
     cdef int send(self, message_t *m) noexcept nogil
     cdef message_t *next_sent(self) noexcept nogil

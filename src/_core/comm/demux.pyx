@@ -96,6 +96,11 @@ cdef class Demux:
         pthread_mutex_unlock(&self.mutex)
 
     cdef bint is_closed(self, uint32_t run_id) noexcept nogil:
+        """Whether a run was opened here and then closed.
+
+        A larger number than those used so far is a run that other ranks have opened already, or
+        SHUTDOWN_RUN_ID.
+        """
         cdef int64_t i
         if run_id >= self.next_run_id:
             return False
@@ -128,6 +133,7 @@ cdef class Demux:
             self.stash_or_drop(m)
 
     cdef void stash_or_drop(self, message_t *m) noexcept nogil:
+        """Handle a message of a run that is not being read here."""
         cdef message_t **link = &self.stash
         if self.is_closed(run_id_of(m)):
             self.drop(m)
@@ -159,9 +165,9 @@ cdef class Demux:
         pthread_mutex_unlock(&self.mutex)
         return m
 
-    cdef void drop_stale(self) noexcept nogil:
+    cdef void receive_unread(self) noexcept nogil:
         """Receive what has arrived; drop messages of closed runs and stash the others."""
-        cdef message_t *m = self.poll(NO_RUN_ID)
+        cdef message_t *m = self.poll(NO_RUN_ID)  # sorts all messages, and returns none of ours
         if m != NULL:
             message_free(m)
 

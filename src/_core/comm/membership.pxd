@@ -14,5 +14,5 @@ cdef class Membership:
     cdef ints_t returned  # ranks that have left a run, each followed by the run
 
     cdef void record_return(self, int peer, uint32_t run_id) noexcept nogil
-    cdef int next_return(self) except -2
+    cdef int take_return(self) except -2
     cdef int record_loss(self, int peer) except -1

@@ -1,8 +1,12 @@
 """Which ranks of a communicator can run jobs: those that are neither lost nor away.
 
-A rank is *lost* when it has failed and all of its messages have been received. It is *away* while
-it runs a job of a run that did not wait for this job; it gets no jobs of later runs until it
-reports that it has left that run. Both states outlast pools.
+A rank is *failed* from when its death is reported: by MPI, by a `ProcessMonitor` or by another
+rank. It is *lost* when it has failed and all of its messages have been received. A rank that has
+announced its shutdown has *terminated*; a run counts it as failed, too.
+
+A rank is *away* while it runs a job of a run that has ended without waiting for this job. It gets
+no jobs of later runs until it reports, with LEAVE, that it has left that run. All of these states
+outlast pools. The transport knows which ranks have failed; this class has the other states.
 """
 from bsbpool._core.vector cimport ints_free, ints_push
 from libc.stdint cimport int32_t, uint32_t
@@ -20,11 +24,11 @@ cdef class Membership:
     Attributes
     ----------
     lost : set of int
-        Ranks that have failed or terminated.
+        Ranks that have failed or terminated, and whose messages have all been received.
     away : set of int
         Ranks that run a job of a run that has ended.
     terminated : set of int
-        The lost ranks that have announced their shutdown.
+        Ranks that have announced their shutdown during a run; they are lost, or soon will be.
     """
 
     def __cinit__(self):
@@ -51,8 +55,8 @@ cdef class Membership:
                 self.returned.size -= 1
         pthread_mutex_unlock(&self.mutex)
 
-    cdef int next_return(self) except -2:
-        """Return a rank that was away and has returned since the last call, or -1."""
+    cdef int take_return(self) except -2:
+        """Return a rank that has returned since the last call, no longer away; -1 if none has."""
         cdef int peer
         cdef int run_id
         while self.returned.size:

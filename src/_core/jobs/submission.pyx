@@ -31,11 +31,8 @@ cdef Handle RELEASED = Handle()  # takes the place of jobs that were released
 cdef class Submitter:
     """The part of a pool that takes jobs.
 
-    A subclass defines the methods `_refuse()`, which raises if the pool takes no more jobs;
-    `_refuse_argument(name, value)`, which raises for an argument of a wrong type;
-    `_refuse_dependency(deps, item, inside)` (see `dependency_sets`); `_check_context(context)`,
-    which warns of keywords that look misspelt; and `_set_of(cache_items)`, which returns the number
-    of a cache set.
+    A subclass overrides the abstract methods `put`, `_refuse`, `_refuse_argument`,
+    `_refuse_dependency`, `_check_context` and `_set_of`.
 
     Attributes
     ----------
@@ -270,6 +267,32 @@ cdef class Submitter:
                 else:
                     job._add_result_to(results)
         return results
+
+    # Abstract methods
+
+    def put(self, job):
+        """Queue a job that the caller made, and return it."""
+        raise NotImplementedError
+
+    def _refuse(self):
+        """Raise: the pool takes no more jobs."""
+        raise NotImplementedError
+
+    def _refuse_argument(self, name, value):
+        """Raise TypeError: the argument `name` has the wrong value `value`."""
+        raise NotImplementedError
+
+    def _refuse_dependency(self, deps, item, inside):
+        """Raise: `deps` or, if `inside`, its member `item` is not what `queue` accepts."""
+        raise NotImplementedError
+
+    def _check_context(self, context):
+        """Warn of keywords of `queue` that look like a misspelt parameter."""
+        raise NotImplementedError
+
+    def _set_of(self, cache_items):
+        """Return the number of a set of cache items; -1 for no items."""
+        raise NotImplementedError
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
         """Make the handle of a call without calling the constructor of its class."""

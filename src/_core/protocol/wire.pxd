@@ -12,20 +12,24 @@ cdef enum:
     EAGER_FRAME = 3_500
 
 cpdef enum RecordKind:
-    # from main to a worker
-    JOB = 1  # run a job
-    FUNCTION = 2  # a function for later jobs
-    FORGET = 3  # drop a function
-    NEEDED = 4  # cache items that became needed
-    UNNEEDED = 5  # cache items that became unneeded
-    SKIP = 6  # do not run a job
-    STOP = 7  # the run is over
+    # From main to a worker. In parentheses: the fields of the record, besides those of its payload.
+    JOB = 1  # run a job (id: job, aux: function, flags: RecordFlag, payload: arguments)
+    FUNCTION = 2  # a function for later jobs (aux: its number, flags: its mode, payload: pickle)
+    FORGET = 3  # drop a function (aux: its number)
+    NEEDED = 4  # cache items that became needed (payload: tokens of 8 bytes each)
+    UNNEEDED = 5  # cache items that became unneeded (payload: tokens)
+    SKIP = 6  # do not run a job (id: job)
+    STOP = 7  # the run is over (id: stop code, flags: STOP_ABORTED or 0)
     STEAL_REQUEST = 10  # give back the jobs that have not begun
-    # from a worker to main
-    DONE = 8  # a job has ended
-    LEAVE = 9  # the worker has left the run
-    STEAL_RESPONSE = 11  # a job that is given back
-    RANK_FAILED = 12  # the worker has noticed that a rank is dead
+    # From a worker to main.
+    DONE = 8  # a job has ended (id: job, flags: ReplyFlag, extra: run time in ns, aux: KiB of
+    # arguments, payload: result or error)
+    LEAVE = 9  # the worker has left the run (payload: the reason, as text)
+    STEAL_RESPONSE = 11  # a job that is given back (id: job)
+    RANK_FAILED = 12  # the process of another rank has ended (id: rank)
+
+cdef enum:
+    STOP_ABORTED = 1  # the run has ended before all jobs have
 
 cpdef enum ReplyFlag:
     FAILED_REPLY = 0
@@ -39,6 +43,7 @@ cpdef enum RecordFlag:
     ONLY_ARGS = 0x10  # the payload has positional arguments only
     PAYLOAD_OUT = 0x80  # the payload is the first part, not inline
 
+# The header of a frame.
 ctypedef struct header_t:
     uint16_t magic
     uint8_t version
@@ -48,6 +53,7 @@ ctypedef struct header_t:
     uint32_t n_parts
     uint64_t size
 
+# The fields of a record. `id`, `aux` and `extra` depend on the kind.
 ctypedef struct record_t:
     uint8_t kind
     uint8_t flags
@@ -57,6 +63,7 @@ ctypedef struct record_t:
     uint64_t size
     uint64_t extra
 
+# A frame that is being written.
 ctypedef struct frame_t:
     uint8_t *data
     int64_t size
@@ -66,6 +73,7 @@ ctypedef struct frame_t:
     int64_t part_capacity
     uint32_t n_records
 
+# A position in a frame that is being read.
 ctypedef struct cursor_t:
     const uint8_t *data
     uint64_t at

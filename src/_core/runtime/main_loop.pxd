@@ -26,7 +26,7 @@ cdef class MainLoop:
     cdef bint has_events(self) noexcept nogil
     cdef int receive(self) except -1
     cdef int read(self) except -1
-    cdef int poll_failures(self) except -1
+    cdef int update_workers(self) except -1
     cdef int handle_failure(self, int peer) except -1
     cdef int dispatch(self) except -1
     cdef bint can_steal(self) noexcept nogil

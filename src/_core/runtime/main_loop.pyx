@@ -184,7 +184,7 @@ cdef class MainLoop:
             if n < MESSAGES_PER_ROUND:
                 self.received = self.channel.poll(self.run_id)
         self.channel.check()
-        self.poll_failures()
+        self.update_workers()
         return n
 
     cdef int read(self) except -1:
@@ -215,18 +215,18 @@ cdef class MainLoop:
                 self.callbacks.rank_left(worker + 1, r.payload())
         return 0
 
-    cdef int poll_failures(self) except -1:
-        """Handle ranks that have failed or returned since the last call."""
+    cdef int update_workers(self) except -1:
+        """Handle ranks that have terminated, failed or returned since the last call."""
         cdef int peer
-        self.channel.handle_shutdowns()
-        peer = self.channel.next_lost()
+        self.channel.fail_terminated()
+        peer = self.channel.take_lost()
         while peer >= 0:
             self.handle_failure(peer)
-            peer = self.channel.next_lost()
-        peer = self.channel.membership.next_return()
+            peer = self.channel.take_lost()
+        peer = self.channel.membership.take_return()
         while peer >= 0:
             self.engine.set_available(peer - 1, True)
-            peer = self.channel.membership.next_return()
+            peer = self.channel.membership.take_return()
         return 0
 
     cdef int handle_failure(self, int peer) except -1:

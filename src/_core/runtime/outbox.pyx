@@ -1,7 +1,7 @@
 """The messages from the main rank to the workers of one pool."""
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameWriter
-from bsbpool._core.protocol.wire cimport SKIP, STEAL_REQUEST, STOP
+from bsbpool._core.protocol.wire cimport SKIP, STEAL_REQUEST, STOP, STOP_ABORTED
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free
 
@@ -87,7 +87,7 @@ cdef class Outbox:
         cdef FrameWriter writer
         for worker in range(self.n_workers):
             writer = FrameWriter()
-            writer.put(STOP, stop_code, 0, aborted, 0, None, ())
+            writer.put(STOP, stop_code, 0, STOP_ABORTED if aborted else 0, 0, None, ())
             try:
                 self.channel.post(writer.seal(worker + 1, self.run_id))
             except TransportError:

@@ -3,7 +3,6 @@ from typing import Any
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.runtime.callbacks import WorkerCallbacks
-from bsbpool._core.runtime.process_monitor import ProcessMonitor
 from bsbpool._core.runtime.worker_receiver import WorkerReceiver
 
 class WorkerLoop(WorkerReceiver):
@@ -14,8 +13,7 @@ class WorkerLoop(WorkerReceiver):
         run_id: int,
         callbacks: WorkerCallbacks,
         rank: int = -1,
-        process_monitor: ProcessMonitor | None = None,
     ) -> None: ...
     def enable_direct_calls(self, owner: Any, call_depth: CallDepth) -> None: ...
     def run(self) -> bool: ...
-    def leave(self, reason: bytes) -> None: ...
+    def send_leave(self, reason: bytes) -> None: ...

@@ -32,7 +32,6 @@ from bsbpool._core.protocol.wire cimport (
 from bsbpool._core.runtime.fault_report cimport fault_report_arm, fault_report_disarm
 from bsbpool._core.runtime.inbox cimport WITHDRAWN
 from bsbpool._core.runtime.loaded_functions cimport LONG_JOB_NS, Function, LoadedFunctions
-from bsbpool._core.runtime.process_monitor cimport ProcessMonitor
 from bsbpool._core.runtime.worker_receiver cimport MAIN, WorkerReceiver
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -54,8 +53,6 @@ cdef class WorkerLoop(WorkerReceiver):
         What knows about pickles, errors and cache items.
     rank : int, optional
         The rank of this process. If given, a fault that kills the process is reported on stderr.
-    process_monitor : ProcessMonitor, optional
-        The processes whose failure is reported to the main rank.
 
     Attributes
     ----------
@@ -75,11 +72,8 @@ cdef class WorkerLoop(WorkerReceiver):
     cdef bint armed
     cdef uint64_t *begun  # where other ranks read which job this rank began last
 
-    def __init__(
-        self, Channel channel not None, uint32_t run_id, callbacks, int rank=-1,
-        ProcessMonitor process_monitor=None,
-    ):
-        super().__init__(channel, run_id, process_monitor)
+    def __init__(self, Channel channel not None, uint32_t run_id, callbacks, int rank=-1):
+        super().__init__(channel, run_id)
         self.callbacks = callbacks
         self.functions = LoadedFunctions(callbacks)
         self.reader = self.inbox.reader
@@ -97,9 +91,8 @@ cdef class WorkerLoop(WorkerReceiver):
         cdef int slack
         self.channel.acquire()
         slack = set_timer_slack(1)
-        if self.process_monitor is not None:
-            # The main rank may not have received the reports of an earlier run.
-            self.process_monitor.report_all_again()
+        # The main rank may not have received the reports of an earlier run.
+        self.channel.process_monitor.report_all_again()
         if self.channel.supports_threads():
             self.start_progress_thread()
         if self.rank >= 0:
@@ -122,10 +115,19 @@ cdef class WorkerLoop(WorkerReceiver):
             self.channel.release()
             set_timer_slack(<unsigned long>slack)
 
-    def leave(self, bytes reason):
-        """Report to the main rank that this rank stops serving, though the run has not ended."""
+    def send_leave(self, bytes reason):
+        """Report to the main rank that this rank has left the run, and wait until that is sent.
+
+        Sent when this rank stops before the run has ended, which ends the run. Also sent after an
+        aborted run: the main rank may have marked this rank as away.
+
+        Parameters
+        ----------
+        reason : bytes
+            The reason, for the error of the main rank.
+        """
         self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
-        # Without receiving first: a failure to receive may be the reason.
+        # Not with `flush`, which receives first: the reason may be that receiving failed.
         self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.channel.drain(1.0)
 
@@ -140,12 +142,12 @@ cdef class WorkerLoop(WorkerReceiver):
         self.channel.check()
         self.channel.release_sent()
         if not self.stopped:
-            self.channel.handle_shutdowns()
-        peer = self.channel.next_lost()
+            self.channel.fail_terminated()
+        peer = self.channel.take_lost()
         while peer >= 0:
             if peer == MAIN:
                 self.callbacks.main_lost(peer)
-            peer = self.channel.next_lost()
+            peer = self.channel.take_lost()
         return 0
 
     cdef int wait(self) except -1:

@@ -1,7 +1,6 @@
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.message cimport message_t
 from bsbpool._core.runtime.inbox cimport Inbox
-from bsbpool._core.runtime.process_monitor cimport ProcessMonitor
 from bsbpool._core.runtime.progress_thread cimport ProgressThread
 from bsbpool._core.runtime.reply_buffer cimport ReplyBuffer
 from libc.stdint cimport int64_t, uint32_t
@@ -14,7 +13,6 @@ cdef class WorkerReceiver(ProgressThread):
     cdef uint32_t run_id
     cdef Inbox inbox
     cdef ReplyBuffer replies
-    cdef ProcessMonitor process_monitor
     cdef int64_t processes_checked  # when
     cdef bint stopped  # whether the main rank has ended the run ...
     cdef bint aborted  # ... early

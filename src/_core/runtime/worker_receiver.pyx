@@ -13,13 +13,13 @@ from bsbpool._core.protocol.wire cimport (
     STEAL_REQUEST,
     STEAL_RESPONSE,
     STOP,
+    STOP_ABORTED,
     cursor_next,
     cursor_open,
     cursor_t,
     record_t,
 )
 from bsbpool._core.runtime.inbox cimport STOLEN, Inbox, job_iter_next, job_iter_t
-from bsbpool._core.runtime.process_monitor cimport ProcessMonitor
 from bsbpool._core.runtime.progress_thread cimport ProgressThread
 from bsbpool._core.runtime.reply_buffer cimport ReplyBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t
@@ -37,8 +37,6 @@ cdef class WorkerReceiver(ProgressThread):
         The messages of the communicator.
     run_id : int
         The pool's run on that channel.
-    process_monitor : ProcessMonitor or None
-        The processes whose failure is reported to the main rank.
 
     Attributes
     ----------
@@ -46,10 +44,9 @@ cdef class WorkerReceiver(ProgressThread):
         What the main rank sent when it ended the run.
     """
 
-    def __init__(self, Channel channel not None, uint32_t run_id, ProcessMonitor process_monitor):
+    def __init__(self, Channel channel not None, uint32_t run_id):
         self.channel = channel
         self.run_id = run_id
-        self.process_monitor = process_monitor
         self.inbox = Inbox()
         self.replies = ReplyBuffer()
 
@@ -69,7 +66,10 @@ cdef class WorkerReceiver(ProgressThread):
     cdef bint receive_all(self, bint busy) noexcept nogil:
         """Receive messages into the inbox; return False when memory is exhausted.
 
-        `busy` means that a job is running.
+        Parameters
+        ----------
+        busy : bool
+            Whether a job is running.
         """
         cdef message_t *m
         while True:
@@ -90,7 +90,7 @@ cdef class WorkerReceiver(ProgressThread):
         while cursor_next(&cursor, &record, &payload) == 1:
             if record.kind == STOP:
                 self.stopped = True
-                self.aborted = record.flags & 1
+                self.aborted = record.flags & STOP_ABORTED
                 self.stop_code = record.id
             elif record.kind == SKIP:
                 self.inbox.withdraw(record.id)
@@ -132,13 +132,13 @@ cdef class WorkerReceiver(ProgressThread):
         """From time to time report processes that ended; return False when memory is exhausted."""
         cdef int64_t now = self.channel.now()
         cdef int rank
-        if self.process_monitor is None or now - self.processes_checked < CHECK_PROCESSES_NS:
+        if now - self.processes_checked < CHECK_PROCESSES_NS:
             return True
         self.processes_checked = now
-        rank = self.process_monitor.next_dead()
+        rank = self.channel.process_monitor.next_dead()
         while rank >= 0:
             self.channel.mark_failed(rank)
             if rank != MAIN and self.replies.put_scalars(RANK_FAILED, rank, 0, 0, 0, NULL, 0) < 0:
                 return False
-            rank = self.process_monitor.next_dead()
+            rank = self.channel.process_monitor.next_dead()
         return True

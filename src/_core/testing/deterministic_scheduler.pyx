@@ -1,13 +1,13 @@
-"""Ranks that take turns, on a clock of their own, so that everything follows from one seed.
+"""Runs ranks as threads, one at a time, on a virtual clock, in an order that a seed determines.
 
-Each rank runs in a thread, but only one at a time: the one that has the *turn*. It passes the
-turn on where it sleeps, and sometimes, as the seed has it, where it takes a *step*. The rank
-that wants to wake first is next, and the clock then says when that is. So time costs nothing,
-and the same seed gives the same run.
+Each rank runs in a thread, and only the rank that has the *turn* runs. It gives up the turn when it
+sleeps, and at some of its *steps*, chosen by the seed. The rank with the earliest wake-up time gets
+the turn, and the clock is set to that time. So sleeping takes no real time, and the same seed gives
+the same run.
 
-A rank may die at any step. From then on its thread can do nothing but end: for it time runs
-away, so that whatever it waits for is over. Python's part are *events*, which happen at given
-times, and looks at the whole whenever the turn passes.
+A rank can die at each step. From then on its clock runs fast, so that all of its waits time out and
+its thread ends. Python code takes part in two ways: by events, which are called at given times, and
+by callbacks, which check the state of the run at each switch to another rank.
 """
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -28,271 +28,281 @@ cdef extern from "Python.h" nogil:
     void PyEval_RestoreThread(PyThreadState *)
 
 cdef enum:
-    START_NS = 1_000_000  # 0 means "never" to some
+    START_NS = 1_000_000  # not 0, which stands for "never" in some places
     STEP_NS = 50
-    PREEMPTED_NS = 30_000
-    ENDING_NS = 1_000_000_000
+    MAX_PREEMPTED_NS = 30_000
+    DEAD_STEP_NS = 1_000_000_000
 
 
-# ------------------------------------------------------------------ the turn
+# ------------------------------------------------------------------ turns
 
-cdef rank_t *earliest(world_t *w) noexcept nogil:
+cdef rank_t *earliest_rank(simulation_t *s) noexcept nogil:
+    """Return the active rank with the earliest wake-up time, or NULL."""
     cdef rank_t *found = NULL
     cdef int i
-    for i in range(w.n):
-        if w.ranks[i].there and (found == NULL or w.ranks[i].wake < found.wake):
-            found = &w.ranks[i]
+    for i in range(s.n):
+        if s.ranks[i].active and (found == NULL or s.ranks[i].wake_at < found.wake_at):
+            found = &s.ranks[i]
     return found
 
 
-cdef void pass_on(rank_t *me) noexcept nogil:
-    """Give the turn to the rank that wakes first, and wait for it unless this rank has left."""
-    cdef world_t *w = me.world
-    cdef rank_t *following = earliest(w)
-    while following != NULL and w.next_event <= following.wake and not w.halted:
-        (<TurnScheduler>w.scheduler).happen()
-        following = earliest(w)  # an event may wake or kill somebody
+cdef void switch_rank(rank_t *current) noexcept nogil:
+    """Give the turn to the earliest rank, and wait for it again if this rank is active."""
+    cdef simulation_t *s = current.simulation
+    cdef rank_t *following = earliest_rank(s)
+    while following != NULL and s.next_event <= following.wake_at and not s.halted:
+        (<TurnScheduler>s.scheduler).run_next_event()
+        following = earliest_rank(s)  # an event may wake or kill a rank
     if following == NULL:
         return
-    w.clock = max(w.clock, following.wake)
-    w.n_passes += 1
-    if not w.halted and (w.dirty or w.clock > w.bound or w.clock - w.touched > w.patience):
-        (<TurnScheduler>w.scheduler).look()
-    w.dirty = False
+    s.clock = max(s.clock, following.wake_at)
+    s.n_switches += 1
+    if not s.halted and (
+        s.changed or s.clock > s.deadline or s.clock - s.last_change > s.max_idle
+    ):
+        (<TurnScheduler>s.scheduler).check()
+    s.changed = False
     following.asleep = False
-    if following != me:
+    if following != current:
         sem_post(&following.turn)
-        if me.there:
-            await_turn(me)
+        if current.active:
+            wait_for_turn(current)
 
 
-cdef void await_turn(rank_t *me) noexcept nogil:
+cdef void wait_for_turn(rank_t *r) noexcept nogil:
     """Wait without the GIL, which the rank that has the turn may need."""
     cdef PyThreadState *state = NULL
     if PyGILState_Check():
         state = PyEval_SaveThread()
-    sem_wait(&me.turn)
+    sem_wait(&r.turn)
     if state != NULL:
         PyEval_RestoreThread(state)
 
 
 cdef bint take_step(rank_t *r) noexcept nogil:
-    """A point at which a rank may die, or be kept waiting; False when it cannot go on."""
-    cdef world_t *w = r.world
-    if is_over(r):
+    """Advance the clock; the rank may die or be preempted. Return whether it can continue."""
+    cdef simulation_t *s = r.simulation
+    if is_stopped(r):
         return False
     r.steps += 1
-    w.clock += STEP_NS + <int64_t>(draw(w) % STEP_NS)
-    if r.steps == r.last_step:
-        die(r)
-    elif w.preempt and <int>(draw(w) % 1024) < w.preempt:
-        nap(r, <int64_t>(draw(w) % PREEMPTED_NS))
-    return not is_over(r)
+    s.clock += STEP_NS + <int64_t>(next_random(s) % STEP_NS)
+    if r.steps == r.death_step:
+        kill_rank(r)
+    elif s.preempt and <int>(next_random(s) % 1024) < s.preempt:
+        pause(r, <int64_t>(next_random(s) % MAX_PREEMPTED_NS))
+    return not is_stopped(r)
 
 
-cdef void nap(rank_t *r, int64_t ns) noexcept nogil:
-    r.wake = r.world.clock + max(1, ns)
-    pass_on(r)
+cdef void pause(rank_t *r, int64_t ns) noexcept nogil:
+    """Let a rank be busy for a time, during which others run."""
+    r.wake_at = r.simulation.clock + max(1, ns)
+    switch_rank(r)
 
 
-cdef void sleep_until(rank_t *r, int64_t wake) noexcept nogil:
-    """Like a nap, but something may wake the rank sooner."""
+cdef void sleep_until(rank_t *r, int64_t wake_at) noexcept nogil:
+    """Let a rank sleep until a time, or until it is woken."""
     r.asleep = True
-    r.wake = wake
-    pass_on(r)
+    r.wake_at = wake_at
+    switch_rank(r)
 
 
 cdef int64_t time_of(rank_t *r) noexcept nogil:
-    if is_over(r):
-        r.ending += ENDING_NS  # so that whatever it waits for is over soon
-        return INT64_MAX // 2 + r.ending
-    return r.world.clock
+    """Return the time in ns that a rank sees."""
+    if is_stopped(r):
+        r.dead_ns += DEAD_STEP_NS  # so that each of its waits times out
+        return INT64_MAX // 2 + r.dead_ns
+    return r.simulation.clock
 
 
-# ------------------------------------------------------------------ death
+# ------------------------------------------------------------------ deaths
 
-cdef void die(rank_t *r) noexcept nogil:
-    cdef world_t *w = r.world
-    if r.dead or not r.there:
+cdef void kill_rank(rank_t *r) noexcept nogil:
+    cdef simulation_t *s = r.simulation
+    if r.dead or not r.active:
         return
     r.dead = True
     r.asleep = False
-    r.wake = w.clock
-    r.told_at = w.clock + r.told_after
-    touch(w, r.number, DIED)
-    (<TurnScheduler>w.scheduler).tell_of_death(r.number)
-    (<TurnScheduler>w.scheduler).discard_pending(r.number)
+    r.wake_at = s.clock
+    r.report_at = s.clock + r.report_delay
+    record_change(s, r.number, DIED)
+    (<TurnScheduler>s.scheduler).notify_of_death(r.number)
+    (<TurnScheduler>s.scheduler).discard_pending(r.number)
 
 
-cdef bint is_news(rank_t *r, int number) noexcept nogil:
-    """Whether `r` may be told now that another has died, and was not yet."""
-    cdef rank_t *other = &r.world.ranks[number]
-    # What it leaves in shared memory may change until its thread has ended.
+cdef bint can_report(rank_t *r, int number) noexcept nogil:
+    """Whether the death of the rank `number` can be reported to `r` now, for the first time."""
+    cdef rank_t *other = &r.simulation.ranks[number]
+    # Its slot in the shared memory may still change until its thread has ended.
     return (
-        other.dead and not other.there and not r.told[number]
-        and r.world.clock >= other.told_at
+        other.dead and not other.active and not r.reported[number]
+        and r.simulation.clock >= other.report_at
     )
 
 
-cdef void tell(rank_t *r, int number) noexcept nogil:
-    r.told[number] = True
-    touch(r.world, r.number, TOLD)
+cdef void report_death(rank_t *r, int number) noexcept nogil:
+    """Note that the death of the rank `number` is reported to `r`."""
+    r.reported[number] = True
+    record_change(r.simulation, r.number, DEATH_REPORTED)
 
 
-cdef void reveal(world_t *w, int number) noexcept nogil:
-    """Somebody has found out that a rank is dead: nobody needs to wait to be told."""
-    if 0 <= number < w.n and w.ranks[number].dead:
-        w.ranks[number].told_at = w.clock
+cdef void end_report_delay(simulation_t *s, int number) noexcept nogil:
+    """Allow the report of a death from now on: a rank has found out by itself."""
+    if 0 <= number < s.n and s.ranks[number].dead:
+        s.ranks[number].report_at = s.clock
 
 
-# ------------------------------------------------------------------ for Python
+# ------------------------------------------------------------------ the Python class
 
 def _ignore(*_):
     """Do nothing."""
 
 
 cdef class TurnScheduler:
-    """Ranks that take turns, and the clock that they live by.
+    """Runs ranks in turns, on a virtual clock.
 
     Parameters
     ----------
     n : int
-        How many ranks there are.
+        The number of ranks.
     seed : int
-        What everything follows from.
+        Determines the whole run.
     preempt : int
-        How many of 1024 steps keep the rank waiting.
+        How many of 1024 steps suspend the rank.
 
     Attributes
     ----------
-    on_pass : callable
-        Called after everything that happened, to check what must hold.
-    on_late : callable
-        Called with the reason when the clock leaves its limits; should raise.
+    on_change : callable
+        Called at a switch after something has changed, to check invariants.
+    on_timeout : callable
+        Called with the reason when a limit of `set_limits` is exceeded; it should raise.
     on_death : callable
-        Called with a rank that dies.
-    trouble : Exception or None
-        What the first of these, or of the events, raised; it halts the ranks.
+        Called with the number of a rank that dies.
+    error : BaseException or None
+        The first error of these callbacks or of an event. It halts the ranks.
     """
 
     def __cinit__(self, int n, *_, **__):
         cdef int i
         if n < 1:
-            raise ValueError("there is at least one rank")
+            raise ValueError(f"n must be at least 1, got {n}")
         self.events = []
-        self.on_pass = self.on_late = self.on_death = _ignore
-        self.world.ranks = <rank_t *>calloc(n, sizeof(rank_t))
-        if self.world.ranks == NULL:
+        self.on_change = self.on_timeout = self.on_death = _ignore
+        self.simulation.ranks = <rank_t *>calloc(n, sizeof(rank_t))
+        if self.simulation.ranks == NULL:
             raise MemoryError()
-        self.world.scheduler = <void *>self
-        self.world.n = n
-        self.world.next_event = self.world.bound = self.world.patience = INT64_MAX
-        self.world.clock = START_NS
+        self.simulation.scheduler = <void *>self
+        self.simulation.n = n
+        self.simulation.next_event = INT64_MAX
+        self.simulation.deadline = self.simulation.max_idle = INT64_MAX
+        self.simulation.clock = START_NS
         for i in range(n):
-            self.world.ranks[i].world = &self.world
-            self.world.ranks[i].number = i
-            self.world.ranks[i].there = True
-            self.world.ranks[i].wake = START_NS + i
-            self.world.ranks[i].last_step = -1
-            sem_init(&self.world.ranks[i].turn, 0, 0)
-            self.world.ranks[i].told = <uint8_t *>calloc(n, 1)
-            if self.world.ranks[i].told == NULL:
+            self.simulation.ranks[i].simulation = &self.simulation
+            self.simulation.ranks[i].number = i
+            self.simulation.ranks[i].active = True
+            self.simulation.ranks[i].wake_at = START_NS + i
+            self.simulation.ranks[i].death_step = -1
+            sem_init(&self.simulation.ranks[i].turn, 0, 0)
+            self.simulation.ranks[i].reported = <uint8_t *>calloc(n, 1)
+            if self.simulation.ranks[i].reported == NULL:
                 raise MemoryError()
 
     def __init__(self, int n, seed, int preempt=0):
-        self.world.seed = <uint64_t>seed
-        self.world.preempt = preempt
+        self.simulation.random_state = <uint64_t>seed
+        self.simulation.preempt = preempt
 
     def __dealloc__(self):
         cdef int i
-        if self.world.ranks == NULL:
+        if self.simulation.ranks == NULL:
             return
-        for i in range(self.world.n):
-            sem_destroy(&self.world.ranks[i].turn)
-            free(self.world.ranks[i].told)
-        free(self.world.ranks)
+        for i in range(self.simulation.n):
+            sem_destroy(&self.simulation.ranks[i].turn)
+            free(self.simulation.ranks[i].reported)
+        free(self.simulation.ranks)
 
     cdef rank_t *rank(self, int number) except NULL:
-        if not 0 <= number < self.world.n:
-            raise IndexError(f"no rank {number}")
-        return &self.world.ranks[number]
+        if not 0 <= number < self.simulation.n:
+            raise IndexError(
+                f"rank must lie between 0 and {self.simulation.n - 1}, got {number}"
+            )
+        return &self.simulation.ranks[number]
 
     cdef void discard_pending(self, int number) noexcept nogil:
         pass
 
     # Ranks
 
-    def enter(self, int rank):
-        """Take part in the calling thread, from when it has the turn; rank 0 has it first."""
+    def start(self, int rank):
+        """Run a rank in the calling thread, once it has the turn. Rank 0 has it first."""
         cdef rank_t *r = self.rank(rank)
         if rank:
-            await_turn(r)
+            wait_for_turn(r)
 
-    def leave(self, int rank):
-        """Take part no more, and let the others go on."""
+    def finish(self, int rank):
+        """End a rank, and give the turn to another one."""
         cdef rank_t *r = self.rank(rank)
-        r.there = False
-        touch(&self.world, rank, LEFT)
-        pass_on(r)
+        r.active = False
+        record_change(&self.simulation, rank, FINISHED)
+        switch_rank(r)
 
-    def rest(self, int rank, int64_t ns):
-        """Let a rank be busy for a time; return whether it lives."""
+    def advance(self, int rank, int64_t ns):
+        """Let a rank be busy for a time; return whether it can continue."""
         cdef rank_t *r = self.rank(rank)
-        if not is_over(r):
-            nap(r, ns)
-        return not is_over(r)
+        if not is_stopped(r):
+            pause(r, ns)
+        return not is_stopped(r)
 
     def step(self, int rank):
-        """Let a rank die or be kept waiting here, perhaps; return whether it lives."""
+        """Take a step, at which a rank may die or be preempted; return whether it can continue."""
         return take_step(self.rank(rank))
 
     def wake(self, int rank):
-        """Wake a rank that sleeps and may be woken."""
+        """Wake a rank if it is asleep."""
         cdef rank_t *r = self.rank(rank)
         if r.asleep:
-            r.wake = min(r.wake, self.world.clock + 1)
+            r.wake_at = min(r.wake_at, self.simulation.clock + 1)
 
-    # What happens
+    # Control
 
-    def at(self, int64_t ns, event):
-        """Let `event` be called at a time."""
+    def call_at(self, int64_t ns, event):
+        """Call `event()` at the time `ns`."""
         heapq.heappush(self.events, (ns, self.n_events, event))
         self.n_events += 1
-        self.world.next_event = self.events[0][0]
+        self.simulation.next_event = self.events[0][0]
 
     def kill(self, int rank):
-        """Let a rank die now. To be called in events."""
-        die(self.rank(rank))
+        """Let a rank die now. Only for use in events."""
+        kill_rank(self.rank(rank))
 
-    def limit(self, int64_t bound, int64_t patience):
-        """Be late after the time `bound`, and when nothing happens for `patience` ns."""
-        self.world.bound = bound
-        self.world.patience = patience
+    def set_limits(self, int64_t deadline, int64_t max_idle):
+        """Call `on_timeout` after the time `deadline`, or after `max_idle` ns without a change."""
+        self.simulation.deadline = deadline
+        self.simulation.max_idle = max_idle
 
-    def touch(self):
-        """Something happened that the ranks' steps do not show."""
-        touch(&self.world, 0, CALL_OPTIONS)
+    def record_change(self):
+        """Record a change that the steps of the ranks do not show."""
+        record_change(&self.simulation, 0, CHANGED_BY_PYTHON)
 
-    cdef void happen(self) noexcept with gil:
-        """Let the next event happen."""
+    cdef void run_next_event(self) noexcept with gil:
         ns, _, event = heapq.heappop(self.events)
-        self.world.next_event = self.events[0][0] if self.events else INT64_MAX
-        self.world.clock = max(self.world.clock, <int64_t>ns)
-        touch(&self.world, 0, EVENT)
+        self.simulation.next_event = self.events[0][0] if self.events else INT64_MAX
+        self.simulation.clock = max(self.simulation.clock, <int64_t>ns)
+        record_change(&self.simulation, 0, EVENT)
         self.call(event)
 
-    cdef void look(self) noexcept with gil:
-        cdef world_t *w = &self.world
-        if w.clock > w.bound:
-            self.call(self.on_late, ("the run takes too long",))
-        elif w.clock - w.touched > w.patience:
-            self.call(self.on_late, ("nothing happens any more",))
-        self.call(self.on_pass)
+    cdef void check(self) noexcept with gil:
+        """Check the limits, and call `on_change`."""
+        cdef simulation_t *s = &self.simulation
+        if s.clock > s.deadline:
+            self.call(self.on_timeout, ("the run has exceeded its deadline",))
+        elif s.clock - s.last_change > s.max_idle:
+            self.call(self.on_timeout, ("the run makes no progress",))
+        self.call(self.on_change)
 
-    cdef void tell_of_death(self, int rank) noexcept with gil:
+    cdef void notify_of_death(self, int rank) noexcept with gil:
         self.call(self.on_death, (rank,))
 
     cdef int call(self, f, tuple args=()) except -1:
+        """Call a callback; halt the simulation if it raises."""
         try:
             f(*args)
         except BaseException as error:
@@ -300,15 +310,15 @@ cdef class TurnScheduler:
         return 0
 
     def halt(self, error):
-        """Let all ranks come to their end; the first `error` is kept as the trouble."""
+        """Let all ranks end; the first `error` is kept."""
         cdef int i
-        if self.trouble is None:
-            self.trouble = error
-        self.world.halted = True
-        for i in range(self.world.n):
-            self.world.ranks[i].wake = self.world.clock
+        if self.error is None:
+            self.error = error
+        self.simulation.halted = True
+        for i in range(self.simulation.n):
+            self.simulation.ranks[i].wake_at = self.simulation.clock
 
-    # Looking
+    # State
 
     def is_dead(self, int rank):
         """Whether a rank has died."""
@@ -316,15 +326,15 @@ cdef class TurnScheduler:
 
     @property
     def clock(self):
-        """The time in ns."""
-        return self.world.clock
+        """The virtual time in ns."""
+        return self.simulation.clock
 
     @property
     def trace(self):
-        """A number that follows from all that happened, and when."""
-        return self.world.trace
+        """A hash of all changes and their times."""
+        return self.simulation.trace
 
     @property
-    def n_passes(self):
-        """How often the turn was passed."""
-        return self.world.n_passes
+    def n_switches(self):
+        """The number of switches from one rank to another."""
+        return self.simulation.n_switches

@@ -1,11 +1,11 @@
 """A network between endpoints of one process, for running the loops without MPI.
 
-Each rank has an inbox; the loops of different ranks may run in different
-threads. As with MPI, a message without parts has left as soon as it is sent,
-while one with parts is pending until the receiver looks: only then are the
-parts copied, so a sender that frees them early is found out.
+Each rank has an inbox, and the loops of the ranks may run in different threads. As with MPI, the
+send of a message without parts is complete at once, and that of a message with parts is pending
+until the receiver polls. The parts are copied only then, to detect senders that free or change them
+too early.
 
-A rank can be killed: what it had sent still arrives, what is sent to it is dropped.
+A rank can be killed: messages that it has sent still arrive, and messages to it are dropped.
 """
 from bsbpool._core.comm.transport cimport (
     TRANSPORT_MALFORMED,
@@ -32,16 +32,16 @@ cdef enum:
     UNKNOWN_RANK = -102
 
 ctypedef struct endpoint_t:
-    pipes_t *pipes
-    message_t *inbox  # oldest first; `peer` says who sent it
+    network_t *network
+    message_t *inbox  # oldest first; `peer` is the sender
     message_t *sent
     int pending
     int rank
     int error
     bint dead
-    uint8_t *told  # by rank: that it is dead
+    uint8_t *reported  # by rank: whether its death was reported to this rank
 
-ctypedef struct pipes_t:
+ctypedef struct network_t:
     PyThread_type_lock lock
     endpoint_t *endpoints
     int32_t n
@@ -62,8 +62,8 @@ cdef message_t *pop(message_t **head) noexcept nogil:
     return m
 
 
-cdef message_t *copied(message_t *m) noexcept nogil:
-    """Take the frame out of a message, and copies of its parts; NULL without memory."""
+cdef message_t *take_copy(message_t *m) noexcept nogil:
+    """Return a message with the frame of `m` and copies of its parts; NULL: no memory."""
     cdef message_t *copy = message_new(m.peer, m.n_parts)
     cdef uint32_t i
     if copy == NULL:
@@ -86,14 +86,14 @@ cdef message_t *copied(message_t *m) noexcept nogil:
 cdef int inprocess_send(transport_t *t, message_t *m) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int target = m.peer
-    cdef bint known = 0 <= target < e.pipes.n
-    cdef bint heard
+    cdef bint known = 0 <= target < e.network.n
+    cdef bint delivered
     m.peer = e.rank
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
-    heard = known and not e.pipes.endpoints[target].dead
-    append(&e.pipes.endpoints[target].inbox if heard else &e.sent, m)
-    e.pending += heard and m.n_parts > 0
-    PyThread_release_lock(e.pipes.lock)
+    PyThread_acquire_lock(e.network.lock, WAIT_LOCK)
+    delivered = known and not e.network.endpoints[target].dead
+    append(&e.network.endpoints[target].inbox if delivered else &e.sent, m)
+    e.pending += delivered and m.n_parts > 0
+    PyThread_release_lock(e.network.lock)
     return e.error if known else UNKNOWN_RANK
 
 
@@ -102,11 +102,11 @@ cdef message_t *inprocess_poll(transport_t *t, int *error) noexcept nogil:
     cdef endpoint_t *sender
     cdef message_t *m
     cdef message_t *copy
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    PyThread_acquire_lock(e.network.lock, WAIT_LOCK)
     m = pop(&e.inbox)
     if m != NULL and m.n_parts:
-        sender = &e.pipes.endpoints[m.peer]
-        copy = copied(m)
+        sender = &e.network.endpoints[m.peer]
+        copy = take_copy(m)
         if copy == NULL:
             e.error = TRANSPORT_NO_MEMORY
         sender.pending -= 1
@@ -114,12 +114,12 @@ cdef message_t *inprocess_poll(transport_t *t, int *error) noexcept nogil:
         m = copy
     if e.error:
         error[0] = e.error
-    PyThread_release_lock(e.pipes.lock)
-    return checked(m, error)
+    PyThread_release_lock(e.network.lock)
+    return validated(m, error)
 
 
-cdef message_t *checked(message_t *m, int *error) noexcept nogil:
-    """Hand out whole frames only, as every transport does."""
+cdef message_t *validated(message_t *m, int *error) noexcept nogil:
+    """Return a message if its frame is well-formed, as every transport must; else NULL."""
     cdef cursor_t cursor
     if m == NULL:
         return NULL
@@ -133,9 +133,9 @@ cdef message_t *checked(message_t *m, int *error) noexcept nogil:
 cdef message_t *inprocess_sent(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef message_t *m
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    PyThread_acquire_lock(e.network.lock, WAIT_LOCK)
     m = pop(&e.sent)
-    PyThread_release_lock(e.pipes.lock)
+    PyThread_release_lock(e.network.lock)
     return m
 
 
@@ -143,18 +143,21 @@ cdef int inprocess_next_lost(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int peer
     cdef int found = -1
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
-    for peer in range(e.pipes.n):
-        if e.pipes.endpoints[peer].dead and not e.told[peer] and not has_sent(e, peer):
-            e.told[peer] = True
+    PyThread_acquire_lock(e.network.lock, WAIT_LOCK)
+    for peer in range(e.network.n):
+        if (
+            e.network.endpoints[peer].dead and not e.reported[peer]
+            and not has_message_from(e, peer)
+        ):
+            e.reported[peer] = True
             found = peer
             break
-    PyThread_release_lock(e.pipes.lock)
+    PyThread_release_lock(e.network.lock)
     return found
 
 
-cdef bint has_sent(endpoint_t *e, int peer) noexcept nogil:
-    """Whether something of a peer waits in the inbox."""
+cdef bint has_message_from(endpoint_t *e, int peer) noexcept nogil:
+    """Whether a message of a peer is in the inbox."""
     cdef message_t *m = e.inbox
     while m != NULL and m.peer != peer:
         m = m.next
@@ -163,8 +166,8 @@ cdef bint has_sent(endpoint_t *e, int peer) noexcept nogil:
 
 cdef void inprocess_mark_failed(transport_t *t, int peer) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    if 0 <= peer < e.pipes.n:  # anything may come out of a frame
-        e.pipes.endpoints[peer].dead = True
+    if 0 <= peer < e.network.n:  # the rank in a frame may be wrong
+        e.network.endpoints[peer].dead = True
 
 
 cdef bint inprocess_is_active(transport_t *t) noexcept nogil:
@@ -174,75 +177,75 @@ cdef bint inprocess_is_active(transport_t *t) noexcept nogil:
 cdef int inprocess_pending(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
     cdef int pending
-    PyThread_acquire_lock(e.pipes.lock, WAIT_LOCK)
+    PyThread_acquire_lock(e.network.lock, WAIT_LOCK)
     pending = e.pending
-    PyThread_release_lock(e.pipes.lock)
+    PyThread_release_lock(e.network.lock)
     return pending
 
 
-# ------------------------------------------------------------------ for Python
+# ------------------------------------------------------------------ the Python classes
 
 cdef class InProcessNetwork:
-    """Pipes between `n` ranks of this process.
+    """A network between `n` ranks of this process.
 
     Parameters
     ----------
     n : int
-        How many ranks there are.
+        The number of ranks.
     """
 
-    cdef pipes_t pipes
+    cdef network_t network
 
     def __cinit__(self, int32_t n):
         cdef int32_t i
         if n < 1:
-            raise ValueError("n: a network has at least one rank")
-        self.pipes.lock = PyThread_allocate_lock()
-        self.pipes.endpoints = <endpoint_t *>calloc(n, sizeof(endpoint_t))
-        if self.pipes.lock == NULL or self.pipes.endpoints == NULL:
+            raise ValueError(f"n must be at least 1, got {n}")
+        self.network.lock = PyThread_allocate_lock()
+        self.network.endpoints = <endpoint_t *>calloc(n, sizeof(endpoint_t))
+        if self.network.lock == NULL or self.network.endpoints == NULL:
             raise MemoryError()
-        self.pipes.n = n
+        self.network.n = n
         for i in range(n):
-            self.pipes.endpoints[i].pipes = &self.pipes
-            self.pipes.endpoints[i].rank = i
-            self.pipes.endpoints[i].told = <uint8_t *>calloc(n, 1)
-            if self.pipes.endpoints[i].told == NULL:
+            self.network.endpoints[i].network = &self.network
+            self.network.endpoints[i].rank = i
+            self.network.endpoints[i].reported = <uint8_t *>calloc(n, 1)
+            if self.network.endpoints[i].reported == NULL:
                 raise MemoryError()
 
     def __dealloc__(self):
         cdef int32_t i
-        for i in range(self.pipes.n):
-            release(self.pipes.endpoints[i].inbox)
-            release(self.pipes.endpoints[i].sent)
-            free(self.pipes.endpoints[i].told)
-        free(self.pipes.endpoints)
-        if self.pipes.lock != NULL:
-            PyThread_free_lock(self.pipes.lock)
+        for i in range(self.network.n):
+            release(self.network.endpoints[i].inbox)
+            release(self.network.endpoints[i].sent)
+            free(self.network.endpoints[i].reported)
+        free(self.network.endpoints)
+        if self.network.lock != NULL:
+            PyThread_free_lock(self.network.lock)
 
     cdef endpoint_t *endpoint(self, int32_t rank) except NULL:
-        if not 0 <= rank < self.pipes.n:
-            raise IndexError(f"no rank {rank}")
-        return &self.pipes.endpoints[rank]
+        if not 0 <= rank < self.network.n:
+            raise IndexError(f"rank must lie between 0 and {self.network.n - 1}, got {rank}")
+        return &self.network.endpoints[rank]
 
     def transport(self, int32_t rank):
-        """Return the end of the network at `rank`, for one `Channel`."""
+        """Return the endpoint of a rank, for one `Channel`."""
         return InProcessTransport(self, rank)
 
     def waiting(self, int32_t rank):
-        """Return how many messages `rank` has not taken yet."""
+        """Return the number of messages that a rank has not received yet."""
         cdef message_t *m
         cdef int n = 0
         cdef endpoint_t *e = self.endpoint(rank)
-        PyThread_acquire_lock(self.pipes.lock, WAIT_LOCK)
+        PyThread_acquire_lock(self.network.lock, WAIT_LOCK)
         m = e.inbox
         while m != NULL:
             n += 1
             m = m.next
-        PyThread_release_lock(self.pipes.lock)
+        PyThread_release_lock(self.network.lock)
         return n
 
     def inject(self, int32_t source, int32_t target, bytes frame not None, parts=()):
-        """Let any bytes arrive at `target` as a frame, with its parts, from `source`."""
+        """Send bytes from `source` to `target` as a frame with parts, also malformed ones."""
         cdef transport_t table
         cdef message_t *m
         cdef uint32_t i
@@ -252,10 +255,10 @@ cdef class InProcessNetwork:
         if m == NULL:
             raise MemoryError()
         try:
-            m.frame = <uint8_t *>memory_of(frame)
+            m.frame = <uint8_t *>exact_copy(frame)
             m.frame_size = <uint64_t>len(frame)
             for i in range(m.n_parts):
-                m.parts[i].data = memory_of(parts[i])
+                m.parts[i].data = exact_copy(parts[i])
                 m.parts[i].size = <uint64_t>len(parts[i])
         except BaseException:
             message_free(m)
@@ -263,16 +266,16 @@ cdef class InProcessNetwork:
         inprocess_send(&table, m)
 
     def kill(self, int32_t rank):
-        """Let a rank die: the others are told when all that it sent has been taken."""
+        """Mark a rank as dead; others learn of it when they have received all of its messages."""
         self.endpoint(rank).dead = True
 
     def fail(self, int32_t rank, int code=-1):
-        """Let the network fail for `rank`, with a negative code, from now on."""
+        """Let the network fail for a rank from now on, with a negative error code."""
         self.endpoint(rank).error = code
 
 
-cdef void *memory_of(bytes data) except NULL:
-    """Return a copy from malloc, no larger than it must be: reads behind it shall be noticed."""
+cdef void *exact_copy(bytes data) except NULL:
+    """Return a copy from malloc of the exact size, so that sanitizers detect reads beyond it."""
     cdef void *copy = malloc(max(<size_t>len(data), <size_t>1))
     if copy == NULL:
         raise MemoryError()
@@ -280,6 +283,7 @@ cdef void *memory_of(bytes data) except NULL:
 
 
 cdef void release(message_t *m):
+    """Free a list of messages."""
     cdef message_t *following
     while m != NULL:
         following = m.next
@@ -290,7 +294,7 @@ cdef void release(message_t *m):
 
 
 cdef class InProcessTransport(Transport):
-    """One rank's end of a `InProcessNetwork`."""
+    """The endpoint of one rank of an `InProcessNetwork`."""
 
     cdef InProcessNetwork network
 

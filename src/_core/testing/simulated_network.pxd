@@ -1,36 +1,37 @@
-# Messages in transit, and the endpoints of the network where they wait to be received.
+# Messages in flight, and the endpoints of the network at which they wait to be received.
 from bsbpool._core.testing.deterministic_scheduler cimport TurnScheduler, rank_t
 from bsbpool._core.comm.transport cimport Transport
 from bsbpool._core.protocol.message cimport message_t
 from libc.stdint cimport int64_t
 
 ctypedef struct in_flight_t:
-    message_t *message  # `peer` says who sent it
+    message_t *message  # `peer` is the sender
     int64_t due
     in_flight_t *next
 
-# One rank's end of the network.
-ctypedef struct end_t:
-    mail_t *mail
+# The endpoint of one rank.
+ctypedef struct endpoint_t:
+    network_t *network
     rank_t *rank
-    int half  # it dies while this message with parts is half sent
-    int keep  # how many of its messages to each rank arrive after its failure; -1: all
-    in_flight_t *inbox  # by `due`
+    int parts_until_death  # it dies while it sends this message with parts, counted from 1
+    int n_delivered  # how many of its messages to each rank arrive after its death; -1: all
+    in_flight_t *inbox  # ordered by `due`
     message_t *sent
-    int64_t *latest  # by sender: when its last in flight is due
+    int64_t *latest_due  # by sender: when its last message in flight is due
 
-ctypedef struct mail_t:
-    end_t *ends
+ctypedef struct network_t:
+    endpoint_t *endpoints
     int64_t latency
     bint wakeup
-    bint slow
-    bint hasty  # an injected fault: failures are reported before the last messages are read
-    bint disorder  # another: messages of one sender overtake each other
+    bint slow_sends
+    # Injected faults
+    bint reports_early  # failures are reported before the last messages have been received
+    bint reorders  # messages of one sender overtake each other
 
 cdef class SimulatedNetwork(TurnScheduler):
-    cdef mail_t mail
+    cdef network_t network
 
-    cdef end_t *end(self, int number) except NULL
+    cdef endpoint_t *endpoint(self, int number) except NULL
     cdef void discard_pending(self, int number) noexcept nogil
 
 cdef class SimulatedTransport(Transport):

@@ -1,68 +1,68 @@
-"""A simulated network between ranks that run in turns: messages and their delays.
+"""A simulated network between the ranks of a `TurnScheduler`: messages, delays and deaths.
 
-The delay of each message is drawn from the seed of `deterministic_scheduler`; only messages from
-one rank to another keep their order. Sending and polling are steps, at which a rank may fail, also
-with a message half sent; of the messages that it had sent only a chosen number arrives.
+The delay of each message is random, but messages from one rank to another keep their order. Sends
+and polls are steps, at which a rank may die. It may also die while it sends a message with parts.
+Of the messages that a dead rank had sent, a chosen number arrives.
 """
 from bsbpool._core.testing.deterministic_scheduler cimport (
+    RECEIVED,
     SENT,
-    TAKEN,
     TurnScheduler,
-    die,
-    draw,
-    is_news,
-    is_over,
+    can_report,
+    end_report_delay,
+    is_stopped,
+    kill_rank,
+    next_random,
     rank_t,
-    reveal,
+    record_change,
+    report_death,
+    simulation_t,
     sleep_until,
     take_step,
-    tell,
     time_of,
-    touch,
-    world_t,
 )
-from bsbpool._core.testing.inprocess_transport cimport append, copied, pop, release
+from bsbpool._core.testing.inprocess_transport cimport append, pop, release, take_copy
 from bsbpool._core.comm.transport cimport TRANSPORT_NO_MEMORY, Transport, transport_t
 from bsbpool._core.protocol.message cimport message_t
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 cdef enum:
-    GONE = -103  # the rank itself has died, or the run was halted
+    RANK_STOPPED = -103  # the rank itself has died, or the simulation was halted
     UNKNOWN_RANK = -102
-    LONG_NS = 200_000  # sleeps of which nobody hopes that they end in time
-    OVERSLEPT_NS = 4_000_000
-    SLOW_MESSAGE = 64  # the factor by which one of 32 messages takes longer
+    LONG_SLEEP_NS = 200_000  # longer sleeps may end late
+    MAX_LATE_NS = 4_000_000
+    SLOW_FACTOR = 64  # one of 32 messages takes this many times as long
 
 
 # ------------------------------------------------------------------ messages
 
-cdef int post(end_t *target, message_t *m) noexcept nogil:
-    """Put a message on its way, among those that come before and after it."""
-    cdef mail_t *mail = target.mail
-    cdef world_t *w = target.rank.world
+cdef int deliver_later(endpoint_t *target, message_t *m) noexcept nogil:
+    """Add a message to the inbox of its receiver, due after a random delay; -1: no memory."""
+    cdef network_t *network = target.network
+    cdef simulation_t *s = target.rank.simulation
     cdef in_flight_t **link = &target.inbox
     cdef in_flight_t *in_flight = <in_flight_t *>calloc(1, sizeof(in_flight_t))
-    cdef int64_t takes = 1 + <int64_t>(draw(w) % <uint64_t>mail.latency)
+    cdef int64_t delay = 1 + <int64_t>(next_random(s) % <uint64_t>network.latency)
     if in_flight == NULL:
         return -1
     in_flight.message = m
-    in_flight.due = w.clock + (takes if draw(w) & 31 else takes * SLOW_MESSAGE)
-    if not mail.disorder:
-        in_flight.due = max(in_flight.due, target.latest[m.peer])
-    target.latest[m.peer] = in_flight.due
+    in_flight.due = s.clock + (delay if next_random(s) & 31 else delay * SLOW_FACTOR)
+    if not network.reorders:
+        in_flight.due = max(in_flight.due, target.latest_due[m.peer])
+    target.latest_due[m.peer] = in_flight.due
     while link[0] != NULL and link[0].due <= in_flight.due:
         link = &link[0].next
     in_flight.next = link[0]
     link[0] = in_flight
-    # A bell that was missed may delay a in flight, no more.
-    if mail.wakeup and target.rank.asleep and draw(w) & 31:
-        target.rank.wake = min(target.rank.wake, in_flight.due)
+    # One of 32 wakeups is missed, which must only delay the message.
+    if network.wakeup and target.rank.asleep and next_random(s) & 31:
+        target.rank.wake_at = min(target.rank.wake_at, in_flight.due)
     return 0
 
 
 cdef message_t *unlink(in_flight_t **link) noexcept nogil:
-    """Take a in flight from its place; return what was in it."""
+    """Remove a message from an inbox and return it."""
     cdef in_flight_t *in_flight = link[0]
     cdef message_t *m = in_flight.message
     link[0] = in_flight.next
@@ -70,26 +70,27 @@ cdef message_t *unlink(in_flight_t **link) noexcept nogil:
     return m
 
 
-cdef void give_back(mail_t *mail, in_flight_t **link) noexcept nogil:
-    """Let a in flight not arrive. Who sent it owns its parts, and wants to know them unused."""
+cdef void return_to_sender(network_t *network, in_flight_t **link) noexcept nogil:
+    """Remove a message that does not arrive. Its sender owns the parts and must release them."""
     cdef message_t *m = unlink(link)
-    append(&mail.ends[m.peer].sent, m)
+    append(&network.endpoints[m.peer].sent, m)
 
 
-cdef bint has_in_flight(end_t *end, int source) noexcept nogil:
-    cdef in_flight_t *in_flight = end.inbox
+cdef bint has_in_flight(endpoint_t *e, int source) noexcept nogil:
+    """Whether a message from `source` is in flight to an endpoint."""
+    cdef in_flight_t *in_flight = e.inbox
     while in_flight != NULL and in_flight.message.peer != source:
         in_flight = in_flight.next
     return in_flight != NULL
 
 
-cdef void cut(end_t *dead, in_flight_t **link) noexcept nogil:
-    """Take away what a dead rank sent and nobody will have whole."""
-    cdef int left = dead.keep
+cdef void discard_undelivered(endpoint_t *dead, in_flight_t **link) noexcept nogil:
+    """Remove the messages of a dead rank from an inbox, except the first `n_delivered`."""
+    cdef int left = dead.n_delivered
     while link[0] != NULL:
         if link[0].message.peer == dead.rank.number:
             if left == 0:
-                give_back(dead.mail, link)
+                return_to_sender(dead.network, link)
                 continue
             left -= left > 0
         link = &link[0].next
@@ -98,68 +99,68 @@ cdef void cut(end_t *dead, in_flight_t **link) noexcept nogil:
 # ------------------------------------------------------------------ the table
 
 cdef int simulated_send(transport_t *t, message_t *m) noexcept nogil:
-    cdef end_t *end = <end_t *>t.self
-    cdef rank_t *r = end.rank
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef rank_t *r = e.rank
     cdef int target = m.peer
     m.peer = r.number
     if not take_step(r):
-        append(&end.sent, m)
-        return GONE
-    if not 0 <= target < r.world.n:
-        append(&end.sent, m)
+        append(&e.sent, m)
+        return RANK_STOPPED
+    if not 0 <= target < r.simulation.n:
+        append(&e.sent, m)
         return UNKNOWN_RANK
-    touch(r.world, r.number, SENT)
-    end.half -= m.n_parts > 0 and end.half >= 0
-    if r.world.ranks[target].dead or (m.n_parts and end.half == 0):
-        append(&end.sent, m)
-    elif post(&end.mail.ends[target], m) < 0:
-        append(&end.sent, m)
+    record_change(r.simulation, r.number, SENT)
+    e.parts_until_death -= m.n_parts > 0 and e.parts_until_death >= 0
+    if r.simulation.ranks[target].dead or (m.n_parts and e.parts_until_death == 0):
+        append(&e.sent, m)
+    elif deliver_later(&e.network.endpoints[target], m) < 0:
+        append(&e.sent, m)
         return TRANSPORT_NO_MEMORY
-    if m.n_parts and end.half == 0:
-        die(r)
-    return 0 if take_step(r) else GONE
+    if m.n_parts and e.parts_until_death == 0:
+        kill_rank(r)
+    return 0 if take_step(r) else RANK_STOPPED
 
 
 cdef message_t *simulated_poll(transport_t *t, int *error) noexcept nogil:
-    cdef end_t *end = <end_t *>t.self
-    cdef rank_t *r = end.rank
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef rank_t *r = e.rank
     cdef message_t *m
     cdef message_t *copy
     if not take_step(r):
-        error[0] = GONE
+        error[0] = RANK_STOPPED
         return NULL
-    if end.inbox == NULL or end.inbox.due > r.world.clock:
+    if e.inbox == NULL or e.inbox.due > r.simulation.clock:
         return NULL
-    m = unlink(&end.inbox)
-    touch(r.world, r.number, TAKEN)
+    m = unlink(&e.inbox)
+    record_change(r.simulation, r.number, RECEIVED)
     if m.n_parts == 0:
         return m
-    copy = copied(m)  # only now: a sender that frees parts early is found out
-    append(&end.mail.ends[m.peer].sent, m)
+    copy = take_copy(m)  # only now, to detect senders that free or change parts too early
+    append(&e.network.endpoints[m.peer].sent, m)
     if copy == NULL:
         error[0] = TRANSPORT_NO_MEMORY
     return copy
 
 
 cdef message_t *simulated_sent(transport_t *t) noexcept nogil:
-    return pop(&(<end_t *>t.self).sent)
+    return pop(&(<endpoint_t *>t.self).sent)
 
 
 cdef int simulated_pending(transport_t *t) noexcept nogil:
-    cdef end_t *end = <end_t *>t.self
-    cdef rank_t *r = end.rank
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef rank_t *r = e.rank
     cdef in_flight_t *in_flight
     cdef int n = 0
     cdef int i
-    cdef bint late
-    if is_over(r):
-        return 0  # it does not wait for anything any more
-    for i in range(r.world.n):
-        in_flight = end.mail.ends[i].inbox
+    cdef bint is_sending
+    if is_stopped(r):
+        return 0  # so that it does not wait for its sends
+    for i in range(r.simulation.n):
+        in_flight = e.network.endpoints[i].inbox
         while in_flight != NULL:
             if in_flight.message.peer == r.number:
-                late = end.mail.slow and in_flight.due > r.world.clock
-                n += in_flight.message.n_parts > 0 or late
+                is_sending = e.network.slow_sends and in_flight.due > r.simulation.clock
+                n += in_flight.message.n_parts > 0 or is_sending
             in_flight = in_flight.next
     return n
 
@@ -169,150 +170,162 @@ cdef bint simulated_is_active(transport_t *t) noexcept nogil:
 
 
 cdef int simulated_next_lost(transport_t *t) noexcept nogil:
-    cdef end_t *end = <end_t *>t.self
-    cdef rank_t *r = end.rank
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef rank_t *r = e.rank
     cdef int i
-    if is_over(r):
+    if is_stopped(r):
         return -1
-    for i in range(r.world.n):
-        if is_news(r, i) and (end.mail.hasty or not has_in_flight(end, i)):
-            tell(r, i)
+    for i in range(r.simulation.n):
+        if can_report(r, i) and (e.network.reports_early or not has_in_flight(e, i)):
+            report_death(r, i)
             return i
     return -1
 
 
 cdef void simulated_mark_failed(transport_t *t, int peer) noexcept nogil:
-    reveal((<end_t *>t.self).rank.world, peer)
+    end_report_delay((<endpoint_t *>t.self).rank.simulation, peer)
 
 
 cdef int64_t simulated_now(transport_t *t) noexcept nogil:
-    return time_of((<end_t *>t.self).rank)
+    return time_of((<endpoint_t *>t.self).rank)
 
 
 cdef void simulated_sleep(transport_t *t, int64_t ns) noexcept nogil:
-    cdef end_t *end = <end_t *>t.self
-    cdef world_t *w = end.rank.world
-    cdef int64_t wake = w.clock + max(1, ns)
-    if is_over(end.rank):
+    cdef endpoint_t *e = <endpoint_t *>t.self
+    cdef simulation_t *s = e.rank.simulation
+    cdef int64_t wake_at = s.clock + max(1, ns)
+    if is_stopped(e.rank):
         return
-    if not end.mail.wakeup and ns > LONG_NS:
-        # Nobody promised to be in time.
-        wake += min(<int64_t>(draw(w) % 8) * ns, OVERSLEPT_NS)
-    elif end.mail.wakeup and end.inbox != NULL:
-        wake = min(wake, end.inbox.due)
-    sleep_until(end.rank, wake)
+    if not e.network.wakeup and ns > LONG_SLEEP_NS:
+        wake_at += min(<int64_t>(next_random(s) % 8) * ns, MAX_LATE_NS)
+    elif e.network.wakeup and e.inbox != NULL:
+        wake_at = min(wake_at, e.inbox.due)
+    sleep_until(e.rank, wake_at)
 
 
-# ------------------------------------------------------------------ for Python
+# ------------------------------------------------------------------ the Python classes
 
 cdef class SimulatedNetwork(TurnScheduler):
-    """A network between `n` ranks that take turns.
+    """A network between `n` ranks that run in turns.
 
     Parameters
     ----------
     n, seed, preempt : int
-        As of a `TurnScheduler`.
+        As of `TurnScheduler`.
     latency : int
-        Nanoseconds that a message takes at most; some take much longer.
+        The longest delay of a message in ns; one of 32 messages takes 64 times as long.
     wakeup : bool
         Whether a message wakes its receiver.
-    slow : bool
-        Whether messages without parts have left only when they arrive.
+    slow_sends : bool
+        Whether the send of a message without parts is complete only when the message arrives.
     """
 
     def __cinit__(self, *_, **__):
-        cdef int n = self.world.n
+        cdef int n = self.simulation.n
         cdef int i
-        self.mail.ends = <end_t *>calloc(n, sizeof(end_t))
-        if self.mail.ends == NULL:
+        self.network.endpoints = <endpoint_t *>calloc(n, sizeof(endpoint_t))
+        if self.network.endpoints == NULL:
             raise MemoryError()
         for i in range(n):
-            self.mail.ends[i].mail = &self.mail
-            self.mail.ends[i].rank = &self.world.ranks[i]
-            self.mail.ends[i].half = self.mail.ends[i].keep = -1
-            self.mail.ends[i].latest = <int64_t *>calloc(n, sizeof(int64_t))
-            if self.mail.ends[i].latest == NULL:
+            self.network.endpoints[i].network = &self.network
+            self.network.endpoints[i].rank = &self.simulation.ranks[i]
+            self.network.endpoints[i].parts_until_death = -1
+            self.network.endpoints[i].n_delivered = -1
+            self.network.endpoints[i].latest_due = <int64_t *>calloc(n, sizeof(int64_t))
+            if self.network.endpoints[i].latest_due == NULL:
                 raise MemoryError()
 
     def __init__(
         self, int n, seed, int64_t latency=2_000, int preempt=0, bint wakeup=False,
-        bint slow=False,
+        bint slow_sends=False,
     ):
         if latency < 1:
-            raise ValueError("messages take time")
+            raise ValueError(f"latency must be at least 1 ns, got {latency}")
         super().__init__(n, seed, preempt)
-        self.mail.latency = latency
-        self.mail.wakeup = wakeup
-        self.mail.slow = slow
+        self.network.latency = latency
+        self.network.wakeup = wakeup
+        self.network.slow_sends = slow_sends
 
     def __dealloc__(self):
-        cdef end_t *end
+        cdef endpoint_t *e
         cdef int i
-        if self.mail.ends == NULL:
+        if self.network.endpoints == NULL:
             return
-        for i in range(self.world.n):
-            end = &self.mail.ends[i]
-            while end.inbox != NULL:
-                release(unlink(&end.inbox))
-            release(end.sent)
-            free(end.latest)
-        free(self.mail.ends)
+        for i in range(self.simulation.n):
+            e = &self.network.endpoints[i]
+            while e.inbox != NULL:
+                release(unlink(&e.inbox))
+            release(e.sent)
+            free(e.latest_due)
+        free(self.network.endpoints)
 
     def transport(self, int rank):
-        """Return the end of the network at `rank`, for one `Channel`."""
+        """Return the endpoint of a rank, for one `Channel`."""
         return SimulatedTransport(self, rank)
 
-    cdef end_t *end(self, int number) except NULL:
+    cdef endpoint_t *endpoint(self, int number) except NULL:
         self.rank(number)
-        return &self.mail.ends[number]
+        return &self.network.endpoints[number]
 
-    def doom(self, int rank, int64_t step=-1, int half=-1, int keep=-1, int64_t told_after=0):
-        """Decide how a rank dies.
+    def plan_death(
+        self, int rank, int64_t step=-1, int part_message=-1, int n_delivered=-1,
+        int64_t report_delay=0,
+    ):
+        """Plan how a rank dies.
 
-        At its `step`th step, or while its `half`th message with parts is half sent, or by
-        `kill`. Of its messages in transit the first `keep` to each rank arrive (-1: all).
-        Others know of its death no sooner than `told_after` ns later.
+        Parameters
+        ----------
+        rank : int
+            The rank. Without `step` and `part_message` only `kill` makes it die.
+        step : int
+            The step at which it dies.
+        part_message : int
+            It dies while it sends this message with parts, counted from 1.
+        n_delivered : int
+            How many of its messages in flight to each rank arrive; -1 for all.
+        report_delay : int
+            The least time in ns until its death is reported to other ranks.
         """
-        cdef end_t *end = self.end(rank)
-        end.rank.last_step = step
-        end.rank.told_after = told_after
-        end.half = half
-        end.keep = keep
+        cdef endpoint_t *e = self.endpoint(rank)
+        e.rank.death_step = step
+        e.rank.report_delay = report_delay
+        e.parts_until_death = part_message
+        e.n_delivered = n_delivered
 
     cdef void discard_pending(self, int number) noexcept nogil:
-        """Drop the messages to a failed rank, and those from it beyond the first `keep`."""
-        cdef end_t *dead = &self.mail.ends[number]
+        """Discard messages to a dead rank, and those from it beyond the first `n_delivered`."""
+        cdef endpoint_t *dead = &self.network.endpoints[number]
         cdef int i
-        for i in range(self.world.n):
-            cut(dead, &self.mail.ends[i].inbox)
+        for i in range(self.simulation.n):
+            discard_undelivered(dead, &self.network.endpoints[i].inbox)
         while dead.inbox != NULL:
-            give_back(&self.mail, &dead.inbox)
+            return_to_sender(&self.network, &dead.inbox)
 
-    # Planted faults
+    # Faults
 
-    def discard(self, int rank):
-        """Lose the next message for a rank; False when none is under way."""
-        cdef end_t *end = self.end(rank)
-        if end.inbox == NULL:
+    def lose_message(self, int rank):
+        """Lose the next message to a rank; return False if none is in flight."""
+        cdef endpoint_t *e = self.endpoint(rank)
+        if e.inbox == NULL:
             return False
-        give_back(&self.mail, &end.inbox)
+        return_to_sender(&self.network, &e.inbox)
         return True
 
-    def sabotage(self, bint hasty=False, bint disorder=False):
-        """Inject a fault: report failures before the last messages, or reorder messages."""
-        self.mail.hasty = hasty
-        self.mail.disorder = disorder
+    def inject_faults(self, bint reports_early=False, bint reorders=False):
+        """Report deaths before the last messages of a rank, or reorder its messages."""
+        self.network.reports_early = reports_early
+        self.network.reorders = reorders
 
-    # Looking
+    # State
 
     @property
-    def under_way(self):
+    def n_in_flight(self):
         """The number of messages that were sent and not received."""
         cdef in_flight_t *in_flight
         cdef int n = 0
         cdef int i
-        for i in range(self.world.n):
-            in_flight = self.mail.ends[i].inbox
+        for i in range(self.simulation.n):
+            in_flight = self.network.endpoints[i].inbox
             while in_flight != NULL:
                 n += 1
                 in_flight = in_flight.next
@@ -320,11 +333,11 @@ cdef class SimulatedNetwork(TurnScheduler):
 
 
 cdef class SimulatedTransport(Transport):
-    """One rank's end of a `SimulatedNetwork`."""
+    """The endpoint of one rank of a `SimulatedNetwork`."""
 
     def __cinit__(self, SimulatedNetwork network not None, int rank):
         self.network = network
-        self.table.self = network.end(rank)
+        self.table.self = network.endpoint(rank)
         self.table.send = simulated_send
         self.table.poll = simulated_poll
         self.table.sent = simulated_sent

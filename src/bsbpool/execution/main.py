@@ -27,22 +27,20 @@ _log = logging.getLogger("bsbpool")
 
 OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
 IDLE_SECONDS = 60.0
+"""The longest interval at which the loop calls `process_events` without an event."""
 SECONDS_BETWEEN_CHECKS = 0.5
 """The interval at which the main rank checks whether the processes of its node are alive."""
 
 
 class MainRun:
-    """Runs a pool on the main rank, and is the callbacks of the compiled loop.
-
-    `bsbpool._core.runtime.main_loop` describes the callbacks.
-    """
+    """Runs a pool on the main rank. Implements `Run`, and `LoopCallbacks` for the loop."""
 
     parallel = True
 
     def __init__(self, context: RunContext, channel: Channel) -> None:
         self._context = context
         self._channel = channel
-        self._run_id = channel.open()
+        self._run_id = channel.open_run()
         self._functions = FunctionTable()
         self._ping_timer = PingTimer(context.events)
         self._n_ranks: int = context.comm.get_size()
@@ -76,7 +74,7 @@ class MainRun:
                 self._report_dead_ranks()
             # Now and not at the end of the pool: a rank that is inside a job may later take part
             # in another pool that is made before the end of this one.
-            self.leave()
+            self.close()
             context.end_early(error)
             raise
         finally:
@@ -103,11 +101,11 @@ class MainRun:
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
                 _log.error("%s", failure.__cause__)
 
-    def leave(self) -> None:
-        """End the run on all ranks, unless it has ended."""
+    def close(self) -> None:
+        """End the run on all ranks, unless it has ended, and accept no more messages of it."""
         if os.getpid() == self._process:  # not in a forked child
             self._stop(aborted=True)
-            self._channel.close(self._run_id)
+            self._channel.close_run(self._run_id)
 
     def wake(self) -> None:
         """Let the loop look for new jobs and changes."""

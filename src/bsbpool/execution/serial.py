@@ -89,7 +89,7 @@ class SerialRun:
         """Mark errors of signals where results are pickled: pickling may raise similar errors."""
         return nullcontext() if self._context.store is None else marking_signals()
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """Do nothing: there are no other ranks."""
 
     def needed_tokens(self) -> Collection[int]:

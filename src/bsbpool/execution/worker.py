@@ -36,21 +36,18 @@ _executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
 class WorkerRun:
-    """Runs jobs for the main rank, and is the callbacks of the compiled loop.
-
-    `bsbpool._core.runtime.worker_loop` describes the callbacks.
-    """
+    """Runs jobs for the main rank. Implements `Run`, and `WorkerCallbacks` for the loop."""
 
     parallel = True
 
     def __init__(self, context: RunContext, channel: Channel) -> None:
         self._context = context
         self._channel = channel
-        self._run_id = channel.open()
+        self._run_id = channel.open_run()
         self._needed: set[int] = set()
         self._uses_cache = False
         self._rank: int = context.comm.get_rank()
-        self._loop = WorkerLoop(channel, self._run_id, self, self._rank, channel.process_monitor)
+        self._loop = WorkerLoop(channel, self._run_id, self, self._rank)
         self._executed = False
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
@@ -62,7 +59,7 @@ class WorkerRun:
         context, pool = self._context, self._context.pool
         pool.change_status(PoolStatus.EXECUTING)
         self._executed = True
-        in_children(_release_all)
+        in_children(_detach_threads)
         _executing.add(self)
         if not running.job_contexts:
             self._loop.enable_direct_calls(context.owner, running)
@@ -76,7 +73,7 @@ class WorkerRun:
             context.cache.free_all()
         pool.change_status(PoolStatus.CLOSING)
         if aborted:
-            self._send_leave("the run has ended")  # main may assume that it is inside a job
+            self._send_leave("the run has ended")  # main may have marked this rank as away
         self._conclude(aborted)
 
     def _conclude(self, aborted: bool) -> None:
@@ -84,24 +81,24 @@ class WorkerRun:
         if aborted:
             raise early_end_error(self._rank)
 
-    def let_go(self) -> None:
-        """Release the threads of the parent process, in a forked child."""
+    def detach_thread(self) -> None:
+        """Forget the progress thread, in a forked child, where it does not exist."""
         self._loop.detach_progress_thread()
 
-    def leave(self) -> None:
-        """Accept no more messages of this pool, and drop those that were not read."""
+    def close(self) -> None:
+        """Accept no more messages of this run, and drop those that were not read."""
         if os.getpid() != self._process:  # a forked child
             return
         if not self._executed:  # the main rank may be executing, and wait for this rank
             self._send_leave("it left the `with` block without executing the pool")
-        self._channel.close(self._run_id)
-        self._channel.drop_stale()
+        self._channel.close_run(self._run_id)
+        self._channel.receive_unread()
 
     def _send_leave(self, reason: str) -> None:
         if os.getpid() != self._process:
             return
         with suppress(TransportError):
-            self._loop.leave(reason.encode(errors="replace"))
+            self._loop.send_leave(reason.encode(errors="replace"))
 
     def wake(self) -> None:
         """Do nothing: jobs that are queued on this rank do not run."""
@@ -194,9 +191,9 @@ class WorkerRun:
         self._context.cache.free(tokens)
 
 
-def _release_all() -> None:
+def _detach_threads() -> None:
     for run in _executing:
-        run.let_go()
+        run.detach_thread()
 
 
 def _label(f: Any, number: int) -> str:

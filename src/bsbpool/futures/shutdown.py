@@ -30,10 +30,10 @@ class ShutdownRun(MainRun):
         super().__init__(context, channel)
         self._code = code
 
-    def leave(self) -> None:
+    def close(self) -> None:
         """End the run as one that was not aborted, so that workers receive the stop code."""
         self._stop(aborted=False)
-        super().leave()
+        super().close()
 
     def _stop_code(self) -> int:
         return PROGRAM_ENDED + self._code

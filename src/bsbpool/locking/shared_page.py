@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bsbpool._core.locking.node_lock import AVAILABLE, HEAD_BYTES, SLOT_BYTES, NodeLock
-from bsbpool.services.channels import shared_memory
+from bsbpool.services.node import shared_memory
 
 TEST_NODES = "BSBPOOL_TEST_NODES"
 """An environment variable for tests: the number of nodes that the ranks pretend to be on."""

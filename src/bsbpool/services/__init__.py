@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MPI", "JobPool", "MPILock", "WorkflowError", "pool_cache", "register_service"]
 
-_MODULES = ("_pool_listeners", "_util", "channels", "launchers", "mpi", "mpilock", "pool")
+_MODULES = ("_pool_listeners", "_util", "channels", "launchers", "mpi", "mpilock", "node", "pool")
 
 
 def register_service(attr: str, provider: Any) -> None:

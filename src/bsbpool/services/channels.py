@@ -1,27 +1,41 @@
-"""The channel of each communicator, and its shutdown when the process ends."""
+"""The channel of each communicator: how it is made, and its shutdown.
+
+A channel is made when the first pool is opened on a communicator, and kept as an attribute of the
+communicator (an MPI keyval). It is shut down in one of two ways:
+
+- MPI calls `_communicator_freed` when the communicator is freed. All ranks free it, so each rank
+  sends its last message to its partners and waits for theirs, at most SHUTDOWN_SECONDS. Then it
+  frees the duplicate. The ranks wait here for each other, so a rank that does not free the
+  communicator, or is still inside a job, delays the others.
+- Python calls `_shut_down_all` when the process ends, before mpi4py finalizes MPI. A rank does not
+  wait for the others here, since they may end much later. It only makes sure that its messages are
+  sent, and that MPI_Finalize, which waits for all ranks, can return.
+
+MPI deletes the attributes of COMM_WORLD when it is finalized, so `_communicator_freed` may also be
+called for a channel that `_shut_down_all` has shut down.
+"""
 
 from __future__ import annotations
 
 import atexit
-import mmap
 import os
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool._core.runtime.process_monitor import ProcessMonitor
 from bsbpool.forks import in_children
 from bsbpool.running import running
+from bsbpool.services.node import Node
 
 _keyval: int | None = None
-_channels: set[Any] = set()
+_open_channels: set[Any] = set()
+"""The channels of this process that have not been shut down."""
 FLUSH_SECONDS = 2.0
-"""Seconds that a process waits at its end until its last messages are sent."""
+"""The longest wait for the last messages of this rank to be sent, in seconds."""
 SHUTDOWN_SECONDS = 10.0
-"""Seconds that a rank that frees a communicator waits for the shutdown of the other ranks."""
+"""The longest wait for the last messages of the other ranks, in seconds."""
 
 
 def channel_of(comm: Any) -> Any:
@@ -30,16 +44,15 @@ def channel_of(comm: Any) -> Any:
     The channel uses a duplicate of the communicator, so its messages are separate from those of
     the caller. It is an attribute of the communicator and is freed with it.
     """
-    channel = comm.Get_attr(_key())
+    channel = comm.Get_attr(_get_keyval())
     if channel is None:
         from bsbpool._core.comm.channel import Channel
 
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
-        channel = Channel(transport, node.crowded, node.wakeup)
-        channel.process_monitor = node.process_monitor
-        comm.Set_attr(_key(), channel)
-        _channels.add(channel)
+        channel = Channel(transport, node.crowded, node.wakeup, node.process_monitor)
+        comm.Set_attr(_get_keyval(), channel)
+        _open_channels.add(channel)
     return channel
 
 
@@ -74,95 +87,33 @@ def _abi(MPI: Any) -> str:
     return "openmpi" if MPI.get_vendor()[0] == "Open MPI" else "mpich"
 
 
-class Node:
-    """The ranks of a communicator on this machine. Its construction is collective.
-
-    Parameters
-    ----------
-    comm : mpi4py.MPI.Comm
-        The communicator.
-
-    Attributes
-    ----------
-    crowded : bool
-        Whether there are more ranks on the machine than cores that they may use.
-    process_monitor : ProcessMonitor
-        The processes of the other ranks on the machine.
-    wakeup : Wakeup or None
-        Wakes waiting ranks of the machine; None if they share no memory.
-    """
-
-    def __init__(self, comm: Any) -> None:
-        from mpi4py import MPI
-
-        node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-        try:
-            found = node.allgather((comm.Get_rank(), os.getpid(), _cores()))
-            cores = set().union(*(cores for _, _, cores in found))
-            self.crowded = node.Get_size() > len(cores)
-            pids = {rank: pid for rank, pid, _ in found if rank != comm.Get_rank()}
-            self.process_monitor = ProcessMonitor(pids)
-            self.wakeup = self._open_wakeup(comm, node, [rank for rank, _, _ in found])
-        finally:
-            node.Free()
-
-    def _open_wakeup(self, comm: Any, node: Any, ranks: list[int]) -> Any:
-        from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
-
-        if not AVAILABLE or len(ranks) == 1:
-            return None
-        memory = shared_memory(node, BYTES * len(ranks))
-        return memory and Wakeup(memory, ranks, comm.Get_rank(), comm.Get_size())
-
-
-def shared_memory(node: Any, size: int) -> Any:
-    """Return memory that all ranks of `node` share; None if that fails on one of them."""
-    path = memory = None
-    if node.Get_rank() == 0:
-        with suppress(OSError):
-            file, path = tempfile.mkstemp(prefix="bsbpool-", dir="/dev/shm")
-            os.ftruncate(file, size)
-            os.close(file)
-    path = node.bcast(path)
-    if path is not None:
-        with suppress(OSError), open(path, "r+b") as opened:
-            memory = mmap.mmap(opened.fileno(), size)
-    is_shared = all(node.allgather(memory is not None))
-    if node.Get_rank() == 0 and path is not None:
-        os.unlink(path)
-    return memory if is_shared else None
-
-
-def _cores() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _key() -> int:
+def _get_keyval() -> int:
+    """Return the key under which communicators keep their channel; make it on first use."""
     global _keyval
     if _keyval is None:
         from mpi4py import MPI
 
         _keyval = MPI.Comm.Create_keyval(delete_fn=_communicator_freed)
-        atexit.register(_flush_pending, os.getpid())
+        atexit.register(_shut_down_all, os.getpid())
         in_children(_make_pools_serial)
     return _keyval
 
 
 def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
+    """Shut down the channel of a communicator that is being freed, and free its duplicate."""
     from mpi4py import MPI
 
-    complete = channel not in _channels  # `_flush_pending` has shut it down at exit
-    if not complete:
-        _channels.discard(channel)
+    if channel in _open_channels:
+        _open_channels.discard(channel)
         partners = _partners(channel)
         channel.announce_shutdown(partners)
         complete = channel.await_shutdowns(partners, SHUTDOWN_SECONDS)
         channel.drain(FLUSH_SECONDS)
-    # Otherwise it is not freed: MPI would reuse its context id for the next communicator, which
-    # would then receive its late messages.
-    if complete and not MPI.Is_finalized():
+        if not complete:
+            # The duplicate is not freed: MPI would reuse its context id for the next communicator,
+            # which would then receive the late messages of this one.
+            return
+    if not MPI.Is_finalized():
         channel.transport.free()
 
 
@@ -177,11 +128,11 @@ def _make_pools_serial() -> None:
     running.inside_job += 1
 
 
-def _flush_pending(process: int) -> None:
-    """Send the last messages at exit; abort if finalizing MPI would wait for a rank for ever."""
+def _shut_down_all(process: int) -> None:
+    """Shut down all channels at exit; abort if MPI_Finalize would wait for a rank for ever."""
     if os.getpid() != process:  # a forked child
         return
-    for channel in list(_channels):
+    for channel in list(_open_channels):
         channel.announce_shutdown(_partners(channel))
         channel.drain(FLUSH_SECONDS)
         # MPI can be finalized while ranks that have announced their shutdown end.
@@ -189,9 +140,9 @@ def _flush_pending(process: int) -> None:
             _abort(f"rank {min(dead)} has died")
         if channel.away and (away := channel.await_returns(FLUSH_SECONDS / 2)):
             _abort(f"rank {away[0]} is still inside a job of a run that has ended")
-    if any(channel.lost - channel.terminated for channel in _channels):
+    if any(channel.lost - channel.terminated for channel in _open_channels):
         mpi_module().finalize(FLUSH_SECONDS)  # mpi4py would wait without a time limit
-    _channels.clear()
+    _open_channels.clear()
 
 
 def _is_fault_tolerant(channel: Any) -> bool:

@@ -173,6 +173,21 @@ cdef inline int check_peer(endpoint_t *e, transfer_t *transfer, int code) noexce
 
 # Receiving
 
+cdef inline transfer_t *incoming_transfer(int source, int size) noexcept nogil:
+    """Allocate a transfer with a frame of `size` bytes; return NULL when memory is exhausted."""
+    cdef message_t *m = message_new(source, 0)
+    cdef transfer_t *transfer
+    if m == NULL:
+        return NULL
+    m.frame_size = <uint64_t>size
+    m.frame = <uint8_t *>malloc(m.frame_size)
+    transfer = NULL if m.frame == NULL else transfer_new(m)
+    if transfer == NULL:
+        message_free(m)
+        return NULL
+    transfer.incoming = True
+    return transfer
+
 cdef inline int accept_frame(endpoint_t *e) noexcept nogil:
     """Start to receive a frame that has arrived: 1 if there is one, 0 if not, or an error."""
     cdef MPI_Status status
@@ -190,15 +205,10 @@ cdef inline int accept_frame(endpoint_t *e) noexcept nogil:
         return 0
     note_message(&e.peers, status.MPI_SOURCE)
     MPI_Get_count(&status, MPI_BYTE, &size)
-    m = message_new(status.MPI_SOURCE, 0)
-    transfer = transfer_new(m)
-    if m == NULL or transfer == NULL:
+    transfer = incoming_transfer(status.MPI_SOURCE, size)
+    if transfer == NULL:
         return TRANSPORT_NO_MEMORY
-    m.frame = <uint8_t *>malloc(size)
-    m.frame_size = <uint64_t>size
-    if m.frame == NULL:
-        return TRANSPORT_NO_MEMORY
-    transfer.incoming = True
+    m = transfer.message
     append(&e.incoming, transfer)
     code = start_requests(e, transfer, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
     return check_peer(e, transfer, code) if code < 0 else 1

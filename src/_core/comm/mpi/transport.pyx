@@ -60,13 +60,11 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     cdef transfer_t *transfer
     cdef int code
     cdef uint32_t i
-    if not is_alive(&e.peers, m.peer):
+    transfer = transfer_new(m) if is_alive(&e.peers, m.peer) else NULL
+    if transfer == NULL:  # the message is dropped: `sent` returns it, so that it is released
         m.next = e.sent
         e.sent = m
-        return 0
-    transfer = transfer_new(m)
-    if transfer == NULL:
-        return TRANSPORT_NO_MEMORY
+        return TRANSPORT_NO_MEMORY if is_alive(&e.peers, m.peer) else 0
     append(&e.outgoing, transfer)
     e.n_outgoing += 1
     code = start_requests(e, transfer, m.frame, m.frame_size, PIECE, TAG_FRAME, True)
@@ -224,7 +222,10 @@ cdef class MPITransport(Transport):
         return any([self.endpoint.peers.reported[peer] for peer in range(self.size)])
 
     def free(self):
-        """Free the duplicate. Collective; all transfers must be complete."""
+        """Free the duplicate. Collective; all transfers must be complete.
+
+        Do nothing if a rank has failed, as MPI_Comm_free would wait for it.
+        """
         if self.endpoint.comm != MPI_COMM_NULL and not self.has_failures():
             check(MPI_Comm_free(&self.endpoint.comm))
 

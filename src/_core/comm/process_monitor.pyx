@@ -4,37 +4,10 @@ Some MPIs do not report every failure: Open MPI 5.0 does not when a process ends
 code. The main rank may be on another node, so all ranks monitor the processes of their own node and
 report failures to the main rank.
 """
+from bsbpool._core.processes cimport process_is_gone
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
-
-cdef extern from *:
-    """
-    #include <errno.h>
-    #include <fcntl.h>
-    #include <signal.h>
-    #include <stdio.h>
-    #include <string.h>
-    #include <unistd.h>
-    /* A zombie counts as gone: launchers collect exit codes late. Without /proc, or without a free
-       file descriptor, a process counts as alive. */
-    static int process_is_gone(int pid) {
-        char text[512], *name_end;
-        ssize_t n;
-        int file;
-        if (kill(pid, 0) != 0 && errno == ESRCH) return 1;
-        snprintf(text, sizeof text, "/proc/%d/stat", pid);
-        file = open(text, O_RDONLY | O_CLOEXEC);
-        if (file < 0) return 0;
-        n = read(file, text, sizeof text - 1);
-        close(file);
-        if (n <= 0) return 0;
-        text[n] = 0;
-        name_end = strrchr(text, ')');
-        return name_end && (name_end[2] == 'Z' || name_end[2] == 'X');
-    }
-    """
-    bint process_is_gone(int) nogil
 
 
 cdef class ProcessMonitor:
