@@ -123,7 +123,7 @@ cdef class DependencySets:
             if not isinstance(item, Handle):
                 self.pool._refuse_dependency(deps, item, True)
             dep = <Handle>item
-            if dep._pool is not self.pool or dep.number < 0:
+            if dep.pool is not self.pool or dep.number < 0:
                 self.pool._refuse_dependency(deps, item, True)
             if ints_push(ids, dep.number) < 0:
                 raise MemoryError()
