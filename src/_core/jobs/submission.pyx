@@ -61,7 +61,7 @@ cdef class Submitter:
         """
         self.requires_put = requires_put
         self.engine = Engine(statuses)
-        self.sets = DependencySets(self, self.engine)
+        self.sets = DependencySets(self, self.engine, self._refuse_dependency)
         self.job_list = []
         self.job_class = job_class
         self.accepts = True
@@ -123,7 +123,8 @@ cdef class Submitter:
         cdef Handle job
         cdef list jobs = self.job_list[:]
         self.job_list.clear()  # in place, since the run refers to the same list
-        self.sets = DependencySets(self, self.engine)  # the old one references jobs
+        # The old one references jobs.
+        self.sets = DependencySets(self, self.engine, self._refuse_dependency)
         self.untracked = False
         for job in jobs:
             deps = None
@@ -250,8 +251,8 @@ cdef class Submitter:
     ):
         """Queue the call of a future.
 
-        The future becomes the context of the job. Its attribute `pool_job` is set to the job before the
-        job can end. The job is tracked, so its end is reported to `_on_job_end`.
+        The future becomes the context of the job. Its attribute `pool_job` is set to the job before
+        the job can end. The job is tracked, so its end is reported to `_on_job_end`.
         """
         cdef Handle job = self.new_job(f, args, kwargs or None, future)
         future.pool_job = job

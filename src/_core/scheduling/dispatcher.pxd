@@ -1,10 +1,10 @@
 # The dispatcher: decides which jobs run, from events that it is given.
 #
-# An event is a function call (`dispatcher_submit`, `dispatcher_cancel`, ...; `worker_queues` has the
-# events of workers). Its consequences are appended to two arrays: `actions` for the loop (send this
-# job to that worker) and `changes` for the change log. There is no I/O, no clock and no callback
-# here, so the same code runs over MPI, in one process and in simulations. The cost of an event
-# depends on the number of jobs that it affects, not on the number of jobs in the pool.
+# An event is a function call (`dispatcher_submit`, `dispatcher_cancel`, ...; `worker_queues` has
+# the events of workers). Its consequences are appended to two arrays: `actions` for the loop (send
+# this job to that worker) and `changes` for the change log. There is no I/O, no clock and no
+# callback here, so the same code runs over MPI, in one process and in simulations. The cost of an
+# event depends on the number of jobs that it affects, not on the number of jobs in the pool.
 #
 # Functions return a negative fault_t on errors and keep the first one in `dispatcher_t.fault`. They
 # do not lock; see `engine` for thread safety.
@@ -229,7 +229,9 @@ cdef inline int32_t dispatcher_submit(
     return job
 
 
-cdef inline int32_t dispatcher_add_join(dispatcher_t *d, const int32_t *jobs, int64_t n) noexcept nogil:
+cdef inline int32_t dispatcher_add_join(
+    dispatcher_t *d, const int32_t *jobs, int64_t n
+) noexcept nogil:
     """Add a shared set of dependencies; return its number for `dispatcher_submit`."""
     cdef int32_t join = graph_add_join(&d.graph)
     cdef int64_t i

@@ -1,9 +1,9 @@
 # The queues of jobs that were sent to workers.
 #
 # A worker runs its jobs in the order in which they are sent, so the first job of its queue is the
-# one that runs. A queue is a linked list through `job_t.next`, from `first` to `last` of the worker.
-# As in `dispatcher`, each event is a function call, and the resulting actions and changes are
-# appended to the arrays of the dispatcher. A serial run has no workers and no queues.
+# one that runs. A queue is a linked list through `job_t.next`, from `first` to `last` of the
+# worker. As in `dispatcher`, each event is a function call, and the resulting actions and changes
+# are appended to the arrays of the dispatcher. A serial run has no workers and no queues.
 from bsbpool._core.scheduling.dispatcher cimport (
     FAULT_OUT_OF_ORDER,
     SEND,
@@ -110,7 +110,9 @@ cdef inline int queues_stolen(dispatcher_t *d, int32_t worker, int32_t job) noex
     return 0
 
 
-cdef inline int32_t queues_last_begun(dispatcher_t *d, int32_t worker, int32_t begun) noexcept nogil:
+cdef inline int32_t queues_last_begun(
+    dispatcher_t *d, int32_t worker, int32_t begun
+) noexcept nogil:
     """Return the last job in the queue of a worker that the worker has begun, or -1.
 
     `begun` is the job that the worker began last; it may have left the queue. If it is not known

@@ -1,13 +1,14 @@
 # The workers of a pool, and which of them can get another job.
 #
-# A worker's *credit* is the number of jobs that it may hold, including the one that it runs. Sending
-# jobs ahead hides the round trip of a message, but a job that was sent ahead waits behind the
-# running one. So the credit follows the measured run times: it allows about AHEAD_NS of work, which
-# is many jobs of a microsecond and at most one long job. The first job of a worker is sent alone, as
-# no run time is known yet.
+# A worker's *credit* is the number of jobs that it may hold, including the one that it runs.
+# Sending jobs ahead hides the round trip of a message, but a job that was sent ahead waits behind
+# the running one. So the credit follows the measured run times: it allows about AHEAD_NS of work,
+# which is many jobs of a microsecond and at most one long job. The first job of a worker is sent
+# alone, as no run time is known yet.
 #
-# Idle workers come before busy ones, so that jobs are spread over all workers before any worker gets
-# a second one. Each list is an array that is popped from its end; a worker is in at most one list.
+# Idle workers come before busy ones, so that jobs are spread over all workers before any worker
+# gets a second one. Each list is an array that is popped from its end; a worker is in at most one
+# list.
 from bsbpool._core.vector cimport grow, ints_free, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
