@@ -2,7 +2,7 @@
 
 The core logs the changes of jobs that somebody tracks. `EventQueue.gather` turns this log into
 records and due callbacks, from any thread and in the order of the events. `EventQueue.notify`
-delivers them, in the thread that executes the pool.
+delivers them, in the thread that executes the pool. `PingTimer` measures the time without events.
 """
 
 from __future__ import annotations

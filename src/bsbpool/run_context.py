@@ -1,4 +1,4 @@
-"""The part of a pool that the code which runs its jobs may use.
+"""The part of a pool that the code which runs its jobs may use, and the contexts of open pools.
 
 `JobPool` is the public interface. Everything below it (`bsbpool.execution`, the job control, the
 backends of executors) works on a `RunContext`, and never on private names of the pool.
