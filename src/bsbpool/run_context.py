@@ -253,8 +253,6 @@ class RunContext:
             self.pool.change_status(PoolStatus.CLOSING)
         self.events.deliver_rest()
 
-    from bsbpool.run_context import RunContext
-
 
 class OpenPools:
     """The open pools by their ids.
