@@ -12,11 +12,8 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from types import ModuleType
 
 MODULES = {
-    "scheduling": ("dispatcher", "engine", "status", "worker_queues", "workers"),
-    "jobs": (
-        "call_arguments", "change_log", "dependency_sets", "handle", "invoke", "submission",
-        "wait_chain",
-    ),
+    "scheduling": ("engine", "status"),
+    "jobs": ("change_log", "dependency_sets", "handle", "invoke", "submission", "wait_chain"),
     "protocol": ("buffer", "frames", "scalar_codec", "wire"),
     "comm": ("channel", "demux", "membership", "process_monitor", "transport", "waiter", "wakeup"),
     "locking": ("global_queue", "node_lock"),

@@ -7,7 +7,7 @@ import itertools
 from bsbpool._typing import Any
 from bsbpool.arguments import flag, warn_of_owner
 from bsbpool.pool import JobPool
-from bsbpool.running import running
+from bsbpool.process import running
 
 _ids = itertools.count(1)
 _ids_inside_jobs = itertools.count(-1, -1)

@@ -47,9 +47,9 @@ class DependencyFailures:
         origin = None
         while (failed := self._first_failed(deps)) is not None:
             origin = failed
-            if not self._is_broken(failed) or failed._error is not None:
+            if not self._is_broken(failed) or failed.has_error:
                 break
-            deps = failed._deps
+            deps = failed.required_jobs
         if origin is None:
             return exceptions.JobCancelledError(MESSAGE)
         cause = origin.error

@@ -2,12 +2,13 @@
 
 The core logs the changes of jobs that somebody tracks. `EventQueue.gather` turns this log into
 records and due callbacks, from any thread and in the order of the events. `EventQueue.notify`
-delivers them, in the thread that executes the pool.
+delivers them, in the thread that executes the pool. `PingTimer` measures the time without events.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -15,9 +16,9 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from bsbpool import exceptions
 from bsbpool._core.jobs.change_log import ChangeLog
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.callbacks import CallbackQueue
 from bsbpool.job import Job
 from bsbpool.naming import node_name
+from bsbpool.process import is_from_signal
 from bsbpool.progress import (
     PoolJobAddedProgress,
     PoolJobUpdateProgress,
@@ -146,7 +147,7 @@ class EventQueue:
         """
         with self._lock:
             if job.number is None or self._engine.track(job.number) not in FINISHED:
-                job._callbacks = [*job._callbacks, callback]
+                job.completion_callbacks = [*job.completion_callbacks, callback]
                 return
         self._callbacks.call(callback, job)
 
@@ -166,7 +167,7 @@ class EventQueue:
 
     def job_failed(self, job: Job[Any], error: BaseException) -> None:
         """Record the error of a job that is about to become FAILED."""
-        job._error = error
+        job.record_error(error)
         failure = exceptions.JobErroredError(f"{job.label} failed", error)
         failure.__cause__ = error
         with self._lock:
@@ -224,3 +225,90 @@ def _not_suppressing(leave: Callable[..., object], listener: Listener) -> Callab
         leave(listener, *error)
 
     return exit
+
+
+class CallbackQueue(threading.local):
+    """Calls functions one after the other, separately in each thread.
+
+    While `max_depth` functions run inside each other in a thread, further functions that are
+    passed to `call` wait until the innermost one has returned. So a chain in which each callback
+    causes the next one does not need a deep stack.
+
+    Parameters
+    ----------
+    max_depth : int
+        The number of functions that are called inside each other.
+    """
+
+    def __init__(self, max_depth: int = 1) -> None:
+        self._max_depth = max_depth
+        self._depth = 0
+        self._waiting: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+
+    def call(self, f: Callable[..., Any], *args: Any) -> None:
+        """Call ``f(*args)``, now or after the functions that run in this thread.
+
+        Raises
+        ------
+        BaseException
+            The first error of the functions that this call called, after all of them; the error
+            of a signal at once. The next call then calls the functions that still wait.
+        """
+        if self._depth == self._max_depth:
+            self._waiting.append((f, args))
+            return
+        self._depth += 1
+        first: BaseException | None = None
+        try:
+            while True:
+                try:
+                    f(*args)
+                except BaseException as error:
+                    if is_from_signal(error):
+                        raise  # a chain may be endless
+                    first = first or error
+                # Functions wait only while the innermost one runs.
+                if not self._waiting:
+                    break
+                f, args = self._waiting.popleft()
+        finally:
+            self._depth -= 1
+        if first is not None:
+            raise first
+
+
+class PingTimer:
+    """Counts the seconds without an event.
+
+    Parameters
+    ----------
+    events : EventQueue
+        Its `max_wait` is the interval.
+    """
+
+    def __init__(self, events: EventQueue) -> None:
+        self._events = events
+        self._due = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from now on: an event occurred."""
+        self._due = time.monotonic() + self._events.max_wait
+
+    @property
+    def seconds(self) -> float:
+        """The seconds until the next ping."""
+        return max(self._due - time.monotonic(), 0.0)
+
+    def take_due(self) -> bool:
+        """Return whether a ping is due, and begin the next interval.
+
+        Intervals that were missed give no further pings.
+        """
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due += self._events.max_wait
+        if self._due <= now:
+            self._due = now + self._events.max_wait
+        return True

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bsbpool import arguments
 from bsbpool._core.jobs.invoke import NO_OWNER
-from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from bsbpool._typing import TYPE_CHECKING, Any, TypeVar
 from bsbpool.job import Job
 from bsbpool.naming import call_text, submitter_text
-from bsbpool.submission_context import SubmissionContext
 
 if TYPE_CHECKING:
     from bsbpool.job import OwningPool
+    from bsbpool.submission_context import SubmissionContext
 
 T = TypeVar("T")
 
@@ -38,8 +38,6 @@ class FunctionJob(Job[T]):
 
     __slots__ = ()
 
-    _context_type: ClassVar[type[SubmissionContext]] = SubmissionContext
-
     def __init__(
         self,
         pool: OwningPool,
@@ -59,11 +57,17 @@ class FunctionJob(Job[T]):
     def _submit_ctx(self) -> SubmissionContext:
         # Made on first use: most jobs never need it.
         context = self._context
-        if not isinstance(context, SubmissionContext):
-            keywords = {} if context is None else dict(context)
+        if context is None or isinstance(context, dict):
+            keywords = dict(context or {})
             submitter = keywords.pop("submitter", self._function)
-            self._context = context = self._context_type(submitter, **keywords)
-        return context
+            self._context = context = self._make_context(submitter, keywords)
+        made: SubmissionContext = context
+        return made
+
+    def _make_context(self, submitter: Any, keywords: dict[str, Any]) -> SubmissionContext:
+        from bsbpool.submission_context import SubmissionContext
+
+        return SubmissionContext(submitter, **keywords)
 
     @property
     def _args(self) -> Any:

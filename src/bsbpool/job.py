@@ -10,8 +10,8 @@ from contextlib import suppress
 from bsbpool import arguments, exceptions
 from bsbpool._core.jobs.handle import Handle, StoredResult
 from bsbpool._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from bsbpool.interrupts import is_from_signal
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
+from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JobStatus
 
 if TYPE_CHECKING:
@@ -92,10 +92,11 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     __slots__ = ()
 
-    # Few jobs have these; they are set on such jobs only.
-    _cache_items: Sequence[Any] = ()
+    # Few jobs have these; they are set on such jobs only. The names without underscore are for the
+    # rest of the package.
     _error: BaseException | None = None
-    _callbacks: Sequence[Callable[[Job[Any]], object]] = ()
+    required_items: Sequence[Any] = ()
+    completion_callbacks: Sequence[Callable[[Job[Any]], object]] = ()
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class Job(Handle, abc.ABC, Generic[T]):
     ) -> None:
         self._deps = deps
         if cache_items:
-            self._cache_items = arguments.cache_items(cache_items)
+            self.required_items = arguments.cache_items(cache_items)
 
     # ------------------------------------------------------------ description
 
@@ -186,6 +187,15 @@ class Job(Handle, abc.ABC, Generic[T]):
     def _args(self) -> Any:
         return self._arguments
 
+    @property
+    def execute_arguments(self) -> tuple[Any, Any]:
+        """For internal use: the arguments of `execute` after the owner."""
+        return self._args, self._kwargs
+
+    @property
+    def _cache_items(self) -> Sequence[Any]:
+        return self.required_items
+
     # ------------------------------------------------------------ outcome
 
     @property
@@ -210,8 +220,8 @@ class Job(Handle, abc.ABC, Generic[T]):
         result: T = self._unpacked(copy=True)
         return result
 
-    def _add_result_to(self, results: dict[Job[Any], Any]) -> None:
-        """Enter the result into `results`, with arrays in the memory that they were received in."""
+    def add_result_to(self, results: dict[Job[Any], Any]) -> None:
+        """For internal use: enter the result into `results`, without copying arrays."""
         with suppress(exceptions.JobPoolError):  # it is recorded as the error of the job
             results[self] = self._unpacked(copy=False)
 
@@ -257,6 +267,15 @@ class Job(Handle, abc.ABC, Generic[T]):
         if self._error is None and self._id is not None:
             self._error = self._pool.job_control.error_of(self)
         return self._error
+
+    @property
+    def has_error(self) -> bool:
+        """For internal use: whether an error was recorded, or derived by `error`."""
+        return self._error is not None
+
+    def record_error(self, error: BaseException) -> None:
+        """For internal use: set the error; the status does not change."""
+        self._error = error
 
     # ------------------------------------------------------------ work
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.dependency_failures import DependencyFailures
-from bsbpool.interrupts import is_from_signal
 from bsbpool.job import JobControl
+from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 class PoolJobControl(JobControl):
     """Implements `JobControl` for the pool of a run context."""
 
-    def __init__(self, context: RunContext, pool_id: int) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
         self._engine = context.engine
         self._dependency_failures = DependencyFailures(context.engine)
-        self.pool_id = pool_id
+        self.pool_id = context.pool_id
         self.status_of = context.engine.status
 
     def start(self, job: Job[Any]) -> None:
@@ -51,7 +51,7 @@ class PoolJobControl(JobControl):
             self.start(job)  # raises for a job that a worker runs, or that has ended
         if status is JobStatus.SUCCESS:
             try:
-                job._set_outcome(self._context.kept(outcome))
+                job.set_outcome(self._context.kept(outcome))
             except BaseException as error:
                 if is_from_signal(error):
                     raise
@@ -67,7 +67,7 @@ class PoolJobControl(JobControl):
         with self._context.lock:
             before: JobStatus = self._engine.cancel(number)
             if before not in FINISHED:
-                job._error = error
+                job.record_error(error)
         self._report()
         return before
 
@@ -95,7 +95,7 @@ class PoolJobControl(JobControl):
         if status is not JobStatus.CANCELLED:
             return None
         if self._engine.dependency_failed(number):
-            return self._dependency_failures.error(job._deps)
+            return self._dependency_failures.error(job.required_jobs)
         if self._engine.ended_by_run(number):
             return exceptions.JobCancelledError(
                 f"The run ended before the job could finish{reason}."
@@ -105,10 +105,6 @@ class PoolJobControl(JobControl):
     def dependency_error(self, deps: Any) -> exceptions.JobCancelledError:
         """Return the error of a job that a failure of one of these dependencies cancelled."""
         return self._dependency_failures.error(deps)
-
-    def forget_failures(self) -> None:
-        """Release the jobs that the last error was about."""
-        self._dependency_failures = DependencyFailures(self._engine)
 
 
 def _number_of(job: Job[Any]) -> int:

@@ -1,28 +1,13 @@
-"""The states of a pool, and the errors of calls that its present state does not allow."""
+"""The errors of calls that the present state of a pool does not allow."""
 
 from __future__ import annotations
 
 import warnings
-from enum import Enum
 
 from bsbpool import exceptions
+from bsbpool._typing import NoReturn
 from bsbpool.naming import add_note
-
-
-class PoolState(Enum):
-    """The states of a pool, in their order."""
-
-    NEW = "new"
-    """Its ``with`` block has not begun."""
-    OPEN = "open"
-    """Inside the ``with`` block, before `execute`."""
-    EXECUTING = "executing"
-    """Inside `execute`."""
-    EXECUTED = "executed"
-    """After `execute`, still inside the ``with`` block."""
-    CLOSED = "closed"
-    """The ``with`` block has ended."""
-
+from bsbpool.status import PoolState
 
 _OVER = {
     PoolState.EXECUTED: "This pool has already been executed; open a new pool for more jobs.",
@@ -35,16 +20,15 @@ def queue_error(state: PoolState) -> exceptions.JobPoolError:
     return exceptions.JobPoolError(_OVER.get(state, _OVER[PoolState.EXECUTED]))
 
 
-def check_enter(state: PoolState) -> None:
-    """Raise JobPoolContextError unless the ``with`` block can begin."""
-    if state is not PoolState.NEW:
-        raise exceptions.JobPoolContextError(
-            "This pool has already been entered; make a new pool for another `with` block."
-        )
+def refuse_enter() -> NoReturn:
+    """Report that the ``with`` block cannot begin, since it has begun before."""
+    raise exceptions.JobPoolContextError(
+        "This pool has already been entered; make a new pool for another `with` block."
+    )
 
 
-def check_execute(state: PoolState, in_scheduler: bool) -> None:
-    """Raise JobPoolContextError unless the pool can be executed.
+def refuse_execute(state: PoolState, in_scheduler: bool) -> NoReturn:
+    """Report that the pool cannot be executed now.
 
     Parameters
     ----------
@@ -65,24 +49,17 @@ def check_execute(state: PoolState, in_scheduler: bool) -> None:
         raise exceptions.JobPoolContextError(
             "The pool must be entered first: use `with create_job_pool() as pool:`."
         )
-    if state is not PoolState.OPEN:
-        raise exceptions.JobPoolContextError(_OVER[state])
+    raise exceptions.JobPoolContextError(_OVER[state])
 
 
 def warn_not_run(n_jobs: int) -> None:
-    """Warn if a pool was closed without `execute`, so that some jobs did not run."""
-    if n_jobs:
-        warnings.warn(
-            f"The `with` block of this pool ended without pool.execute(), so {n_jobs:,} "
-            f"queued job{'s' * (n_jobs > 1)} did not run.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def can_exit(state: PoolState, in_scheduler: bool) -> bool:
-    """Whether the ``with`` block can end now."""
-    return state in (PoolState.OPEN, PoolState.EXECUTED) and not in_scheduler
+    """Warn that a pool was closed without `execute`, so that some jobs did not run."""
+    warnings.warn(
+        f"The `with` block of this pool ended without pool.execute(), so {n_jobs:,} "
+        f"queued job{'s' * (n_jobs > 1)} did not run.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 def refuse_exit(state: PoolState, error: BaseException | None) -> None:

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from bsbpool._typing import Any
-from bsbpool.interrupts import is_from_signal
+from bsbpool.process import is_from_signal
 
 LONGEST = 60
 """Maximum length of a text in characters; longer texts are cut and end in ``...``."""

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import TracebackType
 
-from bsbpool import arguments, execution, lifecycle
+from bsbpool import arguments, execution
 from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
-from bsbpool.caching.rank_cache import RankCache
-from bsbpool.caching.requirements import CacheRequirements
+from bsbpool.caching.items import CacheRequirements, RankCache
 from bsbpool.function_job import FunctionJob
-from bsbpool.interrupts import raising_on_sigterm
-from bsbpool.job_control import PoolJobControl
-from bsbpool.lifecycle import PoolState
 from bsbpool.naming import brief
-from bsbpool.open_pools import open_pools
+from bsbpool.process import raising_on_sigterm, running
 from bsbpool.progress import PoolProgress, PoolProgressReason, PoolStatusProgress
-from bsbpool.queueing import JobQueue
-from bsbpool.run_context import RunContext
-from bsbpool.running import running
-from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
-from bsbpool.submissions import SubmitterIndex
-from bsbpool.time_limit import TimeLimit, TimeLimitReached
+from bsbpool.queueing import JobQueue, SubmitterIndex
+from bsbpool.run_context import RunContext, TimeLimit, TimeLimitReached, open_pools
+from bsbpool.status import JOB_STATUSES, PoolState, PoolStatus
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
+    from bsbpool.job_control import PoolJobControl
     from bsbpool.progress import Listener
     from bsbpool.run_context import Run
-    from bsbpool.spilling import ResultStore
     from bsbpool.workflow import Workflow
 
 
@@ -65,8 +59,6 @@ class JobPool(JobQueue):
     ----------
     run_context : RunContext
         For internal use: what a run uses of the pool.
-    job_control : PoolJobControl
-        For internal use: the operations on single jobs.
 
     Examples
     --------
@@ -91,7 +83,10 @@ class JobPool(JobQueue):
         max_memory: int | None = None,
     ) -> None:
         self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
-        self._store = None if max_memory is None else _result_store(max_memory)
+        if max_memory is not None:
+            from bsbpool.spilling import ResultStore  # imports tempfile and logging, which are slow
+
+            self._store = ResultStore(max_memory)
         pool_id = open_pools.reserve(id)
         self.id: int | None = pool_id
         self._scaffold = scaffold
@@ -101,16 +96,16 @@ class JobPool(JobQueue):
         self._state = PoolState.NEW
         self._submitters = SubmitterIndex()
         self._open_submission(JOB_STATUSES, self._job_type, self._has_own_put())
-        self.run_context = self._make_context()
-        self.job_control = PoolJobControl(self.run_context, pool_id)
+        self.run_context = self._make_context(pool_id)
         self._lock = self.run_context.lock
         self._events = self.run_context.events
         self._schedulers = self.run_context.schedulers
         self.run_context.run = self._make_run()
 
-    def _make_context(self) -> RunContext:
+    def _make_context(self, pool_id: int) -> RunContext:
         return RunContext(
             pool=self,
+            pool_id=pool_id,
             submitter=self,
             engine=self._engine,
             jobs=self._job_queue,
@@ -121,6 +116,13 @@ class JobPool(JobQueue):
             cache_requirements=self._make_cache_requirements(),
             store=self._store,
         )
+
+    @functools.cached_property
+    def job_control(self) -> PoolJobControl:
+        """For internal use: the operations on single jobs, which many programs never need."""
+        from bsbpool.job_control import PoolJobControl
+
+        return PoolJobControl(self.run_context)
 
     # Subclasses replace these.
 
@@ -145,7 +147,10 @@ class JobPool(JobQueue):
     # ------------------------------------------------------------ life cycle
 
     def __enter__(self) -> Self:
-        lifecycle.check_enter(self._state)
+        if self._state is not PoolState.NEW:
+            from bsbpool.lifecycle import refuse_enter
+
+            refuse_enter()
         assert self.id is not None
         self._register(self.id)
         self._state = PoolState.OPEN
@@ -165,8 +170,11 @@ class JobPool(JobQueue):
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        if not lifecycle.can_exit(self._state, self._schedulers.is_current_thread()):
-            lifecycle.refuse_exit(self._state, error)
+        can_exit = self._state in (PoolState.OPEN, PoolState.EXECUTED)
+        if not can_exit or self._schedulers.is_current_thread():
+            from bsbpool.lifecycle import refuse_exit
+
+            refuse_exit(self._state, error)
             return
         assert self.id is not None
         never_executed = self._state is PoolState.OPEN and kind is None and self.is_main()
@@ -184,7 +192,10 @@ class JobPool(JobQueue):
             self._drop_contents()
             self._unregister(self.id)
             self.id = None
-        lifecycle.warn_not_run(not_run)
+        if not_run:
+            from bsbpool.lifecycle import warn_not_run
+
+            warn_not_run(not_run)
 
     def _drop_contents(self) -> None:
         """Release results now, and jobs with their last handle: both can be large."""
@@ -193,7 +204,7 @@ class JobPool(JobQueue):
         if self._store is not None:
             self._store.close()
         self._submitters = SubmitterIndex()
-        self.job_control.forget_failures()
+        vars(self).pop("job_control", None)  # it refers to jobs that have failed
         self._events.clear()
 
     # ------------------------------------------------------------ state
@@ -207,16 +218,6 @@ class JobPool(JobQueue):
     def status(self) -> PoolStatus | None:
         """The status of the pool; None before its ``with`` block."""
         return self._status
-
-    @property
-    def jobs(self) -> list[Job[Any]]:
-        """The jobs in the order of queueing, as a new list; empty after the ``with`` block."""
-        return [] if self._state is PoolState.CLOSED else list(self._job_queue)
-
-    @property
-    def counts(self) -> dict[JobStatus, int]:
-        """The number of jobs in each status, on this rank."""
-        return dict(zip(JOB_STATUSES, self._engine.counts(), strict=True))
 
     @property
     def parallel(self) -> bool:
@@ -246,11 +247,6 @@ class JobPool(JobQueue):
     def get_tmp_folder(cls, id: int) -> str:
         """Return the temporary folder of the open pool `id`, which is deleted with the pool."""
         return open_pools.folder(id)
-
-    def get_submissions_of(self, submitter: object) -> list[Job[Any]]:
-        """Return the jobs that this object submitted, compared by identity."""
-        with self._lock:
-            return self._submitters.jobs_of(submitter, self._job_queue)
 
     def get_required_cache_items(self) -> set[int]:
         """Return the ids of the cache items that unfinished jobs need (main rank)."""
@@ -316,7 +312,11 @@ class JobPool(JobQueue):
         limit = TimeLimit(timeout if self.is_main() else None)
         context = self.run_context
         with self._lock:  # so that only one of several threads begins
-            lifecycle.check_execute(self._state, self._schedulers.is_current_thread())
+            in_scheduler = self._schedulers.is_current_thread()
+            if in_scheduler or self._state is not PoolState.OPEN:
+                from bsbpool.lifecycle import refuse_execute
+
+                refuse_execute(self._state, in_scheduler)
             self._state, context.time_limit = PoolState.EXECUTING, limit
         context.results = {} if return_results else None
         try:
@@ -392,9 +392,3 @@ class JobPool(JobQueue):
             With a `JobErroredError` or a `JobSchedulingError` for each failure.
         """
         self._events.raise_unhandled()
-
-
-def _result_store(max_memory: int) -> ResultStore:
-    from bsbpool.spilling import ResultStore  # imports tempfile and logging, which are slow
-
-    return ResultStore(max_memory)

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from threading import RLock
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.jobs.call_arguments import check_arguments
 from bsbpool._core.jobs.submission import Submitter
 from bsbpool._typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from bsbpool.job import Job
-from bsbpool.lifecycle import queue_error
 from bsbpool.naming import brief
+from bsbpool.status import JOB_STATUSES, JobStatus, PoolState
 
 if TYPE_CHECKING:
     from bsbpool.function_job import FunctionJob
-    from bsbpool.lifecycle import PoolState
     from bsbpool.run_context import RunContext
     from bsbpool.scheduling import Scheduler, Schedulers
 
@@ -24,13 +22,14 @@ AnyJob = TypeVar("AnyJob", bound=Job[Any])
 
 
 class JobQueue(Submitter):
-    """The base class of `JobPool`: takes jobs as long as the pool accepts them."""
+    """The base class of `JobPool`: takes jobs as long as the pool accepts them, and lists them."""
 
     # Set by JobPool.
     run_context: RunContext
     _lock: RLock
     _schedulers: Schedulers
     _state: PoolState
+    _submitters: SubmitterIndex
 
     if TYPE_CHECKING:  # the compiled base class has these methods
 
@@ -77,13 +76,11 @@ class JobQueue(Submitter):
             self._refuse()
         if not isinstance(job, Job):
             raise TypeError(f"job must be a Job, got {brief(job)}; use queue() for a function")
-        if job._pool is not self or job.number is not None:
+        if not job.belongs_to(self) or job.number is not None:
             raise exceptions.JobPoolError(
                 f"{job.label} was made for another pool or is in this one already; make a new job"
             )
-        if isinstance(job._arguments, tuple):
-            check_arguments(job._arguments, job._kwargs)
-        self._submit_job(job, job._deps, self._set_of(job._cache_items), bool(job._callbacks))
+        self._submit_job(job)
         return job
 
     def schedule(self, nodes: Iterable[Any], scheduler: Scheduler | None = None) -> None:
@@ -107,6 +104,21 @@ class JobQueue(Submitter):
             self._refuse()
         self._schedulers.start(list(nodes), scheduler or (lambda node: node.queue(self)))
 
+    @property
+    def jobs(self) -> list[Job[Any]]:
+        """The jobs in the order of queueing, as a new list; empty after the ``with`` block."""
+        return [] if self._state is PoolState.CLOSED else list(self._job_queue)
+
+    @property
+    def counts(self) -> dict[JobStatus, int]:
+        """The number of jobs in each status, on this rank."""
+        return dict(zip(JOB_STATUSES, self._engine.counts(), strict=True))
+
+    def get_submissions_of(self, submitter: object) -> list[Job[Any]]:
+        """Return the jobs that this object submitted, compared by identity."""
+        with self._lock:
+            return self._submitters.jobs_of(submitter, self._job_queue)
+
     def _has_own_put(self) -> bool:
         """Whether a subclass replaces `put`, so that `queue` must call it."""
         return type(self).put is not JobQueue.put
@@ -115,6 +127,8 @@ class JobQueue(Submitter):
 
     def _refuse(self) -> NoReturn:
         self._schedulers.check_stopped()
+        from bsbpool.lifecycle import queue_error
+
         raise queue_error(self._state)
 
     def _refuse_argument(self, name: str, value: object) -> NoReturn:
@@ -139,3 +153,20 @@ class JobQueue(Submitter):
         with self._lock:
             items = arguments.cache_items(cache_items)
             return self.run_context.cache_requirements.set_of(items)
+
+
+class SubmitterIndex:
+    """Finds the jobs that an object submitted; built when it is first used."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, list[Job[Any]]] = {}
+        self._indexed = 0
+
+    def jobs_of(self, submitter: object, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """Return those of the pool's jobs that this object submitted, compared by identity."""
+        new = jobs[self._indexed :]
+        # Before the loop: a property of a submitter may call this method again.
+        self._indexed += len(new)
+        for job in new:
+            self._jobs.setdefault(id(job.submitter), []).append(job)
+        return list(self._jobs.get(id(submitter), ()))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bsbpool.exceptions import RemoteError, WorkerTraceback
-from bsbpool.interrupts import Terminated
+from bsbpool.process import Terminated
 from bsbpool.serialization import Parcel, dump_with, dumps, loads
 from bsbpool.tracebacks import with_source
 

@@ -25,11 +25,9 @@ from typing import Any
 
 from bsbpool import services
 from bsbpool.by_name import main_runs_alone
-from bsbpool.forks import end_child
 from bsbpool.futures.registry import worker_groups
 from bsbpool.futures.worker_group import WorkerGroup
-from bsbpool.interrupts import raising_on_sigterm
-from bsbpool.running import running
+from bsbpool.process import end_child, raising_on_sigterm, running
 from bsbpool.services.channels import channel_of, flush_stdout
 
 USAGE = "usage: python -m bsbpool.run [-m module | -c code | script] [arguments]"

@@ -1,4 +1,4 @@
-"""The part of a pool that the code which runs its jobs may use.
+"""The part of a pool that the code which runs its jobs may use, and the contexts of open pools.
 
 `JobPool` is the public interface. Everything below it (`bsbpool.execution`, the job control, the
 backends of executors) works on a `RunContext`, and never on private names of the pool.
@@ -6,18 +6,22 @@ backends of executors) works on a `RunContext`, and never on private names of th
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Mapping
 
+from bsbpool import arguments, exceptions
 from bsbpool._typing import TYPE_CHECKING, Any, Protocol
 from bsbpool.events import EventQueue
-from bsbpool.interrupts import marking_signals
+from bsbpool.process import marking_signals
 from bsbpool.progress import ObservedPool
 from bsbpool.scheduling import Schedulers
-from bsbpool.status import PoolStatus
-from bsbpool.time_limit import TimeLimit, TimeLimitReached
+from bsbpool.status import JobStatus, PoolStatus
 
 if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
     from bsbpool._core.jobs.submission import Submitter
     from bsbpool._core.scheduling.engine import Engine
     from bsbpool.caching import CacheRequirements, RankCache
@@ -75,6 +79,79 @@ class Run(Protocol):
         """Run a RUNNING job in this process and end it."""
 
 
+INFINITY = float("inf")
+
+
+class TimeLimitReached(Exception):
+    """Ends a run inside the package; callers of `JobPool.execute` get a JobPoolTimeoutError.
+
+    It is not a JobPoolError, since a job may raise the JobPoolTimeoutError of another pool.
+    """
+
+
+class TimeLimit:
+    """The time that a run may take, counted from now.
+
+    Parameters
+    ----------
+    timeout : float, optional
+        Seconds. By default there is no limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When `timeout` is not a number of seconds.
+    """
+
+    def __init__(self, timeout: Any = None) -> None:
+        self.timeout = INFINITY if timeout is None else arguments.seconds("timeout", timeout)
+        self._end = time.monotonic() + self.timeout
+        self._reached = False
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a limit."""
+        return self.timeout < INFINITY
+
+    @property
+    def seconds(self) -> float:
+        """The seconds that are left; infinite without a limit."""
+        return max(self._end - time.monotonic(), 0.0) if self.is_set else INFINITY
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self._end
+
+    @property
+    def reason(self) -> str:
+        """The end of the error messages of jobs that the limit ended; empty for other jobs."""
+        return f": its timeout of {self.timeout:g} s was over" if self._reached else ""
+
+    def error(
+        self, counts: Mapping[JobStatus, int], results: dict[Any, Any] | None
+    ) -> exceptions.JobPoolTimeoutError:
+        """Return the error of a run that did not end in time, when all jobs have ended."""
+        return exceptions.JobPoolTimeoutError(
+            f"timeout: the run did not end within {self.timeout:g} s. "
+            f"Of {sum(counts.values()):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "
+            f"{counts[JobStatus.FAILED]:,} failed, {counts[JobStatus.ABORTED]:,} were aborted and "
+            f"{counts[JobStatus.CANCELLED]:,} cancelled.",
+            results,
+        )
+
+    def stop_run(self) -> None:
+        """End the run, and give its jobs the limit as the reason of their end.
+
+        Raises
+        ------
+        TimeLimitReached
+            Always.
+        """
+        self._reached = True
+        raise TimeLimitReached
+
+
 class RunContext:
     """What a run uses of its pool.
 
@@ -108,6 +185,8 @@ class RunContext:
         The limit of the present run.
     results : dict or None
         The results that `execute` returns; None if it returns none.
+    pool_id : int
+        The id of the pool, also after its ``with`` block.
     closed : bool
         Whether the ``with`` block of the pool has ended.
     run : Run
@@ -120,6 +199,7 @@ class RunContext:
         self,
         *,
         pool: RunnablePool,
+        pool_id: int,
         submitter: Submitter,
         engine: Engine,
         jobs: list[Job[Any]],
@@ -131,6 +211,7 @@ class RunContext:
         store: ResultStore | None,
     ) -> None:
         self.pool = pool
+        self.pool_id = pool_id
         self.submitter = submitter
         self.engine = engine
         self.jobs = jobs
@@ -171,3 +252,70 @@ class RunContext:
         if self.pool.status is not PoolStatus.CLOSING:
             self.pool.change_status(PoolStatus.CLOSING)
         self.events.deliver_rest()
+
+
+class OpenPools:
+    """The open pools by their ids.
+
+    Attributes
+    ----------
+    reserved : set of int
+        The ids of all pools that are open or can still be entered.
+    """
+
+    def __init__(self) -> None:
+        self._contexts: dict[int, RunContext] = {}
+        self._folders: dict[int, TemporaryDirectory[str]] = {}
+        self._lock = threading.Lock()
+        self.reserved: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._contexts)
+
+    def reserve(self, id: int) -> int:
+        """Return the smallest free id from `id` on, and reserve it.
+
+        Ids that are made from the time repeat, and two pools must not share one.
+        """
+        free = next(n for n in itertools.count(id) if n not in self.reserved)
+        self.reserved.add(free)
+        return free
+
+    def add(self, id: int, context: RunContext) -> None:
+        """Add a pool whose ``with`` block begins."""
+        self._contexts[id] = context
+
+    def remove(self, id: int) -> None:
+        """Remove a pool and its folder, and release its id."""
+        self._contexts.pop(id, None)
+        self.reserved.discard(id)
+        folder = self._folders.pop(id, None)
+        if folder is not None:
+            folder.cleanup()
+
+    def owner(self, id: int) -> Any:
+        """Return the owner of an open pool."""
+        return self._contexts[id].owner
+
+    def folder(self, id: int) -> str:
+        """Return the temporary folder of an open pool, which is made on first use."""
+        with self._lock:
+            if id not in self._folders and self._contexts[id]:
+                from tempfile import TemporaryDirectory  # slow to import, rarely used
+
+                self._folders[id] = TemporaryDirectory(prefix="bsbpool-")
+            return self._folders[id].name
+
+    def needed_by_others(self, context: RunContext) -> set[int]:
+        """Return the cache tokens that other pools of the same owner need.
+
+        There are such pools while a job has a pool of its own.
+        """
+        needed: set[int] = set()
+        for other in list(self._contexts.values()):
+            if other is not context and other.owner is context.owner is not None:
+                needed.update(other.run.needed_tokens())
+        return needed
+
+
+open_pools = OpenPools()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.naming import repr_of
-from bsbpool.running import running
+from bsbpool.process import running
 
 if TYPE_CHECKING:
     from bsbpool.events import EventQueue

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bsbpool.by_name import BOUND_TYPES, is_importable, main_is_shared, reduce_bound
-from bsbpool.forks import before_forks
+from bsbpool.process import before_forks
 
 OUT_OF_BAND = 32 * 1024
 """Minimum size in bytes of out-of-band buffers; smaller ones are copied into the pickle."""

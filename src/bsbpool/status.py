@@ -39,3 +39,18 @@ class PoolStatus(Enum):
     """Jobs run; more can be queued."""
     CLOSING = "closing"
     """All jobs have ended."""
+
+
+class PoolState(Enum):
+    """The states of a pool, in their order."""
+
+    NEW = "new"
+    """Its ``with`` block has not begun."""
+    OPEN = "open"
+    """Inside the ``with`` block, before `execute`."""
+    EXECUTING = "executing"
+    """Inside `execute`."""
+    EXECUTED = "executed"
+    """After `execute`, still inside the ``with`` block."""
+    CLOSED = "closed"
+    """The ``with`` block has ended."""

@@ -17,7 +17,7 @@ from bsbpool import (
     create_job_pool,
 )
 from bsbpool.integrations.bsb.pool import BsbJobPool
-from bsbpool.open_pools import open_pools
+from bsbpool.run_context import open_pools
 
 from .support import fail, give, nothing, statuses
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from bsbpool import naming
-from bsbpool.interrupts import Terminated, marking_signals
+from bsbpool.process import Terminated, marking_signals
 
 
 class Hostile:

@@ -9,7 +9,7 @@ import pytest
 
 from bsbpool import JobStatus, WorkflowError, create_job_pool
 from bsbpool.futures import PoolExecutor
-from bsbpool.interrupts import is_from_signal, marking_signals
+from bsbpool.process import is_from_signal, marking_signals
 
 from .support import give, nothing, statuses
 

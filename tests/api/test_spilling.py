@@ -17,7 +17,7 @@ import pytest
 
 from bsbpool import JobPoolError, JobPoolTimeoutError, WorkflowError, create_job_pool
 from bsbpool._core.jobs.handle import PickledResult, SpilledResult
-from bsbpool.open_pools import open_pools
+from bsbpool.run_context import open_pools
 from bsbpool.spilling import ResultStore
 
 from .on_ranks import on_ranks

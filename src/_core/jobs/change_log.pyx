@@ -90,7 +90,7 @@ cdef class ChangeLog:
 
     def gather(self):
         """Turn the changes recorded so far into records and due callbacks. From any thread."""
-        if self.pool._engine.d.n_changes:
+        if self.pool.engine.d.n_changes:
             with self.lock:
                 self.read_changes(self.records if self.listeners else None, self.due)
 
@@ -105,11 +105,11 @@ cdef class ChangeLog:
 
     cdef int read_changes(self, object records, list due) except -1:
         cdef change_t *changes
-        cdef int64_t n = self.pool._engine.detach_changes(&changes)
+        cdef int64_t n = self.pool.engine.detach_changes(&changes)
         cdef int64_t i
         try:
             for i in range(n):
-                if changes[i].job < len(self.pool._job_queue):  # else the pool is closed
+                if changes[i].job < len(self.pool.job_list):  # else the pool is closed
                     self.read_change(&changes[i], records, due)
         finally:
             free(changes)
@@ -120,18 +120,18 @@ cdef class ChangeLog:
 
         `records` is None if there are no listeners.
         """
-        cdef Handle job = <Handle>self.pool._job_queue[change.job]
+        cdef Handle job = <Handle>self.pool.job_list[change.job]
         if records is not None:
             records.append(self.new_record(change, job))
         if (
             status_is_terminal(change.new)
-            and self.pool._engine.d.jobs[change.job].flags & TRACKED
+            and self.pool.engine.d.jobs[change.job].flags & TRACKED
         ):
-            if self.pool._on_job_end is not None:
-                due.append((self.pool._on_job_end, job))
+            if self.pool.on_job_end is not None:
+                due.append((self.pool.on_job_end, job))
                 return 0
-            due.extend([(callback, job) for callback in job._callbacks])
-            job._callbacks = ()
+            due.extend([(callback, job) for callback in job.completion_callbacks])
+            job.completion_callbacks = ()
         return 0
 
     cdef JobRecord new_record(self, change_t *change, Handle job):

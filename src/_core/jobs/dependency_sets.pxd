@@ -17,6 +17,7 @@ ctypedef struct layout_t:
 cdef class DependencySets:
     cdef object pool
     cdef Engine engine
+    cdef object refuse
     cdef dict joins  # (size, fingerprint) to (join, members)
     cdef object last  # the last immutable collection, with its join and its members
     cdef int32_t last_join

@@ -43,16 +43,18 @@ cdef class DependencySets:
     Parameters
     ----------
     pool : object
-        The pool. Its method `_refuse_dependency(deps, item, inside)` raises for dependencies that
-        are not jobs of this pool: for `deps` itself if `inside` is false, else for its member
-        `item`.
+        The pool.
     engine : Engine
         The tables of the pool.
+    refuse : callable
+        ``refuse(deps, item, inside)`` raises for dependencies that are not jobs of this pool: for
+        `deps` itself if `inside` is false, else for its member `item`.
     """
 
-    def __cinit__(self, pool, Engine engine not None):
+    def __cinit__(self, pool, Engine engine not None, refuse):
         self.pool = pool
         self.engine = engine
+        self.refuse = refuse
         self.joins = {}
         self.last_join = self.layout.join = -1
 
@@ -92,7 +94,7 @@ cdef class DependencySets:
     cdef tuple as_tuple(self, object deps):
         """Return an iterable of jobs as a tuple; refuse other objects."""
         if isinstance(deps, Handle) or not hasattr(deps, "__iter__"):
-            self.pool._refuse_dependency(deps, None, False)
+            self.refuse(deps, None, False)
         return tuple(deps)
 
     cdef int32_t lookup(self, object deps, object key, ints_t *ids, Handle job) except -2:
@@ -121,10 +123,10 @@ cdef class DependencySets:
         cdef Handle dep
         for item in deps:
             if not isinstance(item, Handle):
-                self.pool._refuse_dependency(deps, item, True)
+                self.refuse(deps, item, True)
             dep = <Handle>item
-            if dep._pool is not self.pool or dep.number < 0:
-                self.pool._refuse_dependency(deps, item, True)
+            if dep.pool is not self.pool or dep.number < 0:
+                self.refuse(deps, item, True)
             if ints_push(ids, dep.number) < 0:
                 raise MemoryError()
         job.deps = deps

@@ -1,3 +1,6 @@
+from cpython.float cimport PyFloat_CheckExact
+from cpython.long cimport PyLong_CheckExact
+from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stdint cimport int32_t, int64_t
 
 cdef extern from *:
@@ -32,7 +35,7 @@ cdef class SpilledResult(StoredResult):
 
 
 cdef class Handle:
-    cdef readonly object _pool
+    cdef object pool
     cdef int32_t number  # -1 until the job is in its pool
     cdef bint calls_function  # whether to call `f` itself, not the `execute` of the class
     cdef object f
@@ -40,10 +43,32 @@ cdef class Handle:
     cdef object keywords  # a dict, or None if there are none
     cdef object context
     cdef object deps
-    cdef readonly object _outcome
+    cdef object outcome
     cdef dict __dict__
     cdef object __weakref__
 
 
 cdef bint has_outcome(Handle job) noexcept
 cdef void release_references(Handle job) noexcept
+cdef int check_value(object value, str where, object key) except -1
+
+
+cdef inline int check_values(tuple args, object kwargs) except -1:
+    """Refuse jobs and futures as arguments. Inline, since `queue` calls it for every job."""
+    cdef Py_ssize_t i
+    for i in range(len(args)):
+        if not is_scalar(args[i]):
+            check_value(args[i], "args", i)
+    if kwargs is not None:
+        for name, value in kwargs.items():
+            check_value(value, "kwargs", name)
+    return 0
+
+
+cdef inline bint is_scalar(object value) noexcept:
+    return (
+        PyLong_CheckExact(value)
+        or PyFloat_CheckExact(value)
+        or PyUnicode_CheckExact(value)
+        or value is None
+    )

@@ -8,7 +8,13 @@ which exists only if such an attribute is set.
 cimport cython
 from libc.stdint cimport int64_t
 
+import sys
+
+cdef extern from "Python.h":
+    bint PyType_IsSubtype(type, type)
+
 cdef object NO_OUTCOME = object()
+cdef type FUTURE = None  # `concurrent.futures.Future`, after the program has imported it
 
 
 cdef class StoredResult:
@@ -80,7 +86,7 @@ cdef class Handle:
 
     def __cinit__(self):
         self.number = -1
-        self._outcome = NO_OUTCOME
+        self.outcome = NO_OUTCOME
 
     def __hash__(self):
         # Equality is identity, so the hash derives from the address. Python's own hash drops only
@@ -104,11 +110,17 @@ cdef class Handle:
         context : object
             The context of the submission.
         """
-        self._pool = pool
+        self.pool = pool
         self.f = f
         self.arguments = arguments
         self.keywords = keywords
         self.context = context
+
+    # What subclasses use.
+
+    @property
+    def _pool(self):
+        return self.pool
 
     @property
     def _id(self):
@@ -138,7 +150,6 @@ cdef class Handle:
 
     @property
     def _deps(self):
-        """The dependencies: as passed to the constructor until the job is added, then a tuple."""
         return self.deps
 
     @_deps.setter
@@ -155,19 +166,99 @@ cdef class Handle:
         self.calls_function = value
 
     @property
+    def _outcome(self):
+        return self.outcome
+
+    @property
     def _has_outcome(self):
         return has_outcome(self)
 
-    def _set_outcome(self, outcome):
+    # For the rest of the package. The names are not those that a class of jobs is likely to define.
+
+    @property
+    def in_pool(self):
+        """Whether the job was added to its pool, and not released since."""
+        return self.number >= 0
+
+    def belongs_to(self, pool):
+        """Return whether the job was made for a pool."""
+        return self.pool is pool
+
+    @property
+    def function_call(self):
+        """The function, its positional and its keyword arguments.
+
+        None if workers call the `execute` of the class instead.
+        """
+        return (self.f, self.arguments, self._kwargs) if self.calls_function else None
+
+    @property
+    def required_jobs(self):
+        """The dependencies: as passed to the constructor until the job is added, then a tuple."""
+        return self.deps
+
+    @property
+    def submission_data(self):
+        """The context of the submission, the keywords for it, or the future of a call."""
+        return self.context
+
+    def set_outcome(self, outcome):
         """Set the result of the job: a `StoredResult` or the value itself."""
-        self._outcome = outcome
+        self.outcome = outcome
 
 
 cdef bint has_outcome(Handle job) noexcept:
-    return job._outcome is not NO_OUTCOME
+    return job.outcome is not NO_OUTCOME
 
 
 cdef void release_references(Handle job) noexcept:
     """Drop the result and the dependencies, which may be large."""
-    job._outcome = NO_OUTCOME
+    job.outcome = NO_OUTCOME
     job.deps = None
+
+
+# ------------------------------------------------------------------ arguments
+
+def check_arguments(tuple args not None, kwargs=None):
+    """Refuse jobs and futures as arguments of a call: only their results can be sent.
+
+    Checks the arguments themselves. A job or future inside of an argument fails when it is pickled.
+
+    Parameters
+    ----------
+    args : tuple
+        The positional arguments.
+    kwargs : dict, optional
+        The keyword arguments.
+
+    Raises
+    ------
+    TypeError
+        If an argument is a job or a future.
+    """
+    check_values(args, kwargs)
+
+
+cdef int check_value(object value, str where, object key) except -1:
+    """Refuse a job or a future."""
+    if not is_job_or_future(value):
+        return 0
+    is_job = isinstance(value, Handle)
+    noun = "job" if is_job else "future"
+    result = "job.result" if is_job else "future.result()"
+    raise TypeError(
+        f"{where}[{key!r}] is a {noun}. A {noun} cannot be an argument: wait until it has ended "
+        f"and pass {result}, or use deps=[{noun}] to run the call after it."
+    )
+
+
+cdef bint is_job_or_future(object value) except -1:
+    global FUTURE
+    if isinstance(value, Handle):
+        return True
+    if FUTURE is None:
+        module = sys.modules.get("concurrent.futures._base")
+        if module is None:  # then the program has no futures
+            return False
+        FUTURE = module.Future
+    return PyType_IsSubtype(type(value), FUTURE)

@@ -7,17 +7,17 @@ ctypedef int (*notify_t)(object target) except -1
 
 
 cdef class Submitter:
-    cdef readonly Engine _engine
-    cdef readonly DependencySets _sets
-    cdef public list _job_queue
+    cdef Engine engine
+    cdef DependencySets sets
+    cdef list job_list  # by number
     cdef notify_t notify  # called with its target for each job that is added
     cdef object notify_target
     cdef bint accepts
     cdef bint untracked  # whether new jobs are not tracked by the garbage collector
     cdef bint requires_put
     cdef object job_class
-    cdef public object _store
-    cdef public object _on_job_end  # called with each tracked job that ends, instead of callbacks
+    cdef object store
+    cdef object on_job_end  # called with each tracked job that ends, instead of callbacks
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)
     cdef int submit(self, Handle job, object deps, int32_t cache_set, bint tracked) except -1

@@ -5,11 +5,12 @@ from bsbpool._core.jobs.dependency_sets import DependencySets
 from bsbpool._core.scheduling.engine import Engine
 
 class Submitter:
-    _job_queue: list[Any]
     _store: Any
     _on_job_end: Any
     @property
     def _engine(self) -> Engine: ...
+    @property
+    def _job_queue(self) -> list[Any]: ...
     @property
     def _sets(self) -> DependencySets: ...
     @property
@@ -36,7 +37,7 @@ class Submitter:
         deps: Iterable[Any] | None = None,
         **context: Any,
     ) -> list[Any]: ...
-    def _queue_for_future(
+    def queue_for_future(
         self,
         future: Any,
         f: Callable[..., Any],
@@ -54,5 +55,5 @@ class Submitter:
     def _set_of(self, cache_items: Any) -> int: ...
     # Calls from the rest of the package
     def _release_job(self, job: Any) -> tuple[Any, bool]: ...
-    def _submit_job(self, job: Any, deps: Any, cache_set: int, tracked: bool) -> None: ...
+    def _submit_job(self, job: Any) -> None: ...
     def _results(self) -> dict[Any, Any]: ...

@@ -4,11 +4,11 @@
 does not release the GIL between adding a job to the tables and appending its handle to the list, so
 the main loop finds the handle of every job that it may send.
 """
-from bsbpool._core.jobs.call_arguments cimport as_keywords, as_tuple, check_function, check_values
 from bsbpool._core.jobs.dependency_sets cimport DependencySets
 from bsbpool._core.jobs.handle cimport (
     Handle,
     StoredResult,
+    check_values,
     has_outcome,
     new_instance,
     release_references,
@@ -17,6 +17,8 @@ from bsbpool._core.scheduling.dispatcher cimport DEPENDENCY_FAILED, TRACKED, dis
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.status cimport SUCCESS
 from bsbpool._core.vector cimport ints_free, ints_t
+from cpython.object cimport PyCallable_Check
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int32_t
 
 cdef extern from "Python.h":
@@ -25,6 +27,7 @@ cdef extern from "Python.h":
     bint PyObject_GC_IsTracked(object)
     Py_ssize_t Py_REFCNT(object)
 
+cdef tuple NO_ARGUMENTS = ()
 cdef Handle RELEASED = Handle()  # takes the place of jobs that were released
 
 
@@ -57,9 +60,9 @@ cdef class Submitter:
             Whether `queue` must pass each job to `put`, because a subclass overrides that.
         """
         self.requires_put = requires_put
-        self._engine = Engine(statuses)
-        self._sets = DependencySets(self, self._engine)
-        self._job_queue = []
+        self.engine = Engine(statuses)
+        self.sets = DependencySets(self, self.engine, self._refuse_dependency)
+        self.job_list = []
         self.job_class = job_class
         self.accepts = True
 
@@ -70,6 +73,34 @@ cdef class Submitter:
     @property
     def _accepts(self):
         return self.accepts
+
+    @property
+    def _engine(self):
+        return self.engine
+
+    @property
+    def _job_queue(self):
+        return self.job_list
+
+    @property
+    def _sets(self):
+        return self.sets
+
+    @property
+    def _store(self):
+        return self.store
+
+    @_store.setter
+    def _store(self, value):
+        self.store = value
+
+    @property
+    def _on_job_end(self):
+        return self.on_job_end
+
+    @_on_job_end.setter
+    def _on_job_end(self, value):
+        self.on_job_end = value
 
     cdef void notify_of_jobs(self, notify_t notify, object target) noexcept:
         """Call ``notify(target)`` for each job that is added from now on.
@@ -90,13 +121,14 @@ cdef class Submitter:
     def _release_jobs(self):
         """Drop the references to all jobs, and the results and dependencies of each job."""
         cdef Handle job
-        cdef list jobs = self._job_queue[:]
-        self._job_queue.clear()  # in place, since the run refers to the same list
-        self._sets = DependencySets(self, self._engine)  # the old one references jobs
+        cdef list jobs = self.job_list[:]
+        self.job_list.clear()  # in place, since the run refers to the same list
+        # The old one references jobs.
+        self.sets = DependencySets(self, self.engine, self._refuse_dependency)
         self.untracked = False
         for job in jobs:
             deps = None
-            if job.number >= 0 and self._engine.d.jobs[job.number].flags & DEPENDENCY_FAILED:
+            if job.number >= 0 and self.engine.d.jobs[job.number].flags & DEPENDENCY_FAILED:
                 deps = job.deps  # the error of the job names the dependency that failed
             release_references(job)
             job.deps = deps
@@ -152,7 +184,7 @@ cdef class Submitter:
             cache_set = self._set_of(needs)
         job = self.new_job(f, as_tuple(self, args), as_keywords(self, kwargs), context or None)
         if needs:
-            job._cache_items = list(needs)
+            job.required_items = list(needs)
         self.submit(job, deps, cache_set, False)
         return job
 
@@ -202,7 +234,7 @@ cdef class Submitter:
             self._refuse_argument("argses", argses)
         keywords = as_keywords(self, kwargs)
         if deps is not None:
-            deps = self._sets.as_tuple(deps)  # an iterator can be read only once
+            deps = self.sets.as_tuple(deps)  # an iterator can be read only once
         if context or self.requires_put:
             return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []
@@ -214,22 +246,22 @@ cdef class Submitter:
             jobs.append(job)
         return jobs
 
-    def _queue_for_future(
+    def queue_for_future(
         self, future, f, tuple args not None, kwargs, deps=None, int32_t cache_set=-1
     ):
         """Queue the call of a future.
 
-        The future becomes the context of the job. Its attribute `_job` is set to the job before the
-        job can end. The job is tracked, so its end is reported to `_on_job_end`.
+        The future becomes the context of the job. Its attribute `pool_job` is set to the job before
+        the job can end. The job is tracked, so its end is reported to `_on_job_end`.
         """
         cdef Handle job = self.new_job(f, args, kwargs or None, future)
-        future._job = job
+        future.pool_job = job
         if not self.accepts:
             self._refuse()
         self.submit(job, deps, cache_set, True)
 
     def _release_job(self, Handle job not None):
-        """Drop the references of and to a job of `_queue_for_future` that has ended.
+        """Drop the references of and to a job of `queue_for_future` that has ended.
 
         Returns
         -------
@@ -238,9 +270,9 @@ cdef class Submitter:
         succeeded : bool
             Whether the job succeeded.
         """
-        cdef bint succeeded = self._engine.d.jobs[job.number].status == SUCCESS
-        outcome = job._outcome if succeeded else job.deps
-        self._job_queue[job.number] = RELEASED
+        cdef bint succeeded = self.engine.d.jobs[job.number].status == SUCCESS
+        outcome = job.outcome if succeeded else job.deps
+        self.job_list[job.number] = RELEASED
         release_references(job)
         job.context = None
         if succeeded:
@@ -248,9 +280,12 @@ cdef class Submitter:
             job.f = job.arguments = job.keywords = None
         return outcome, succeeded
 
-    def _submit_job(self, Handle job not None, deps, int32_t cache_set, bint tracked):
-        """Add a job that the caller made; record its status changes if `tracked`."""
-        self.submit(job, deps, cache_set, tracked)
+    def _submit_job(self, Handle job not None):
+        """Add a job that the caller made."""
+        if isinstance(job.arguments, tuple):
+            check_values(job.arguments, job.keywords)
+        cache_set = self._set_of(job.required_items)
+        self.submit(job, job.deps, cache_set, bool(job.completion_callbacks))
 
     def _results(self):
         """Return a dict of the results of all jobs that succeeded, in the order of queueing.
@@ -260,12 +295,12 @@ cdef class Submitter:
         """
         cdef Handle job
         cdef dict results = {}
-        for job in self._job_queue:
-            if self._engine.d.jobs[job.number].status == SUCCESS:
-                if has_outcome(job) and not isinstance(job._outcome, StoredResult):
-                    results[job] = job._outcome
+        for job in self.job_list:
+            if self.engine.d.jobs[job.number].status == SUCCESS:
+                if has_outcome(job) and not isinstance(job.outcome, StoredResult):
+                    results[job] = job.outcome
                 else:
-                    job._add_result_to(results)
+                    job.add_result_to(results)
         return results
 
     # Abstract methods
@@ -299,7 +334,7 @@ cdef class Submitter:
         cdef Handle job
         check_values(arguments, keywords)
         job = new_instance(self.job_class)
-        job._pool = self
+        job.pool = self
         job.calls_function = True
         job.f = f
         job.arguments = arguments
@@ -316,17 +351,43 @@ cdef class Submitter:
         cdef ints_t ids = ints_t(NULL, 0, 0)
         try:
             if deps is not None:
-                join = self._sets.read(deps, &ids, job)
+                join = self.sets.read(deps, &ids, job)
             number = dispatcher_submit(
-                &self._engine.d, ids.data, ids.size, join, cache_set, TRACKED if tracked else 0
+                &self.engine.d, ids.data, ids.size, join, cache_set, TRACKED if tracked else 0
             )
             if number >= 0:
                 job.number = number
-                self._job_queue.append(job)
+                self.job_list.append(job)
         finally:
             ints_free(&ids)
         if number < 0:
-            self._engine.raise_fault()
+            self.engine.raise_fault()
         if self.notify != NULL:
             self.notify(self.notify_target)
         return 0
+
+
+cdef int check_function(Submitter pool, object f) except -1:
+    if not PyCallable_Check(f):
+        pool._refuse_argument("f", f)
+    return 0
+
+
+cdef tuple as_tuple(Submitter pool, object args):
+    """Return the positional arguments `args`, an iterable or None, as a tuple."""
+    if PyTuple_CheckExact(args):
+        return <tuple>args
+    if args is None:
+        return NO_ARGUMENTS
+    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
+        pool._refuse_argument("args", args)
+    return tuple(args)
+
+
+cdef object as_keywords(Submitter pool, object kwargs):
+    """Return the keyword arguments `kwargs`, a mapping or None, as a dict; None if empty."""
+    if kwargs is None:
+        return None
+    if not hasattr(kwargs, "keys") or not hasattr(kwargs, "__getitem__"):
+        pool._refuse_argument("kwargs", kwargs)
+    return dict(kwargs) or None

@@ -50,8 +50,13 @@ class LoopCallbacks(Protocol):
         """Return the functions, evicted since the last call, that workers can drop."""
 
     def store_reply(
-        self, job: int, flags: int, payload: bytes | Buffer, buffers: list[Buffer],
-        seconds: float, /,
+        self,
+        job: int,
+        flags: int,
+        payload: bytes | Buffer,
+        buffers: list[Buffer],
+        seconds: float,
+        /,
     ) -> None:
         """Store a reply before the job's status changes.
 
@@ -97,8 +102,13 @@ class WorkerCallbacks(Protocol):
         """Return the name of a loaded function, for the report of a fault."""
 
     def run_job(
-        self, job: int, function: Any, flags: int, payload: bytes | Buffer,
-        buffers: list[Buffer], /,
+        self,
+        job: int,
+        function: Any,
+        flags: int,
+        payload: bytes | Buffer,
+        buffers: list[Buffer],
+        /,
     ) -> Reply:
         """Run a job and return its reply, also when the job raises."""
 

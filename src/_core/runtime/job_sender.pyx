@@ -44,7 +44,7 @@ cdef class JobSender:
         if self.is_cancelled(job):
             return 0
         writer = self.outbox.writer(worker)
-        if not (self.direct and self.send_scalars(writer, worker, self.jobs._job_queue[job])):
+        if not (self.direct and self.send_scalars(writer, worker, self.jobs.job_list[job])):
             self.send_encoded(writer, worker, job)
         if writer.frame.size >= EAGER_FRAME:
             self.outbox.flush(worker)

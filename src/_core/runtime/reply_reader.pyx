@@ -78,15 +78,15 @@ cdef class ReplyReader:
     cdef bint store(self) except -1:
         """Store a result, as a pickle unless it is scalar; False when it cannot be unpickled."""
         cdef FrameReader r = self.reader
-        cdef Handle job = self.jobs._job_queue[r.record.id]
+        cdef Handle job = self.jobs.job_list[r.record.id]
         if job.number < 0:
             return True  # the job was cancelled and dropped meanwhile
         if r.record.flags & NO_RESULT:
-            job._outcome = None
+            job.outcome = None
         elif r.record.flags & SCALARS and (
-            r.record.size <= SMALL_RESULT or self.jobs._store is None
+            r.record.size <= SMALL_RESULT or self.jobs.store is None
         ):
-            job._outcome = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
+            job.outcome = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
         else:
             return self.store_pickle(job, r.payload(), r.buffers())
         return True
@@ -108,10 +108,10 @@ cdef class ReplyReader:
                 self.callbacks.result_unreadable(job.number, error)
                 return False
             if self.unpickle_results:
-                job._outcome = value
+                job.outcome = value
                 return True
-        if self.jobs._store is None:
-            job._outcome = PickledResult(payload, buffers)
+        if self.jobs.store is None:
+            job.outcome = PickledResult(payload, buffers)
         else:
-            job._outcome = self.jobs._store.keep(payload, buffers)
+            job.outcome = self.jobs.store.keep(payload, buffers)
         return True

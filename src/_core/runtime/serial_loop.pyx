@@ -59,7 +59,7 @@ cdef class SerialLoop:
         limited : bool
             Whether to call `check_time_limit` before each next job.
         """
-        cdef Engine engine = self.pool._engine
+        cdef Engine engine = self.pool.engine
         cdef int32_t number
         cdef int jobs_per_check = 1 if limited else JOBS_PER_SIGNAL_CHECK
         cdef int until_check = jobs_per_check
@@ -78,7 +78,7 @@ cdef class SerialLoop:
             if engine.d.track_all:
                 self.callbacks.deliver_events()  # listeners see RUNNING before the job blocks
                 self.uses_job_thread = self.callbacks.uses_job_thread()
-            self.perform(self.pool._job_queue[number])
+            self.perform(self.pool.job_list[number])
             if engine.d.cache.n_sets:
                 self.callbacks.free_unneeded_items()
             until_check -= 1
@@ -97,9 +97,10 @@ cdef class SerialLoop:
             self.call_depth.inside_job += 1
             try:
                 if job.calls_function:
-                    job._outcome = call(job.f, self.owner, job.arguments, job.keywords)
+                    job.outcome = call(job.f, self.owner, job.arguments, job.keywords)
                 else:
-                    job._outcome = job.execute(self.owner, job._args, job._kwargs)
+                    args, kwargs = job.execute_arguments
+                    job.outcome = job.execute(self.owner, args, kwargs)
             finally:
                 self.call_depth.inside_job -= 1
         except KeyboardInterrupt:
@@ -107,16 +108,16 @@ cdef class SerialLoop:
         except BaseException as error:
             self.callbacks.job_failed(job, error)
             return 0
-        if self.pool._store is not None:
+        if self.pool.store is not None:
             try:
-                job._outcome = self.pool._store.keep_value(job._outcome)
+                job.outcome = self.pool.store.keep_value(job.outcome)
             except BaseException as error:
                 self.callbacks.job_failed(job, error)
                 return 0
         return self.succeed(job)
 
     cdef int succeed(self, Handle job) except -1:
-        cdef Engine engine = self.pool._engine
+        cdef Engine engine = self.pool.engine
         cdef int code = 0
         # Another thread may have cancelled the job while it ran.
         if not status_is_terminal(engine.d.jobs[job.number].status):

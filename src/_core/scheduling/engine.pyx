@@ -6,9 +6,8 @@ Python code calls the methods of `Engine`; the compiled loops call the functions
 Thread safety: any thread may queue or cancel jobs while the main thread runs the loop. The GIL
 guards the tables. Every function that reads or changes them runs with the GIL held and calls no
 Python code between its first and its last access, so that each event is atomic. The loops release
-the GIL only to poll for messages and to wait, which touches no table. The modules do not declare
-that they support free threading, so that a free-threaded Python enables its GIL when it imports
-them.
+the GIL only to poll for messages and to wait, which touches no table. A free-threaded Python
+enables its GIL when it imports these modules, which do not declare support for free threading.
 """
 from bsbpool._core.scheduling.cache_refs cimport cache_add_item, cache_add_set
 from bsbpool._core.scheduling.dispatcher cimport (
@@ -28,6 +27,7 @@ from bsbpool._core.scheduling.dispatcher cimport (
     dispatcher_init,
     dispatcher_start_job,
     dispatcher_start_run,
+    job_t,
 )
 from bsbpool._core.scheduling.status cimport (
     FAILED,
@@ -35,6 +35,7 @@ from bsbpool._core.scheduling.status cimport (
     RUNNING,
     SUCCESS,
     status_is_terminal,
+    status_name,
 )
 from bsbpool._core.scheduling.worker_queues cimport (
     queues_assign,
@@ -47,7 +48,7 @@ from bsbpool._core.vector cimport ints_copy, ints_free, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
 
-from bsbpool._core.scheduling.status import Status
+assert sizeof(job_t) <= 16
 
 
 cdef class Engine:
@@ -63,14 +64,14 @@ cdef class Engine:
         members of `Status`.
     """
 
-    def __cinit__(self, statuses=Status):
+    def __cinit__(self, statuses=None):
+        if statuses is None:
+            from bsbpool._core.scheduling.status import Status as statuses  # not for pools
         dispatcher_init(&self.d)
         self.unneeded_read = 0
         self.statuses = tuple(statuses)
         if len(self.statuses) != N_STATUSES:
-            raise ValueError(
-                f"statuses must have {N_STATUSES} elements, got {len(self.statuses)}"
-            )
+            raise ValueError(f"statuses must have {N_STATUSES} elements, got {len(self.statuses)}")
 
     def __dealloc__(self):
         dispatcher_free(&self.d)
@@ -157,7 +158,7 @@ cdef class Engine:
         code = dispatcher_start_job(&self.d, <int32_t>job)
         self.raise_fault()
         if code < 0:
-            raise RuntimeError(f"job {job} cannot change from {Status(old).name} to RUNNING")
+            raise RuntimeError(f"job {job} cannot change from {text(old)} to RUNNING")
 
     def finish(self, int64_t job, outcome):
         """End a job that runs in this process.
@@ -370,9 +371,7 @@ cdef class Engine:
 
     cdef int check_worker(self, int32_t worker) except -1:
         if not 0 <= worker < self.d.workers.n:
-            raise IndexError(
-                f"worker {worker} does not exist; there are {self.d.workers.n} workers"
-            )
+            raise IndexError(f"worker {worker} does not exist; the engine has {self.d.workers.n}")
         return 0
 
     cdef int raise_fault(self) except -1:
@@ -382,7 +381,7 @@ cdef class Engine:
             raise MemoryError("out of memory for the tables of jobs")
         if self.d.fault == FAULT_ILLEGAL:
             raise RuntimeError(
-                f"job {at.job} cannot change from {Status(at.old).name} to {Status(at.new).name}"
+                f"job {at.job} cannot change from {text(at.old)} to {text(at.new)}"
             )
         if self.d.fault == FAULT_OUT_OF_ORDER:
             raise RuntimeError("a worker reported the end of a job that it was not running")
@@ -395,3 +394,7 @@ cdef int terminal_status(outcome) except -1:
     if not 0 <= number < N_STATUSES or not status_is_terminal(<uint8_t>number):
         raise ValueError(f"outcome must be a terminal status, got {outcome!r}")
     return number
+
+
+cdef str text(uint8_t status):
+    return status_name(status).decode()

@@ -12,6 +12,8 @@ cpdef enum Status:
 cdef enum:
     N_STATUSES = 7
 
+ctypedef const char *name_t
+
 cdef enum:
     TO_QUEUED = 1 << QUEUED
     TO_RUNNING = 1 << RUNNING
@@ -39,3 +41,10 @@ cdef inline bint status_is_terminal(uint8_t status) noexcept nogil:
 
 cdef inline bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil:
     return (status_table() >> (8 * old + new)) & 1
+
+
+cdef inline name_t status_name(uint8_t status) noexcept nogil:
+    cdef name_t[N_STATUSES] names = [
+        b"PENDING", b"QUEUED", b"RUNNING", b"SUCCESS", b"FAILED", b"CANCELLED", b"ABORTED"
+    ]
+    return names[status]

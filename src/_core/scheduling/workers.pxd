@@ -1,10 +1,26 @@
-from bsbpool._core.vector cimport ints_t
+# The workers of a pool, and which of them can get another job.
+#
+# A worker's *credit* is the number of jobs that it may hold, including the one that it runs.
+# Sending jobs ahead hides the round trip of a message, but a job that was sent ahead waits behind
+# the running one. So the credit follows the measured run times: it allows about AHEAD_NS of work,
+# which is many jobs of a microsecond and at most one long job. The first job of a worker is sent
+# alone, as no run time is known yet.
+#
+# Idle workers come before busy ones, so that jobs are spread over all workers before any worker
+# gets a second one. Each list is an array that is popped from its end; a worker is in at most one
+# list.
+from bsbpool._core.vector cimport grow, ints_free, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 cdef enum:
     WORKERS_NO_MEMORY = -1
     NO_WORKER = -1
+    FIRST_CREDIT = 1
     MAX_CREDIT = 256
+    AHEAD_NS = 1_000_000
+    LONG_NS = 2_000_000  # jobs of at least this run time are not sent ahead
 
 cdef enum list_t:
     NOT_LISTED = 0
@@ -30,11 +46,103 @@ ctypedef struct workers_t:
     int64_t in_flight  # the jobs of all queues
     int32_t n_unavailable
 
-cdef void workers_init(workers_t *w) noexcept nogil
-cdef void workers_free(workers_t *w) noexcept nogil
-cdef int workers_open(workers_t *w, int32_t n) noexcept nogil
-cdef int32_t workers_next(workers_t *w) noexcept nogil
-cdef void workers_unlist(workers_t *w, int32_t number) noexcept nogil
-cdef void workers_list(workers_t *w, int32_t number) noexcept nogil
-cdef void workers_set_available(workers_t *w, int32_t number, bint available) noexcept nogil
-cdef void workers_measure(workers_t *w, int32_t number, double run_ns) noexcept nogil
+
+cdef inline void workers_init(workers_t *w) noexcept nogil:
+    memset(w, 0, sizeof(workers_t))
+
+
+cdef inline void workers_free(workers_t *w) noexcept nogil:
+    free(w.slots)
+    ints_free(&w.idle)
+    ints_free(&w.spare)
+    workers_init(w)
+
+
+cdef inline int workers_open(workers_t *w, int32_t n) noexcept nogil:
+    """Add `n` idle workers. Allocate the lists in full, so that listing cannot fail later."""
+    cdef int32_t i
+    w.slots = <worker_t *>calloc(n, sizeof(worker_t))
+    if w.slots == NULL:
+        return WORKERS_NO_MEMORY
+    if grow(<void **>&w.idle.data, &w.idle.capacity, n, 4) < 0:
+        return WORKERS_NO_MEMORY
+    if grow(<void **>&w.spare.data, &w.spare.capacity, n, 4) < 0:
+        return WORKERS_NO_MEMORY
+    w.n = n
+    for i in range(n - 1, -1, -1):  # so that `workers_next` returns worker 0 first
+        w.slots[i].first = w.slots[i].last = -1
+        w.slots[i].credit = FIRST_CREDIT
+        w.slots[i].run_ns = -1
+        w.slots[i].available = True
+        workers_list(w, i)
+    return 0
+
+
+cdef inline int32_t workers_next(workers_t *w) noexcept nogil:
+    """Remove a worker with credit left from its list; return it or NO_WORKER."""
+    cdef ints_t *source = &w.idle if w.idle.size else &w.spare
+    cdef int32_t number
+    if source.size == 0:
+        return NO_WORKER
+    number = source.data[source.size - 1]
+    workers_unlist(w, number)
+    return number
+
+
+cdef inline void workers_unlist(workers_t *w, int32_t number) noexcept nogil:
+    """Remove a worker from the list that it is in, if any."""
+    cdef worker_t *slot = &w.slots[number]
+    cdef ints_t *source = &w.idle if slot.list == IN_IDLE else &w.spare
+    cdef int32_t last
+    if slot.list == NOT_LISTED:
+        return
+    slot.list = NOT_LISTED
+    source.size -= 1
+    last = source.data[source.size]
+    source.data[slot.list_index] = last
+    w.slots[last].list_index = slot.list_index
+
+
+cdef inline void workers_list(workers_t *w, int32_t number) noexcept nogil:
+    """Move a worker to the list that its queue, credit and availability require."""
+    cdef worker_t *slot = &w.slots[number]
+    cdef uint8_t wanted = IN_SPARE if slot.in_flight else IN_IDLE
+    cdef ints_t *target = &w.spare if slot.in_flight else &w.idle
+    if not slot.available or slot.in_flight >= slot.credit:
+        wanted = NOT_LISTED
+    if wanted == slot.list:
+        return
+    workers_unlist(w, number)
+    if wanted == NOT_LISTED:
+        return
+    slot.list = wanted
+    slot.list_index = <int32_t>target.size
+    target.data[target.size] = number
+    target.size += 1
+
+
+cdef inline void workers_set_available(workers_t *w, int32_t number, bint available) noexcept nogil:
+    """Set whether a worker may get jobs."""
+    w.n_unavailable += w.slots[number].available - available
+    w.slots[number].available = available
+    workers_list(w, number)
+
+
+cdef inline void workers_measure(workers_t *w, int32_t number, double run_ns) noexcept nogil:
+    """Adjust the credit of a worker to the run time of its last job."""
+    cdef worker_t *slot = &w.slots[number]
+    cdef double wanted
+    if slot.run_ns < 0:
+        slot.run_ns = run_ns
+    elif run_ns > slot.run_ns:
+        slot.run_ns += (run_ns - slot.run_ns) * 0.5  # react quickly to long jobs
+    else:
+        slot.run_ns += (run_ns - slot.run_ns) * 0.125
+    if slot.run_ns >= LONG_NS:
+        slot.credit = 1
+        return
+    wanted = 2 + AHEAD_NS / (slot.run_ns + 500)
+    # At most double the credit, so that one short job does not let hundreds follow.
+    if wanted > 2 * slot.credit:
+        wanted = 2 * slot.credit
+    slot.credit = <int32_t>wanted if wanted < MAX_CREDIT else MAX_CREDIT

@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from bsbpool.caching.ids import ids_of as ids_of
     from bsbpool.caching.ids import token_of as token_of
     from bsbpool.caching.ids import visible_id as visible_id
-    from bsbpool.caching.rank_cache import RankCache as RankCache
-    from bsbpool.caching.requirements import CacheRequirements as CacheRequirements
-    from bsbpool.caching.requirements import NodeItems as NodeItems
-    from bsbpool.caching.requirements import get_node_cache_items as get_node_cache_items
-    from bsbpool.caching.requirements import item_ids as item_ids
-    from bsbpool.caching.requirements import items_of_parts as items_of_parts
-    from bsbpool.caching.scope import CacheScope as CacheScope
-    from bsbpool.caching.scope import cache_scope as cache_scope
-    from bsbpool.caching.scope import free_items as free_items
-    from bsbpool.caching.scope import free_stale_pool_cache as free_stale_pool_cache
+    from bsbpool.caching.items import CacheRequirements as CacheRequirements
+    from bsbpool.caching.items import CacheScope as CacheScope
+    from bsbpool.caching.items import NodeItems as NodeItems
+    from bsbpool.caching.items import RankCache as RankCache
+    from bsbpool.caching.items import cache_scope as cache_scope
+    from bsbpool.caching.items import free_items as free_items
+    from bsbpool.caching.items import free_stale_pool_cache as free_stale_pool_cache
+    from bsbpool.caching.items import get_node_cache_items as get_node_cache_items
+    from bsbpool.caching.items import item_ids as item_ids
+    from bsbpool.caching.items import items_of_parts as items_of_parts
 
 _MODULE_OF = {
     "CacheId": "ids",
-    "CacheRequirements": "requirements",
-    "CacheScope": "scope",
+    "CacheRequirements": "items",
+    "CacheScope": "items",
     "Copies": "copies",
-    "NodeItems": "requirements",
-    "RankCache": "rank_cache",
-    "cache_scope": "scope",
-    "free_items": "scope",
-    "free_stale_pool_cache": "scope",
-    "get_node_cache_items": "requirements",
+    "NodeItems": "items",
+    "RankCache": "items",
+    "cache_scope": "items",
+    "free_items": "items",
+    "free_stale_pool_cache": "items",
+    "get_node_cache_items": "items",
     "ids_of": "ids",
-    "item_ids": "requirements",
-    "items_of_parts": "requirements",
+    "item_ids": "items",
+    "items_of_parts": "items",
     "pool_cache": "decorators",
     "pool_cached_function": "decorators",
     "token_of": "ids",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool.caching.ids import CacheId
-from bsbpool.caching.scope import current_copies, current_scope
+from bsbpool.caching.items import current_copies, current_scope
 from bsbpool.naming import explain, name_of
 
 CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"])

@@ -6,7 +6,7 @@ import warnings
 
 from bsbpool import arguments
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.running import running
+from bsbpool.process import running
 from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:

@@ -24,12 +24,13 @@ _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
 
 def callee_of(job: Job[Any]) -> tuple[Any, int, Any]:
     """Return what a worker calls for a job, the mode of the call, and the arguments."""
-    if job._calls_function:
-        f = job._function
-        if is_kept(f):
-            return f, CALL, (job._arguments, job._kwargs)
-        return FunctionJob, EXECUTE, (job._args, job._kwargs)
-    return type(job), EXECUTE, (job._args, job._kwargs)
+    call = job.function_call
+    if call is None:
+        return type(job), EXECUTE, job.execute_arguments
+    f, args, kwargs = call
+    if is_kept(f):
+        return f, CALL, (args, kwargs)
+    return FunctionJob, EXECUTE, job.execute_arguments
 
 
 def is_kept(f: Any) -> bool:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from bsbpool._typing import Any
-from bsbpool.forks import end_if_child_of
+from bsbpool.process import end_if_child_of
 
 
 class JobThread:

@@ -12,12 +12,12 @@ from bsbpool import exceptions
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.protocol.wire import ReplyFlag
 from bsbpool._core.runtime.main_loop import MainLoop
+from bsbpool.events import PingTimer
 from bsbpool.execution.deadlock import deadlock_message
 from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
-from bsbpool.execution.ping_timer import PingTimer
-from bsbpool.interrupts import Terminated, is_from_signal, marking_signals
 from bsbpool.job import Job
 from bsbpool.naming import add_note, explain
+from bsbpool.process import Terminated, is_from_signal, marking_signals
 from bsbpool.remote_errors import load_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps
@@ -184,7 +184,7 @@ class MainRun:
         if flags & OUTCOME_BITS:
             return
         job = self._context.jobs[number]
-        if job._id is not None:  # else it was cancelled and released
+        if job.in_pool:  # else it was cancelled and released
             self._fail(job, _error_of(job, payload, buffers))
 
     def result_unreadable(self, number: int, error: BaseException) -> None:

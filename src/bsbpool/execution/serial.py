@@ -9,10 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 from bsbpool import exceptions
 from bsbpool._core.runtime.serial_loop import SerialLoop
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.execution.ping_timer import PingTimer
-from bsbpool.forks import before_forks, end_if_child_of
-from bsbpool.interrupts import is_from_signal, marking_signals
-from bsbpool.running import running
+from bsbpool.events import PingTimer
+from bsbpool.process import before_forks, end_if_child_of, is_from_signal, marking_signals, running
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolStatus
 
 if TYPE_CHECKING:
@@ -28,7 +26,12 @@ def _import_late_modules() -> None:
     """Import the modules that this one, and those above it, import on first use."""
     import re  # noqa: F401
 
-    from bsbpool import serialization  # noqa: F401
+    from bsbpool import (
+        job_control,  # noqa: F401
+        lifecycle,  # noqa: F401
+        serialization,  # noqa: F401
+        submission_context,  # noqa: F401
+    )
     from bsbpool.execution import signature_note  # noqa: F401
 
 
@@ -112,8 +115,9 @@ class SerialRun:
         context = self._context
 
         def call() -> Any:
+            args, kwargs = job.execute_arguments
             with context.cache.scope():
-                return running.call(job.execute, context.owner, job._args, job._kwargs)
+                return running.call(job.execute, context.owner, args, kwargs)
 
         # Errors of listeners that are called meanwhile are not errors of the job.
         outcome = self._call_in_thread(call) if self.uses_job_thread() else call
@@ -130,7 +134,7 @@ class SerialRun:
 
     def _succeed(self, job: Job[Any], value: Any) -> None:
         try:
-            job._set_outcome(self._context.kept(value))
+            job.set_outcome(self._context.kept(value))
         except BaseException as error:
             self.job_failed(job, error)
         else:
@@ -157,7 +161,7 @@ class SerialRun:
         if is_from_signal(error):
             raise error  # a signal ends the run, not the job
         context = self._context
-        if job._function is not None:
+        if job.function_call is not None:
             from bsbpool.execution.signature_note import note_signature
 
             note_signature(error, context.owner)

@@ -6,7 +6,7 @@ from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool._typing import Any
 from bsbpool.naming import add_note
 
-CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.running", "bsbpool.function_job"])
+CALLERS = frozenset(["bsbpool._core.jobs.invoke", "bsbpool.process", "bsbpool.function_job"])
 """The modules that call functions of jobs."""
 
 

@@ -16,14 +16,12 @@ from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool.execution.early_end import early_end_error
 from bsbpool.execution.functions import EXECUTE
 from bsbpool.execution.signature_note import note_signature
-from bsbpool.forks import end_if_child_of, in_children
 from bsbpool.function_job import FunctionJob
-from bsbpool.interrupts import Terminated
 from bsbpool.job import Job
 from bsbpool.naming import add_note, error_text, explain, name_of
+from bsbpool.process import Terminated, end_if_child_of, in_children, running
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
-from bsbpool.running import running
 from bsbpool.serialization import dumps, loads
 from bsbpool.status import PoolStatus
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, TypedDict
 
 from bsbpool import arguments
-from bsbpool.caching.requirements import item_ids
+from bsbpool.caching.items import item_ids
 from bsbpool.futures.future import CallRunner, PoolFuture
 from bsbpool.naming import brief
 

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from bsbpool._core.jobs.call_arguments import check_arguments
-from bsbpool.forks import in_children
+from bsbpool._core.jobs.handle import check_arguments
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture, renew_lock
 from bsbpool.futures.packing import MapPacking
 from bsbpool.naming import error_text
+from bsbpool.process import in_children
 
 SECONDS_TO_START = 0.5
 """The longest time that a cancelling shutdown waits for calls to start; usually a millisecond."""

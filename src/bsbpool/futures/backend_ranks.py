@@ -19,8 +19,8 @@ from bsbpool.futures.executor_pool import CallEnd, ExecutorPool
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.initializer import pack_initializer
 from bsbpool.futures.main import ExecutorMainRun
-from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import explain
+from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import Parcel
 from bsbpool.status import JobStatus
@@ -256,7 +256,7 @@ class RanksBackend(Backend):
         if self.in_forked_child:
             return False
         with self.lock:
-            job = future._job
+            job = future.pool_job
             if job is None:  # it waits for the next pool, or has just ended
                 return self._waiting.pop(future, None) is not None
             withdrawn: bool = job.withdraw()
@@ -264,7 +264,7 @@ class RanksBackend(Backend):
 
     def is_running(self, future: PoolFuture[Any]) -> bool:
         """Whether a call has started and has not ended."""
-        job = future._job
+        job = future.pool_job
         return job is not None and job.status is JobStatus.RUNNING
 
     def abort(self) -> None:

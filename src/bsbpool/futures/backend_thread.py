@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool import caching
-from bsbpool.forks import end_if_child_of
 from bsbpool.futures.backend import Backend, Call, FailedCalls
 from bsbpool.futures.chunks import worker_process
 from bsbpool.futures.errors import dependency_error
@@ -20,6 +19,7 @@ from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.initializer import InitializerState, pack_initializer
 from bsbpool.futures.plain_values import load_result
 from bsbpool.naming import explain, name_of
+from bsbpool.process import end_if_child_of
 from bsbpool.remote_errors import dump_error, load_error
 from bsbpool.serialization import Parcel, dumps, loads
 

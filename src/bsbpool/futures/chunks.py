@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.forks import end_if_child_of
 from bsbpool.futures.plain_values import PLAIN_TYPES, is_plain, pack, unpack
-from bsbpool.interrupts import Terminated
 from bsbpool.naming import explain, name_of
+from bsbpool.process import Terminated, end_if_child_of
 from bsbpool.remote_errors import dump_error
 from bsbpool.serialization import Parcel, dumps, loads, out_of_band
 

@@ -12,8 +12,7 @@ from bsbpool import arguments, execution
 from bsbpool.futures import argument_checks, factory
 from bsbpool.futures.backend import Backend, check_not_exiting, in_backend_thread
 from bsbpool.futures.base_executor import BaseExecutor
-from bsbpool.interrupts import raising_on_sigterm
-from bsbpool.running import running
+from bsbpool.process import raising_on_sigterm, running
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -114,7 +114,7 @@ class ExecutorPool(JobPool):
     # ------------------------------------------------------------ calls
 
     # An alias, because a method that calls it would cost time for each call.
-    queue_call = JobPool._queue_for_future
+    queue_call = JobPool.queue_for_future
     """Queue a call: ``queue_call(future, f, args, kwargs)``."""
 
     def queue_after(
@@ -129,8 +129,8 @@ class ExecutorPool(JobPool):
         """Queue a call that has dependencies or cache items; return why it cannot run."""
         jobs = []
         for dep in deps:
-            job = dep._job  # read once: another thread sets it to None when the call ends
-            if job is not None and job._pool is self:
+            job = dep.pool_job  # read once: another thread sets it to None when the call ends
+            if job is not None and job.belongs_to(self):
                 jobs.append(job)
             elif (error := dependency_error(dep)) is not None:
                 return error
@@ -145,7 +145,9 @@ class ExecutorPool(JobPool):
 
     def futures(self) -> list[PoolFuture[Any]]:
         """Return the futures of all calls that have not ended."""
-        return [job._context for job in list(self._job_queue) if job._context is not None]
+        return [
+            future for job in list(self._job_queue) if (future := job.submission_data) is not None
+        ]
 
     @property
     def n_unfinished(self) -> int:
@@ -161,7 +163,7 @@ class ExecutorPool(JobPool):
 
     def _deliver(self, job: FutureJob) -> None:
         """Settle the future of a job that has ended, and drop the job; in the backend's thread."""
-        future: PoolFuture[Any] = job._context
+        future: PoolFuture[Any] = job.submission_data
         outcome, succeeded = self._release_job(job)
         if succeeded:
             if not future.settle_unobserved(None, outcome):
@@ -169,7 +171,7 @@ class ExecutorPool(JobPool):
         else:
             assert self._on_failure is not None
             self._on_failure(future, self._end_of(job), self._take_error(job, outcome))
-        future._job = None
+        future.pool_job = None
 
     def _end_of(self, job: FutureJob) -> CallEnd:
         number = job.number
@@ -183,7 +185,7 @@ class ExecutorPool(JobPool):
     def _take_error(self, job: FutureJob, deps: Any) -> BaseException:
         """Return the error of a job, and forget its failure; `deps` are its dependencies."""
         if self._engine.dependency_failed(job.number):
-            job._error = self.job_control.dependency_error(deps)
+            job.record_error(self.job_control.dependency_error(deps))
         error = job.error  # before the failure is removed, which it is read from
         self.run_context.events.failures.pop(job, None)
         assert error is not None

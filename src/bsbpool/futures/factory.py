@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from bsbpool.futures.backend import Backend
 from bsbpool.futures.registry import worker_groups
 from bsbpool.futures.worker_group import WorkerGroup
-from bsbpool.running import running
+from bsbpool.process import running
 
 
 class ExecutorSettings(NamedTuple):

@@ -14,7 +14,7 @@ from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from typing import Any, Protocol, TypeVar
 
-from bsbpool.callbacks import CallbackQueue
+from bsbpool.events import CallbackQueue
 
 T = TypeVar("T")
 
@@ -60,8 +60,8 @@ class PoolFuture(Future[T]):
     """
 
     __slots__ = (
-        "_backend", "_condition", "_done_callbacks", "_exception", "_has_condition", "_job",
-        "_result", "_state", "_waiters", "call_options", "n_items",
+        "_backend", "_condition", "_done_callbacks", "_exception", "_has_condition", "_result",
+        "_state", "_waiters", "call_options", "n_items", "pool_job",
     )  # fmt: skip
 
     call_options: dict[str, Any] | None  # the options of the call, without deps and cache_items
@@ -69,7 +69,7 @@ class PoolFuture(Future[T]):
 
     def __init__(self, backend: CallRunner) -> None:
         self._backend = backend
-        self._job: Any = None  # the job of the call, while it is in a pool; the core sets it
+        self.pool_job: Any = None  # the job of the call, while it is in a pool; the core sets it
         self._state = PENDING
         self._has_condition = False
 

@@ -7,10 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.forks import end_if_child_of
 from bsbpool.futures.errors import InitializerError
-from bsbpool.interrupts import Terminated
 from bsbpool.naming import error_text
+from bsbpool.process import Terminated, end_if_child_of
 from bsbpool.serialization import Parcel, dumps, dumps_function, loads, out_of_band
 
 _numbers = itertools.count()

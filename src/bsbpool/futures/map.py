@@ -16,15 +16,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
-from bsbpool._core.jobs.call_arguments import check_arguments
+from bsbpool._core.jobs.handle import check_arguments
 from bsbpool.futures.backend import Backend, Call
 from bsbpool.futures.chunk_sizes import SECONDS_PER_BYTE, ChunkSizer
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.map_items import MapItems
 from bsbpool.futures.packing import are_plain
 from bsbpool.futures.plain_values import load_result, unpack
-from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import brief, explain, name_of
+from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.remote_errors import load_error
 from bsbpool.serialization import dumps, loads, out_of_band
 

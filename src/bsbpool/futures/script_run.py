@@ -37,12 +37,12 @@ class ScriptMainRun(ExecutorMainRun):
     def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
         job = self._context.jobs[number]
-        call = job._function
+        call, args, kwargs = job.function_call or (None, (), {})
         if not isinstance(call, ScriptCall):
             return super().encode_job(number)
         self._renew_prelude_if_old()
         try:
-            payload, buffers = call.snapshot.dumps((job._arguments, job._kwargs))
+            payload, buffers = call.snapshot.dumps((args, kwargs))
             return self._table.number_of(call), 0, payload, buffers
         except BaseException as error:
             explain(error, f"The function or the arguments of {job.label} cannot be pickled")

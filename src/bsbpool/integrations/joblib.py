@@ -41,7 +41,7 @@ from bsbpool.futures.executor import entered_executor
 from bsbpool.integrations._joblib_batches import Batch, LimitedQueue, NestedBackend
 from bsbpool.integrations._shared_executor import Lease, shared_executor
 from bsbpool.integrations._thread_limits import n_cores
-from bsbpool.running import running
+from bsbpool.process import running
 from bsbpool.serialization import portable
 
 NAME = "bsbpool"

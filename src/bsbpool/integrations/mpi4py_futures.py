@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.registry import worker_groups
 from bsbpool.integrations._composed_futures import collect, compose
-from bsbpool.running import running
+from bsbpool.process import running
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm

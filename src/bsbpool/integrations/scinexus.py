@@ -35,7 +35,7 @@ from bsbpool.futures.chunks import worker_process
 from bsbpool.futures.executor import entered_executor
 from bsbpool.integrations._scinexus_checks import check_serial, count, warn_of_max_workers
 from bsbpool.integrations._shared_executor import Lease, SharedExecutor, shared_executor
-from bsbpool.running import running
+from bsbpool.process import running
 from bsbpool.serialization import portable
 
 ITEMS_PER_WORKER = 256

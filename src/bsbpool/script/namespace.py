@@ -17,8 +17,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from bsbpool.interrupts import Terminated
 from bsbpool.naming import error_text
+from bsbpool.process import Terminated
 from bsbpool.serialization import loads
 
 Buffers = list[Any]

@@ -6,8 +6,8 @@ import io
 from functools import cached_property
 from typing import Any
 
-from bsbpool.interrupts import is_from_signal, marking_signals
 from bsbpool.naming import error_text
+from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.script.namespace import global_of_script
 from bsbpool.script.pickling import ScriptPickler, ids_of, is_definition, script_names
 from bsbpool.script.unchanged import Node, are_unchanged, nodes_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from bsbpool.execution.functions import is_kept
-from bsbpool.interrupts import is_from_signal, marking_signals
+from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
 from bsbpool.script.components import components
 from bsbpool.script.pickling import is_definition, script_names

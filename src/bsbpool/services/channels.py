@@ -25,8 +25,7 @@ from contextlib import suppress
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool.forks import in_children
-from bsbpool.running import running
+from bsbpool.process import in_children, running
 from bsbpool.services.node import Node
 
 _keyval: int | None = None

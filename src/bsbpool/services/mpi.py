@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -9,8 +10,7 @@ from contextlib import contextmanager
 
 from bsbpool import exceptions
 from bsbpool._typing import Any
-from bsbpool.running import running
-from bsbpool.services._util import MockModule
+from bsbpool.process import running
 from bsbpool.services.launchers import IGNORE, is_started_by_mpi
 
 
@@ -112,6 +112,27 @@ class MPIService:
         error_of_main = self.bcast(own)
         if error_of_main is not None:
             raise error_of_main
+
+
+class MockModule:
+    """Base class of substitutes for modules.
+
+    Calling a subclass with the name of a module returns that module. If it cannot be imported, the
+    result is an instance of the subclass.
+    """
+
+    # mpi4py raises RuntimeError if it is installed but finds no MPI library.
+    _missing = (ImportError, RuntimeError)
+    _mocked: bool
+
+    def __new__(cls, module: str) -> Any:
+        """Import `module`, or make its substitute."""
+        try:
+            return importlib.import_module(module)
+        except cls._missing:
+            mock = super().__new__(cls)
+            mock._mocked = True
+            return mock
 
 
 class MPIModule(MockModule):

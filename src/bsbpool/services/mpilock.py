@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from bsbpool.services._util import MockModule
+from bsbpool.services.mpi import MockModule
 
 
 class FencedSignal(Exception):

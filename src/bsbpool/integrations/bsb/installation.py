@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from bsbpool import exceptions
-from bsbpool.running import running
+from bsbpool.process import running
 
 MODULES = ("", ".mpi", ".mpilock", ".pool", "._util", "._pool_listeners")
 """The modules of `bsb.services`; those of `bsbpool.services` have the same names."""

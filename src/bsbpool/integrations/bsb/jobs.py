@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 from bsbpool import function_job, submission_context
-from bsbpool._typing import Any, ClassVar, Protocol, TypeVar
+from bsbpool._typing import Any, Protocol, TypeVar
 from bsbpool.job import Job, OwningPool
 from bsbpool.run_context import RunContext
 
@@ -35,7 +35,8 @@ class FunctionJob(function_job.FunctionJob[T]):
 
     __slots__ = ()
 
-    _context_type: ClassVar[type[submission_context.SubmissionContext]] = SubmissionContext
+    def _make_context(self, submitter: Any, keywords: dict[str, Any]) -> SubmissionContext:
+        return SubmissionContext(submitter, **keywords)
 
 
 class PlacementJob(Job[Any]):

@@ -15,9 +15,9 @@ from bsbpool.function_job import FunctionJob as PlainFunctionJob
 from bsbpool.integrations.bsb.jobs import ConnectivityJob, FunctionJob, PlacementJob
 from bsbpool.integrations.bsb.nodes import get_node_cache_items
 from bsbpool.job import Job
-from bsbpool.open_pools import open_pools
 from bsbpool.pool import JobPool
 from bsbpool.progress import Listener, PoolProgress
+from bsbpool.run_context import open_pools
 
 
 class BsbJobPool(JobPool):
