@@ -212,7 +212,7 @@ class NativeLockModule:
         from bsbpool.services.mpi import MPIService
 
         if comm is None:
-            comm = MPIService()._comm
+            comm = MPIService().get_communicator()
         if comm is None or comm.Get_size() == 1:
             return SingleRankController(comm, master)
         from bsbpool.locking import SharedMemoryError, sync
