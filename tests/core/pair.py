@@ -81,8 +81,8 @@ class Pair:
         held = {worker: len(chain) for worker, chain in self.oracle.chains.items()}
         ready = self.oracle.ready()
         actions = self.engine.assign()
-        taken_back = [(worker, job) for kind, worker, job in actions if kind == "WITHDRAW"]
-        sends = [(worker, job) for kind, worker, job in actions if kind == "SEND"]
+        taken_back = [(worker, job) for kind, worker, job in actions if kind == "SEND_SKIP"]
+        sends = [(worker, job) for kind, worker, job in actions if kind == "SEND_JOB"]
         assert taken_back == self.oracle.take_backs
         assert [job for _, job in sends] == ready[: len(sends)]
         self.oracle.take_backs = []

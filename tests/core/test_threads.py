@@ -104,7 +104,7 @@ class Workers:
 
     def step(self, engine, random):
         for kind, worker, job in engine.assign():
-            if kind == "SEND":
+            if kind == "SEND_JOB":
                 self.chains[worker].append(job)
         busy = [worker for worker, chain in enumerate(self.chains) if chain]
         if busy:

@@ -49,7 +49,7 @@ cdef inline void sleep_ns(int64_t ns) noexcept nogil:
     nanosleep(&t, NULL)
 
 cdef inline void backoff_reset(backoff_t *b) noexcept nogil:
-    """Start anew, after a message has arrived."""
+    """Start again with polls and short sleeps, after a message has arrived."""
     b.spins_left = b.spins
     b.sleep_ns = FIRST_SLEEP_NS
 

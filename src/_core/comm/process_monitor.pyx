@@ -54,7 +54,7 @@ cdef class ProcessMonitor:
         return found
 
     cdef void report_all_again(self) noexcept nogil:
-        """Let `next_dead` return all ranks anew, also those that it has returned."""
+        """Let `next_dead` return the dead ranks again that it has returned."""
         memset(self.reported, 0, <size_t>self.n)
 
     cdef int next_dead(self) noexcept nogil:

@@ -24,7 +24,7 @@ cdef class Waiter:
     demux : Demux
         The messages.
     wakeup : Wakeup or None
-        What wakes the ranks of this node, if anything does.
+        Wakes the ranks of this node.
     crowded : bool
         Whether ranks share cores, so that polling takes a core from ranks that have work.
     """

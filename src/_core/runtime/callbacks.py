@@ -1,4 +1,4 @@
-"""The callbacks of the loops: what `MainLoop`, `WorkerLoop` and `SerialLoop` ask of the package.
+"""The callbacks that `MainLoop`, `WorkerLoop` and `SerialLoop` call, as protocols.
 
 The loops are compiled and move jobs, messages and statuses. They know nothing about pickles,
 errors, listeners or time limits; for these they call an object that has the methods of one of the

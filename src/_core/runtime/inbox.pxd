@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 cdef enum:
     # The inbox overwrites the kind of a JOB record with these when the job will not run here.
-    WITHDRAWN = 0x7E  # the main rank has cancelled the job
+    SKIPPED = 0x7E  # the main rank has cancelled the job
     STOLEN = 0x7F  # the job was given back to the main rank
 
 # An iteration over the jobs that have not begun: those left in the open message, then the others.
@@ -21,12 +21,12 @@ cdef class Inbox:
     cdef message_t *first  # the messages that are not open yet, oldest first
     cdef bint opened  # whether the reader may have records left
     cdef bint is_starting  # whether the reader's record is a job that is about to run
-    cdef int64_t skipped  # the job that was cancelled while it was about to run
+    cdef int64_t skipped_job  # the job that was cancelled while it was about to run
 
     cdef void add(self, message_t *m) noexcept nogil
     cdef bint next(self) except -1
     cdef bint is_empty(self) noexcept nogil
-    cdef void withdraw(self, int64_t job) noexcept nogil
+    cdef void skip(self, int64_t job) noexcept nogil
     cdef void iterate(self, job_iter_t *it) noexcept nogil
 
 cdef bint job_iter_next(job_iter_t *it) noexcept nogil

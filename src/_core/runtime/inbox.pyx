@@ -16,7 +16,7 @@ cdef class Inbox:
 
     def __cinit__(self):
         self.reader = FrameReader()
-        self.skipped = -1
+        self.skipped_job = -1
 
     def __dealloc__(self):
         cdef message_t *m
@@ -51,15 +51,15 @@ cdef class Inbox:
         """Whether no message is left; an open message may be at its end."""
         return not self.opened and self.first == NULL
 
-    cdef void withdraw(self, int64_t job) noexcept nogil:
-        """Mark a job as withdrawn, if it has not begun."""
+    cdef void skip(self, int64_t job) noexcept nogil:
+        """Mark a job as skipped, if it has not begun."""
         cdef job_iter_t it
         if self.is_starting and self.reader.record.id == job:
-            self.skipped = job
+            self.skipped_job = job
         self.iterate(&it)
         while job_iter_next(&it):
             if it.record.id == job:
-                it.place[0] = WITHDRAWN
+                it.place[0] = SKIPPED
                 return
 
     cdef void iterate(self, job_iter_t *it) noexcept nogil:

@@ -15,7 +15,7 @@ from bsbpool._core.scheduling.status import Status
 
 
 cdef class JobSender:
-    """Sends jobs, and before each job what its worker needs to run it.
+    """Sends jobs, and before each job the functions and cache notices that it needs.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ cdef class JobSender:
     outbox : Outbox
         The messages to the workers.
     callbacks : LoopCallbacks
-        What pickles jobs and functions.
+        Pickle jobs and functions.
     jobs : Submitter or None
         The pool. If given, jobs with scalar arguments are sent without a callback.
     """

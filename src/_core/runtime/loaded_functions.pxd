@@ -8,7 +8,7 @@ cdef enum:
 
 @cython.final
 cdef class Function:
-    cdef object loaded  # what the callbacks have made of it
+    cdef object loaded  # the return value of `load_function`
     cdef object f  # the function itself if the loop may call it directly, else None
     cdef bytes name
     cdef int64_t run_ns  # an estimate of how long its next job takes here

@@ -14,7 +14,7 @@ cdef class LoadedFunctions:
     Parameters
     ----------
     callbacks : WorkerCallbacks
-        What unpickles functions.
+        Unpickle functions.
     """
 
     def __init__(self, callbacks):

@@ -13,7 +13,7 @@ from bsbpool._core.protocol.wire cimport DONE, LEAVE, RANK_FAILED, STEAL_RESPONS
 from bsbpool._core.runtime.job_sender cimport JobSender
 from bsbpool._core.runtime.outbox cimport Outbox
 from bsbpool._core.runtime.reply_reader cimport ReplyReader
-from bsbpool._core.scheduling.dispatcher cimport SEND, action_t, dispatcher_t
+from bsbpool._core.scheduling.dispatcher cimport SEND_JOB, action_t, dispatcher_t
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.worker_queues cimport queues_stolen
 from cpython.exc cimport PyErr_CheckSignals
@@ -44,7 +44,7 @@ cdef class MainLoop:
     run_id : int
         The pool's run on that channel.
     callbacks : LoopCallbacks
-        What knows about pickles, errors, listeners and limits.
+        Handle pickles, errors, listeners and limits.
     jobs : Submitter, optional
         The pool. If given, the loop sends jobs with scalar arguments and stores results without
         a callback.
@@ -248,7 +248,7 @@ cdef class MainLoop:
         cdef int64_t i
         try:
             for i in range(n):
-                if actions[i].kind == SEND:
+                if actions[i].kind == SEND_JOB:
                     self.sender.send(actions[i].worker, actions[i].job)
                 else:
                     self.outbox.put_skip(actions[i].worker, actions[i].job)

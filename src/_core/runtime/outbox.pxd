@@ -2,7 +2,7 @@ from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameWriter
 from libc.stdint cimport int64_t, uint32_t
 
-# What the outbox keeps for each worker.
+# The state of one worker.
 ctypedef struct outbox_worker_t:
     int64_t last_contact  # when a message was last received from it or sent to it
     bint steal_pending  # whether a STEAL_REQUEST has not been answered yet

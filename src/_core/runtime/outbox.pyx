@@ -59,7 +59,7 @@ cdef class Outbox:
         return 0
 
     cdef int discard_pending(self, int worker) except -1:
-        """Discard what has not been sent to a worker, which has failed."""
+        """Discard the records that have not been sent to a worker, which has failed."""
         self.writers[worker] = FrameWriter()
         self.unsent.discard(worker)
         return 0

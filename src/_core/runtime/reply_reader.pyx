@@ -30,7 +30,7 @@ cdef class ReplyReader:
     engine : Engine
         The pool's tables.
     callbacks : LoopCallbacks
-        What stores errors.
+        Store errors.
     jobs : Submitter or None
         The pool. If given, results are stored in its jobs without a callback.
     reader : FrameReader

@@ -13,7 +13,7 @@ cdef class SentFunctions:
     outbox : Outbox
         The messages to the workers.
     callbacks : LoopCallbacks
-        What numbers and pickles functions.
+        Number and pickle functions.
     """
 
     def __init__(self, Outbox outbox not None, callbacks):

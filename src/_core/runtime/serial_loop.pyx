@@ -1,6 +1,6 @@
 """Running a pool's jobs in this process, one after the other.
 
-The rare work is done by callbacks, see `SerialCallbacks`.
+Callbacks do the rare work, see `SerialCallbacks`.
 """
 from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.jobs.invoke cimport CallDepth, call
@@ -29,7 +29,7 @@ cdef class SerialLoop:
     events : sized
         Events that have not been delivered to listeners yet.
     callbacks : SerialCallbacks
-        What does the rare work.
+        Do the rare work.
     """
 
     cdef Submitter pool

@@ -30,7 +30,7 @@ from bsbpool._core.protocol.wire cimport (
     UNNEEDED,
 )
 from bsbpool._core.runtime.fault_report cimport fault_report_arm, fault_report_disarm
-from bsbpool._core.runtime.inbox cimport WITHDRAWN
+from bsbpool._core.runtime.inbox cimport SKIPPED
 from bsbpool._core.runtime.loaded_functions cimport LONG_JOB_NS, Function, LoadedFunctions
 from bsbpool._core.runtime.worker_receiver cimport MAIN, WorkerReceiver
 from cpython.exc cimport PyErr_CheckSignals
@@ -50,7 +50,7 @@ cdef class WorkerLoop(WorkerReceiver):
     run_id : int
         The pool's run on that channel.
     callbacks : WorkerCallbacks
-        What knows about pickles, errors and cache items.
+        Handle pickles, errors and cache items.
     rank : int, optional
         The rank of this process. If given, a fault that kills the process is reported on stderr.
 
@@ -67,7 +67,7 @@ cdef class WorkerLoop(WorkerReceiver):
     cdef LoadedFunctions functions
     cdef FrameReader reader  # the inbox's
     cdef int64_t polled  # when messages were last received
-    cdef int64_t now  # when the last job ended, or what followed it
+    cdef int64_t now  # when the last record was processed
     cdef int rank
     cdef bint armed
     cdef uint64_t *begun  # where other ranks read which job this rank began last
@@ -174,7 +174,7 @@ cdef class WorkerLoop(WorkerReceiver):
             return False
         if r.record.kind == JOB:
             self.run_job()
-        elif r.record.kind == WITHDRAWN:
+        elif r.record.kind == SKIPPED:
             self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         elif r.record.kind == FUNCTION:
             self.functions.load(r, self.direct, self.rank >= 0)
@@ -228,7 +228,7 @@ cdef class WorkerLoop(WorkerReceiver):
         self.inbox.is_starting = False
         if self.stopped:
             return False
-        if self.inbox.skipped == self.reader.record.id:
+        if self.inbox.skipped_job == self.reader.record.id:
             self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
             return False
         return True
@@ -297,8 +297,9 @@ cdef class WorkerLoop(WorkerReceiver):
         return 0
 
     cdef int send_due_replies(self) except -1:
-        # The next job may change memory that parts are sent from. Without a progress thread it
-        # would also keep a message that is half sent from progressing.
+        """Send the replies after a job; wait for the sends if the next job could disturb them."""
+        # The next job may change the memory of parts. Without a progress thread, MPI makes no
+        # progress on a send during the job.
         cdef bint must_wait = self.replies.frame.n_parts or not self.has_thread
         self.flush()
         if must_wait:
@@ -310,7 +311,7 @@ cdef class WorkerLoop(WorkerReceiver):
         if self.replies.frame.n_records == 0:
             return 0
         self.receive()
-        # To give back jobs sends the replies, too. After a STOP nobody waits for them.
+        # `receive` may have sent them with stolen jobs. After STOP the main rank drops replies.
         if not self.stopped and self.replies.frame.n_records:
             self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.now = self.channel.now()
@@ -319,8 +320,8 @@ cdef class WorkerLoop(WorkerReceiver):
     cdef int flush_pending(self) except -1:
         """Wait until all messages are sent: MPI makes no progress on them during a job."""
         while not self.stopped and self.channel.pending():
-            # The main rank receives large messages as soon as it polls. What it sends meanwhile
-            # must be received here, or both ranks would wait for each other forever.
+            # The main rank receives large messages as soon as it polls. Its own messages must be
+            # received here at the same time, or both ranks would wait for each other forever.
             self.receive()
             if self.channel.pending():
                 with nogil:

@@ -41,7 +41,7 @@ cdef class WorkerReceiver(ProgressThread):
     Attributes
     ----------
     stop_code : int
-        What the main rank sent when it ended the run.
+        The stop code that the main rank has sent with STOP.
     """
 
     def __init__(self, Channel channel not None, uint32_t run_id):
@@ -93,7 +93,7 @@ cdef class WorkerReceiver(ProgressThread):
                 self.aborted = record.flags & STOP_ABORTED
                 self.stop_code = record.id
             elif record.kind == SKIP:
-                self.inbox.withdraw(record.id)
+                self.inbox.skip(record.id)
             elif record.kind == STEAL_REQUEST and not self.give_back_jobs(busy):
                 return False
         return True

@@ -69,8 +69,8 @@ cdef enum job_flag:
     RUN_ENDED = 4  # cancelled or aborted because the run ended
 
 cdef enum action_kind:
-    SEND = 0
-    WITHDRAW = 1
+    SEND_JOB = 0  # send a job to a worker
+    SEND_SKIP = 1  # let a worker skip a job, which was cancelled
 
 cdef enum:
     ADDED = 0xFF  # the old status in the change that records the addition of a job
@@ -342,7 +342,7 @@ cdef inline int dispatcher_cancel(dispatcher_t *d, int32_t job) noexcept nogil:
     if old == QUEUED and d.jobs[job].worker == NO_WORKER:
         ready_remove(&d.ready, job)
     elif d.jobs[job].worker != NO_WORKER and old == QUEUED:
-        if record_action(d, WITHDRAW, d.jobs[job].worker, job) < 0:
+        if record_action(d, SEND_SKIP, d.jobs[job].worker, job) < 0:
             return d.fault
     return old if dispatcher_finish(d, job, CANCELLED) == 0 else d.fault
 

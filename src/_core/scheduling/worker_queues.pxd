@@ -6,7 +6,7 @@
 # are appended to the arrays of the dispatcher. A serial run has no workers and no queues.
 from bsbpool._core.scheduling.dispatcher cimport (
     FAULT_OUT_OF_ORDER,
-    SEND,
+    SEND_JOB,
     dispatcher_finish,
     dispatcher_t,
     fail,
@@ -37,7 +37,7 @@ cdef enum:
 # ------------------------------------------------------------------ events
 
 cdef inline int queues_assign(dispatcher_t *d) noexcept nogil:
-    """Assign ready jobs to workers with credit left; append a SEND action for each."""
+    """Assign ready jobs to workers with credit left; append a SEND_JOB action for each."""
     cdef int32_t worker
     cdef int64_t share
     cdef int64_t candidates
@@ -69,7 +69,7 @@ cdef inline int enqueue(dispatcher_t *d, int32_t worker, int32_t job) noexcept n
     slot.last = job
     slot.in_flight += 1
     d.workers.in_flight += 1
-    if record_action(d, SEND, worker, job) < 0:
+    if record_action(d, SEND_JOB, worker, job) < 0:
         return d.fault
     # The first job of the queue is the one that runs, so workers do not report starts.
     return set_status(d, job, RUNNING) if slot.first == job else 0
@@ -91,7 +91,7 @@ cdef inline int queues_done(
 
 
 cdef inline int queues_undo_send(dispatcher_t *d, int32_t job, uint8_t outcome) noexcept nogil:
-    """A job with a SEND action could not be sent: remove it and end it with `outcome`."""
+    """A job with a SEND_JOB action could not be sent: remove it and end it with `outcome`."""
     cdef int32_t worker = d.jobs[job].worker
     cdef int32_t before = job_before(d, worker, job)
     if before == NOT_FOUND:

@@ -4,7 +4,7 @@
 of all jobs ever submitted. Tests call it after each step.
 """
 from bsbpool._core.scheduling.cache_refs cimport CACHE_NO_SET, cache_t, item_set_t
-from bsbpool._core.scheduling.dispatcher cimport WITHDRAW, dispatcher_t, job_t
+from bsbpool._core.scheduling.dispatcher cimport SEND_SKIP, dispatcher_t, job_t
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.graph cimport JOIN_FAILED, JOIN_MET, JOIN_OPEN, graph_t
 from bsbpool._core.scheduling.ready cimport READY_LEVELS, level_t
@@ -347,13 +347,13 @@ cdef int expected_list(worker_t *slot) noexcept nogil:
 
 
 cdef void check_actions(dispatcher_t *d, report_t *r) noexcept nogil:
-    """Jobs are assigned when the loop collects actions, so all pending actions are WITHDRAW."""
+    """Jobs are assigned when the loop collects actions, so all pending actions are SEND_SKIP."""
     cdef int64_t i
     cdef int32_t kind
     for i in range(d.n_actions):
         kind = d.actions[i].kind
-        expect(r, "kind of action", i, kind, WITHDRAW)
+        expect(r, "kind of action", i, kind, SEND_SKIP)
         expect(
-            r, "withdrawn job has ended", d.actions[i].job,
+            r, "skipped job has ended", d.actions[i].job,
             status_is_terminal(d.jobs[d.actions[i].job].status), True,
         )

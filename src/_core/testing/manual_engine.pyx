@@ -1,7 +1,7 @@
 """An engine that a test drives event by event, in place of the loops of `runtime`."""
 from bsbpool._core.scheduling.dispatcher cimport (
     ADDED,
-    SEND,
+    SEND_JOB,
     TRACKED,
     action_t,
     change_t,
@@ -65,7 +65,7 @@ cdef class ManualEngine(Engine):
         cdef int64_t i
         try:
             return [
-                ("SEND" if actions[i].kind == SEND else "WITHDRAW",
+                ("SEND_JOB" if actions[i].kind == SEND_JOB else "SEND_SKIP",
                  actions[i].worker, actions[i].job)
                 for i in range(n)
             ]
