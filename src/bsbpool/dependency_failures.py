@@ -6,18 +6,19 @@ from collections.abc import Iterable
 
 from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.status import FINISHED, JobStatus
+from bsbpool.status import UNSUCCESSFUL, JobStatus
 
 if TYPE_CHECKING:
     from bsbpool._core.scheduling.engine import Engine
     from bsbpool.job import Job
 
 MESSAGE = "Job killed for dependency failure"  # callers compare it
-_VERBS = {
+VERBS = {
     JobStatus.FAILED: "failed",
     JobStatus.CANCELLED: "was cancelled",
     JobStatus.ABORTED: "was aborted",
 }
+"""What happened to a dependency, for each unsuccessful status."""
 
 
 class DependencyFailures:
@@ -61,7 +62,7 @@ class DependencyFailures:
         """Return the job that failed first, or None if no job has failed."""
         known, first = self._last
         if deps is not known:
-            failed = [job for job in deps or () if _has_failed(job)]
+            failed = [job for job in deps or () if job.status in UNSUCCESSFUL]
             # Jobs that the end of the run ended did so after the failures that cancelled others.
             first = min(failed, key=self._age, default=None)
             self._last = deps, first
@@ -82,7 +83,7 @@ def cancelled_by(
 ) -> exceptions.JobCancelledError:
     """Return the error of a job that depends on the job `name`, which ended with `status`."""
     error = exceptions.JobCancelledError(MESSAGE)
-    error.add_note(f"It depends on {name}, which {_VERBS[status]}.")
+    error.add_note(f"It depends on {name}, which {VERBS[status]}.")
     error.__cause__ = cause
     return error
 
@@ -94,8 +95,3 @@ def cancelled_like(other: BaseException) -> exceptions.JobCancelledError:
         error.add_note(note)
     error.__cause__ = other.__cause__
     return error
-
-
-def _has_failed(job: Job[Any]) -> bool:
-    status = job.status
-    return status in FINISHED and status is not JobStatus.SUCCESS

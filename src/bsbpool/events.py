@@ -24,7 +24,7 @@ from bsbpool.progress import (
     PoolJobUpdateProgress,
     PoolProgressReason,
 )
-from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
+from bsbpool.status import ERRONEOUS, FINISHED, JOB_STATUSES
 
 if TYPE_CHECKING:
     from bsbpool._core.jobs.submission import Submitter
@@ -182,8 +182,7 @@ class EventQueue:
 
     def handled(self, record: PoolProgress) -> None:
         """Drop the failure that a listener handled; called by the core."""
-        ends = (JobStatus.FAILED, JobStatus.ABORTED)  # ABORTED: the rank of the job died
-        if isinstance(record, PoolJobUpdateProgress) and record.status in ends:
+        if isinstance(record, PoolJobUpdateProgress) and record.status in ERRONEOUS:
             with self._lock:
                 self.failures.pop(record.job, None)
 

@@ -1,4 +1,9 @@
-"""The statuses of jobs and of pools."""
+"""The statuses of jobs and of pools.
+
+The core has the statuses of jobs as numbers, and the table of legal transitions
+(`bsbpool._core.scheduling.status`). "Adding a job status" in docs/architecture.md lists what
+depends on them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from enum import Enum
 
 
 class JobStatus(Enum):
-    """The status of a job. The legal transitions are in `bsbpool._core.scheduling.status`."""
+    """The status of a job, in the order of the numbers in the core."""
 
     PENDING = "pending"
     """Waits for other jobs, or for the pool to execute."""
@@ -21,13 +26,20 @@ class JobStatus(Enum):
     CANCELLED = "cancelled"
     """Was cancelled before it had ended."""
     ABORTED = "aborted"
-    """Was running when the run ended early; its outcome is unknown."""
+    """Was running when the run ended early or its worker died; its outcome is unknown."""
 
 
 JOB_STATUSES = tuple(JobStatus)
-"""The statuses, in the order of their numbers in the core."""
+"""The statuses; the index of each is its number in the core."""
 
-FINISHED = frozenset({JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED})
+UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED)
+"""The statuses of jobs that have ended without a result. Their dependents are cancelled."""
+
+FINISHED = frozenset({JobStatus.SUCCESS, *UNSUCCESSFUL})
+"""The statuses of jobs that have ended: the terminal statuses of the core."""
+
+ERRONEOUS = (JobStatus.FAILED, JobStatus.ABORTED)
+"""The statuses of jobs whose errors `JobPool.execute` raises, unless a listener handles them."""
 
 
 class PoolStatus(Enum):

@@ -1,16 +1,19 @@
-"""The status table: its laws, and all places that repeat it."""
+"""The table of statuses: its rules, and the places that repeat it.
+
+"Adding a job status" in docs/architecture.md lists these places and others.
+"""
 
 import re
 from pathlib import Path
 
+from bsbpool import dependency_failures
 from bsbpool import status as public
 from bsbpool._core.scheduling import status
 from bsbpool._core.scheduling.status import Status, terminal, transitions
 
 LEGAL = transitions()
 FINISHED = terminal()
-NAMES = {s.name for s in Status}
-ROOT = Path(__file__).parents[2]
+GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
 
 
 def test_terminal_statuses_have_no_successor():
@@ -59,12 +62,23 @@ def test_the_public_statuses_are_the_same_in_the_same_order():
     assert {s.name for s in public.FINISHED} == {s.name for s in FINISHED}
 
 
-def test_the_documented_transitions_are_those_of_the_table():
-    """Arrows such as ``PENDING --> QUEUED`` are legal, and state diagrams have all of them."""
-    table = {(old.name, new.name) for old, news in LEGAL.items() for new in news}
-    for path in sorted(ROOT.glob("docs/**/*.md")):
-        text = path.read_text()
-        arrows = re.findall(r"\b([A-Z]+) *-+>+ *(?=([A-Z]+)\b)", text)
-        drawn = {(old, new) for old, new in arrows if {old, new} <= NAMES}
-        assert drawn <= table, path.name
-        assert drawn == table or "stateDiagram" not in text, path.name
+def test_unsuccessful_statuses_follow_success():
+    """`status_is_unsuccessful` relies on this order."""
+    assert [s.name for s in public.UNSUCCESSFUL] == [s.name for s in Status if s > Status.SUCCESS]
+    assert all((s in FINISHED) == (s >= Status.SUCCESS) for s in Status)
+    assert set(public.ERRONEOUS) <= set(public.UNSUCCESSFUL)
+
+
+def test_every_unsuccessful_status_has_a_text_for_dependents():
+    assert tuple(dependency_failures.VERBS) == public.UNSUCCESSFUL
+
+
+def test_the_guide_has_the_transitions_of_the_table():
+    lines = re.findall(r"^([A-Z]+) +-> (.*)$", GUIDE, re.MULTILINE)
+    written = {old: set(re.findall(r"\b[A-Z]+\b", new)) for old, new in lines}
+    assert written == {old.name: {s.name for s in new} for old, new in LEGAL.items() if new}
+
+
+def test_the_guide_explains_every_status():
+    explained = re.findall(r"^\| ([A-Z]+) \|", GUIDE, re.MULTILINE)
+    assert explained == [s.name for s in Status]

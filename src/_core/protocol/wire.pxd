@@ -32,10 +32,11 @@ cdef enum:
     STOP_ABORTED = 1  # the run has ended before all jobs have
 
 cpdef enum ReplyFlag:
+    # How a job ended, in the lowest two bits; `reply_reader.OUTCOMES` has the statuses.
     FAILED_REPLY = 0
     OK_REPLY = 1
-    SKIPPED_REPLY = 2
-    OUTCOME_BITS = 3
+    SKIPPED_REPLY = 2  # the job did not run, since main has cancelled it
+    OUTCOME_BITS = 3  # the mask; the value 3 is not in use
     NO_RESULT = 4  # the result is None
 
 cpdef enum RecordFlag:

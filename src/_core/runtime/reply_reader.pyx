@@ -18,7 +18,8 @@ cdef enum:
     MAX_CHECKED = 4096  # bytes of a pickle; to check a larger one would take too long
     NS_PER_KIB = 1_000  # a KiB of arguments counts as this much run time
 
-# By the outcome bits of a reply. The fourth value is not defined.
+# The status of a job after its reply, by the outcome bits (`wire.ReplyFlag`). The value 3 is not in
+# use; its entry is a status that no reply can give, and `read` rejects it.
 cdef uint8_t[4] OUTCOMES = [FAILED, SUCCESS, CANCELLED, RUNNING]
 
 

@@ -50,6 +50,7 @@ from bsbpool._core.scheduling.status cimport (
     SUCCESS,
     status_is_legal,
     status_is_terminal,
+    status_is_unsuccessful,
 )
 from bsbpool._core.scheduling.workers cimport NO_WORKER, workers_free, workers_init, workers_t
 from bsbpool._core.vector cimport grow, ints_free, ints_push, ints_t
@@ -209,7 +210,7 @@ cdef inline int32_t dispatcher_submit(
     if d.track_all and record_change(d, change_t(job, ADDED, PENDING)) < 0:
         return d.fault
     for i in range(n):
-        if d.jobs[deps[i]].status > SUCCESS:  # FAILED, CANCELLED or ABORTED
+        if status_is_unsuccessful(d.jobs[deps[i]].status):
             failed = True
     if failed or d.aborted:
         d.jobs[job].flags |= DEPENDENCY_FAILED if failed else RUN_ENDED

@@ -60,7 +60,7 @@ cdef class Engine:
     Parameters
     ----------
     statuses : sequence, optional
-        The seven objects that methods return as statuses, in the order of `Status`. By default the
+        The objects that methods return as statuses, in the order of `Status`. By default the
         members of `Status`.
     """
 

@@ -1,5 +1,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 
+# The order matters: first the statuses of jobs that have not ended, then SUCCESS, then the ends
+# without a result.
 cpdef enum Status:
     PENDING = 0
     QUEUED = 1
@@ -10,7 +12,7 @@ cpdef enum Status:
     ABORTED = 6
 
 cdef enum:
-    N_STATUSES = 7
+    N_STATUSES = 7  # at most 8, because the table below has 64 bits
 
 ctypedef const char *name_t
 
@@ -22,8 +24,8 @@ cdef enum:
     TO_CANCELLED = 1 << CANCELLED
     TO_ABORTED = 1 << ABORTED
 
-# The table as a number: eight bits for each status, one for each legal next status. The bits of a
-# terminal status are 0.
+# The table of legal transitions as a number: eight bits for each status, one for each legal next
+# status. The bits of a terminal status are 0.
 cdef inline uint64_t status_table() noexcept nogil:
     return (
         <uint64_t>(TO_QUEUED | TO_CANCELLED) << (8 * PENDING)
@@ -35,12 +37,17 @@ cdef inline uint64_t status_table() noexcept nogil:
     )
 
 
+cdef inline bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil:
+    return (status_table() >> (8 * old + new)) & 1
+
+
 cdef inline bint status_is_terminal(uint8_t status) noexcept nogil:
     return (status_table() >> (8 * status)) & 0xFF == 0
 
 
-cdef inline bint status_is_legal(uint8_t old, uint8_t new) noexcept nogil:
-    return (status_table() >> (8 * old + new)) & 1
+cdef inline bint status_is_unsuccessful(uint8_t status) noexcept nogil:
+    """Whether a job has ended without a result, so that its dependents cannot run."""
+    return status > SUCCESS
 
 
 cdef inline name_t status_name(uint8_t status) noexcept nogil:

@@ -1,19 +1,23 @@
-"""The seven statuses of a job, and the table of legal transitions between them.
+"""The statuses of a job, and the table of legal transitions between them.
 
-The core changes the status of a job only along this table. The diagram in the documentation and the
-tests are derived from it.
+`set_status` of the dispatcher changes the status of a job, along this table only. There is one
+exception: `Engine.revoke` changes SUCCESS to FAILED. The table is in `status.pxd`. "Adding a job
+status" in docs/architecture.md lists the code that depends on it, and `tests/core/test_status.py`
+compares the copies: `bsbpool.status`, this page, and docs/guide.md.
 
-========= ==================================================== ================
-status    meaning                                              table
-========= ==================================================== ================
+The last column names the modules whose tables contain jobs of that status.
+
+========= ==================================================== ====================
+status    meaning                                              modules
+========= ==================================================== ====================
 PENDING   waits for dependencies, or for the start of the run  graph
-QUEUED    ready, or in the queue of a worker                   ready, workers
-RUNNING   a worker or this process runs it                     workers
+QUEUED    ready, or in the queue of a worker                   ready, worker_queues
+RUNNING   a worker or this process runs it                     worker_queues
 SUCCESS   its function returned                                none
 FAILED    it raised, or could not be sent or returned          none
 CANCELLED was cancelled before it ended                        none
 ABORTED   the run ended, or the worker died, while it ran      none
-========= ==================================================== ================
+========= ==================================================== ====================
 """
 
 

@@ -78,7 +78,7 @@ cdef inline int enqueue(dispatcher_t *d, int32_t worker, int32_t job) noexcept n
 cdef inline int queues_done(
     dispatcher_t *d, int32_t worker, int32_t job, uint8_t outcome, double run_ns
 ) noexcept nogil:
-    """A worker reports that it has run the first job of its queue, or skipped it as cancelled."""
+    """A worker reports the end of the first job of its queue; CANCELLED if it did not run it."""
     cdef worker_t *slot
     if not 0 <= worker < d.workers.n:
         return fail(d, FAULT_OUT_OF_ORDER)

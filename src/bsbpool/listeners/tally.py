@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
-from bsbpool.status import FINISHED, JobStatus
-
-_UNSUCCESSFUL = (JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.ABORTED)
+from bsbpool.status import FINISHED, UNSUCCESSFUL, JobStatus
 
 
 def describe(counts: Mapping[JobStatus, int]) -> str:
@@ -21,7 +19,7 @@ def describe(counts: Mapping[JobStatus, int]) -> str:
 
 def describe_unsuccessful(counts: Mapping[JobStatus, int]) -> str:
     """Describe the counts of jobs that ended without success; empty if there are none."""
-    return ", ".join(f"{counts[end]} {end.value}" for end in _UNSUCCESSFUL if counts[end])
+    return ", ".join(f"{counts[end]} {end.value}" for end in UNSUCCESSFUL if counts[end])
 
 
 class JobTally:

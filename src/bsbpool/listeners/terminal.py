@@ -12,7 +12,7 @@ from bsbpool.listeners.base import Listener
 from bsbpool.listeners.tally import JobTally, describe, describe_unsuccessful
 from bsbpool.naming import printable, shortened, without_addresses
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
-from bsbpool.status import FINISHED, JobStatus, PoolStatus
+from bsbpool.status import ERRONEOUS, FINISHED, JobStatus, PoolStatus
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
@@ -35,8 +35,7 @@ class NonTTYTerminalListener(Listener):
 
 
 def _text_of(job: Job[Any], status: JobStatus) -> str:
-    failed = status in (JobStatus.FAILED, JobStatus.ABORTED)
-    return job.label if failed else without_addresses(job.description)
+    return job.label if status in ERRONEOUS else without_addresses(job.description)
 
 
 class SummaryListener(Listener):
