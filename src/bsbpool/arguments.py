@@ -13,7 +13,7 @@ _ALLOWED = {
     "f": "f must be callable, got {}; give a function, and its arguments in args",
     "args": "args must be a tuple or list of arguments, got {}; use (x,) for a single argument",
     "argses": "argses must be an iterable of tuples of arguments, got {}; use [(x,), (y,)]",
-    "kwargs": "kwargs must be a mapping of names to values, got {}",
+    "kwargs": "kwargs must be a mapping of names to values, got {}; use {{'name': value}}",
 }
 
 _PARAMETERS = ("args", "kwargs", "deps", "cache_items", "submitter")
@@ -69,7 +69,7 @@ def seconds(name: str, value: Any, allowed: str = "a number of seconds or None")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {allowed}, got {brief(value)}")
     if not float(value) >= 0:  # or NaN
-        raise ValueError(f"{name} must not be negative, got {brief(value)}")
+        raise ValueError(f"{name} must be at least 0, got {brief(value)}")
     return float(value)
 
 

@@ -235,7 +235,7 @@ class Job(Handle, abc.ABC, Generic[T]):
             ) from None
         if not isinstance(outcome, StoredResult):
             return outcome
-        step = "read back from the disk"
+        step = "read from the temporary file of max_memory"
         try:
             parts = outcome.load(copy)
             step = "unpickled on this rank"

@@ -32,14 +32,20 @@ class PoolJobControl(JobControl):
             self._engine.start_job(_number_of(job))
         except RuntimeError as error:
             raise exceptions.JobPoolError(
-                f"{job.label} cannot be started: it is {job.status.name}, or other jobs that it "
-                "depends on are not finished"
+                f"{job.label} cannot be started by this process: {self._why_not_started(job)}"
             ) from error
+
+    def _why_not_started(self, job: Job[Any]) -> str:
+        if job.status is JobStatus.PENDING:
+            return "not all of its dependencies have succeeded"
+        if self._engine.is_sent(_number_of(job)):
+            return "it was sent to another rank"
+        return f"it is {job.status.name}"
 
     def run(self, job: Job[Any]) -> None:
         """Run a job in this process."""
         if self._context.run.parallel:
-            raise exceptions.JobPoolError(f"{job.label} can only run on another rank, in execute()")
+            raise exceptions.JobPoolError(f"{job.label} runs on another rank; call pool.execute()")
         self.start(job)
         self._context.run.perform(job)
         self._context.events.call_callbacks()

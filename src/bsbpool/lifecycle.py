@@ -39,7 +39,7 @@ def refuse_execute(state: PoolState, in_scheduler: bool) -> NoReturn:
     """
     if state is PoolState.EXECUTING:
         raise exceptions.JobPoolContextError(
-            "This pool is executing; `execute` can be called once, and not from within the run."
+            "This pool is executing; call execute() once, and not in a job, callback or listener."
         )
     if in_scheduler:
         raise exceptions.JobPoolContextError(
@@ -72,8 +72,10 @@ def refuse_exit(state: PoolState, error: BaseException | None) -> None:
     error : BaseException or None
         The error that leaves the block; it gets a note. Without one JobPoolContextError is raised.
     """
-    if state in (PoolState.NEW, PoolState.CLOSED):
-        reason = "The `with` block of this pool has not begun, or has already ended."
+    if state is PoolState.NEW:
+        reason = "The `with` block of this pool has not begun."
+    elif state is PoolState.CLOSED:
+        reason = "The `with` block of this pool has already ended."
     elif state is PoolState.EXECUTING:
         reason = "The `with` block of a pool cannot end before pool.execute() has returned."
     else:

@@ -76,10 +76,12 @@ class JobQueue(Submitter):
             self._refuse()
         if not isinstance(job, Job):
             raise TypeError(f"job must be a Job, got {brief(job)}; use queue() for a function")
-        if not job.belongs_to(self) or job.number is not None:
+        if not job.belongs_to(self):
             raise exceptions.JobPoolError(
-                f"{job.label} was made for another pool or is in this one already; make a new job"
+                f"{job.label} was made for another pool; make a new job with this pool"
             )
+        if job.number is not None:
+            raise exceptions.JobPoolError(f"{job.label} is already in this pool; make a new job")
         self._submit_job(job)
         return job
 

@@ -197,11 +197,18 @@ def _load_module(name: str) -> tuple[types.CodeType, types.ModuleType]:
             raise
         raise SystemExit(f"bsbpool.run: there is no module named {name} ({error})") from None
     if spec is not None and spec.submodule_search_locations is not None:
-        name += ".__main__"
+        package, name = name, name + ".__main__"
         spec = importlib.util.find_spec(name)
-    code = getattr(spec and spec.loader, "get_code", lambda name: None)(name)
-    if spec is None or code is None:
-        raise SystemExit(f"bsbpool.run: no module named {name} that can be run")
+        if spec is None:
+            raise SystemExit(
+                f"bsbpool.run: {package} is a package without a module named {name}, so it cannot "
+                "be run"
+            )
+    if spec is None:
+        raise SystemExit(f"bsbpool.run: there is no module named {name}")
+    code = getattr(spec.loader, "get_code", lambda name: None)(name)
+    if code is None:
+        raise SystemExit(f"bsbpool.run: the module {name} has no Python code, so it cannot be run")
     module = types.ModuleType("__main__")
     module.__spec__, module.__package__, module.__file__ = spec, spec.parent, spec.origin
     return code, module

@@ -156,7 +156,7 @@ class ResultStore:
         while view:
             n = os.preadv(self._file.fileno(), [view], offset)
             if n == 0:
-                raise OSError("the temporary file of results has been truncated")
+                raise OSError("the temporary file is too short: another program has truncated it")
             view = view[n:]
             offset += n
         return data
@@ -179,5 +179,5 @@ def _checked(max_memory: Any) -> int:
             f"max_memory must be an integer number of bytes or None, got {brief(max_memory)}"
         ) from None
     if most < 0:
-        raise ValueError(f"max_memory must not be negative, got {brief(max_memory)}")
+        raise ValueError(f"max_memory must be at least 0, got {brief(max_memory)}")
     return most

@@ -82,7 +82,8 @@ def test_jobs_that_wait_for_a_manually_started_one(pool):
     first.change_status(JobStatus.RUNNING)
     assert deadlock(pool) == (
         "Deadlock: 3 jobs have not finished, but none can run. Job 1 'nothing() of align' waits "
-        "for job 0 'nothing() of load', which was set to RUNNING by hand and has not been ended."
+        "for job 0 'nothing() of load', which was set to RUNNING by change_status() and has not "
+        "finished."
     )
     assert statuses(first, *others) == ["aborted", "cancelled", "cancelled"]
 

@@ -113,9 +113,9 @@ def test_31_programs_run_with_their_exit_code(command, program, folder):
         (["loop.py"], "cannot open 'loop.py': Too many levels of symbolic links"),
         (["good.py/x"], "cannot open 'good.py/x': Not a directory"),
         (["empty"], "'empty' has no '__main__' module"),
-        (["-m", "nothere"], "no module named nothere that can be run"),
+        (["-m", "nothere"], "there is no module named nothere"),
         (["-m", "not.here"], "no module named not.here"),
-        (["-m", "empty"], "no module named empty.__main__ that can be run"),
+        (["-m", "empty"], "empty is a package without a module named empty.__main__"),
         (["-m", "beside.here"], "no module named beside.here"),
     ],
 )

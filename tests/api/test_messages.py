@@ -106,14 +106,14 @@ BAD = {
     "max_memory must be an integer number of bytes or None, got True": lambda pool: pools(
         max_memory=True
     ),
-    "max_memory must not be negative, got -1": lambda pool: pools(max_memory=-1),
+    "max_memory must be at least 0, got -1": lambda pool: pools(max_memory=-1),
     "max_wait must be a number of seconds or None, got 'a'": lambda pool: pool.add_listener(
         print, "a"
     ),
-    "max_wait must not be negative, got -1": lambda pool: pool.add_listener(print, -1),
-    "max_wait must not be negative, got nan": lambda pool: pool.add_listener(print, float("nan")),
+    "max_wait must be at least 0, got -1": lambda pool: pool.add_listener(print, -1),
+    "max_wait must be at least 0, got nan": lambda pool: pool.add_listener(print, float("nan")),
     "timeout must be a number of seconds or None, got 'a'": lambda pool: pool.execute(timeout="a"),
-    "timeout must not be negative, got -1": lambda pool: pool.execute(timeout=-1),
+    "timeout must be at least 0, got -1": lambda pool: pool.execute(timeout=-1),
     "cache_items must be a list, got atlas; use cache_items=[atlas]": lambda pool: pool.queue(
         nothing, cache_items=atlas
     ),

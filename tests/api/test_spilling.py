@@ -88,7 +88,7 @@ def test_a_value_that_is_not_a_number_of_bytes(max_memory):
 
 
 def test_a_negative_number():
-    with pytest.raises(ValueError, match=r"^max_memory must not be negative, got "):
+    with pytest.raises(ValueError, match=r"^max_memory must be at least 0, got "):
         create_job_pool(quiet=True, max_memory=-1)
 
 
@@ -350,7 +350,7 @@ class TestSerial:
             job = pool.submit(give, [1] * 1000)
             pool.execute()
             os.ftruncate(pool._store._file.fileno(), 10)
-            with pytest.raises(JobPoolError, match="cannot be read back from the disk") as caught:
+            with pytest.raises(JobPoolError, match="cannot be read from the temp") as caught:
                 _ = job.result
             assert isinstance(caught.value.__cause__, OSError)
 

@@ -49,7 +49,7 @@ class TestArgument:
 
     @pytest.mark.parametrize("timeout", [-1, -0.001, math.nan, -math.inf, np.float64("nan")])
     def test_a_number_that_is_not_a_duration(self, pool, timeout):
-        with pytest.raises(ValueError, match=r"^timeout must not be negative, got "):
+        with pytest.raises(ValueError, match=r"^timeout must be at least 0, got "):
             pool.execute(timeout=timeout)
 
     def test_a_refused_value_leaves_the_pool_unchanged(self, pool):

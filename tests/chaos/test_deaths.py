@@ -162,7 +162,7 @@ def test_without_a_worker_left_the_run_ends() -> None:
         pool.submit(die, "exit")
         waiting = [pool.submit(give, n) for n in range(10)]
         began = time.monotonic()
-        with pytest.raises(WorkerLostError, match="all ranks that run jobs have died"):
+        with pytest.raises(WorkerLostError, match="all worker ranks have died"):
             pool.execute()
         assert time.monotonic() - began < 5
         assert set(statuses(*waiting)) == {"cancelled"}

@@ -86,7 +86,7 @@ def test_refused_arguments_and_warnings_begin_as_scinexus_words_them(seen: dict[
     size = 1 if seen["ranks"] == 1 else 2
     assert [kind for kind, _ in warned] == ["UserWarning"] * 3
     for _, text in warned:  # of `imap`, `map` and `as_completed`
-        assert text.startswith(f"max_workers ({size + 1}) is not the number of workers, {size}.")
+        assert text.startswith(f"max_workers ({size + 1}) is not the {size} worker")
         assert text.endswith("so this request is not used.")
 
 

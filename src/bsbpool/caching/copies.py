@@ -118,7 +118,7 @@ def _pickler() -> Any:
             if obj is self.kind:
                 return id, (0,)  # it is compared as `State.kind`
             if obj is self.owner:
-                raise ValueError("belongs to the owner of the pool")
+                raise ValueError("the object refers to the owner of the pool, so it is not a copy")
             return super().reducer_override(obj)
 
     return StatePickler

@@ -44,7 +44,7 @@ def _name(context: RunContext, number: int) -> str:
 def _ending(context: RunContext, number: int) -> str:
     status: JobStatus = context.engine.status(number)
     if status is JobStatus.RUNNING:
-        return "was set to RUNNING by hand and has not been ended"
+        return "was set to RUNNING by change_status() and has not finished"
     if status is JobStatus.PENDING:
         return "waits for a job that is not in this pool"
     return f"is {status.value}"

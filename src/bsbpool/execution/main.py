@@ -117,7 +117,7 @@ class MainRun:
 
     def perform(self, job: Job[Any]) -> None:
         """Raise JobPoolError: jobs of this pool run on other ranks."""
-        raise exceptions.JobPoolError(f"{job.label} can only run on another rank, in execute()")
+        raise exceptions.JobPoolError(f"{job.label} runs on another rank; call pool.execute()")
 
     def _stop(self, aborted: bool) -> None:
         if self._stopped:
@@ -208,7 +208,7 @@ class MainRun:
         """End the run: a rank has left it, and the jobs of that rank are lost."""
         self._left.add(rank)
         raise exceptions.JobPoolError(
-            f"rank {rank} left the pool before the run ended: "
+            f"rank {rank} left the run before its end, and cannot run more jobs: "
             f"{bytes(reason).decode(errors='replace')}"
         )
 
@@ -239,7 +239,8 @@ class MainRun:
             return not scheduling and not context.events.records
         if len(self._channel.lost) == self._n_ranks - 1:
             raise exceptions.WorkerLostError(
-                f"all ranks that run jobs have died; {context.engine.unfinished} jobs are left"
+                f"all worker ranks have died; {context.engine.unfinished} jobs did not run or did "
+                "not finish"
             )
         if context.engine.idle and not scheduling:
             raise exceptions.JobPoolError(deadlock_message(context))

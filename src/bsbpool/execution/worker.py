@@ -88,7 +88,7 @@ class WorkerRun:
         if os.getpid() != self._process:  # a forked child
             return
         if not self._executed:  # the main rank may be executing, and wait for this rank
-            self._send_leave("it left the `with` block without executing the pool")
+            self._send_leave("it has not called pool.execute(), as all ranks must")
         self._channel.close_run(self._run_id)
         self._channel.receive_unread()
 

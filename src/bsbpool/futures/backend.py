@@ -188,8 +188,8 @@ class Backend(abc.ABC):
             error: BaseException = InitializerError(*self.broken.args)
         else:
             error = BrokenPoolError(
-                f"The executor cannot run more calls because its pool ended with "
-                f"{error_text(self.broken)}"
+                "The executor runs no more calls, since its pool ended with "
+                f"{error_text(self.broken)}; open a new executor"
             )
         error.__cause__ = self.broken
         return error

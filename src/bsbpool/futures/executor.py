@@ -141,11 +141,15 @@ class PoolExecutor(BaseExecutor):
     ) -> bool | None:
         """Shut down and wait for all calls; do not wait after a signal or SystemExit."""
         inside = running.inside_job if self._backend is None else self._backend.is_current_thread()
-        if self._entered is None or inside:
+        if self._entered is None:
             raise RuntimeError(
-                "The `with` block of the executor cannot end here: it has not begun, has already "
-                "ended, or this is a call or a callback of the executor. To take no more calls "
-                "use executor.shutdown()."
+                "The `with` block of this executor has not begun or has already ended, so it "
+                "cannot end now"
+            )
+        if inside:
+            raise RuntimeError(
+                "The `with` block of an executor cannot end in a call or a callback of the "
+                "executor; to accept no more calls use executor.shutdown(wait=False)"
             )
         stack, self._entered = self._entered, None
         assert stack is not None

@@ -70,13 +70,22 @@ def _uses_worker_group(settings: ExecutorSettings) -> bool:
         return settings.default_comm
     if not running.workers_dedicated:
         return False
-    if settings.root != 0 or not (settings.default_comm or _is_main_group(settings.service)):
+    if settings.root != 0:
+        raise RuntimeError(_fixed(f"root must be 0 under bsbpool.run, got {settings.root}"))
+    if not settings.default_comm and not _is_main_group(settings.service):
+        n = settings.service.get_size()
         raise RuntimeError(
-            "comm and root cannot be chosen under bsbpool.run, where rank 0 uses "
-            "all other ranks. Leave them out, or start the program with "
-            "`mpiexec -n N python script.py`."
+            _fixed(f"comm must have all ranks under bsbpool.run, in order, got one of {n} ranks")
         )
     return True
+
+
+def _fixed(problem: str) -> str:
+    """Return the error message for an argument that `bsbpool.run` determines."""
+    return (
+        f"{problem}: rank 0 runs the program, and the other ranks are its workers. Leave it out, "
+        "or start the program with `mpiexec -n N python script.py`."
+    )
 
 
 def _is_main_group(service: Any) -> bool:

@@ -89,19 +89,19 @@ class PoolFuture(Future[T]):
         """Return the result of the call, or raise its error."""
         if self._state == FINISHED and self._exception is None:
             return self._result  # type: ignore[return-value]
-        self._check_waiting(timeout)
+        self._check_waiting("result", timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the error of the call; None when it succeeded."""
-        self._check_waiting(timeout)
+        self._check_waiting("exception", timeout)
         return super().exception(timeout)
 
-    def _check_waiting(self, timeout: float | None) -> None:
+    def _check_waiting(self, method: str, timeout: float | None) -> None:
         if timeout is None and self._backend.is_current_thread() and not self.done():
             raise RuntimeError(
-                "Waiting here would never end, since this call or callback blocks the thread that "
-                "runs the executor; use add_done_callback()"
+                f"{method}() would wait for ever: this call or callback runs in the executor's own "
+                "thread; use add_done_callback()"
             )
 
     def belongs_to(self, backend: CallRunner) -> bool:

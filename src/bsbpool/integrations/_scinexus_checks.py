@@ -23,10 +23,11 @@ def count(name: str, value: Any) -> int | None:
 
 def warn_of_max_workers(max_workers: int | None, size: int) -> None:
     """Warn if the requested number of workers is not the actual one."""
-    if max_workers not in (None, size):
+    if max_workers is not None and max_workers != size:
         warnings.warn(
-            f"max_workers ({max_workers}) is not the number of workers, {size}. That number is set "
-            "when mpiexec starts the ranks, so this request is not used.",
+            f"max_workers ({max_workers}) is not the {size} worker{'s' * (size > 1)} of this "
+            f"program. `mpiexec -n {max_workers + 1}` starts {max_workers}; later the number "
+            "cannot change, so this request is not used.",
             UserWarning,
             stacklevel=4,
         )

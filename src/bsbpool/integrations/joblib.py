@@ -115,7 +115,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
     def _n_workers(self) -> int:
         if (executor := self._executor or entered_executor()) is not None:
             if executor.num_workers == 0:
-                raise RuntimeError("The executor has been shut down and cannot run more calls")
+                raise RuntimeError("The executor is shut down or broken; open a new one")
             return executor.num_workers
         others: int = services.MPI.get_size() - 1
         return max(others, 1)

@@ -85,7 +85,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
     def __enter__(self) -> BsbPoolBackend | None:
         """Enter, on all ranks; a worker runs calls here and then gets None."""
         if self._entered is not None:
-            raise RuntimeError("this backend has been entered; leave it before you enter it again")
+            raise RuntimeError("This backend is already entered; leave its `with` block first")
         self._entered = executor = self._make_executor()
         try:
             self._main = executor.__enter__()
