@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from bsbpool import arguments
 from bsbpool._core.jobs.invoke import NO_OWNER
-from bsbpool._typing import TYPE_CHECKING, Any, TypeVar
-from bsbpool.job import Job
+from bsbpool._typing import TYPE_CHECKING, Any, LazyType, TypeVar
+from bsbpool.job import Job, OwningPool
 from bsbpool.naming import call_text, submitter_text
 
 if TYPE_CHECKING:
-    from bsbpool.job import OwningPool
     from bsbpool.submission_context import SubmissionContext
+else:
+    SubmissionContext = LazyType("bsbpool.submission_context", "SubmissionContext")
 
 T = TypeVar("T")
 

@@ -9,13 +9,15 @@ from contextlib import suppress
 
 from bsbpool import arguments, exceptions
 from bsbpool._core.jobs.handle import Handle, StoredResult
-from bsbpool._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from bsbpool._typing import TYPE_CHECKING, Any, Generic, LazyType, Protocol, TypeVar
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JobStatus
 
 if TYPE_CHECKING:
     from bsbpool.submission_context import SubmissionContext
+else:
+    SubmissionContext = LazyType("bsbpool.submission_context", "SubmissionContext")
 
 T = TypeVar("T")
 

@@ -7,22 +7,23 @@ import sys
 from types import TracebackType
 
 from bsbpool import arguments, execution
-from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
+from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, LazyType, Literal, Self, overload
 from bsbpool.caching.items import CacheRequirements, RankCache
 from bsbpool.function_job import FunctionJob
+from bsbpool.job import Job
 from bsbpool.naming import brief
 from bsbpool.process import raising_on_sigterm, running
-from bsbpool.progress import PoolProgress, PoolProgressReason, PoolStatusProgress
+from bsbpool.progress import Listener, PoolProgress, PoolProgressReason, PoolStatusProgress
 from bsbpool.queueing import JobQueue, SubmitterIndex
-from bsbpool.run_context import RunContext, TimeLimit, TimeLimitReached, open_pools
+from bsbpool.run_context import Run, RunContext, TimeLimit, TimeLimitReached, open_pools
 from bsbpool.status import JOB_STATUSES, PoolState, PoolStatus
 
 if TYPE_CHECKING:
-    from bsbpool.job import Job
     from bsbpool.job_control import PoolJobControl
-    from bsbpool.progress import Listener
-    from bsbpool.run_context import Run
     from bsbpool.workflow import Workflow
+else:
+    PoolJobControl = LazyType("bsbpool.job_control", "PoolJobControl")
+    Workflow = LazyType("bsbpool.workflow", "Workflow")
 
 
 class JobPool(JobQueue):

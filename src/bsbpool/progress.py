@@ -10,12 +10,17 @@ from collections.abc import Callable
 from enum import Enum, auto
 
 from bsbpool._core.jobs.change_log import JobRecord, Record
-from bsbpool._typing import TYPE_CHECKING, Any, Protocol
+from bsbpool._typing import TYPE_CHECKING, Any, LazyType, Protocol
 
 if TYPE_CHECKING:
     from bsbpool.job import Job
     from bsbpool.status import JobStatus, PoolStatus
     from bsbpool.workflow import Workflow
+else:
+    Job = LazyType("bsbpool.job", "Job")
+    JobStatus = LazyType("bsbpool.status", "JobStatus")
+    PoolStatus = LazyType("bsbpool.status", "PoolStatus")
+    Workflow = LazyType("bsbpool.workflow", "Workflow")
 
 
 class ObservedPool(Protocol):

@@ -7,7 +7,7 @@ from threading import RLock
 
 from bsbpool import arguments, exceptions
 from bsbpool._core.jobs.submission import Submitter
-from bsbpool._typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from bsbpool._typing import TYPE_CHECKING, Any, LazyType, NoReturn, TypeVar
 from bsbpool.job import Job
 from bsbpool.naming import brief
 from bsbpool.status import JOB_STATUSES, JobStatus, PoolState
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from bsbpool.function_job import FunctionJob
     from bsbpool.run_context import RunContext
     from bsbpool.scheduling import Scheduler, Schedulers
+else:
+    FunctionJob = LazyType("bsbpool.function_job", "FunctionJob")
+    PoolState = LazyType("bsbpool.lifecycle", "PoolState")
+    RunContext = LazyType("bsbpool.run_context", "RunContext")
+    Scheduler = LazyType("bsbpool.scheduling", "Scheduler")
+    Schedulers = LazyType("bsbpool.scheduling", "Schedulers")
 
 T = TypeVar("T")
 AnyJob = TypeVar("AnyJob", bound=Job[Any])

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from bsbpool import arguments
 from bsbpool.futures import argument_checks
+from bsbpool.futures.argument_checks import CallOptions
 from bsbpool.futures.backend import Backend, Call
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.map import MapOptions, start_map
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from bsbpool.futures.argument_checks import CallOptions
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,20 +6,20 @@ import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bsbpool import arguments, execution
+from bsbpool._typing import LazyType
 from bsbpool.futures import argument_checks, factory
+from bsbpool.futures.argument_checks import CallOptions
 from bsbpool.futures.backend import Backend, check_not_exiting, in_backend_thread
 from bsbpool.futures.base_executor import BaseExecutor
 from bsbpool.process import raising_on_sigterm, running
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from mpi4py.MPI import Intracomm
-
-    from bsbpool.futures.argument_checks import CallOptions
+else:
+    Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 _entered_executors: list[PoolExecutor] = []
 

@@ -32,6 +32,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from bsbpool._typing import LazyType
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.registry import worker_groups
 from bsbpool.integrations._composed_futures import collect, compose
@@ -39,6 +40,8 @@ from bsbpool.process import running
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
+else:
+    Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 __all__ = [
     "ALL_COMPLETED",

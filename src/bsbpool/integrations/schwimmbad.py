@@ -24,11 +24,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bsbpool import execution
+from bsbpool._typing import LazyType
 from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
+else:
+    Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 __all__ = ["MPIPool", "SerialPool", "choose_pool"]
 

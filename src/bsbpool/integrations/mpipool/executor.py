@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
+from bsbpool._typing import LazyType
 from bsbpool.arguments import flag
 from bsbpool.futures import PoolExecutor
 from bsbpool.futures.backend import in_backend_thread
@@ -23,6 +24,8 @@ from bsbpool.integrations.mpipool.guards import (
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
+else:
+    Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 P = ParamSpec("P")
 T = TypeVar("T")
