@@ -63,7 +63,7 @@ class DependencyFailures:
         known, first = self._last
         if deps is not known:
             failed = [job for job in deps or () if job.status in UNSUCCESSFUL]
-            # Jobs that the end of the run ended did so after the failures that cancelled others.
+            # The end of the run ends jobs after the failures that cancelled their dependents.
             first = min(failed, key=self._age, default=None)
             self._last = deps, first
         return first

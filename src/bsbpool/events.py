@@ -1,6 +1,6 @@
 """The events of a pool: records for listeners, callbacks of jobs, failures to raise.
 
-The core logs the changes of jobs that somebody tracks. `EventQueue.gather` turns this log into
+The core logs the changes of tracked jobs. `EventQueue.gather` turns this log into
 records and due callbacks, from any thread and in the order of the events. `EventQueue.notify`
 delivers them, in the thread that executes the pool. `PingTimer` measures the time without events.
 """
@@ -218,7 +218,7 @@ def _call_all(due: list[tuple[Callback, Job[Any]]]) -> None:
 
 
 def _not_suppressing(leave: Callable[..., object], listener: Listener) -> Callable[..., None]:
-    """Return an exit callback that ignores the wish of a listener to suppress an error."""
+    """Return an exit callback with which a listener cannot suppress an error."""
 
     def exit(*error: Any) -> None:
         leave(listener, *error)

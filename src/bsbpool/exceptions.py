@@ -38,7 +38,7 @@ class JobPoolTimeoutError(JobPoolError, TimeoutError):
     message : str
         The number of jobs in each status.
     results : dict of Job to object, optional
-        The results of the jobs that had succeeded; None if `execute` was to return none.
+        The results of the jobs that had succeeded; None without `return_results`.
     """
 
     def __init__(self, message: str, results: dict[Any, Any] | None = None) -> None:

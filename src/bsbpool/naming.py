@@ -176,7 +176,7 @@ def attribute(obj: Any, name: str) -> Any:
 
 
 def safely(make: Callable[[], str], obj: Any, method: str) -> str:
-    """Return ``make()``; a substitute text if `method` of the object raises in it."""
+    """Return ``make()``; a substitute text if it raises, which names `method` of the object."""
     try:
         return make()
     except BaseException as error:

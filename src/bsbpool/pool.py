@@ -199,7 +199,7 @@ class JobPool(JobQueue):
             warn_not_run(not_run)
 
     def _drop_contents(self) -> None:
-        """Release results now, and jobs with their last handle: both can be large."""
+        """Release the results and the jobs, which can be large, before the pool itself is freed."""
         self._events.gather()
         self._release_jobs()
         if self._store is not None:
@@ -303,9 +303,9 @@ class JobPool(JobQueue):
             run (from a callback, a listener, a scheduler, a job or another thread) raises this
             error and does not disturb the run.
         JobPoolTimeoutError
-            When the run did not end in time. Its `results` are those so far, if they are to be
-            returned; `Job.result` gives them until the end of the ``with`` block in any case. Its
-            ``__cause__`` are the failures before. The other ranks raise a WorkflowError.
+            When the run did not end in time. With `return_results` its attribute `results` has the
+            results so far; `Job.result` returns them, too, until the end of the ``with`` block. Its
+            ``__cause__`` has the failures so far. The other ranks raise a WorkflowError.
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
         """

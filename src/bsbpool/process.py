@@ -32,7 +32,7 @@ class Running(CallDepth):
     Attributes
     ----------
     inside_job : int
-        The number of jobs that this process is inside of, one within the other.
+        The number of jobs that this process runs, each inside the one before.
     workers_dedicated : bool
         Whether the other ranks only run the calls of executors and not this program, so that
         collective calls would hang.

@@ -94,8 +94,8 @@ class JobQueue(Submitter):
     def schedule(self, nodes: Iterable[Any], scheduler: Scheduler | None = None) -> None:
         """Let nodes queue their jobs in a new thread; returns at once.
 
-        The failure of a node that raises, and of the nodes that depend on it by `depends_on`, is
-        raised by `execute`; the other nodes go on.
+        If a node raises, `execute` raises an error for this node and for each node that depends on
+        it (`depends_on`). The other nodes are still scheduled.
 
         Parameters
         ----------

@@ -141,7 +141,7 @@ class TimeLimit:
         )
 
     def stop_run(self) -> None:
-        """End the run, and give its jobs the limit as the reason of their end.
+        """End the run; the errors of jobs that it ends name the limit as the reason.
 
         Raises
         ------
@@ -229,7 +229,7 @@ class RunContext:
         self._collect_results = collect_results
 
     def kept(self, value: Any) -> Any:
-        """Return the form in which a result of this process is kept."""
+        """Return the object that a job keeps for a result of this process."""
         return value if self.store is None else self.store.keep_value(value)
 
     def check_time(self) -> None:
@@ -309,7 +309,7 @@ class OpenPools:
     def needed_by_others(self, context: RunContext) -> set[int]:
         """Return the cache tokens that other pools of the same owner need.
 
-        There are such pools while a job has a pool of its own.
+        There are such pools while a job uses a pool inside the run of another.
         """
         needed: set[int] = set()
         for other in list(self._contexts.values()):

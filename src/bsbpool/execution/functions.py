@@ -114,7 +114,7 @@ class FunctionTable:
         return mode, payload, buffers
 
     def forget_all(self, *others: int) -> None:
-        """Let workers drop all functions, and what they keep by other numbers."""
+        """Let workers drop all functions, and the entries with the other numbers."""
         self._evicted += [*self._parcels, *others]
         self._numbers.clear()
         self._parcels.clear()

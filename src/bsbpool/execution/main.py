@@ -72,8 +72,8 @@ class MainRun:
         except BaseException as error:
             if isinstance(error, Terminated):
                 self._report_dead_ranks()
-            # Now and not at the end of the pool: a rank that is inside a job may later take part
-            # in another pool that is made before the end of this one.
+            # This cannot wait for the end of the pool: a rank that is inside a job may take part in
+            # another pool before that.
             self.close()
             context.end_early(error)
             raise

@@ -27,7 +27,7 @@ from bsbpool.status import JobStatus
 
 JOBS_PER_POOL = 1_000_000
 SECONDS_OF_DRAINING = 0.05
-"""How long some workers may be idle before the replacement of a pool is put off."""
+"""The time that workers may be idle before the replacement of a pool is postponed."""
 
 
 class Aborted(Exception):
@@ -141,7 +141,7 @@ class RanksBackend(Backend):
         return failed
 
     def on_turn(self) -> None:
-        """Do what is due beside running jobs; called in each turn of the run."""
+        """Do the work of the backend that is due; called in each iteration of the loop."""
         if self._aborted:
             raise Aborted
         self._run_deferred_calls()

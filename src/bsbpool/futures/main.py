@@ -22,10 +22,10 @@ class RunBackend(Protocol):
         """Guards the backend's state, and when the prelude is sent."""
 
     def prelude(self) -> Parcel | None:
-        """Return what workers must load before their first call; None when there is nothing."""
+        """Return the pickled data that workers load before their first call, or None."""
 
     def on_turn(self) -> None:
-        """Do what is due beside running jobs; called in each turn of the loop."""
+        """Do the work of the backend that is due; called in each iteration of the loop."""
 
     def is_last_pool(self) -> bool:
         """Whether no pool follows the current one."""

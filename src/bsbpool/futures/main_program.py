@@ -1,4 +1,4 @@
-"""The main program, as far as workers that do not run it must know it.
+"""The data about the main program that workers need which do not run it.
 
 Under ``python -m bsbpool.run``, and in spawned processes, the workers do not run the program. They
 need its search path to import the modules that calls refer to. They need the path of its main

@@ -29,7 +29,7 @@ from bsbpool.remote_errors import load_error
 from bsbpool.serialization import dumps, loads, out_of_band
 
 CHUNKS_PER_WORKER = 8
-"""The number of chunks in flight for each worker, so that none waits for the thread that sends."""
+"""The number of chunks in flight for each worker: workers need not wait for the sending thread."""
 
 
 class MapOptions(NamedTuple):

@@ -56,7 +56,7 @@ def compose(
     resulthook: Callable[[Any], Any] | None = None,
     excepthook: Callable[[BaseException], Any] | None = None,
 ) -> Future[Any]:
-    """Return a future of what a hook makes of another future's result or error.
+    """Return a future whose result a hook computes from the result or error of another one.
 
     Parameters
     ----------

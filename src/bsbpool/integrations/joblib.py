@@ -141,7 +141,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         return n_jobs
 
     def _open_queue(self) -> LimitedQueue:
-        # Not earlier: only from the first batch on does joblib always call `terminate`.
+        # The lease begins here, since joblib may not call `terminate` without a batch.
         if self._executor is None:
             self._lease = shared_executor.lease()
         else:

@@ -1,4 +1,4 @@
-"""What keeps workers out of the main rank's code in the ``with`` block of a pool."""
+"""Keeps workers from running the main rank's code in the ``with`` block of a pool."""
 
 from __future__ import annotations
 
