@@ -186,7 +186,7 @@ class ExecutorPool(JobPool):
         """Return the error of a job, and forget its failure; `deps` are its dependencies."""
         if self._engine.dependency_failed(job.number):
             job.record_error(self.job_control.dependency_error(deps))
-        error = job.error  # before the failure is removed, which it is read from
+        error = job.error
         self.run_context.events.failures.pop(job, None)
         assert error is not None
         return error
