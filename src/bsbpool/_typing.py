@@ -61,13 +61,15 @@ class LazyType(str):
 
     _place: tuple[str, str]
 
-    def __getitem__(self, parameters: object) -> object:  # type: ignore[override]
+    def __getitem__(self, parameters: Any) -> Any:
+        if type(parameters) in (int, slice):
+            return str.__getitem__(self, parameters)  # `typing` reads the expression
         return import_type(*self._place)[parameters]
 
-    def __or__(self, other: object) -> object:
+    def __or__(self, other: Any) -> Any:
         return import_type(*self._place) | other
 
-    def __ror__(self, other: object) -> object:
+    def __ror__(self, other: Any) -> Any:
         return other | import_type(*self._place)
 
 

@@ -40,7 +40,7 @@ class PoolJobControl(JobControl):
             return "not all of its dependencies have succeeded"
         if self._engine.is_sent(_number_of(job)):
             return "it was sent to another rank"
-        return f"it is {job.status.name}"
+        return "it is running" if job.status is JobStatus.RUNNING else "it has ended"
 
     def run(self, job: Job[Any]) -> None:
         """Run a job in this process."""

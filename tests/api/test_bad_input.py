@@ -126,7 +126,7 @@ class TestHandles:
     def test_running_a_job_before_its_dependencies_changes_nothing(self, pool):
         first = pool.submit(give, 1)
         second = pool.submit(give, 2, deps=[first])
-        with pytest.raises(JobPoolError, match=r"other jobs that it depends on"):
+        with pytest.raises(JobPoolError, match=r"not all of its dependencies"):
             second.run()
         pool.execute()
         assert second.result == 2

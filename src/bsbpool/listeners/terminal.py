@@ -6,16 +6,14 @@ import os
 import sys
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bsbpool.job import Job
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.tally import JobTally, describe, describe_unsuccessful
 from bsbpool.naming import printable, shortened, without_addresses
 from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
 from bsbpool.status import ERRONEOUS, FINISHED, JobStatus, PoolStatus
-
-if TYPE_CHECKING:
-    from bsbpool.job import Job
 
 SECONDS_PER_LINE = 5.0
 
