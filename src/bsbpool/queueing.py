@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from bsbpool.scheduling import Scheduler, Schedulers
 else:
     FunctionJob = LazyType("bsbpool.function_job", "FunctionJob")
-    PoolState = LazyType("bsbpool.lifecycle", "PoolState")
     RunContext = LazyType("bsbpool.run_context", "RunContext")
     Scheduler = LazyType("bsbpool.scheduling", "Scheduler")
     Schedulers = LazyType("bsbpool.scheduling", "Schedulers")
