@@ -228,6 +228,22 @@ def test_no_imports_of_the_core_in_circles():
     assert circles(graph) == []
 
 
+USE = re.compile(r"""(?<!["\w.])((?:\w+\.)*\w+)\.(_[a-z]\w*)""")
+"""An attribute with a private name, and its owner; not inside of a string of dotted names."""
+
+
+@pytest.mark.parametrize("module", CORE_FILES, ids=lambda name: f"core-{name.replace('.', '-')}")
+def test_private_names_of_the_core_are_used_where_they_are_defined(module):
+    text = core_text(module)
+    found = [
+        f"{owner}.{name}"
+        for owner, name in USE.findall(text)
+        if owner not in ("self", "cls", "bsbpool")
+        and not re.search(rf"^\s*(?:cdef|cpdef|def|class)\b.*\b{name}\b", text, re.MULTILINE)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("module", modules_of_scheduling())
 def test_scheduling_uses_no_clock_and_no_input_or_output(module):
     imported = core_imports(module, (".pyx", ".pxd"))
