@@ -285,9 +285,6 @@ class Pool(Submitter):
         for n in range(n_jobs):
             self.queue(return_arguments, (n,) if n % 2 else (n, [n]))
 
-    def _refuse_dependency(self, deps: Any, item: Any, inside: bool) -> None:
-        raise TypeError(item)
-
 
 def pool(data: bytes) -> None:
     """As `main`, but the loop stores results and reads scalars itself."""
