@@ -31,6 +31,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -204,11 +205,20 @@ class MPIGuard:
         self._print(f"rank {self._rank} ends the run: {reason}")
         for rank, (pid, fd) in enumerate(self._places):
             self._print(f"stacks of rank {rank}", _attempt(_read_stacks, f"/proc/{pid}/fd/{fd}"))
+        if "bsbpool.locking" in sys.modules and (locks := describe_locks()):
+            self._print("locks", locks)
         time.sleep(0.5)  # mpiexec may drop output that it has not forwarded yet
         self._comm.Abort(1)
 
     def _print(self, title: str, text: str = "") -> None:
         os.write(self._stderr, f"\n==== {title} ====\n{text}\n".encode(errors="replace"))
+
+
+def describe_locks() -> str:
+    """Return which ranks have the locks of this process, and which wait."""
+    from bsbpool import locking
+
+    return locking.describe_locks()
 
 
 def _silence(config: pytest.Config) -> None:
