@@ -137,6 +137,6 @@ def _begin_span(kind: str, lock: Lock, attributes: dict[str, bool]) -> Any:
 
 
 def _tracer() -> Any:
-    from opentelemetry import trace
+    from opentelemetry.trace import get_tracer
 
-    return trace.get_tracer("mpilock")
+    return get_tracer("mpilock")
