@@ -173,3 +173,14 @@ def test_cancelling_a_request() -> None:
     assert node.states() == {0: "writes"}
     node.release(0)
     node.check(False)
+
+
+def test_a_second_request_of_a_process_is_refused() -> None:
+    node = Node(2)
+    node.locks[0].request(WRITE)
+    with pytest.raises(RuntimeError, match="Two threads"):
+        node.locks[0].request(READ)
+    node.locks[1].request(READ)
+    with pytest.raises(RuntimeError, match="Two threads"):
+        node.locks[1].request(READ)
+    node.check(False)

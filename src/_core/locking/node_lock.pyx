@@ -6,6 +6,7 @@ process that must wait sleeps in the kernel until the process before it passes t
 from bsbpool._core.comm.backoff cimport now_ns
 from bsbpool._core.locking.rules cimport (
     abandon,
+    admit,
     count,
     drop_global,
     is_waiting,
@@ -83,6 +84,7 @@ cdef void lock_mutex(page_t *p) noexcept nogil:
         if lock_load(&p.head.mutex) == seen and pid and process_is_gone(pid):
             if lock_replace(&p.head.mutex, seen, me | <uint32_t>MUTEX_CONTENDED):
                 count(p)  # the process died between two changes
+                admit(p)
                 return
 
 
@@ -140,11 +142,22 @@ cdef class NodeLock:
         return state
 
     def request(self, bint write):
-        """Ask for access; return whether it was granted at once. Else `wait` must follow."""
+        """Ask for access; return whether it was granted at once. Else `wait` must follow.
+
+        Raises
+        ------
+        RuntimeError
+            If this process has access or waits for it: another of its threads uses the lock.
+        """
         cdef uint32_t state
+        cdef bint is_idle
         lock_mutex(&self.page)
-        state = request(&self.page, WAITING_TO_WRITE if write else WAITING_TO_READ)
+        is_idle = self.page.slots[self.page.own].state == IDLE
+        if is_idle:
+            state = request(&self.page, WAITING_TO_WRITE if write else WAITING_TO_READ)
         unlock_mutex(&self.page)
+        if not is_idle:
+            raise RuntimeError("Two threads of a rank cannot use one lock at the same time")
         return not is_waiting(state)
 
     def wait(self):
@@ -169,6 +182,9 @@ cdef class NodeLock:
                     state = self.sleep(WAIT_NS)
                 if is_waiting(state):
                     PyErr_CheckSignals()
+                    with nogil:  # takes over the mutex of a process that has died
+                        lock_mutex(&self.page)
+                        unlock_mutex(&self.page)
                     dead += self.find_dead()
         except BaseException:
             self.cancel()

@@ -132,7 +132,7 @@ cdef inline void take_global(page_t *p, uint32_t mode) noexcept nogil:
         h.writer = 0
         h.n_readers = 1
         set_state(p, p.own, READING)
-        admit(p)
+        admit_readers(p)  # all that wait, like those of one node
 
 cdef inline void drop_global(page_t *p) noexcept nogil:
     """Note that this node has given the global lock back."""

@@ -42,23 +42,26 @@ class ReadLock:
         The lock.
     """
 
-    __slots__ = ("_lock", "_outermost", "_span")
+    __slots__ = ("_entered", "_lock", "_outermost", "_span")
 
     def __init__(self, lock: Lock) -> None:
-        self._lock, self._outermost = lock, False
+        self._lock, self._outermost, self._entered = lock, False, False
         self._span: Any = None
 
     def __enter__(self) -> None:
         lock = self._lock
+        _refuse_second(self._entered)
         self._outermost = not (lock.read_depth or lock.write_depth)
         if "opentelemetry.sdk.trace" in sys.modules:
             self._span = _begin_span("read", lock, {"nested": not self._outermost})
         if self._outermost:
             _take(lock, False, self._span)
         lock.read_depth += 1
+        self._entered = True
 
     def __exit__(self, *error: Any) -> None:
         lock = self._lock
+        self._entered = False
         lock.read_depth -= 1
         if self._outermost:
             lock.drop()
@@ -78,14 +81,16 @@ class WriteLock:
         The lock.
     """
 
-    __slots__ = ("_lock", "_outermost", "_promoted", "_span")
+    __slots__ = ("_entered", "_lock", "_outermost", "_promoted", "_span")
 
     def __init__(self, lock: Lock) -> None:
         self._lock, self._outermost, self._promoted = lock, False, False
+        self._entered = False
         self._span: Any = None
 
     def __enter__(self) -> None:
         lock = self._lock
+        _refuse_second(self._entered)
         self._outermost = not lock.write_depth
         self._promoted = self._outermost and lock.read_depth > 0
         if "opentelemetry.sdk.trace" in sys.modules:
@@ -96,9 +101,11 @@ class WriteLock:
         if self._outermost:
             _take(lock, True, self._span)
         lock.write_depth += 1
+        self._entered = True
 
     def __exit__(self, *error: Any) -> None:
         lock = self._lock
+        self._entered = False
         lock.write_depth -= 1
         if self._outermost:
             lock.drop()
@@ -106,6 +113,11 @@ class WriteLock:
             lock.take(False)
         if self._span is not None:
             self._span.__exit__(*error)
+
+
+def _refuse_second(entered: bool) -> None:
+    if entered:
+        raise RuntimeError("This block has begun already; call read() or write() for each block")
 
 
 def _take(lock: Lock, write: bool, span: Any) -> None:

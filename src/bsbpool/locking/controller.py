@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 import weakref
 from typing import Any
@@ -94,6 +95,7 @@ class LockController:
         self._queue = GlobalQueue(comm, master) if page.n_nodes > 1 else None
         self.read_depth = self.write_depth = 0
         self._closed = False
+        self._process = os.getpid()
         _controllers.add(self)
 
     @property
@@ -111,9 +113,16 @@ class LockController:
         """Whether `close` was called."""
         return self._closed
 
+    @property
+    def n_nodes(self) -> int:
+        """The number of nodes on which the ranks are."""
+        return self._page.n_nodes
+
     def close(self) -> None:
         """Give the lock up. Collective if the ranks are on several nodes."""
         if not self._closed:
+            if self.read_depth or self.write_depth:
+                raise RuntimeError("The lock cannot be closed inside of a block that has it")
             self._closed = True
             if self._queue is not None:
                 self._queue.free()
@@ -170,18 +179,19 @@ class LockController:
         """Acquire the lock, without regard to what this rank has."""
         if self._closed:
             raise RuntimeError("The lock cannot be acquired, because its controller was closed")
+        if os.getpid() != self._process:
+            raise RuntimeError("A forked child cannot acquire a lock of its parent")
         node = self._node
-        if node.request(write) and self._queue is None:
-            return
         try:
-            dead = node.wait()
-            if dead:
+            if node.request(write) and self._queue is None:
+                return
+            if dead := node.wait():
                 self._warn(dead)
             if self._queue is not None and node.needs_global:
                 self._take_global(self._queue, write)
         except BaseException:
-            if node.holds:
-                self.drop()
+            node.cancel()
+            self.drop()
             raise
 
     def _take_global(self, queue: GlobalQueue, write: bool) -> None:
@@ -193,6 +203,8 @@ class LockController:
 
     def drop(self) -> None:
         """Release the lock, if this rank has it: an interrupted `take` may have left it without."""
+        if os.getpid() != self._process:
+            return
         if self._node.holds and self._node.release() and self._queue is not None:
             self._queue.give_back(self._node.global_mode == "write", self._node.global_owner)
             self._node.drop_global()

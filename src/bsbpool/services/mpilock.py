@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from bsbpool.locking.fences import FencedSignal
 from bsbpool.services.mpi import MockModule
-
-
-class FencedSignal(Exception):
-    """Ends a fenced block on a process without access."""
 
 
 class Fence:
@@ -217,14 +214,22 @@ class NativeLockModule:
             return SingleRankController(comm, master)
         from bsbpool.locking import SharedMemoryError, sync
 
+        has_mpilock = importlib.util.find_spec("mpilock") is not None
         try:
-            return sync(comm, master)
+            controller = sync(comm, master)
         except SharedMemoryError:  # on all ranks
-            if importlib.util.find_spec("mpilock") is None:
+            if not has_mpilock:
                 raise
+        else:
+            if controller.n_nodes == 1 or "BSBPOOL_LOCK" in os.environ or not has_mpilock:
+                return controller
+            # Between nodes, mpilock has a thread that lets MPI complete the operations of others.
+            controller.close()
         import mpilock
 
         return mpilock.sync(comm, master, **pump)
+
+    __call__ = sync
 
 
 def lock_module() -> Any:
