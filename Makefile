@@ -17,6 +17,8 @@
 #   make fuzz          random bytes for the decoders, 10 minutes, with ASan and UBSan
 #   make valgrind      the tests of the core under memcheck; needs valgrind
 #   make chaos         kill ranks of 200 real runs; ARGS="--kills 20"
+#   make lock-check    a million operations under the lock; ARGS="--operations 100000"
+#   make many          16, 32 and 64 ranks on this machine; ARGS="--ranks 16 --mpi mpich"
 #   make soak          look for leaks in 10,000 pools and 5 million jobs; ARGS="--pools 1000"
 # Benchmarks
 #   make bench         all targets, and other systems; needs a quiet machine; ARGS="noop chain"
@@ -46,10 +48,10 @@ MPI4PY := mpi4py>=4.1
 # mpilock keeps ranks from writing to one HDF5 file at the same time.
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
-           ipykernel joblib nbclient scikit-learn scinexus
+           ipykernel ipyparallel joblib nbclient networkx pandas scikit-learn scinexus
 # Packages whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
-PEERS := distributed ipyparallel matplotlib
+PEERS := distributed matplotlib
 LINTERS := ruff cython-lint mypy
 
 # pip installs these when it builds the package. The environments hold them for `make rebuild`, and
@@ -83,7 +85,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .PHONY: help demo dev rebuild check check-mpi test test-all test-environments differential latest \
-        constraints environments sim chaos soak sanitize sanitized fuzz valgrind lint bench \
+        constraints environments sim chaos lock-check many soak sanitize sanitized fuzz valgrind lint bench \
         bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
@@ -157,6 +159,12 @@ chaos: $(ENVS)/openmpi/test
 
 soak: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m soak ../$(ENVS) $(ARGS)
+
+many: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+	cd tests && ../$(ENVS)/mpich/bin/python -m many ../$(ENVS) $(ARGS)
+
+lock-check: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+	cd tests && ../$(ENVS)/mpich/bin/python -m locking ../$(ENVS) $(ARGS)
 
 sanitized: $(ENVS)/sanitize/test $(ENVS)/sanitize/coverage.so
 
@@ -266,6 +274,7 @@ $(ENVS)/testing/test: $(BUILD)/wheel/made $(ENVS)/testing/made Makefile
 # Python files in src/bsbpool. A .pth file puts it on sys.path.
 $(DEV)/packages: $(DEV)/made Makefile pyproject.toml
 	@mkdir -p $(BUILD)/dev/site
+	@rm -rf $(BUILD)/dev/site/bsbpool-*.dist-info
 	$(DEV)/bin/python -c '$(PRINT_REQUIREMENTS)' >$(BUILD)/dev/requirements.txt
 	$(DEV)/bin/python $(PIP) install "$(MPICH)" "$(MPI4PY)" $(DEMO) $(INTEROP) $(EXAMPLES) \
 	    $(LINTERS) $(BUILDERS) -r $(BUILD)/dev/requirements.txt

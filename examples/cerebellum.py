@@ -36,7 +36,7 @@ from bsb import (
     types,
 )
 
-SIZES = {"small": (100.0, 100.0), "full": (300.0, 250.0)}
+SIZES = {"small": (100.0, 100.0), "full": (300.0, 250.0), "large": (600.0, 250.0)}
 """Extent of the slab along x and y, in micrometres."""
 
 SEED = 1906

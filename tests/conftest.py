@@ -11,7 +11,7 @@ pytest_plugins = ["helpers.effort", "helpers.mpi_guard"]
 TESTS = Path(__file__).parent
 NEED_TESTING_BUILD = ("core", "fuzz", "sim")
 """Folders whose tests import `bsbpool._core.testing`, which the wheel does not contain."""
-START_RANKS = ("chaos", "interop", "soak")
+START_RANKS = ("chaos", "interop", "many", "soak")
 """Folders whose tests start ranks."""
 
 # Shells start background commands with SIGINT ignored, and child processes inherit that: tests of

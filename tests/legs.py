@@ -30,6 +30,8 @@ class Leg(NamedTuple):
     """The number of cores that the leg needs for itself."""
     under: tuple[str, ...] = ()
     """A script, with arguments, that runs pytest."""
+    leaders: str = ""
+    """The value of BSBPOOL_LEADERS: the leaders of pools that choose none."""
 
     def command(self, python: Path) -> list[str]:
         """Return the command line."""
@@ -41,10 +43,10 @@ ALONE = 1_000
 """More cores than there are: nothing else runs beside the leg."""
 
 
-def _on_ranks(env: str, ranks: int, left_out: str) -> Leg:
+def _on_ranks(env: str, ranks: int, left_out: str, leaders: str = "") -> Leg:
     """Return a leg of the tests that run under mpiexec. They measure time, so it runs alone."""
     args = ("--with-mpi", "-m", left_out, "tests/mpi")
-    return Leg(env, args, ranks=ranks, cores=ALONE)
+    return Leg(env, args, ranks=ranks, cores=ALONE, leaders=leaders)
 
 
 # The longest legs first, so that no core is idle at the end.
@@ -72,6 +74,8 @@ TEST = {
             "tests/futures/test_run.py",
             "tests/api/test_other_pools.py",
             "tests/interop/test_examples.py",
+            "tests/interop/test_ipyparallel_own.py",
+            "tests/interop/test_ipyparallel_programs.py",
             "tests/interop/test_joblib.py",
             "tests/interop/test_moving.py",
             "tests/interop/test_scinexus.py",
@@ -82,7 +86,13 @@ TEST = {
     "core": Leg("testing", ("tests/core", "tests/sim")),
     "sanitized": Leg(
         "sanitize",
-        ("tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py", "--effort=0.2"),
+        (
+            "tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py",
+            # It measures memory, of which the sanitizer takes more.
+            "--deselect=tests/core/test_many_workers.py::"
+            "test_the_tables_take_few_bytes_for_each_worker",
+            "--effort=0.2",
+        ),
         under=("tests/helpers/under.py", "asan"),
     ),
     "tools": Leg(
@@ -100,9 +110,13 @@ TEST = {
     "soak-openmpi": Leg("openmpi", ("-m", "launches and not long", "tests/soak"), cores=ALONE),
     "timing-openmpi": Leg("openmpi", ("-m", "timing", "tests/api/test_defects.py"), cores=ALONE),
     "chaos-openmpi": Leg("openmpi", ("tests/chaos",), cores=ALONE),
-    "mpich-2": _on_ranks("mpich", 2, "not many_ranks"),
+    "many": Leg("mpich", ("tests/many",), cores=ALONE),
+    "many-openmpi": Leg("openmpi", ("-k", "sixteen", "tests/many"), cores=ALONE),
+    "mpich-2": _on_ranks("mpich", 2, "not many_ranks and not main_works"),
     "mpich-4": _on_ranks("mpich", 4, "not slow"),
     "openmpi-3": _on_ranks("openmpi", 3, "not many_ranks"),
+    # Pools with two levels: rank 1 relays the messages of ranks 2 and 3.
+    "leaders-openmpi-4": _on_ranks("openmpi", 4, "not slow and not timing", leaders="3"),
 }  # fmt: skip
 """The legs of ``make test``."""
 
@@ -111,6 +125,8 @@ MORE = {
     "mpich-3": _on_ranks("mpich", 3, "not slow and not many_ranks"),
     "openmpi-2": _on_ranks("openmpi", 2, "not slow and not many_ranks"),
     "openmpi-4": _on_ranks("openmpi", 4, "not slow"),
+    "leaders-3": _on_ranks("mpich", 3, "not slow and not many_ranks", leaders="2"),
+    "leaders-4": _on_ranks("mpich", 4, "not slow", leaders="3"),
     "guard-openmpi": Leg("openmpi", ("tests/helpers",), cores=ALONE),
 }
 """The legs that only ``make test-all`` adds."""

@@ -64,7 +64,8 @@ class Running:
         self._began = time.monotonic()
         self._late = False
         command = leg.command(python) + more
-        self._process = start(command, cwd=ROOT, env=environment(python))
+        more_env = {"BSBPOOL_LEADERS": leg.leaders} if leg.leaders else {}
+        self._process = start(command, cwd=ROOT, env=environment(python, **more_env))
 
     def wait(self) -> Ending:
         """Wait for the end of the leg, but not longer than its time limit."""

@@ -11,9 +11,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # benches are no part of the
 
 from benches import compare, environment, gate, history, measuring, metg, report, workloads
 from benches.measuring import Figure
-from benches.targets import all_targets
+from benches.targets import all_targets, scale
 from benches.targets.kinds import Target, at_least, at_most, case
 from benches.workloads import SHAPES, tasks
+
+from bsbpool.simulation.costs import Calibration
 
 # ------------------------------------------------------------------ shapes
 
@@ -244,7 +246,7 @@ def test_the_main_line_of_an_output():
 def test_targets_are_complete():
     for quick in (False, True):
         found = all_targets(quick)
-        assert len(found) == 18
+        assert len(found) == 26
         for target in found.values():
             names = [check.name for check in target.checks]
             assert len(set(names)) == len(names) > 0
@@ -252,6 +254,19 @@ def test_targets_are_complete():
                 module = program.args()[0].replace(".", "/") + ".py"
                 assert (environment.ROOT / module).exists()
                 assert program.env != "openmpi" or "openmpi" in program.label()
+
+
+def test_predictions_of_real_runs():
+    real = {"ranks": 3, "jobs": 100, "run": 0.01, "listed": [0.02, 0.02], "seconds": 0.5, "cpu": 1}
+    found = scale.predicted(real, Calibration().as_dict())
+    assert found["seconds"] == pytest.approx(0.5, rel=0.02) and 0 < found["cpu"] < 0.01
+    costs = {"costs": Calibration().as_dict(), scale.name_of(2, 100): {**real, "cpu": found["cpu"]}}
+    rate, cpu = (
+        check.derive(costs)
+        for check in all_targets()["scale"].checks
+        if check.name.endswith("2 ranks, 100 us")
+    )
+    assert rate < 5 and cpu == pytest.approx(0)
 
 
 def test_left_out_is_what_cannot_be_run(capsys):

@@ -100,3 +100,47 @@ def test_importing_the_package_imports_no_other_module_of_it() -> None:
     modules, files = _imports_of("import bsbpool")
     assert [name for name in modules if "bsbpool" in name] == ["bsbpool"]
     assert len(files) == 1
+
+
+COUNT = """
+import collections
+import runpy
+import sys
+from importlib import _bootstrap_external
+
+opens, looks = collections.Counter(), collections.Counter()
+look = _bootstrap_external._path_stat
+
+
+def note_opens(event, args):
+    if event == "open" and isinstance(args[0], str) and "/bsbpool/" in args[0]:
+        opens[args[0]] += 1
+
+
+def note_look(path):
+    if "/bsbpool/" in str(path) and str(path).endswith(".py"):
+        looks[str(path)] += 1
+    return look(path)
+
+
+sys.addaudithook(note_opens)
+_bootstrap_external._path_stat = note_look
+try:
+    {code}
+except SystemExit:
+    pass
+assert opens
+print([path for path in opens if opens[path] > 1], max(looks.values()))
+"""
+RUN = """
+sys.argv = ["run", "-c", "import bsbpool.run"]
+runpy.run_module("bsbpool.run", {}, "__main__")
+"""
+
+
+@pytest.mark.parametrize("code", ["import bsbpool", FIRST_POOL, RUN], ids=["import", "pool", "run"])
+def test_no_file_is_opened_twice(code: str) -> None:
+    """Python itself looks at a source file twice: to find it, and to see whether it has changed."""
+    program = COUNT.replace("{code}", code.strip().replace("\n", "\n    "))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "[] 2\n"), done.stderr or done.stdout

@@ -39,6 +39,9 @@ REPLACED = {
 }
 """The words, and what to write instead."""
 
+OF_OTHERS = {"hub": "ipyparallel"}
+"""Words of the interfaces of other packages, and the name of the files that can use them."""
+
 UPPER_CASE = {"RECALL": "STEAL_REQUEST", "RETURNED": "STEAL_RESPONSE"}
 
 PARTS = {
@@ -67,6 +70,11 @@ def replacement(word):
     return UPPER_CASE.get(word) or REPLACED.get(small) or REPLACED.get(small.removesuffix("s"))
 
 
+def is_of_others(word, place):
+    package = OF_OTHERS.get(word.lower())
+    return package is not None and package in place
+
+
 def findings(folders):
     for folder in folders:
         for path in files_of(folder):
@@ -74,8 +82,9 @@ def findings(folders):
                 continue
             for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
                 for word in words_of(line):
-                    if other := replacement(word):
-                        place = path.relative_to(REPOSITORY)
+                    place = path.relative_to(REPOSITORY)
+                    other = replacement(word)
+                    if other and not is_of_others(word, str(place)):
                         yield f"{place}:{number}: '{word}': write '{other}'"
 
 

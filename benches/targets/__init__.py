@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from benches.targets import locks, size, throughput, waiting
+from benches.targets import (
+    data,
+    engines,
+    gangs,
+    locks,
+    main_works,
+    rich,
+    scale,
+    size,
+    throughput,
+    waiting,
+)
 from benches.targets.kinds import Case, Check, Target
 
 __all__ = ["Case", "Check", "Target", "all_targets"]
@@ -12,4 +23,10 @@ def all_targets(quick: bool = False) -> dict[str, Target]:
     """Return the targets by name. Quick ones are for a trial of the suite, not for figures."""
     found = [*throughput.targets(quick), *size.targets(quick), *waiting.targets(quick)]
     found += locks.targets(quick)
+    found += rich.targets(quick)
+    found += data.targets(quick)
+    found += engines.targets(quick)
+    found += gangs.targets(quick)
+    found += main_works.targets(quick)
+    found += scale.targets(quick)
     return {target.name: target for target in found}

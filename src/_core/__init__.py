@@ -12,18 +12,29 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from types import ModuleType
 
 MODULES = {
-    "scheduling": ("engine", "status"),
-    "jobs": ("change_log", "dependency_sets", "handle", "invoke", "submission", "wait_chain"),
-    "protocol": ("buffer", "frames", "scalar_codec", "wire"),
-    "comm": ("channel", "demux", "membership", "process_monitor", "transport", "waiter", "wakeup"),
-    "locking": ("global_queue", "node_lock"),
-    "runtime": (
-        "cache_notices", "fault_report", "inbox", "job_sender", "loaded_functions", "main_loop",
-        "outbox", "progress_thread", "reply_buffer", "reply_reader",
-        "sent_functions", "serial_loop", "worker_loop", "worker_receiver",
+    "scheduling": ("engine", "engine_options", "status"),
+    "jobs": (
+        "change_log", "dependency_sets", "handle", "inputs", "invoke", "job_times",
+        "special_submission",
+        "submission", "wait_chain",
     ),
+    "protocol": ("buffer", "frames", "scalar_codec", "small_arrays", "wire"),
+    "comm": (
+        "channel", "demux", "local_link", "membership", "process_monitor", "relay", "relay_thread",
+        "relaying",
+        "transport",
+        "waiter", "wakeup",
+    ),
+    "locking": ("global_queue", "node_lock", "rank_lock", "window_words"),
+    "runtime": (
+        "cache_notices", "data_directory", "data_receiver", "data_store", "fault_report",
+        "gang_messages", "inbox", "job_sender", "loaded_functions", "main_loop", "outbox",
+        "progress_thread", "reply_buffer", "reply_reader", "sent_functions", "serial_loop",
+        "worker_loop", "worker_receiver",
+    ),
+    "simulation": ("loopback", "simulator"),
     "testing": (
-        "baseline", "deterministic_scheduler", "inprocess_transport", "invariants",
+        "baseline", "deterministic_scheduler", "endpoint", "inprocess_transport", "invariants",
         "manual_engine",
         "simulated_network", "tables",
     ),

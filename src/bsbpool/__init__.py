@@ -22,17 +22,23 @@ if TYPE_CHECKING:
     from bsbpool.api import create_job_pool as create_job_pool
     from bsbpool.caching import pool_cache as pool_cache
     from bsbpool.caching import pool_cached_function as pool_cached_function
+    from bsbpool.current import CurrentJob as CurrentJob
+    from bsbpool.current import current_job as current_job
+    from bsbpool.decorators import job as job
+    from bsbpool.decorators import requires as requires
     from bsbpool.exceptions import JobCancelledError as JobCancelledError
     from bsbpool.exceptions import JobErroredError as JobErroredError
     from bsbpool.exceptions import JobPoolContextError as JobPoolContextError
     from bsbpool.exceptions import JobPoolError as JobPoolError
     from bsbpool.exceptions import JobPoolTimeoutError as JobPoolTimeoutError
     from bsbpool.exceptions import JobSchedulingError as JobSchedulingError
+    from bsbpool.exceptions import JobTimeoutError as JobTimeoutError
+    from bsbpool.exceptions import UnmetDependency as UnmetDependency
     from bsbpool.exceptions import WorkerLostError as WorkerLostError
     from bsbpool.exceptions import WorkerTraceback as WorkerTraceback
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.futures import PoolExecutor as PoolExecutor
-    from bsbpool.job import Job as Job
+    from bsbpool.jobs import Job as Job
     from bsbpool.pool import JobPool as JobPool
     from bsbpool.services import register_service as register_service
     from bsbpool.status import JobStatus as JobStatus
@@ -49,17 +55,23 @@ _MODULE_OF = {
     "create_job_pool": "api",
     "pool_cache": "caching",
     "pool_cached_function": "caching",
+    "job": "decorators",
+    "requires": "decorators",
+    "CurrentJob": "current",
+    "current_job": "current",
     "JobCancelledError": "exceptions",
     "JobErroredError": "exceptions",
     "JobPoolContextError": "exceptions",
     "JobPoolError": "exceptions",
     "JobPoolTimeoutError": "exceptions",
     "JobSchedulingError": "exceptions",
+    "UnmetDependency": "exceptions",
+    "JobTimeoutError": "exceptions",
     "WorkerLostError": "exceptions",
     "WorkerTraceback": "exceptions",
     "WorkflowError": "exceptions",
     "PoolExecutor": "futures",
-    "Job": "job",
+    "Job": "jobs",
     "SubmissionContext": "submission_context",
     "JobPool": "pool",
     "MPI": "services",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Protocol as Protocol
     from typing import Self as Self
     from typing import TypeVar as TypeVar
+    from typing import Unpack as Unpack
     from typing import overload as overload
 else:
     Protocol = object

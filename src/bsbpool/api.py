@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 
-from bsbpool._typing import Any
+from bsbpool._typing import TYPE_CHECKING, Any, LazyType
 from bsbpool.arguments import flag, warn_of_owner
 from bsbpool.pool import JobPool
 from bsbpool.process import running
+
+if TYPE_CHECKING:
+    from bsbpool._typing import Unpack
+    from bsbpool.settings import PoolSettings, Settings
+else:
+    PoolSettings = LazyType("bsbpool.settings", "PoolSettings")
+    Settings = LazyType("bsbpool.settings", "Settings")
+    Unpack = LazyType("typing", "Unpack")
 
 _ids = itertools.count(1)
 _ids_inside_jobs = itertools.count(-1, -1)
@@ -21,6 +30,7 @@ def create_job_pool(
     fail_fast: bool = False,
     quiet: bool = False,
     max_memory: int | None = None,
+    **settings: Unpack[Settings],
 ) -> JobPool:
     """Make a job pool. Collective over the communicator.
 
@@ -37,6 +47,34 @@ def create_job_pool(
     max_memory : int, optional
         Bytes of results that the main rank holds in memory; further results are written to a
         private file. See `JobPool`.
+    strict : bool
+        Whether a run of one process pickles functions, arguments and results, as runs on several
+        ranks do, so that a program behaves in the same way in both. By default only if the
+        environment variable BSBPOOL_STRICT is set to 1.
+    timestamps : bool
+        Whether to note when and where each job ran and the sizes of its arguments and result, for
+        `Job.metadata` and `JobPool.statistics`.
+    options : dict
+        The default options of all jobs, see `JobPool.options`.
+    resources : dict
+        What the ranks have, for the option `resources` of jobs: ``{"gpu": 2, "mem": "64G"}`` is
+        what each host has, shared by its ranks; ``{1: {"gpu": 1}, "node7": {"gpu": 4}}`` is what
+        single ranks or hosts have. Whole numbers up to 64 are devices, of which each job gets
+        particular ones. By default all ranks share the GPUs in CUDA_VISIBLE_DEVICES of rank 0.
+        Give the same on all ranks.
+    prefetch : bool
+        Whether quick jobs are sent to a worker before it has ended the one before; True by
+        default. Without, each worker has one job, and the next one goes to the worker that was
+        idle longest.
+    main_works : bool
+        Whether rank 0 runs jobs, too, while a second thread schedules. Callbacks and listeners are
+        called in that thread. By default only if the environment variable BSBPOOL_MAIN_WORKS is
+        set to 1. Give the same on all ranks. With one process this has no effect.
+    leaders : "auto", "node", int or None
+        Which ranks relay the messages between rank 0 and the other ranks, so that rank 0 sends one
+        message for many ranks: with "node" one rank of each node, with a number one rank for each
+        so many ranks, with None none. "auto", the default, is "node" from 1,024 ranks on. The
+        environment variable BSBPOOL_LEADERS replaces the default.
 
     Returns
     -------
@@ -55,11 +93,28 @@ def create_job_pool(
     """
     quiet = flag("quiet", quiet)
     warn_of_owner(owner)
-    ids = _ids_inside_jobs if running.inside_job else _ids
-    pool = JobPool(next(ids), owner, fail_fast=fail_fast, comm=comm, max_memory=max_memory)
+    ids = _ids_inside_jobs if running.in_job else _ids
+    further = _settings(settings)
+    pool = JobPool(
+        next(ids),
+        owner,
+        fail_fast=fail_fast,
+        comm=comm,
+        max_memory=max_memory,
+        settings=further,
+    )
     if not quiet and pool.is_main():
         from bsbpool.listeners.terminal import terminal_listener
 
         listener, max_wait = terminal_listener()
         pool.add_listener(listener, max_wait=max_wait)
     return pool
+
+
+def _settings(given: Any) -> PoolSettings | None:
+    strict = os.environ.get("BSBPOOL_STRICT", "")
+    if not given and strict in ("", "0"):
+        return None
+    from bsbpool.settings import make_settings
+
+    return make_settings(given, strict)

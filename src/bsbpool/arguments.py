@@ -18,12 +18,18 @@ _ALLOWED = {
 
 _PARAMETERS = ("args", "kwargs", "deps", "cache_items", "submitter")
 """The parameters of `JobPool.queue` that a keyword of the context may be a misspelling of."""
+OPTIONS = (
+    "name", "after_any", "on_failure", "on_end", "targets", "follow", "follow_grace", "priority",
+    "retries", "retry_on", "retry_elsewhere", "retries_if_lost", "timeout", "dependency_timeout",
+    "resources", "capture_output", "seed", "requires", "keep", "ranks", "gather", "placement",
+)  # fmt: skip
+"""The options of jobs besides `deps`, which only `JobPool.options` takes."""
 _OTHER_WORDS = {
-    "deps": "after dep depend dependence dependencies dependency depends depends_on requires",
+    "deps": "after dep depend dependence dependencies dependency depends depends_on",
     "cache_items": "cache cached cached_items cache_item item_cache",
     "args": "arg argument arguments positional",
     "kwargs": "keyword keyword_args keyword_arguments keywords kw kwarg kwds",
-    "submitter": "job_name label name submitted_by title",
+    "submitter": "label submitted_by title",
 }
 """Other words for these parameters."""
 _ALIASES = {alias: name for name, aliases in _OTHER_WORDS.items() for alias in aliases.split()}
@@ -124,21 +130,30 @@ def warn_of_owner(owner: Any, stacklevel: int = 2) -> None:
 
 
 def warn_of_context(names: Iterable[str], stacklevel: int = 2) -> None:
-    """Warn about keywords of a job's context that look like a misspelt parameter of `queue`."""
+    """Warn about keywords of a job's context that look like a parameter of `queue` or an option."""
     for name in names:
-        parameter = _misspelt_parameter(name)
-        if parameter is not None:
+        remedy = _remedy(name)
+        if remedy is not None:
             import warnings
 
             warnings.warn(
                 f"The keyword {name!r} is not a parameter of `queue`, so it is only kept as "
-                f"context of the job. Did you mean {parameter}=?",
+                f"context of the job. {remedy}",
                 UserWarning,
                 stacklevel=stacklevel + 1,
             )
 
 
 @functools.lru_cache(maxsize=1024)
+def _remedy(name: str) -> str | None:
+    """Return what to write instead of a keyword that is probably a mistake; None for others."""
+    option = "name" if name == "job_name" else name
+    if option in OPTIONS:
+        return f"To set the option, write pool.options({option}=...).queue(...)"
+    parameter = _misspelt_parameter(name)
+    return None if parameter is None else f"Did you mean {parameter}=?"
+
+
 def _misspelt_parameter(name: str) -> str | None:
     """Return the parameter that a keyword is probably a misspelling of, or None."""
     lower = name.lower().strip("_")

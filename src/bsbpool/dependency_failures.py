@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.status import UNSUCCESSFUL, JobStatus
+from bsbpool.status import FINISHED, UNSUCCESSFUL, JobStatus
 
 if TYPE_CHECKING:
     from bsbpool._core.scheduling.engine import Engine
-    from bsbpool.job import Job
+    from bsbpool.jobs import Job
+    from bsbpool.options import JobOptions
 
 MESSAGE = "Job killed for dependency failure"  # callers compare it
 VERBS = {
@@ -76,6 +77,23 @@ class DependencyFailures:
 
     def _is_cut_off(self, job: Job[Any]) -> bool:
         return job.number is not None and self._engine.ended_by_run(job.number)
+
+
+def condition_error(options: JobOptions) -> exceptions.JobCancelledError | None:
+    """Return the error of a job whose option `after_any` or `on_failure` cannot be met any more."""
+    conditions = (
+        (options.after_any, {JobStatus.SUCCESS}, "succeeded"),
+        (options.on_failure, {JobStatus.FAILED, JobStatus.ABORTED}, "failed"),
+    )
+    for handles, wanted, verb in conditions:
+        jobs: list[Any] = list(handles)
+        ends = {job.status for job in jobs}
+        if jobs and ends <= FINISHED and not ends & wanted:
+            error = exceptions.JobCancelledError(MESSAGE)
+            labels = ", ".join(job.label for job in jobs[:4]) + (", ..." if len(jobs) > 4 else "")
+            error.add_note(f"It was to run after one of {labels} had {verb}, and none has.")
+            return error
+    return None
 
 
 def cancelled_by(

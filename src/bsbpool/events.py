@@ -16,11 +16,12 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from bsbpool import exceptions
 from bsbpool._core.jobs.change_log import ChangeLog
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.naming import node_name
 from bsbpool.process import is_from_signal
 from bsbpool.progress import (
     PoolJobAddedProgress,
+    PoolJobOutputProgress,
     PoolJobUpdateProgress,
     PoolProgressReason,
 )
@@ -72,6 +73,7 @@ class EventQueue:
     """
 
     def __init__(self, pool: Submitter, engine: Engine, lock: AbstractContextManager[Any]) -> None:
+        self._pool: Any = pool
         self._engine = engine
         self._lock = lock
         self.listeners: list[Listener] = []
@@ -162,6 +164,19 @@ class EventQueue:
                 due = self.due[:]
                 self.due.clear()
             self._callbacks.call(_call_all, due)
+
+    # ------------------------------------------------------------ output
+
+    def job_output(self, job: Job[Any], stream: int, data: bytes) -> None:
+        """Keep output of a running job, and report it to the listeners; from any thread."""
+        if job.output is None:
+            from bsbpool.job_output import JobOutput
+
+            job.output = JobOutput()
+        text = job.output.add(stream, data)
+        if self.listeners:
+            self.gather()  # earlier events come first
+            self.post(PoolJobOutputProgress(self._pool, job, stream, text))
 
     # ------------------------------------------------------------ failures
 

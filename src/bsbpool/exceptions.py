@@ -50,6 +50,14 @@ class JobPoolTimeoutError(JobPoolError, TimeoutError):
         return type(self), self.args
 
 
+class UnmetDependency(JobPoolError):
+    """A check of the option `requires` found that a rank cannot run a job."""
+
+
+class JobTimeoutError(JobPoolError, TimeoutError):
+    """A job took longer than its option `timeout`."""
+
+
 class JobSchedulingError(JobPoolError):
     """A node could not schedule its jobs."""
 
@@ -80,6 +88,14 @@ class WorkerLostError(JobPoolError):
         """Return the error of a job whose rank died."""
         of = f" of {signals.Signals(signal).name}" if signal else ""
         return cls(f"rank {rank} died{of} while it ran {job.label}", rank, job, signal)
+
+
+class DataLostError(JobPoolError):
+    """A result that a job has as an argument does not exist any more.
+
+    It was only on a rank that has died, or it was kept with ``keep="worker"`` and dropped after the
+    last job that was queued with it.
+    """
 
 
 class JobErroredError(Exception):
@@ -133,6 +149,11 @@ class WorkerTraceback(Exception):
 
     def __str__(self) -> str:
         return f"on rank {self.rank}, in {self.job}"
+
+
+def interrupt_classes() -> tuple[type[BaseException], ...]:
+    """Return the errors that are raised in interrupted jobs, by `InterruptKind`."""
+    return BaseException, JobCancelledError, JobTimeoutError, JobCancelledError
 
 
 class RemoteError(Exception):

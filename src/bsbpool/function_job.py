@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from bsbpool import arguments
 from bsbpool._core.jobs.invoke import NO_OWNER
 from bsbpool._typing import TYPE_CHECKING, Any, LazyType, TypeVar
-from bsbpool.job import Job, OwningPool
+from bsbpool.jobs import Job
 from bsbpool.naming import call_text, submitter_text
 
 if TYPE_CHECKING:
+    from bsbpool.owning_pool import OwningPool
     from bsbpool.submission_context import SubmissionContext
 else:
+    OwningPool = LazyType("bsbpool.owning_pool", "OwningPool")
     SubmissionContext = LazyType("bsbpool.submission_context", "SubmissionContext")
 
 T = TypeVar("T")

@@ -17,6 +17,8 @@ import sys
 import types
 from typing import Any
 
+import cloudpickle
+
 from bsbpool import classes_by_value
 from bsbpool.by_name import (
     BOUND_TYPES,
@@ -56,11 +58,11 @@ def _reduce_function(pickler: Pickler, function: types.FunctionType) -> Any:
     if decorated is not None:
         return decorated
     reduced = pickler._dynamic_function_reduce(function)
-    module = _module_of(function)
+    module = module_of(function)
     return reduced if module is None else _with_globals_of(module, reduced)
 
 
-def _module_of(function: types.FunctionType) -> str | None:
+def module_of(function: types.FunctionType) -> str | None:
     """Return the name of the module whose namespace a function uses; None if there is none.
 
     The ``__module__`` of the function cannot be used: a decorator may have copied it from another
@@ -92,7 +94,37 @@ def _pickled(values: dict[str, Any]) -> dict[str, bytes]:
         except Exception:
             continue  # the other rank defines it, or the function raises NameError there
         pickles[name] = file.getvalue()
+    sent_globals.note(pickles)
     return pickles
+
+
+class SentGlobals:
+    """The globals of the main script that were pickled last.
+
+    Attributes
+    ----------
+    n_changes : int
+        How often one of them was different from the time before.
+    """
+
+    def __init__(self) -> None:
+        self.n_changes = 0
+        self._pickles: dict[str, bytes] = {}
+
+    def note(self, pickles: dict[str, bytes]) -> None:
+        """Note the pickles of some globals."""
+        for name, pickled in pickles.items():
+            if self._pickles.get(name, pickled) != pickled:
+                self.n_changes += 1
+            self._pickles[name] = pickled
+
+
+sent_globals = SentGlobals()
+
+
+def global_names(code: types.CodeType) -> list[str]:
+    """Return the names of globals that a code, or a code inside of it, refers to."""
+    return list(cloudpickle.cloudpickle._extract_code_globals(code))
 
 
 def fits(obj: Any, most: int) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.dependency_failures import DependencyFailures
-from bsbpool.job import JobControl
+from bsbpool.dependency_failures import DependencyFailures, condition_error
+from bsbpool.owning_pool import JobControl
 from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JOB_STATUSES, JobStatus
 
 if TYPE_CHECKING:
-    from bsbpool.job import Job
+    from bsbpool.jobs import Job
+    from bsbpool.metadata import JobMetadata
     from bsbpool.run_context import RunContext
 
 
@@ -67,15 +68,23 @@ class PoolJobControl(JobControl):
         self._engine.finish(number, JOB_STATUSES.index(status))
         self._report()
 
-    def cancel(self, job: Job[Any], error: BaseException) -> JobStatus:
-        """Cancel a job that has not ended; return its previous status."""
+    def cancel(self, job: Job[Any], reason: str | None, running: bool) -> str:
+        """Cancel a job; with `running`, raise an error in a running one.
+
+        Returns "running" or "finished" if the job is that, so that it was not cancelled; else "".
+        """
         number = _number_of(job)
+        error = exceptions.JobCancelledError(*(() if reason is None else (reason,)))
         with self._context.lock:
             before: JobStatus = self._engine.cancel(number)
             if before not in FINISHED:
                 job.record_error(error)
+        if running and before is JobStatus.RUNNING:
+            self._context.run.interrupt(number, str(error))
         self._report()
-        return before
+        if before in FINISHED:
+            return "finished"
+        return "running" if before is JobStatus.RUNNING and not running else ""
 
     def _report(self) -> None:
         self._context.events.call_callbacks()
@@ -92,6 +101,18 @@ class PoolJobControl(JobControl):
                 self._context.events.job_failed(job, error)
                 self._engine.revoke(_number_of(job))
 
+    def metadata_of(self, job: Job[Any]) -> JobMetadata:
+        """Return when and where a job ran."""
+        from bsbpool.metadata import metadata_of
+
+        context = self._context
+        ranks = None if job.number is None else context.ranks_of_jobs.get(job.number)
+        return metadata_of(job, context.times, context.run.hosts, ranks)
+
+    def check_waiting(self, timeout: float | None) -> None:
+        """Raise JobPoolError if a wait of this thread for a job could not end."""
+        self._context.check_waiting(timeout)
+
     def error_of(self, job: Job[Any]) -> BaseException | None:
         """Return why a job without an error of its own did not run to its end."""
         number, status = _number_of(job), job.status
@@ -101,6 +122,8 @@ class PoolJobControl(JobControl):
         if status is not JobStatus.CANCELLED:
             return None
         if self._engine.dependency_failed(number):
+            if job.options is not None and (error := condition_error(job.options)):
+                return error
             return self._dependency_failures.error(job.required_jobs)
         if self._engine.ended_by_run(number):
             return exceptions.JobCancelledError(

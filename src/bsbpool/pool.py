@@ -10,30 +10,32 @@ from bsbpool import arguments, execution
 from bsbpool._typing import TYPE_CHECKING, Any, ClassVar, LazyType, Literal, Self, overload
 from bsbpool.caching.items import CacheRequirements, RankCache
 from bsbpool.function_job import FunctionJob
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.naming import brief
 from bsbpool.process import raising_on_sigterm, running
 from bsbpool.progress import Listener, PoolProgress, PoolProgressReason, PoolStatusProgress
-from bsbpool.queueing import JobQueue, SubmitterIndex
-from bsbpool.run_context import Run, RunContext, TimeLimit, TimeLimitReached, open_pools
+from bsbpool.queueing import JobQueue
+from bsbpool.run_context import RunContext, SubmitterIndex, TimeLimit, TimeLimitReached, open_pools
 from bsbpool.status import JOB_STATUSES, PoolState, PoolStatus
 
 if TYPE_CHECKING:
     from bsbpool.job_control import PoolJobControl
+    from bsbpool.runs import Run
+    from bsbpool.settings import PoolSettings
     from bsbpool.workflow import Workflow
 else:
     PoolJobControl = LazyType("bsbpool.job_control", "PoolJobControl")
+    Run = LazyType("bsbpool.runs", "Run")
+    PoolSettings = LazyType("bsbpool.settings", "PoolSettings")
     Workflow = LazyType("bsbpool.workflow", "Workflow")
 
 
 class JobPool(JobQueue):
     """Runs jobs with dependencies on the ranks of a communicator.
 
-    Every rank makes the pool, enters it and executes it. The main rank (0) queues jobs and
-    schedules them; the other ranks run them. With one rank, the jobs run one after the other in
-    this process.
-
-    Making a pool is collective over its communicator; queueing is not.
+    Every rank makes the pool (collectively), enters it and executes it. The main rank (0) queues
+    jobs and schedules them; the other ranks run them. With one rank, the jobs run one after the
+    other in this process.
 
     Parameters
     ----------
@@ -49,17 +51,14 @@ class JobPool(JobQueue):
     comm : mpi4py.MPI.Comm, optional
         The communicator of the pool; by default that of the owner, or COMM_WORLD.
     max_memory : int, optional
-        Bytes of results that the main rank holds in memory. Further results are written to a
-        private file in the folder for temporary files (`TMPDIR`) and read back on access; the
-        file is deleted with the pool. Results of up to 128 bytes do not count, nor do results
-        that `execute` has returned. If the file cannot be written, results stay in memory and a
-        warning is logged. With one rank, results are kept as pickles, so each access gives a
-        copy; results that cannot be pickled stay in memory. By default there is no limit.
-
-    Attributes
-    ----------
-    run_context : RunContext
-        For internal use: what a run uses of the pool.
+        Bytes of results that the main rank holds in memory; by default there is no limit. Further
+        results are written to a private file in `TMPDIR`, which is deleted with the pool, and read
+        back on access. Results of up to 128 bytes and those that `execute` has returned do not
+        count. With one rank, results are kept as pickles, so each access gives a copy.
+    settings : PoolSettings, optional
+        Further settings, see `create_job_pool`.
+    main_works : bool, optional
+        Whether the main rank runs jobs, too; by default as `settings` say.
 
     Examples
     --------
@@ -82,8 +81,13 @@ class JobPool(JobQueue):
         *,
         comm: Any = None,
         max_memory: int | None = None,
+        settings: PoolSettings | None = None,
+        main_works: bool | None = None,
     ) -> None:
         self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
+        if main_works is not None:
+            main_works = arguments.flag("main_works", main_works)
+        self.default_options = None if settings is None else settings.job_options
         if max_memory is not None:
             from bsbpool.spilling import ResultStore  # imports tempfile and logging, which are slow
 
@@ -96,8 +100,9 @@ class JobPool(JobQueue):
         self._status: PoolStatus | None = None
         self._state = PoolState.NEW
         self._submitters = SubmitterIndex()
-        self._open_submission(JOB_STATUSES, self._job_type, self._has_own_put())
+        self._open_submission(JOB_STATUSES, self._job_type, self._requires_put())
         self.run_context = self._make_context(pool_id)
+        self.run_context.apply(settings, main_works)
         self._lock = self.run_context.lock
         self._events = self.run_context.events
         self._schedulers = self.run_context.schedulers
@@ -280,16 +285,14 @@ class JobPool(JobQueue):
         Parameters
         ----------
         return_results : bool
-            Whether to return the results of the successful jobs. Large arrays are then not copied:
-            they stay in the memory that they were received in. A job whose result cannot be
-            unpickled here is FAILED; the results of the others are available from `Job.result`
-            until the end of the ``with`` block.
+            Whether to return the results of the successful jobs; large arrays are then not copied.
+            A job whose result cannot be unpickled here is FAILED.
         timeout : float, optional
             The seconds that the run may take, on the main rank; other ranks ignore their value.
-            After that, running jobs are ABORTED and the others CANCELLED, and the main rank waits
-            for no job: a rank that is inside a job leaves the run when the job ends. In a run of
-            one process the time is checked between jobs, since a job cannot be interrupted. If a
-            listener has a `max_wait`, jobs run in a thread, which is abandoned.
+            After that, a JobCancelledError is raised in running jobs, which are ABORTED; the others
+            are CANCELLED. The main rank waits for no job: a rank that is inside a job leaves the
+            run when the job ends. A run of one process ends with the job. If a listener has a
+            `max_wait`, jobs run in a thread, which is abandoned.
 
         Returns
         -------
@@ -308,6 +311,8 @@ class JobPool(JobQueue):
             ``__cause__`` has the failures so far. The other ranks raise a WorkflowError.
         WorkflowError
             When jobs failed or could not be scheduled, on all ranks.
+        JobCancelledError
+            After `stop`.
         """
         return_results = arguments.flag("return_results", return_results)
         limit = TimeLimit(timeout if self.is_main() else None)
@@ -318,8 +323,8 @@ class JobPool(JobQueue):
                 from bsbpool.lifecycle import refuse_execute
 
                 refuse_execute(self._state, in_scheduler)
-            self._state, context.time_limit = PoolState.EXECUTING, limit
-        context.results = {} if return_results else None
+            self._state = PoolState.EXECUTING
+        context.begin(limit, {} if return_results else None)
         try:
             for prepare in running.before_execute:
                 prepare()
@@ -332,7 +337,7 @@ class JobPool(JobQueue):
             self._state = PoolState.EXECUTED
             self._close_submission()
             self._schedulers.stop()
-            results, context.results = context.results, None
+            results = context.end()
         return results
 
     # ------------------------------------------------------------ events

@@ -1,5 +1,10 @@
 """The state of this process: the jobs that it runs, signals, and forked children.
 
+A job is interrupted when it is cancelled while it runs, when its time is over, and when its run
+ends early. In the main thread the handler of SIGURG then raises an error in it. The system ignores
+this signal by default, and it may arrive without a reason. In other threads, and if the program
+handles SIGURG itself, the interpreter raises the error between two bytecodes.
+
 Signals that end the process are SIGTERM of the batch system and Ctrl-C of the user. Pickling calls
 code of the objects that are pickled, and this code may raise a KeyboardInterrupt or a SystemExit.
 `marking_signals` marks the errors that signal handlers raise, so that `is_from_signal` can
@@ -20,7 +25,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
-from bsbpool._core.jobs.invoke import CallDepth
+from bsbpool._core.jobs.invoke import CallDepth, RunningJob
 from bsbpool._typing import Any, NoReturn
 
 # ------------------------------------------------------------------ running jobs
@@ -40,12 +45,29 @@ class Running(CallDepth):
         Called before a pool executes.
     job_contexts : list of callable
         Each makes a context manager, which is entered for jobs of other ranks and for schedulers.
+    after_deaths : list of callable
+        Called by pools when ranks of this node have died, and again while one of them returns
+        False.
+    other_threads : set of int
+        Threads that are outside of the jobs that this process runs: on a main rank that runs jobs,
+        other threads schedule them, or belong to the program.
     """
 
     def __init__(self) -> None:
         self.workers_dedicated = False
         self.before_execute: list[Callable[[], object]] = []
         self.job_contexts: list[Callable[[], AbstractContextManager[Any]]] = []
+        self.after_deaths: list[Callable[[], bool]] = []
+        self.other_threads: set[int] = set()
+
+    @property
+    def in_job(self) -> bool:
+        """Whether the calling thread is inside of a job, or was started by one."""
+        return self.inside_job > 0 and threading.get_ident() not in self.other_threads
+
+    def ranks_died(self) -> bool:
+        """Call `after_deaths`; return whether this is done."""
+        return all([callback() for callback in self.after_deaths])
 
     def call(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call the function of a job."""
@@ -73,6 +95,75 @@ class Running(CallDepth):
 
 running = Running()
 """The state of this process."""
+
+_active: list[RunningJob] = []
+"""The jobs of the runs that this process executes; those of nested runs follow the outer ones."""
+_INTERRUPT = int(signal.SIGURG)
+
+
+@contextmanager
+def interruptible(
+    job: RunningJob,
+    error_classes: tuple[type[BaseException], ...],
+    describe: Callable[[int], Any],
+) -> Iterator[None]:
+    """Let the jobs of a run, which the calling thread executes, be interrupted and described.
+
+    Parameters
+    ----------
+    job : RunningJob
+        The present job of the run.
+    error_classes : tuple of type
+        The errors that are raised in interrupted jobs, by `InterruptKind`.
+    describe : callable
+        Returns a `CurrentJob` for the number of a job that is running.
+    """
+    job.error_classes, job.describe = error_classes, describe
+    job.bind(_interrupt_signal())
+    _active.append(job)
+    try:
+        yield
+    finally:
+        _active.remove(job)
+
+
+def running_here() -> RunningJob | None:
+    """Return the innermost job that the calling thread runs, or None."""
+    thread = threading.get_ident()
+    for job in reversed(_active):
+        if job.number >= 0 and job.thread == thread:
+            return job
+    return None
+
+
+def is_from_outer_job(error: BaseException, inner: RunningJob) -> bool:
+    """Whether an error interrupts a job that executes the run of the job `inner`."""
+    thread = threading.get_ident()
+    for job in _active:
+        if job is inner:
+            return False
+        if job.thread == thread and job.has_raised(error):
+            return True
+    return False
+
+
+def _interrupt_signal() -> int:
+    """Return the signal that interrupts the jobs of the calling thread; 0 if there is none."""
+    if threading.current_thread() is not threading.main_thread():
+        return 0
+    handler = signal.getsignal(_INTERRUPT)
+    if handler is not _raise_due:
+        if handler is not signal.SIG_DFL and handler is not signal.SIG_IGN:
+            return 0
+        signal.signal(_INTERRUPT, _raise_due)
+    return _INTERRUPT
+
+
+def _raise_due(number: int, frame: object) -> None:
+    for job in reversed(_active):
+        if (error := job.take()) is not None:
+            raise error
+
 
 # ------------------------------------------------------------------ forked children
 

@@ -13,11 +13,11 @@ from bsbpool._core.jobs.change_log import JobRecord, Record
 from bsbpool._typing import TYPE_CHECKING, Any, LazyType, Protocol
 
 if TYPE_CHECKING:
-    from bsbpool.job import Job
+    from bsbpool.jobs import Job
     from bsbpool.status import JobStatus, PoolStatus
     from bsbpool.workflow import Workflow
 else:
-    Job = LazyType("bsbpool.job", "Job")
+    Job = LazyType("bsbpool.jobs", "Job")
     JobStatus = LazyType("bsbpool.status", "JobStatus")
     PoolStatus = LazyType("bsbpool.status", "PoolStatus")
     Workflow = LazyType("bsbpool.workflow", "Workflow")
@@ -50,6 +50,7 @@ class PoolProgressReason(Enum):
     JOB_ADDED = auto()
     JOB_STATUS_CHANGE = auto()
     MAX_TIMEOUT_PING = auto()
+    JOB_OUTPUT = auto()
 
 
 class PoolProgress(Record):
@@ -164,6 +165,40 @@ class PoolJobUpdateProgress(JobRecord, PoolProgress):
     def old_status(self) -> JobStatus:
         """The previous status of the job."""
         return self._old_status  # type: ignore[no-any-return]
+
+
+class PoolJobOutputProgress(JobRecord, PoolProgress):
+    """A job with the option `capture_output` has written something.
+
+    Parameters
+    ----------
+    pool : JobPool
+        The pool of the job.
+    job : Job
+        The job.
+    stream : int
+        1 for stdout, 2 for stderr.
+    text : str
+        What it has written.
+
+    Attributes
+    ----------
+    stream, text
+        As given.
+    """
+
+    __slots__ = ("stream", "text")
+
+    def __init__(self, pool: ObservedPool, job: Job[Any], stream: int, text: str) -> None:
+        super().__init__(pool, PoolProgressReason.JOB_OUTPUT)
+        self._job = job
+        self._status = job.status
+        self.stream, self.text = stream, text
+
+    @property
+    def job(self) -> Job[Any]:
+        """The job."""
+        return self._job  # type: ignore[no-any-return]
 
 
 Listener = Callable[[PoolProgress], object]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copyreg
 import functools
-import traceback
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 from bsbpool.exceptions import RemoteError, WorkerTraceback
 from bsbpool.process import Terminated
 from bsbpool.serialization import Parcel, dump_with, dumps, loads
-from bsbpool.tracebacks import with_source
 
 LARGEST_OBJECT = 64 * 1024
 """Maximum pickled size in bytes of `AttributeError.obj`.
@@ -60,6 +58,8 @@ def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
     Its ``__cause__`` is a `WorkerTraceback`. An earlier cause becomes the ``__context__`` of the
     `WorkerTraceback`; the text of the traceback includes it.
     """
+    from bsbpool.tracebacks import with_source  # workers do not need it
+
     error: BaseException
     error, cause = loads(payload, buffers)
     cause = WorkerTraceback(cause.rank, cause.job, with_source(cause.text))
@@ -243,6 +243,8 @@ _args: Any = vars(BaseException)["args"]
 
 
 def _safe_text(error: BaseException) -> str:
+    import traceback  # imports several modules, which workers without errors do not need
+
     try:
         return "".join(traceback.format_exception(error))
     except Terminated:

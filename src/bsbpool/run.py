@@ -5,20 +5,18 @@
     mpiexec -n 4 python -m bsbpool.run -c code [arguments]
 
 `bsbpool.futures.PoolExecutor()` in the program finds the workers. When the program ends, all
-ranks exit with its exit code.
+ranks exit with its exit code. Only rank 0 reads the script.
 """
 
 from __future__ import annotations
 
 import atexit
-import importlib.machinery
 import importlib.util
 import itertools
 import os
 import sys
 import threading
 import types
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -26,6 +24,7 @@ from typing import Any
 from bsbpool import services
 from bsbpool.by_name import main_runs_alone
 from bsbpool.futures.registry import worker_groups
+from bsbpool.futures.script_file import Script, ScriptFile, keep_lines
 from bsbpool.futures.worker_group import WorkerGroup
 from bsbpool.process import end_child, raising_on_sigterm, running
 from bsbpool.services.channels import channel_of, flush_stdout
@@ -42,16 +41,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wants_help or not arguments or arguments in (["-m"], ["-c"]):
         print(__doc__ if wants_help else USAGE)
         return 0 if wants_help else 2
-    sys.path[0] = _module_folder(arguments)
     service = services.MPI
+    is_script = arguments[0] not in ("-m", "-c")
+    script = ScriptFile(arguments[0]) if is_script and service.get_rank() == 0 else None
     if service.get_size() == 1:
+        sys.path[0] = _module_folder(arguments, script)
         process = os.getpid()
-        code = _run(_execute, arguments)
+        code = _run(_execute, arguments, script)
         _end_if_child_of(process, code)
         return code
+    received: Script | None = None
+    if is_script:
+        received = service.bcast(script and script.for_workers())
+        keep_lines(received)
+    sys.path[0] = _module_folder(arguments, received)
     if service.get_rank() > 0:
-        return _serve(service, *_main_program(arguments))
-    return _run_with_workers(service, arguments)
+        return _serve(service, *_main_program(arguments, received))
+    return _run_with_workers(service, arguments, script)
 
 
 def _serve_spawning_process() -> int:
@@ -74,7 +80,7 @@ def _serve(service: Any, file: str | None, module: str | None) -> int:
     return serve_program(service, file, module)
 
 
-def _run_with_workers(service: Any, arguments: list[str]) -> int:
+def _run_with_workers(service: Any, arguments: list[str], script: ScriptFile | None) -> int:
     channel_of(service.get_communicator())  # collective, as on the workers
     main_runs_alone()
     worker_groups.main = WorkerGroup(service)
@@ -85,7 +91,7 @@ def _run_with_workers(service: Any, arguments: list[str]) -> int:
         # executors end their threads, then joins threads, then calls functions of atexit. The
         # workers must end before the last step and after the other two, because threads may use
         # them. `_shutdown` does the first two; the interpreter's own call of it then does nothing.
-        code = _run(_execute, arguments) or _run(threading._shutdown)  # type: ignore[attr-defined]
+        code = _run(_execute, arguments, script) or _run(threading._shutdown)  # type: ignore[attr-defined]
     finally:
         _end_if_child_of(process, code)
         flush_stdout()
@@ -116,7 +122,7 @@ def _run(step: Callable[..., object], *args: Any) -> int:
     return 0
 
 
-def _execute(arguments: list[str]) -> None:
+def _execute(arguments: list[str], script: ScriptFile | None) -> None:
     kind, *rest = arguments
     if kind == "-m":
         sys.argv = rest
@@ -127,57 +133,49 @@ def _execute(arguments: list[str]) -> None:
         code = compile(rest[0], "<string>", "exec", dont_inherit=True)
         module = types.ModuleType("__main__")
     else:
+        assert script is not None
         sys.argv = arguments
-        code, module = _load_script(kind)
+        code, module = _load_script(script)
     # Never restored: calls that wait when the program ends are pickled with names of this module.
     sys.modules["__main__"] = module
     exec(code, module.__dict__)
 
 
-def _module_folder(arguments: list[str]) -> str:
+def _module_folder(arguments: list[str], script: ScriptFile | Script | None) -> str:
     """Return the folder of `sys.path` in which a program finds its own modules."""
-    if arguments[0] == "-m":
-        return os.getcwd()
-    if arguments[0] == "-c":
-        return ""
-    path = os.path.abspath(arguments[0])
-    return path if _contains_modules(path) else os.path.dirname(path)
+    if script is not None:
+        return script.folder
+    return os.getcwd() if arguments[0] == "-m" else ""
 
 
-def _contains_modules(path: str) -> bool:
-    """Whether a path is a folder or an archive, in which modules can be."""
-    return os.path.isdir(path) or zipfile.is_zipfile(path)
-
-
-def _load_script(path: str) -> tuple[types.CodeType, types.ModuleType]:
+def _load_script(script: ScriptFile) -> tuple[types.CodeType, types.ModuleType]:
     """Return the code of a script and a module for its globals.
 
     As in the interpreter, the script of a folder or an archive is the `__main__` module in it.
     """
     module = types.ModuleType("__main__")
-    module.__file__ = os.path.abspath(path)
-    if _contains_modules(path):
-        spec = importlib.machinery.PathFinder.find_spec("__main__", [os.path.abspath(path)])
+    module.__file__ = script.file
+    if script.contains_modules:
+        spec = script.spec
         code = getattr(spec and spec.loader, "get_code", lambda name: None)("__main__")
         if spec is None or code is None:
-            raise SystemExit(f"bsbpool.run: {path!r} has no '__main__' module to run.")
+            raise SystemExit(f"bsbpool.run: {script.path!r} has no '__main__' module to run.")
         module.__spec__, module.__package__, module.__file__ = spec, "", spec.origin
         return code, module
-    try:
-        with open(path, "rb") as file:
-            source = file.read()
-    except OSError as error:
-        print(f"bsbpool.run: cannot open {path!r}: {error.strerror}", file=sys.stderr)
-        raise SystemExit(2) from None
-    return compile(source, path, "exec", dont_inherit=True), module
+    if script.error is not None:
+        print(
+            f"bsbpool.run: cannot open {script.path!r}: {script.error.strerror}", file=sys.stderr
+        )
+        raise SystemExit(2)
+    return compile(script.content, script.path, "exec", dont_inherit=True), module
 
 
-def _main_program(arguments: list[str]) -> tuple[str | None, str | None]:
+def _main_program(arguments: list[str], script: Script | None) -> tuple[str | None, str | None]:
     """Return the main script or the main module of a program, without running it."""
+    if script is not None:
+        return script.file, None
     if arguments[0] == "-c":
         return None, None
-    if arguments[0] != "-m":
-        return os.path.abspath(arguments[0]), None
     spec = None
     with suppress(Exception, SystemExit):  # rank 0 reports the error
         spec = importlib.util.find_spec(arguments[1])
@@ -238,6 +236,6 @@ def _print_error(error: BaseException) -> None:
 
 
 if __name__ == "__main__":
-    from bsbpool.run import main as _main  # so that there is no second copy of this module's state
-
-    sys.exit(_main())
+    # The program may import this module: it is not read again, and there is one copy of its state.
+    sys.modules["bsbpool.run"] = sys.modules["__main__"]
+    sys.exit(main())

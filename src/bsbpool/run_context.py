@@ -6,78 +6,32 @@ backends of executors) works on a `RunContext`, and never on private names of th
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from bsbpool import arguments, exceptions
-from bsbpool._typing import TYPE_CHECKING, Any, Protocol
+from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.events import EventQueue
-from bsbpool.process import marking_signals
-from bsbpool.progress import ObservedPool
+from bsbpool.process import Terminated, marking_signals
 from bsbpool.scheduling import Schedulers
 from bsbpool.status import JobStatus, PoolStatus
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
+    from bsbpool._core.jobs.job_times import JobTimes
     from bsbpool._core.jobs.submission import Submitter
     from bsbpool._core.scheduling.engine import Engine
     from bsbpool.caching import CacheRequirements, RankCache
-    from bsbpool.job import Job
+    from bsbpool.deadlines import DependencyDeadlines
+    from bsbpool.jobs import Job
+    from bsbpool.resources import Declaration
+    from bsbpool.runs import Run, RunnablePool
+    from bsbpool.settings import LeaderChoice, PoolSettings
     from bsbpool.spilling import ResultStore
-
-
-class RunnablePool(ObservedPool, Protocol):
-    """The public methods of a pool that a run calls."""
-
-    @property
-    def scheduling(self) -> bool:
-        """Whether more jobs may be queued, so that the run must go on."""
-
-    def change_status(self, status: PoolStatus) -> None:
-        """Set the status of the pool."""
-
-    def notify(self) -> None:
-        """Deliver the events."""
-
-    def ping(self) -> None:
-        """Call the listeners without an event."""
-
-    def raise_unhandled(self) -> None:
-        """Raise the failures that no listener handled."""
-
-
-class Run(Protocol):
-    """The way in which a rank runs the jobs of a pool.
-
-    Attributes
-    ----------
-    parallel : bool
-        Whether other ranks run the jobs.
-    """
-
-    parallel: bool
-
-    def execute(self) -> None:
-        """Take part in the run until it has ended."""
-
-    def close(self) -> None:
-        """End the run if it has not ended, and accept no more messages of it.
-
-        Called when the ``with`` block of the pool ends, also without `execute` before.
-        """
-
-    def wake(self) -> None:
-        """Let the run look for new jobs and changes; from any thread."""
-
-    def needed_tokens(self) -> Collection[int]:
-        """Return the cache items that unfinished jobs need, as far as this rank knows."""
-
-    def perform(self, job: Job[Any]) -> None:
-        """Run a RUNNING job in this process and end it."""
-
 
 INFINITY = float("inf")
 
@@ -89,6 +43,10 @@ class TimeLimitReached(Exception):
     """
 
 
+INTERRUPTING = TimeLimitReached, KeyboardInterrupt, Terminated
+"""The errors of a run that interrupt its jobs. After other errors jobs run to their end."""
+
+
 class TimeLimit:
     """The time that a run may take, counted from now.
 
@@ -96,6 +54,11 @@ class TimeLimit:
     ----------
     timeout : float, optional
         Seconds. By default there is no limit.
+
+    Attributes
+    ----------
+    end : float
+        When the time is over, as `time.monotonic()` returns it.
 
     Raises
     ------
@@ -105,8 +68,8 @@ class TimeLimit:
 
     def __init__(self, timeout: Any = None) -> None:
         self.timeout = INFINITY if timeout is None else arguments.seconds("timeout", timeout)
-        self._end = time.monotonic() + self.timeout
-        self._reached = False
+        self.end = time.monotonic() + self.timeout
+        self._reached = self._stopped = False
 
     @property
     def is_set(self) -> bool:
@@ -116,28 +79,37 @@ class TimeLimit:
     @property
     def seconds(self) -> float:
         """The seconds that are left; infinite without a limit."""
-        return max(self._end - time.monotonic(), 0.0) if self.is_set else INFINITY
+        return max(self.end - time.monotonic(), 0.0) if self.is_set else INFINITY
 
     @property
     def is_over(self) -> bool:
         """Whether no time is left."""
-        return time.monotonic() >= self._end
+        return self._stopped or time.monotonic() >= self.end
+
+    def end_now(self) -> None:
+        """Leave no time: the run was stopped."""
+        self._stopped = True
 
     @property
     def reason(self) -> str:
         """The end of the error messages of jobs that the limit ended; empty for other jobs."""
+        if self._stopped:
+            return ": it was stopped"
         return f": its timeout of {self.timeout:g} s was over" if self._reached else ""
 
     def error(
         self, counts: Mapping[JobStatus, int], results: dict[Any, Any] | None
-    ) -> exceptions.JobPoolTimeoutError:
+    ) -> exceptions.JobPoolError:
         """Return the error of a run that did not end in time, when all jobs have ended."""
-        return exceptions.JobPoolTimeoutError(
-            f"timeout: the run did not end within {self.timeout:g} s. "
+        ends = (
             f"Of {sum(counts.values()):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "
             f"{counts[JobStatus.FAILED]:,} failed, {counts[JobStatus.ABORTED]:,} were aborted and "
-            f"{counts[JobStatus.CANCELLED]:,} cancelled.",
-            results,
+            f"{counts[JobStatus.CANCELLED]:,} cancelled."
+        )
+        if self._stopped:
+            return exceptions.JobCancelledError(f"The run was stopped by pool.stop(). {ends}")
+        return exceptions.JobPoolTimeoutError(
+            f"timeout: the run did not end within {self.timeout:g} s. {ends}", results
         )
 
     def stop_run(self) -> None:
@@ -187,8 +159,26 @@ class RunContext:
         The results that `execute` returns; None if it returns none.
     pool_id : int
         The id of the pool, also after its ``with`` block.
+    has_timeouts, has_deadlines : bool
+        Whether jobs with the option `timeout`, `dependency_timeout` were queued.
+    ranks_of_jobs : dict
+        The ranks that ran each job with the option `ranks`, in its last attempt.
     closed : bool
         Whether the ``with`` block of the pool has ended.
+    strict : bool
+        Whether a run of one process pickles functions, arguments and results.
+    resources : mapping or None
+        The resources of the ranks, as they were declared.
+    times : JobTimes or None
+        The times of jobs, if they are noted.
+    leaders : "auto", "node", int or None
+        The choice of leaders, see `create_job_pool`.
+    began, ended : float
+        When the run began and ended, on the clock of `time.monotonic`; 0 before.
+    main_works : bool or None
+        Whether the main rank runs jobs, too, if there are others; None if nothing says so.
+    executing_threads : frozenset of int
+        The threads that execute the run; empty while none does.
     run : Run
         The way in which this rank runs the jobs.
     """
@@ -225,8 +215,84 @@ class RunContext:
         self.schedulers = Schedulers(self.events, lambda: self.run.wake())
         self.time_limit = TimeLimit()
         self.results: dict[Job[Any], Any] | None = None
+        self.ranks_of_jobs: dict[int, tuple[int, ...]] = {}
         self.closed = False
+        self.has_timeouts = self.has_deadlines = self._started = False
+        self.strict = False
+        self.leaders: LeaderChoice = "auto"
+        self.resources: Declaration | None = None
+        self.times: JobTimes | None = None
+        self.began = self.ended = 0.0
+        self.main_works: bool | None = None
+        self.executing_threads: frozenset[int] = frozenset()
+        self._made_by = threading.get_ident()
         self._collect_results = collect_results
+
+    def apply(self, settings: PoolSettings | None, main_works: bool | None) -> None:
+        """Apply the settings of the pool, before it takes jobs."""
+        self.main_works = main_works
+        if settings is None:
+            return
+        self.strict, self.resources = settings.strict, settings.resources
+        self.main_works = settings.main_works if main_works is None else main_works
+        self.leaders = settings.leaders
+        if not settings.prefetch:
+            self.engine.disable_prefetch(True)
+        if settings.timestamps:
+            from bsbpool._core.jobs.job_times import JobTimes
+
+            self.times = JobTimes(self.submitter)
+
+    def begin(self, limit: TimeLimit, results: dict[Any, Any] | None) -> None:
+        """Prepare for the run; `results` is the dictionary to fill, or None."""
+        self.time_limit, self.results = limit, results
+        self.executing_threads = frozenset([threading.get_ident()])
+        self.began = time.monotonic()
+
+    def end(self) -> dict[Any, Any] | None:
+        """Return the results of the run, which has ended."""
+        self.ended = time.monotonic()
+        self.executing_threads = frozenset()
+        results, self.results = self.results, None
+        return results
+
+    def check_waiting(self, timeout: float | None) -> None:
+        """Raise JobPoolError if a wait of this thread for a job could not end."""
+        if self.closed:
+            reason = "the `with` block of its pool has ended without pool.execute()"
+        elif timeout is not None:
+            return
+        elif threading.get_ident() in self.executing_threads:
+            reason = "this thread executes the pool; use on_completion(), or wait in a scheduler"
+        elif not self.run.parallel and self.schedulers.is_current_thread():
+            reason = "with one process, jobs run when the schedulers have ended"
+        elif not self.executing_threads and threading.get_ident() == self._made_by:
+            reason = "the pool is not executing; call pool.execute() first"
+        else:
+            return
+        raise exceptions.JobPoolError(f"A wait for a job would not end: {reason}")
+
+    @property
+    def worker_ranks(self) -> range:
+        """The ranks that run jobs."""
+        return range(not self.main_works, self.comm.get_size()) if self.run.parallel else range(1)
+
+    @functools.cached_property
+    def deadlines(self) -> DependencyDeadlines:
+        """How long jobs may wait for their dependencies."""
+        from bsbpool.deadlines import DependencyDeadlines
+
+        self.has_deadlines = True
+        return DependencyDeadlines(
+            self.engine, self.jobs, self.lock, lambda: self.run.wake(), self._started
+        )
+
+    def start_run(self) -> None:
+        """Let jobs run from now on."""
+        self._started = True
+        if self.has_deadlines:
+            self.deadlines.start()
+        self.engine.start_run()
 
     def kept(self, value: Any) -> Any:
         """Return the object that a job keeps for a result of this process."""
@@ -273,10 +339,7 @@ class OpenPools:
         return len(self._contexts)
 
     def reserve(self, id: int) -> int:
-        """Return the smallest free id from `id` on, and reserve it.
-
-        Ids that are made from the time repeat, and two pools must not share one.
-        """
+        """Reserve and return the smallest free id from `id` on: ids made from the time repeat."""
         free = next(n for n in itertools.count(id) if n not in self.reserved)
         self.reserved.add(free)
         return free
@@ -307,10 +370,7 @@ class OpenPools:
             return self._folders[id].name
 
     def needed_by_others(self, context: RunContext) -> set[int]:
-        """Return the cache tokens that other pools of the same owner need.
-
-        There are such pools while a job uses a pool inside the run of another.
-        """
+        """Return the cache tokens of other pools of the owner: jobs may use pools of their own."""
         needed: set[int] = set()
         for other in list(self._contexts.values()):
             if other is not context and other.owner is context.owner is not None:
@@ -319,3 +379,20 @@ class OpenPools:
 
 
 open_pools = OpenPools()
+
+
+class SubmitterIndex:
+    """Finds the jobs that an object submitted; built when it is first used."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[int, list[Job[Any]]] = {}
+        self._indexed = 0
+
+    def jobs_of(self, submitter: object, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """Return those of the pool's jobs that this object submitted, compared by identity."""
+        new = jobs[self._indexed :]
+        # Before the loop: a property of a submitter may call this method again.
+        self._indexed += len(new)
+        for job in new:
+            self._jobs.setdefault(id(job.submitter), []).append(job)
+        return list(self._jobs.get(id(submitter), ()))

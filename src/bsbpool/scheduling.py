@@ -34,6 +34,11 @@ class Schedulers:
         Gets the failures of nodes.
     on_end : callable
         Called when a thread ends.
+
+    Attributes
+    ----------
+    outside_jobs : bool
+        Whether the threads are outside of the jobs that this process runs meanwhile.
     """
 
     def __init__(self, events: EventQueue, on_end: Callable[[], None]) -> None:
@@ -43,6 +48,7 @@ class Schedulers:
         self._changed = threading.Condition()
         self._failed: list[Any] = []
         self._stopped = False
+        self.outside_jobs = False
 
     @property
     def alive(self) -> bool:
@@ -80,6 +86,8 @@ class Schedulers:
             return self._changed.wait_for(lambda: not self._threads, seconds)
 
     def _schedule(self, nodes: Sequence[Any], scheduler: Scheduler) -> None:
+        if self.outside_jobs:
+            running.other_threads.add(threading.get_ident())
         try:
             with running.in_contexts():
                 for node in nodes:
@@ -89,6 +97,7 @@ class Schedulers:
         except SchedulerStopped:
             pass
         finally:
+            running.other_threads.discard(threading.get_ident())
             with self._changed:
                 self._threads.discard(threading.current_thread())
                 self._changed.notify_all()

@@ -63,6 +63,11 @@ def loads(payload: Any, buffers: Sequence[Any] = ()) -> Any:
     return pickle.loads(payload, buffers=buffers)
 
 
+def copies_of(buffers: Iterable[Any]) -> list[bytearray]:
+    """Copy the buffers of a pickle, as sending them would."""
+    return [bytearray(buffer) for buffer in buffers]
+
+
 def dumps_function(function: Any) -> Parcel:
     """Pickle a function or class that jobs call."""
     return dumps(portable(function))

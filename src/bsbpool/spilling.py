@@ -18,7 +18,7 @@ from bsbpool._core.jobs.handle import PickledResult, SpilledResult
 from bsbpool._core.protocol import scalar_codec
 from bsbpool._typing import Any
 from bsbpool.naming import add_note, brief, error_text
-from bsbpool.serialization import dumps, loads
+from bsbpool.serialization import copies_of, dumps, loads
 
 _log = logging.getLogger("bsbpool")
 
@@ -90,8 +90,8 @@ class ResultStore:
             An error of pickling that is not an `Exception`, such as SystemExit.
         """
         small = scalar_codec.dumps(value)
-        if small is not None and len(small) <= SMALL:
-            return value  # immutable
+        if small is not None and len(small) <= SMALL and not scalar_codec.is_mutable(small):
+            return value
         try:
             payload, buffers = dumps(value)
             if len(payload) <= MOST_CHECKED and not buffers:
@@ -105,7 +105,7 @@ class ResultStore:
         kept = self.keep(payload, buffers)
         if isinstance(kept, PickledResult) and buffers:
             # The buffers are views of arrays that other code may still change.
-            return PickledResult(payload, [bytearray(buffer) for buffer in buffers])
+            return PickledResult(payload, copies_of(buffers))
         return kept
 
     def read(self, offset: int, size: int, sizes: Sequence[int]) -> tuple[bytearray, list[Any]]:

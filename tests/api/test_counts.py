@@ -134,7 +134,7 @@ def test_30_unreadable_results_are_counted_after_a_timeout(capfd):
         pool.add_listener(SummaryListener())
         pool.submit(lambda owner: Unreadable())
         good = pool.submit(lambda owner: "read")
-        pool.submit(lambda owner: setattr(pool.run_context.time_limit, "_end", 0))
+        pool.submit(lambda owner: setattr(pool.run_context.time_limit, "end", 0))
         pool.submit(nothing)
         with pytest.raises(JobPoolTimeoutError, match=r"2 succeeded, 1 failed") as caught:
             pool.execute(return_results=True, timeout=60)

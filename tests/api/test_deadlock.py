@@ -155,15 +155,18 @@ def test_jobs_that_a_scheduler_queued_just_before_its_end_are_run(pool):
         pool._schedulers.join(20)
 
     pool.submit(begin)
-    run = pool.run_context.run._loop.run
+    loop = pool.run_context.run._loop
 
     class Loop:
         """Ends each iteration before the last scheduler queued its job."""
 
         def run(self, limited):
-            run()
+            loop.run()
             if len(came) == 1:
                 came.append(pool.submit(give, 4))
+
+        def __getattr__(self, name):
+            return getattr(loop, name)
 
     pool.run_context.run._loop = Loop()
     pool.execute()

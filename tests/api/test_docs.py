@@ -13,7 +13,10 @@ import bsbpool._core
 from helpers.launch import mpirun
 from helpers.typed_examples import programs
 
-PAGES = ["README.md", "docs/futures.md", "docs/migrating.md"]
+PAGES = [
+    "README.md", "docs/clusters.md", "docs/data.md", "docs/futures.md", "docs/migrating.md",
+    "docs/options.md", "docs/scaling.md",
+]  # fmt: skip
 PROGRAMS = {
     f"{page}:{number}": program
     for page in PAGES

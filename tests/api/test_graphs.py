@@ -51,10 +51,17 @@ def oracle(plan):
     return ended
 
 
+class Jobs:
+    """Jobs whose results a job reads itself: the pool does not look into such an object."""
+
+    def __init__(self, jobs):
+        self.jobs = jobs
+
+
 def work(owner, n, deps, outcome):
     if outcome == "bad":
         raise ValueError(n)
-    return n + sum(dep.result for dep in deps)
+    return n + sum(dep.result for dep in deps.jobs)
 
 
 def queue(pool, plan):
@@ -66,7 +73,8 @@ def queue(pool, plan):
         deps = [jobs[dep] for dep in job.deps]
         if job.shared and jobs:
             deps = jobs[-1]._deps
-        jobs.append(pool.queue(work, (n, [jobs[dep] for dep in job.deps], job.outcome), deps=deps))
+        read = Jobs([jobs[dep] for dep in job.deps])
+        jobs.append(pool.queue(work, (n, read, job.outcome), deps=deps))
         if job.outcome == "cancelled" and jobs[-1].error is None:
             jobs[-1].cancel()
 

@@ -292,7 +292,7 @@ def test_on_ranks_jobs_of_equal_names_are_distinguished():
         generator = "cannot pickle 'generator' object"
         text = "The return value of {} cannot be pickled: " + generator
         assert str(lazy.error) == text.format("job 2 '<lambda>'")
-        assert str(lazier.error) == text.format("job 5")
+        assert str(lazier.error) == text.format("job 5 '<lambda>'")
         assert str(unsent.error) == (
             f"The function or the arguments of {unsent.label} cannot be pickled: {generator}"
         )

@@ -147,7 +147,10 @@ BAD = {
         atlas([])
     ),
     "PoolExecutor() got an unexpected argument 'mp_context'; options of calls are cache_items, "
-    "deps, name, submitter": lambda pool: PoolExecutor(mp_context=3),
+    "capture_output, dependency_timeout, follow_grace, gather, name, placement, priority, "
+    "ranks, requires, retries, "
+    "retries_if_lost, retry_elsewhere, retry_on, seed, submitter, targets, "
+    "timeout": lambda pool: PoolExecutor(mp_context=3),
     "PoolExecutor() does not take deps, since there are no futures yet; use "
     "executor.options(deps=...)": lambda pool: PoolExecutor(deps=[]),
     "max_workers must be a positive integer or None, got '4'": lambda pool: PoolExecutor(

@@ -59,7 +59,7 @@ class TestEnums:
             ("PoolStatus", "SCHEDULING EXECUTING CLOSING"),
             (
                 "PoolProgressReason",
-                "POOL_STATUS_CHANGE JOB_ADDED JOB_STATUS_CHANGE MAX_TIMEOUT_PING",
+                "POOL_STATUS_CHANGE JOB_ADDED JOB_STATUS_CHANGE MAX_TIMEOUT_PING JOB_OUTPUT",
             ),
         ],
     )

@@ -181,7 +181,7 @@ def test_each_job_is_queued_before_the_next_arguments_are_read(pool):
             assert len(pool.jobs) == n
             yield (pool.jobs[-1:],)
 
-    jobs = pool.queue_many(lambda owner, before: [job.result for job in before], argses())
+    jobs = pool.queue_many(lambda owner, before: before, argses())
     pool.execute()
     assert jobs[4].result == [[[[[]]]]]
 

@@ -5,6 +5,7 @@ The body of each test runs on several ranks. The dead ones do not come to its en
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -323,3 +324,41 @@ def test_who_is_beside_a_dead_rank_tells_main() -> None:
             assert statuses(lost) == ["aborted"]
             assert set(statuses(*jobs)) == {"success"}
             assert time.monotonic() - began < 5
+
+
+# ------------------------------------------------------------------ a main rank that runs jobs
+
+
+def rank_that_runs(owner: Any, seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return services.MPI.get_rank()
+
+
+@survives(3, 1)
+def test_rank_0_goes_on_with_the_jobs_of_a_dead_rank() -> None:
+    with create_job_pool(quiet=True, main_works=True) as pool:
+        if pool.is_main():
+            victim = pool.options(targets=[1]).submit(die)
+            lost = pool.options(targets=[1, 0], retries_if_lost=1).submit(rank_that_runs, 0.3)
+            others = [pool.submit(rank_that_runs, 0.02) for _ in range(30)]
+        with contextlib.suppress(WorkflowError):
+            pool.execute()
+        if pool.is_main():
+            assert isinstance(victim.error, WorkerLostError)
+            assert {job.status for job in [lost, *others]} == {JobStatus.SUCCESS}
+            assert {0, 2} <= {job.result for job in others}
+
+
+@survives(3, 2)
+def test_rank_0_goes_on_alone() -> None:
+    with create_job_pool(quiet=True, main_works=True) as pool:
+        if pool.is_main():
+            victims = [pool.options(targets=[rank]).submit(die) for rank in (1, 2)]
+            later = [pool.submit(rank_that_runs, 0.02) for _ in range(40)]
+            last = pool.queue(rank_that_runs, deps=later)
+        with contextlib.suppress(WorkflowError):
+            pool.execute()
+        if pool.is_main():
+            assert all(isinstance(job.error, WorkerLostError) for job in victims)
+            assert last.result == 0
+            assert {job.status for job in later} == {JobStatus.SUCCESS}

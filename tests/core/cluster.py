@@ -27,11 +27,12 @@ class MainCallbacks:
         self.to_evict = []
         self.terminated = []
         self.died = []
+        self.output = []  # (job, stream, text)
         self.on_turn = lambda: None
         self.until = lambda: engine.unfinished == 0
         self.give_up = time.monotonic() + PATIENCE
 
-    def encode_job(self, job):
+    def encode_job(self, job, worker):
         return self.parcels.get(job)
 
     def encode_function(self, number):
@@ -47,6 +48,12 @@ class MainCallbacks:
     def store_reply(self, job, flags, payload, buffers, seconds):
         assert seconds >= 0
         self.results[job] = (flags, bytes(payload), buffers)
+
+    def job_output(self, job, stream, text):
+        self.output.append((job, stream, bytes(text)))
+
+    def data_parcel(self, id):
+        return None
 
     def process_events(self):
         check(self.engine)
@@ -70,6 +77,7 @@ class WorkerCallbacks:
     def __init__(self, functions):
         self.functions = functions
         self.log = []
+        self.loop = None
 
     def load_function(self, flags, payload, buffers):
         self.log.append(("load", bytes(payload).decode()))
@@ -92,9 +100,9 @@ class WorkerCallbacks:
 class Worker(threading.Thread):
     """A worker rank that serves a number of runs in sequence."""
 
-    def __init__(self, rank, network, functions, runs):
+    def __init__(self, rank, network, functions, runs, threads):
         super().__init__(daemon=True)
-        self.channel = Channel(network.transport(rank), crowded=True)
+        self.channel = Channel(network.transport(rank, threads), crowded=True)
         self.callbacks = [WorkerCallbacks(functions) for _ in range(runs)]
         self.endings = []
         self.error = None
@@ -108,7 +116,8 @@ class Worker(threading.Thread):
 
     def serve(self, callbacks):
         run_id = self.channel.open_run()
-        self.endings.append(WorkerLoop(self.channel, run_id, callbacks).run())
+        callbacks.loop = loop = WorkerLoop(self.channel, run_id, callbacks)
+        self.endings.append(loop.run())
         self.channel.close_run(run_id)
 
 
@@ -151,12 +160,13 @@ class Cluster:
         The functions that jobs call by name: ``f(payload, buffers) -> (ok, payload, buffers)``.
     """
 
-    def __init__(self, n_workers, functions, runs=1):
+    def __init__(self, n_workers, functions, runs=1, threads=False):
         self.functions = functions
         self.network = InProcessNetwork(n_workers + 1)
         self.channel = Channel(self.network.transport(0), crowded=True)
         self.workers = [
-            Worker(rank, self.network, functions, runs) for rank in range(1, n_workers + 1)
+            Worker(rank, self.network, functions, runs, threads)
+            for rank in range(1, n_workers + 1)
         ]
 
     def callbacks_of(self, worker, run=0):
@@ -164,9 +174,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(n_workers, functions, runs=1):
-    """Make ranks 1 to `n_workers` serve `runs` runs; all must have ended at the end."""
-    made = Cluster(n_workers, functions, runs)
+def cluster(n_workers, functions, runs=1, threads=False):
+    """Make ranks 1 to `n_workers` serve `runs` runs; all must have ended at the end.
+
+    With `threads`, they have progress threads.
+    """
+    made = Cluster(n_workers, functions, runs, threads)
     for worker in made.workers:
         worker.start()
     yield made

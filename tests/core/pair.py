@@ -4,8 +4,10 @@ from itertools import groupby
 from operator import itemgetter
 
 import pytest
-from oracle import FINISHED, LEGAL, Oracle
+from oracle import ALL, FINISHED, LEGAL, Options, Oracle
+from placing import check_order, check_rest
 
+from bsbpool._core.scheduling.engine_options import EngineOptions, JobSpec
 from bsbpool._core.scheduling.status import Status
 from bsbpool._core.testing.invariants import check
 from bsbpool._core.testing.manual_engine import ManualEngine
@@ -21,20 +23,47 @@ class Pair:
             self.engine.open_workers(n_workers)
             self.oracle.chains = {worker: [] for worker in range(n_workers)}
             self.oracle.limits = dict.fromkeys(range(n_workers), 1)
+        self.options = EngineOptions(self.engine)
+
+    def add_stocks(self, stocks):
+        """Give workers resources: triples of a kind, units and workers. Kind 0 are devices."""
+        self.options.open_resources(2)
+        for kind, units, workers in stocks:
+            self.options.add_stock(kind, units, workers, kind == 0)
+            self.oracle.stocks[kind, frozenset(workers)] = units
 
     # Making jobs
 
-    def submit(self, deps=(), join=None, cache_set=None):
-        number = self.engine.submit(
-            deps, -1 if join is None else join, -1 if cache_set is None else cache_set
-        )
+    def submit(self, deps=(), joins=(), cache_set=None):
+        number = self.engine.submit(deps, joins, -1 if cache_set is None else cache_set)
         items = () if cache_set is None else self.oracle.sets[cache_set]
-        assert number == self.oracle.submit(deps, join, items)
+        assert number == self.oracle.submit(deps, joins, items)
         return number
 
-    def join(self, jobs):
-        assert self.engine.add_join(jobs) == len(self.oracle.joins)
-        self.oracle.joins.append(tuple(jobs))
+    def submit_special(self, deps=(), joins=(), **options):
+        """Submit a job with the options of the oracle's `Options`."""
+        given = Options(**options)
+        spec = JobSpec(
+            self.engine,
+            priority=given.priority,
+            targets=-1 if given.targets is None else self.options.add_worker_set(given.targets),
+            demand=self.options.add_demand(given.needs.items()) if given.needs else -1,
+            follow=given.follow,
+            strict=given.strict,
+            grace_ns=given.grace,
+            prefer=self.options.add_worker_set(given.prefer) if given.prefer else -1,
+            retries=given.retries,
+            lost_retries=given.lost_retries,
+            elsewhere=given.elsewhere,
+        )
+        number = self.engine.submit(deps, joins, spec=spec)
+        assert number == self.oracle.submit(deps, joins, options=given)
+        return number
+
+    def join(self, jobs, mode=ALL):
+        assert self.engine.add_join(jobs, mode) == len(self.oracle.joins)
+        self.oracle.joins.append((mode, tuple(jobs)))
+        return len(self.oracle.joins) - 1
 
     def cache_set(self, chosen):
         number = self.engine.add_cache_set([self.items[i] for i in chosen])
@@ -84,11 +113,30 @@ class Pair:
         taken_back = [(worker, job) for kind, worker, job in actions if kind == "SEND_SKIP"]
         sends = [(worker, job) for kind, worker, job in actions if kind == "SEND_JOB"]
         assert taken_back == self.oracle.take_backs
-        assert [job for _, job in sends] == ready[: len(sends)]
         self.oracle.take_backs = []
+        if any(job.is_special for job in self.oracle.jobs):
+            self.place_special([action for action in actions if action[0] != "SEND_SKIP"])
+            return
+        assert [job for _, job in sends] == ready[: len(sends)]
         for worker, job in sends:
             self.oracle.place(worker, job)
         self.check_spread(held, n_left=len(ready) - len(sends))
+
+    def place_special(self, actions):
+        """Check each action against the state before it, and that the rest has to wait."""
+        waiting = self.oracle.ready()
+        for kind, worker, job in actions:
+            if kind == "REFUSE_JOB":
+                assert not self.oracle.allowed(job), f"job {job} can run"
+                waiting.remove(job)
+                continue
+            check_order(self, waiting, worker, job)
+            waiting.remove(job)
+            self.oracle.place(worker, job)
+        check_rest(self, waiting)
+        for kind, _, job in actions:
+            if kind == "REFUSE_JOB":
+                self.finish(job, Status.FAILED)
 
     def check_spread(self, held, n_left):
         """No worker is idle while jobs are ready; no worker holds more than its limit."""
@@ -108,6 +156,26 @@ class Pair:
         if outcome is not Status.CANCELLED:
             self.oracle.measure(worker, run_ns)
         self.oracle.leave(worker, number, outcome)
+
+    def retry(self, worker, run_ns=1e3):
+        """The worker reports that the first of its jobs has failed, which may be retried."""
+        number = self.oracle.chains[worker][0]
+        self.engine.retry(worker, number, run_ns)
+        self.oracle.measure(worker, run_ns)
+        self.oracle.retry(worker, number)
+
+    def retry_here(self, number):
+        assert self.options.retry(number) is self.oracle.retry_here(number)
+
+    def prefer(self, number, worker):
+        self.options.prefer(number, worker)
+        self.oracle.jobs[number].options.prefer = {worker}
+        if number in self.oracle.ready():
+            self.oracle.begin_wait(number)
+
+    def advance(self, ns):
+        self.oracle.now += ns
+        self.engine.set_time(self.oracle.now)
 
     def unsend(self, worker, place, outcome):
         number = self.oracle.chains[worker][place]
@@ -167,7 +235,23 @@ class Pair:
             assert engine.running_job(worker) == (chain[0] if chain else None)
         needed = oracle.needed()
         assert engine.needed_items == [token for token in self.tokens if token in needed]
+        self.compare_options()
         self.compare_changes()
+
+    def compare_options(self):
+        for number, job in enumerate(self.oracle.jobs):
+            assert self.options.attempts(number) == job.attempts + job.losses
+            assert self.options.retries_left(number) == job.options.retries - job.attempts
+            assert (
+                self.options.retries_left(number, lost=True)
+                == job.options.lost_retries - job.losses
+            )
+            assert self.options.last_worker(number) == job.ran_on
+        if self.oracle.chains:
+            for (kind, workers), units in self.oracle.free().items():
+                assert units >= 0
+                for worker in workers:
+                    assert self.options.free_units(worker, kind) == units
 
     def compare_changes(self):
         """Each change once, legal, and in order; between jobs the order is the engine's."""

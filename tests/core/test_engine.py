@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from oracle import ALL, ANY, ENDED, FAILURE
 from pair import Pair
 
 from bsbpool._core.scheduling.status import Status
@@ -26,6 +27,54 @@ def test_ready_jobs_are_taken_in_the_order_of_submission():
     pair.finish(first, Status.SUCCESS)
     assert pair.take() == waits
     assert pair.take() == later[1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ends", "expected"),
+    [
+        (ANY, [Status.FAILED, Status.SUCCESS], [Status.PENDING, Status.QUEUED]),
+        (ANY, [Status.FAILED, Status.FAILED], [Status.PENDING, Status.CANCELLED]),
+        (ENDED, [Status.FAILED, Status.SUCCESS], [Status.PENDING, Status.QUEUED]),
+        (FAILURE, [Status.SUCCESS, Status.FAILED], [Status.PENDING, Status.QUEUED]),
+        (FAILURE, [Status.ABORTED], [Status.QUEUED]),
+        (FAILURE, [Status.CANCELLED, Status.SUCCESS], [Status.PENDING, Status.CANCELLED]),
+    ],
+)
+def test_a_join_is_settled_as_soon_as_its_mode_allows(mode, ends, expected):
+    pair = started()
+    members = [pair.submit() for _ in range(len(ends) + 1)][:-1]
+    waits = pair.submit(joins=[pair.join(members, mode)])
+    for member, end, status in zip(members, ends, expected, strict=True):
+        pair.finish(pair.take(), end)
+        assert pair.engine.status(member) is end
+        assert pair.engine.status(waits) is status
+        pair.agree()
+    late = pair.submit(joins=[pair.join(members, mode)])
+    assert pair.engine.status(late) is expected[-1]
+
+
+def test_a_job_whose_joins_disagree_is_cancelled():
+    """The end of one job meets the last open join and breaks another one, in either order."""
+    for modes in ([ANY, FAILURE], [FAILURE, ANY]):
+        pair = started()
+        first = pair.submit()
+        waits = pair.submit(joins=[pair.join([first], mode) for mode in modes])
+        cleanup = pair.submit(joins=[pair.join([waits], ENDED)])
+        pair.finish(pair.take(), Status.FAILED)
+        assert pair.engine.status(waits) is Status.CANCELLED
+        assert pair.engine.dependency_failed(waits)
+        assert pair.take() == cleanup
+        pair.agree()
+
+
+def test_joins_of_no_jobs():
+    """Nothing can succeed or fail among no jobs, so two of the modes can never be met."""
+    pair = started()
+    joins = [pair.join([], mode) for mode in (ALL, ANY, ENDED, FAILURE)]
+    statuses = [pair.engine.status(pair.submit(joins=[join])) for join in joins]
+    assert statuses == [Status.QUEUED, Status.CANCELLED, Status.QUEUED, Status.CANCELLED]
+    with pytest.raises(ValueError, match="mode must be from 0 to 3"):
+        pair.engine.add_join([], 4)
 
 
 def test_nothing_is_ready_before_the_start():
@@ -63,7 +112,7 @@ def test_unknown_numbers_are_refused_and_change_nothing(wrong):
 
 
 @pytest.mark.parametrize(
-    "options", [{"join": 0}, {"join": -2}, {"cache_set": 0}, {"cache_set": -2}]
+    "options", [{"joins": [0]}, {"joins": [-2]}, {"cache_set": 0}, {"cache_set": -2}]
 )
 def test_unknown_joins_and_cache_sets_are_refused(options):
     engine = ManualEngine()
@@ -130,8 +179,7 @@ def test_a_join_of_ended_jobs_is_met_or_broken_at_once():
     for outcome in (Status.SUCCESS, Status.FAILED):
         pair.finish(pair.take(), outcome)
     for members in ([], [good], [good, bad], [bad, live], [live, live]):
-        pair.join(members)
-        pair.submit(join=len(pair.oracle.joins) - 1)
+        pair.submit(joins=[pair.join(members)])
         pair.agree()
     pair.finish(pair.take(), Status.SUCCESS)
     pair.agree()

@@ -131,20 +131,37 @@ def test_cache_items_that_are_not_numbers_are_refused(kind):
     assert "15 bytes" in str(worker.error)
 
 
-@pytest.mark.parametrize("arguments", [None, 5, "text"])
-def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments):
+@pytest.mark.parametrize("flags", [RecordFlag.SCALARS, RecordFlag.SCALARS | RecordFlag.ONLY_ARGS])
+@pytest.mark.parametrize("arguments", [None, 5, "text", {}, [1]])
+def test_scalar_arguments_that_are_not_a_tuple_fail_the_job(arguments, flags):
+    error = error_of_call(arguments, flags)
+    assert isinstance(error, TypeError)
+    assert "tuple" in str(error)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        (), ((),), ((), None), ((), [], 0), ([], {}), ((), {}, 1), ((), {}, -1), ((), {}, True),
+        ((), {}, 0.0), ((), {}, 2**62), ((), {}, 0, 0), ((), {1: 2}), ((1,), {"x": 1, 2: 3}, 1),
+    ],
+)  # fmt: skip
+def test_a_malformed_call_fails_the_job(call):
+    assert isinstance(error_of_call(call, RecordFlag.SCALARS), TypeError)
+
+
+def error_of_call(arguments, flags):
     network = InProcessNetwork(2)
     callbacks = Failures({"echo": refuse})
     callbacks.after = lambda: network.inject(0, 1, frame(1, GO))
     channel = Channel(network.transport(1))
     loop = WorkerLoop(channel, channel.open_run(), callbacks)
     loop.enable_direct_calls("owner", CallDepth())
-    plain = (JOB, 0, {"payload": dumps(arguments), "flags": RecordFlag.SCALARS})
+    plain = (JOB, 0, {"payload": dumps(arguments), "flags": flags})
     network.inject(0, 1, frame(1, FUNCTION, plain))
     assert loop.run() is False
     [error] = callbacks.failures
-    assert isinstance(error, TypeError)
-    assert "tuple" in str(error)
+    return error
 
 
 def refuse(owner, *args):

@@ -18,7 +18,9 @@ PICK = st.integers(0, 2**16)
 PICKS = st.lists(PICK, max_size=4)
 ENDINGS = st.sampled_from([Status.SUCCESS, Status.SUCCESS, Status.SUCCESS, Status.FAILED])
 N_WORKERS = 3
+STOCKS = [(0, 2, [0]), (0, 1, [1]), (1, 3, [1, 2])]
 WORKERS = st.integers(0, N_WORKERS - 1)
+GRACES = st.sampled_from([0, 0, 1000, 10**6])
 RUN_NS = st.sampled_from([0.0, 1e3, 1e5, 1e6, 1e8])
 
 
@@ -35,6 +37,7 @@ class SerialMachine(RuleBasedStateMachine):
     def make(self, watches_all):
         self.pair = Pair(self.n_workers)
         self.oracle = self.pair.oracle
+        self.pair.add_stocks(STOCKS if self.n_workers else [(0, 2, [0]), (1, 3, [0])])
         if watches_all:
             self.pair.track_all()
 
@@ -42,19 +45,47 @@ class SerialMachine(RuleBasedStateMachine):
     def agree(self):
         self.pair.agree()
 
-    @rule(picks=PICKS, join=st.none() | PICK, cache_set=st.none() | PICK)
-    def submit(self, picks, join, cache_set):
+    @rule(picks=PICKS, picked_joins=st.lists(PICK, max_size=2), cache_set=st.none() | PICK)
+    def submit(self, picks, picked_joins, cache_set):
         n, joins, sets = len(self.oracle.jobs), len(self.oracle.joins), len(self.oracle.sets)
         self.pair.submit(
             [pick % n for pick in picks] if n else [],
-            None if join is None or not joins else join % joins,
+            {pick % joins for pick in picked_joins} if joins else (),
             None if cache_set is None or not sets else cache_set % sets,
         )
 
+    @rule(
+        picks=PICKS,
+        priority=st.integers(-2, 2),
+        places=st.none() | st.sets(st.integers(0, N_WORKERS - 1)),
+        needs=st.dictionaries(st.integers(0, 1), st.integers(0, 3)),
+        follow=PICKS,
+        strict=st.booleans(),
+        grace=GRACES,
+        prefer=st.none() | st.sets(st.integers(0, N_WORKERS - 1), min_size=1),
+        retries=st.tuples(st.integers(0, 2), st.integers(0, 2), st.booleans()),
+        plain=st.sets(st.sampled_from(["targets", "needs", "follow", "prefer"])),
+    )
+    def submit_special(self, picks, places, retries, follow, plain, **options):
+        n = len(self.oracle.jobs)
+        options["targets"] = places
+        options["follow"] = [pick % n for pick in follow] if n else []
+        for name in plain:
+            options[name] = {"needs": {}, "follow": []}.get(name)
+        if not self.n_workers:
+            options.update(targets=None, prefer=None)
+        options.update(zip(("retries", "lost_retries", "elsewhere"), retries, strict=True))
+        self.pair.submit_special([pick % n for pick in picks] if n else [], **options)
+
+    @precondition(lambda self: self.oracle.running_here())
+    @rule(pick=PICK)
+    def retry_here(self, pick):
+        self.pair.retry_here(chosen(self.oracle.running_here(), pick))
+
     @precondition(lambda self: self.oracle.jobs)
-    @rule(picks=PICKS)
-    def join(self, picks):
-        self.pair.join([pick % len(self.oracle.jobs) for pick in picks])
+    @rule(picks=PICKS, mode=st.integers(0, 3))
+    def join(self, picks, mode):
+        self.pair.join({pick % len(self.oracle.jobs) for pick in picks}, mode)
 
     @rule(items=st.sets(st.integers(0, 5)))
     def cache_set(self, items):
@@ -129,6 +160,32 @@ class WorkersMachine(SerialMachine):
         skipped = skips and first.status in FINISHED
         self.pair.done(worker, Status.CANCELLED if skipped else outcome, run_ns)
 
+    def retried(self):
+        """The workers whose first job may be retried, or was cancelled."""
+        firsts = {worker: self.oracle.jobs[self.oracle.chains[worker][0]] for worker in self.busy()}
+        return [
+            worker
+            for worker, job in firsts.items()
+            if job.status in FINISHED or job.attempts < job.options.retries
+        ]
+
+    @precondition(lambda self: self.retried())
+    @rule(pick=PICK, run_ns=RUN_NS)
+    def retry(self, pick, run_ns):
+        self.pair.retry(chosen(self.retried(), pick), run_ns)
+
+    @rule(ns=st.integers(1, 10**6))
+    def advance(self, ns):
+        self.pair.advance(ns)
+
+    def special(self):
+        return [number for number, job in enumerate(self.oracle.jobs) if job.is_special]
+
+    @precondition(lambda self: self.special())
+    @rule(pick=PICK, worker=WORKERS)
+    def prefer(self, pick, worker):
+        self.pair.prefer(chosen(self.special(), pick), worker)
+
     @precondition(lambda self: self.busy())
     @rule(pick=PICK, place=PICK, outcome=st.sampled_from([Status.FAILED, Status.CANCELLED]))
     def unsend(self, pick, place, outcome):
@@ -153,7 +210,7 @@ class WorkersMachine(SerialMachine):
 
     @rule(worker=WORKERS, held=st.booleans())
     def hold(self, worker, held):
-        self.pair.hold(worker, held)
+        self.pair.hold(worker, held or worker in self.oracle.lost)
 
     @precondition(lambda self: self.busy())
     @rule(pick=PICK, outcome=ENDINGS)

@@ -67,7 +67,7 @@ def test_the_cost_of_a_shared_set_is_the_sum_and_not_the_product():
     start = time.process_time()
     join = engine.add_join([engine.submit() for _ in range(n)])
     for _ in range(n):
-        engine.submit(join=join)
+        engine.submit(joins=[join])
     engine.start_run()
     assert run_serially(engine) == 2 * n
     assert time.process_time() - start < 40e-6 * 2 * n

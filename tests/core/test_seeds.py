@@ -47,7 +47,8 @@ class History:
             if self.random.random() < 0.1:
                 self.pair.join(self.random.sample(near, len(near) // 2))
             join = self.random.choice([*range(len(self.oracle.joins)), None])
-            self.pair.submit(deps, join, self.random.choice([None, 0, 1, 2, 3]))
+            joins = () if join is None else (join,)
+            self.pair.submit(deps, joins, self.random.choice([None, 0, 1, 2, 3]))
 
     def step(self):
         if self.random.random() < self.p_cancel and self.oracle.jobs:

@@ -66,7 +66,7 @@ def describe(value):
         parameters = inspect.signature(value).parameters.values()
     except ValueError:  # written in C
         return None
-    named = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     return [(p.name, p.default is not p.empty) for p in named]
 
 

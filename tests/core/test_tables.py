@@ -12,9 +12,11 @@ LONG_NS, AHEAD_NS, MAX_CREDIT = 2e6, 1e6, 256
 
 
 class GraphMachine(RuleBasedStateMachine):
-    """Jobs wait for jobs and for joins; each dependency is settled once."""
+    """Jobs wait for jobs and for joins of all modes; each dependency is settled once."""
 
     OPEN, MET, BROKEN = 0, 1, 2
+    ALL, ANY, ENDED, FAILURE = range(4)
+    SUCCESS, FAILED, CANCELLED = range(3)
 
     def __init__(self):
         super().__init__()
@@ -22,6 +24,8 @@ class GraphMachine(RuleBasedStateMachine):
         self.deps = []  # the unsettled dependencies of each job: ("job", n) or ("join", n)
         self.joins = []  # members that are not settled
         self.states = []
+        self.modes = []
+        self.endings = []  # of the members that were settled, for each join
         self.settled = set()
 
     def unsettled(self):
@@ -46,15 +50,28 @@ class GraphMachine(RuleBasedStateMachine):
         self.deps.append(deps)
 
     @precondition(lambda self: self.unsettled())
-    @rule(picks=st.lists(PICK, min_size=1, max_size=5))
-    def join(self, picks):
-        number = self.graph.join()
+    @rule(picks=st.lists(PICK, min_size=1, max_size=5), mode=st.integers(0, 3))
+    def join(self, picks, mode):
+        number = self.graph.join(mode)
         assert number == len(self.joins)
         members = [self.unsettled()[pick % len(self.unsettled())] for pick in picks]
         for member in members:
             assert self.graph.join_member(number, member) == 0
         self.joins.append(members)
         self.states.append(self.OPEN)
+        self.modes.append(mode)
+        self.endings.append([])
+
+    def state(self, number):
+        """The state of a join by the endings of its members."""
+        endings, rest = self.endings[number], self.joins[number]
+        wanted = {self.ANY: self.SUCCESS, self.FAILURE: self.FAILED}.get(self.modes[number])
+        if wanted is not None:
+            last = self.OPEN if rest else self.BROKEN
+            return self.MET if wanted in endings else last
+        if self.modes[number] == self.ALL and set(endings) - {self.SUCCESS}:
+            return self.BROKEN
+        return self.OPEN if rest else self.MET
 
     @precondition(lambda self: self.deps)
     @rule(pick=PICK, ahead=st.integers(0, 3))
@@ -67,27 +84,29 @@ class GraphMachine(RuleBasedStateMachine):
         assert self.graph.join_member(len(self.joins) + ahead, job) < -1
 
     @precondition(lambda self: self.unsettled())
-    @rule(pick=PICK, success=st.booleans())
-    def settle(self, pick, success):
+    @rule(pick=PICK, ending=st.sampled_from([0, 0, 0, 1, 2]))
+    def settle(self, pick, ending):
         job = self.unsettled()[pick % len(self.unsettled())]
         self.settled.add(job)
-        settled = [("job", job)]
+        settled = {("job", job): self.MET if ending == self.SUCCESS else self.BROKEN}
         for number, members in enumerate(self.joins):
-            n = members.count(job)
+            self.endings[number] += [ending] * members.count(job)
             self.joins[number] = [member for member in members if member != job]
-            if n and self.states[number] == self.OPEN and (not success or not self.joins[number]):
-                self.states[number] = self.MET if success else self.BROKEN
-                settled.append(("join", number))
+            if self.states[number] == self.OPEN and self.state(number) != self.OPEN:
+                self.states[number] = settled["join", number] = self.state(number)
         met, broken = [], []
         for waiter, deps in enumerate(self.deps):
             left = [dep for dep in deps if dep not in settled]
             if left != deps:
+                gone = [settled[dep] for dep in deps if dep in settled]
                 self.deps[waiter] = left
-                if not success:
+                if self.BROKEN in gone:
                     broken.append(waiter)
-                elif not left:
+                if not left:
                     met.append(waiter)
-        found_met, found_broken = self.graph.settle(job, success)
+        found_met, found_broken = self.graph.settle(job, ending)
+        # The last dependency of a job may be one that has failed: then it is not met.
+        met = [job for job in met if job in found_met or job not in broken]
         assert sorted(found_met) == met
         assert sorted(set(found_broken)) == broken
 

@@ -50,7 +50,7 @@ class Submitter(threading.Thread):
         deps = self.random.sample(recent, min(len(recent), self.random.randrange(3)))
         join = self.engine.add_join(deps) if self.random.random() < 0.1 else -1
         items = self.engine.add_cache_set([self.engine.add_cache_item(self.random.getrandbits(64))])
-        self.engine.submit(deps, join, items)
+        self.engine.submit(deps, () if join < 0 else (join,), items)
 
     def track_and_cancel(self):
         job = self.random.randrange(len(self.engine))

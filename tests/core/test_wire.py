@@ -15,9 +15,9 @@ from bsbpool._core.protocol.frames import (
 )
 from bsbpool._core.protocol.wire import RecordKind
 
-HEADER = struct.Struct("=HBBIIIQ")
+HEADER = struct.Struct("=HBBIIIQqQII")
 RECORD = struct.Struct("=BBHIqQQ")
-MAGIC, VERSION = 0x6270, 1
+MAGIC, VERSION = 0x6270, 3
 PAYLOAD_OUT = 0x80
 OUT_OF_BAND = 32 * 1024
 
@@ -51,7 +51,7 @@ def written(records, run_id=0):
 
 
 def header(n_records, size, *, magic=MAGIC, version=VERSION, run_id=0, n_parts=0):
-    return HEADER.pack(magic, version, 0, run_id, n_records, n_parts, size)
+    return HEADER.pack(magic, version, 0, run_id, n_records, n_parts, size, 0, 0, 0, 0)
 
 
 def frame(*records, n_parts=0, tail=b""):
@@ -213,8 +213,8 @@ def test_inconsistent_frames_are_refused(data):
 
 
 def test_an_empty_frame_is_a_frame():
-    assert read_frame(header(0, 24)) == []
-    assert FrameWriter().to_bytes() == header(0, 24)
+    assert read_frame(header(0, HEADER.size)) == []
+    assert FrameWriter().to_bytes() == header(0, HEADER.size)
 
 
 def listing(*sizes):

@@ -50,13 +50,25 @@ def _closure(n: int, parts: list[Any]) -> Any:
     def remembers(*args: Any) -> Any:
         return n, len(args)
 
-    return [counts, collects, recurses, fails, remembers][n % 5]
+    def shows(first: Any = n, *args: Any, last: Any = parts, **kwargs: str) -> Any:
+        """Return the arguments and the variables."""
+        return args, list(kwargs.items()), last, n, count
+
+    def nests(*args: Any, **kwargs: Any) -> Any:
+        def inner(x: Any = n) -> Any:
+            return [x, *parts], count
+
+        return inner()
+
+    return [counts, collects, recurses, fails, remembers, shows, nests][n % 7]
 
 
 @maker("partial")
 def _partial(n: int, parts: list[Any]) -> Any:
     f = next((part for part in parts if callable(part) and not isinstance(part, type)), echo)
     rest = [part for part in parts if part is not f]
+    if n % 3 == 0:
+        return functools.partial(functools.partial(f, *rest[:1], key=n), *rest[1:], a=n)
     return functools.partial(f, *rest, key=n) if n % 2 else functools.partial(f, *rest)
 
 

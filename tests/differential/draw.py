@@ -11,13 +11,14 @@ from differential.functions import FUNCTIONS, chain, throw
 from differential.recipes import V
 
 PLAIN = ("none", "bool", "int", "int", "float", "str", "bytes")
-NESTED = ("tuple", "list", "dict", "container", "object", "local", "ring")
+NESTED = ("tuple", "list", "dict", "record", "record", "container", "object", "local", "ring")
 SINGLE = ("constant", "set", "array", "array", "fixed array", "special array")
 BAD = ("unpicklable", "bomb")
 
 CELLS = (
     V("list", 0, (V("int", 1), V("int", 2))),
     V("dict", 0, (V("int", 1), V("str", 2))),
+    V("record", 1, (V("int", 1),)),
     V("set", 4),
     V("container", 48),
     V("object", 0),
@@ -59,6 +60,13 @@ class Draw:
         """Draw some values."""
         return tuple(self.value(depth) for _ in range(self.r.randrange(most + 1)))
 
+    def plain_values(self, most: int) -> tuple[V, ...]:
+        """Draw some values that need no pickler if they are small."""
+        kinds = (*PLAIN, "record")
+        return tuple(
+            V(self.r.choice(kinds), self.number()) for _ in range(self.r.randrange(most + 1))
+        )
+
     def value(self, depth: int = 2) -> V:
         """Draw a value."""
         r = self.r
@@ -83,6 +91,8 @@ class Draw:
             return V("cell", self.r.choice(self.kept))
         kind = self.r.choice(CALLABLES)
         inside = self.values(2, depth) if kind not in ("function", "builtin") else ()
+        if kind in ("closure", "lambda", "partial") and self.r.random() < 0.6:
+            inside = self.plain_values(2)
         if kind == "partial" and self.r.random() < 0.8:
             inside = (self.callable(0), *inside)
         return V(kind, self.number(), inside)
@@ -97,9 +107,14 @@ class Draw:
         if r.random() < 0.15:
             raised = V("to raise", r.randrange(3000))
             return V("function", r.choice(RAISING)), (*self.values(2), raised), ()
+        if r.random() < 0.1:  # functions of equal code, which workers keep
+            closure = V("closure", r.choice((self.number(), 5, 6)), self.plain_values(1))
+            return closure, self.plain_values(2), ()
         f = V("function", r.randrange(len(FUNCTIONS))) if r.random() < 0.4 else self.callable()
         simple = f.kind in ("cell", "builtin method") and r.random() < 0.7
         args = self.values(1, 0) if simple else self.values(3)
+        if r.random() < 0.4:
+            args = self.plain_values(3)
         names: Sequence[str] = r.choice(((), (), (), ("key",), ("a", "b"), ("depth",)))
         if simple:
             names = ()

@@ -211,6 +211,20 @@ def _dict(n: int, parts: list[Any]) -> Any:
     return {keys[(n + i) % len(keys)]: part for i, part in enumerate(parts)}
 
 
+@maker("record")
+def _record(n: int, parts: list[Any]) -> Any:
+    """Make small containers of plain values, some of which contain an object twice."""
+    fields = {f"field{i}": part for i, part in enumerate(parts)}
+    made = [
+        lambda: {"n": n, "rate": 0.5, "mode": "b", **fields},
+        lambda: [n, fields, tuple(parts)],
+        lambda: {"first": fields, "second": [fields] if n % 2 else [dict(fields)]},
+        lambda: {"weights": np.arange(n % 20 + 1.0), "names": [f"a{i}" for i in range(n % 4)]},
+        lambda: ({"nested": {"more": [{}, [], parts]}}, n),
+    ]
+    return made[n % len(made)]()
+
+
 @maker("set")
 def _set(n: int, parts: list[Any]) -> Any:
     # Small numbers, whose order is the same in all processes: functions may return the order.

@@ -168,7 +168,8 @@ def main(how: str) -> None:
         assert executor.submit(abs, -1).result() == 1
     for one in found:
         assert one == EXPECTED, one
-    print("children:", len(found))
+    # One write: the lines of ranks that end together are not mixed.
+    sys.stdout.write(f"children: {len(found)}\n")
 
 
 if __name__ == "__main__":

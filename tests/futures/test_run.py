@@ -319,13 +319,14 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 @pytest.mark.limit(LIMIT + 30)
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_the_examples_of_the_page_run(ranks) -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     outputs = []
     for example in EXAMPLES:
         done = mpirun(ranks, "-c", example, timeout=LIMIT)
         assert done.returncode == 0, done.stdout
         outputs.append(done.stdout.splitlines())
-    assert outputs == [["[0, 10, 20, 30]", "[0, 100, 200, 300]"], ["9"]]
+    maps = ["[0, 10, 20, 30]", "[0, 100, 200, 300]"]
+    assert outputs == [maps, ["9"], ["32 urgent 1", "too slow"]]
 
 
 @pytest.mark.limit(LIMIT + 30)

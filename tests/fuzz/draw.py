@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-HEADER = struct.Struct("=HBBIIIQ")
+HEADER = struct.Struct("=HBBIIIQqQII")
 RECORD = struct.Struct("=BBHIqQQ")
-MAGIC, VERSION = 0x6270, 1
+MAGIC, VERSION = 0x6270, 3
 PAYLOAD_OUT = 0x80
 EDGES = [
     0, 1, 2, 7, 8, 9, 255, 256, 2**15, 2**16 - 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32,
@@ -78,10 +78,11 @@ class Draw:
         body = b"".join(self.record(kinds, payloads, parts) for _ in range(n_records))
         listed = [self.number(64) if self.is_rare() else len(part) for part in parts]
         body += struct.pack(f"={len(listed)}Q", *listed)
-        header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), HEADER.size + len(body)]
+        size = HEADER.size + len(body)
+        header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), size, 0, 0, 0, 0]
         if self.is_rare():
             place = self.byte() % len(header)
-            header[place] = self.number([16, 8, 8, 32, 32, 32, 64][place])
+            header[place] = self.number([16, 8, 8, 32, 32, 32, 64, 63, 64][place])
         if self.is_rare():
             parts = parts[self.byte() % 3 :]
         return Message(HEADER.pack(*header) + body, parts)

@@ -15,7 +15,7 @@ def sections(data: bytes) -> tuple[int, bytes, list[int]]:
     """Return the number of records of a frame, their bytes, and the sizes of its parts."""
     if len(data) < HEADER.size:
         raise RejectedError
-    magic, version, _, _, n_records, n_parts, size = HEADER.unpack_from(data)
+    magic, version, _, _, n_records, n_parts, size, *_ = HEADER.unpack_from(data)
     end = len(data) - 8 * n_parts
     if (magic, version, size) != (MAGIC, VERSION, len(data)) or end < HEADER.size:
         raise RejectedError

@@ -86,3 +86,10 @@ def test_one_executor_for_all(ranks: int) -> None:
     assert {name: float(number) for name, number in found.items()} == {
         name: expected(name) for name in SERIALLY
     }
+
+
+@pytest.mark.parametrize("ranks", [0, 3, 4])
+def test_a_solver_on_several_ranks_finds_the_solution(ranks: int) -> None:
+    ended = python(EXAMPLES / "parallel_jobs.py", ranks=ranks, seconds=SECONDS).ok()
+    found = re.search(r"^error (\S+)$", ended.output, re.MULTILINE)
+    assert found is not None and float(found[1]) < 1e-8, ended.story

@@ -56,3 +56,72 @@ def test_cells_may_ask_for_workers() -> None:
         " print((executor.num_workers, [*executor.map(add, range(3))]))",
     )
     assert results == [(n, workers == 1) for n in (10, 11, 12)]
+
+
+CELLS_OF_ENGINES = [
+    """
+    import bsbpool.integrations.ipyparallel as ipp
+    cluster = ipp.Cluster(n={n})
+    rc = cluster.start_and_connect_sync()
+    view = rc[:]
+    view.block = True
+    """,
+    "view.push(dict(a=3)); print(view.apply(lambda x: a * x, 2))",
+    "view.apply(lambda: 1 / 0)",
+    "%px import sys",
+    "%%px\nprint('out', a); print('err', file=sys.stderr)\na + 1",
+    "%px 1 / 0",
+    "shown = view.execute('print(a); a * 2', silent=False); shown.display_outputs()",
+    """
+    %%px
+    from IPython.display import HTML, display
+    display(HTML('<b>bold</b>'))
+    """,
+    "cluster.stop_cluster_sync()",
+]
+
+PLAY_WITH_ERRORS = """
+import nbformat
+from textwrap import dedent
+from nbclient import NotebookClient
+cells = {cells!r}
+cells = [nbformat.v4.new_code_cell(dedent(cell).strip()) for cell in cells]
+notebook = nbformat.v4.new_notebook(cells=cells)
+NotebookClient(notebook, timeout=60, kernel_name="python3", allow_errors=True).execute()
+report([[dict(output) for output in cell.outputs] for cell in notebook.cells])
+"""
+
+
+def shown_by(outputs: list[dict[str, Any]], kind: str) -> str:
+    """Return what a cell has shown: a stream, "error", or the text of objects ("data")."""
+    texts = []
+    for output in outputs:
+        if kind == "error" and output["output_type"] == "error":
+            texts.append("\n".join(output["traceback"]))
+        elif kind == "data" and "data" in output:
+            texts.append(output["data"]["text/plain"] + "\n")
+        elif output.get("name") == kind:
+            texts.append(output["text"])
+    return "".join(texts)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_cluster_of_engines(n: int) -> None:
+    cells = [cell.replace("{n}", str(n)) for cell in CELLS_OF_ENGINES]
+    outputs = evaluate(PLAY_WITH_ERRORS.format(cells=cells), seconds=120)
+    engines = range(n)
+    start, applied, failed, imported, code, px_failed, displayed, objects, stop = outputs
+    assert start == imported == stop == [], outputs
+    assert shown_by(applied, "stdout") == f"{[6] * n}\n"
+    errors = shown_by(failed, "error")
+    assert errors.count("ZeroDivisionError: division by zero") == n
+    assert all(f"[{id}:apply]" in errors for id in engines)
+    assert sorted(shown_by(code, "stdout").splitlines()) == [f"[stdout:{i}] out 3" for i in engines]
+    assert sorted(shown_by(code, "stderr").splitlines()) == [f"[stderr:{i}] err" for i in engines]
+    values = shown_by(code, "data").splitlines()
+    assert len(values) == n and all(value.endswith("]: 4") for value in values)
+    assert shown_by(px_failed, "stderr").count("ZeroDivisionError: division by zero") == n
+    assert shown_by(px_failed, "error").strip() == ("1 error" if n == 1 else f"{n} errors")
+    assert [f"[stdout:{i}] 3" for i in engines] == shown_by(displayed, "stdout").splitlines()
+    assert len(shown_by(displayed, "data").splitlines()) == n
+    assert [each["data"]["text/html"] for each in objects if "data" in each] == ["<b>bold</b>"] * n

@@ -25,15 +25,15 @@ class Node:
 
     def release(self, slot: int) -> None:
         if self.locks[slot].release():
-            self.locks[slot].drop_global()
+            self.locks[slot].end_give_back()
 
     def take_global(self) -> None:
         for slot, state in self.states().items():
             lock = self.locks[slot]
             if lock.needs_global:
-                if lock.global_mode:
-                    lock.drop_global()
-                lock.take_global(state == "writes", slot)
+                if lock.begin_to_give_back():
+                    lock.end_give_back()
+                lock.take_global(state == "writes")
 
     def check(self, died: bool) -> None:
         """Check what must be true between two steps."""
@@ -55,6 +55,7 @@ class Node:
             assert not readers or self.locks[0].global_mode == "read"
             given_back = self.locks[0].global_mode == ""
             assert states or died or given_back, "the global lock was not given back"
+            assert self.locks[0].left_over == (not states and not given_back)
 
 
 def explore(node: Node, scripts: list[list[bool]], deaths: int) -> int:

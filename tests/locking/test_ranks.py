@@ -162,6 +162,65 @@ def test_an_interrupt_ends_a_wait(nodes, limit, tmp_path) -> None:
     assert done.stdout.count("ended") == 2
 
 
+OFTEN_INTERRUPTED = """
+import random, signal, time
+from mpi4py import MPI
+from bsbpool.locking import sync
+
+class Interrupted(Exception):
+    pass
+
+def handler(*_):
+    raise Interrupted
+
+comm = MPI.COMM_WORLD
+lock = sync(comm)
+r = random.Random(comm.Get_rank())
+signal.signal(signal.SIGALRM, handler)
+interrupted = 0
+comm.Barrier()
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, r.uniform(1e-5, 2e-3), 1e-3)
+        while True:
+            with lock.read():
+                with lock.write(), lock.read():
+                    pass
+            with lock.write():
+                pass
+            with lock.read():
+                pass
+    except Interrupted:
+        interrupted += 1
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupted:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    assert lock.describe().count(f"rank {comm.Get_rank()} ") == 0, lock
+request = comm.Ibarrier()
+while not request.Test():
+    time.sleep(0.001)
+assert lock.describe() == "", lock
+comm.Barrier()  # the others look before this rank goes on
+assert interrupted > 100, interrupted
+for _ in range(10):
+    with lock.write(), lock.read():
+        pass
+comm.Barrier()
+lock.close()
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_interrupts_at_any_moment_leave_the_lock_free(nodes, tmp_path) -> None:
+    (tmp_path / "program.py").write_text(OFTEN_INTERRUPTED)
+    done = mpirun(3, tmp_path / "program.py", env={"BSBPOOL_TEST_NODES": str(nodes)})
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("ended") == 3
+
+
 WAITING = """
 import os, time
 from mpi4py import MPI
@@ -191,3 +250,34 @@ def test_waiting_takes_no_cpu_time_and_is_described(tmp_path) -> None:
     (tmp_path / "program.py").write_text(WAITING)
     done = mpirun(2, tmp_path / "program.py")
     assert done.returncode == 0, done.stdout
+
+
+INSIDE_JOBS = """
+from mpi4py import MPI
+from bsbpool import create_job_pool, services
+from bsbpool.locking import sync
+
+def make(owner, module):
+    make_lock = sync if module == "ours" else services.MPILock.sync
+    try:
+        make_lock()
+    except RuntimeError as error:
+        assert "cannot be made inside a job" in str(error), error
+    else:
+        raise AssertionError("a lock was made inside a job")
+    with services.MPILock.sync(MPI.COMM_SELF) as lock, lock.read(), lock.write():
+        return "refused"
+
+with create_job_pool() as pool:
+    jobs = [pool.submit(make, module) for module in ("ours", "service") for _ in range(3)]
+    pool.execute()
+    if pool.is_main():
+        print([job.result for job in jobs])
+"""
+
+
+def test_a_lock_of_all_ranks_is_refused_inside_a_job(tmp_path) -> None:
+    (tmp_path / "program.py").write_text(INSIDE_JOBS)
+    done = mpirun(3, tmp_path / "program.py")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("refused") == 6

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mpi4py import MPI
@@ -12,7 +13,23 @@ from bsbpool import JobPool, create_job_pool
 
 WORLD = MPI.COMM_WORLD
 MAIN = WORLD.rank == 0
-WORKERS = range(1, WORLD.size)
+
+
+class _Workers(Sequence[int]):
+    """The ranks that run jobs; they depend on the shape of the pools, see `conftest`."""
+
+    @property
+    def _ranks(self) -> range:
+        return range(0 if os.environ.get("BSBPOOL_MAIN_WORKS") == "1" else 1, WORLD.size)
+
+    def __len__(self) -> int:
+        return len(self._ranks)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._ranks[index]
+
+
+WORKERS = _Workers()
 
 
 class Ran(NamedTuple):

@@ -256,3 +256,19 @@ def test_any_mix_of_run_times_runs_once_and_in_order(seed: int, record_file: str
             place = {number: at for at, number in enumerate(order)}
             for number in range(n):
                 assert all(place[dep] < place[number] for dep in deps[number])
+
+
+def test_without_prefetch_workers_take_turns() -> None:
+    with create_job_pool(quiet=True, prefetch=False, timestamps=True) as pool:
+        jobs = []
+        if MAIN:
+            for _ in range(4 * (WORLD.size - 1)):
+                jobs.append(pool.submit(abs_of, -1, deps=jobs[-1:]))
+        pool.execute()
+        ranks = [job.metadata.rank for job in jobs]
+        turn = WORLD.size - 1
+        assert all(len(set(ranks[n : n + turn])) == turn for n in range(0, len(ranks), turn))
+
+
+def abs_of(owner, x: int) -> int:
+    return abs(x)

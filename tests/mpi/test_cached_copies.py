@@ -14,7 +14,7 @@ from bsbpool.futures import PoolExecutor
 
 from .support import MAIN, WORKERS, WORLD
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 
 evaluated: list[int] = []
 

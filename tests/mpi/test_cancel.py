@@ -10,7 +10,7 @@ from bsbpool import JobCancelledError, JobStatus, WorkflowError, create_job_pool
 
 from .support import MAIN, WORKERS, WORLD, fail, give, pool_works, work
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 
 
 def test_before_the_pool_executes() -> None:

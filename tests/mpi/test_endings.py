@@ -21,7 +21,7 @@ from bsbpool import (
 
 from .support import MAIN, WORLD, give, pool_works, work
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 
 
 def test_ctrl_c_on_main_ends_the_run_on_all_ranks() -> None:

@@ -20,7 +20,7 @@ from bsbpool import (
 
 from .support import MAIN, WORKERS, fail, give, pool_works
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 
 
 class Custom(Exception):

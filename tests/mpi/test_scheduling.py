@@ -12,7 +12,7 @@ from bsbpool import JobSchedulingError, JobStatus, WorkflowError, create_job_poo
 
 from .support import MAIN, fail, give, pool_works, run, work
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 
 
 class Node:

@@ -19,7 +19,7 @@ from bsbpool import (
 
 from .support import MAIN, fail, give, pool_works
 
-pytestmark = pytest.mark.mpi(min_size=2)
+pytestmark = [pytest.mark.mpi(min_size=2), pytest.mark.usefixtures("shape")]
 LARGE = bytes(100_000)
 
 

@@ -51,9 +51,9 @@ class DroppedStolenJobs(Simulation):
     """Jobs that were given back are not sent again."""
 
     class main_callbacks(MainCallbacks):
-        def encode_job(self, number):
+        def encode_job(self, number, worker):
             again = self.n_sent[number]
-            return None if again else super().encode_job(number)
+            return None if again else super().encode_job(number, worker)
 
 
 class SwappedResults(Simulation):
@@ -76,8 +76,8 @@ class ReusedSendBuffer(Simulation):
             super().__init__(*args)
             self.scratch = bytearray(1 << 16)
 
-        def encode_job(self, number):
-            parcel = super().encode_job(number)
+        def encode_job(self, number, worker):
+            parcel = super().encode_job(number, worker)
             if parcel is None or not parcel[3]:
                 return parcel
             size = parcel[3][0].nbytes
@@ -111,7 +111,38 @@ class IgnoredCacheNotices(Simulation):
             self.loop.direct = False
 
 
+class IgnoredInterrupts(Simulation):
+    """Workers do not interrupt their jobs."""
+
+    class worker_callbacks(WorkerCallbacks):
+        def is_interrupted(self, job):
+            return False
+
+
+class InterruptedNextJob(Simulation):
+    """The interrupt of a job is raised in the next one."""
+
+    class worker_callbacks(WorkerCallbacks):
+        due = False
+
+        def is_interrupted(self, job):
+            was_due, self.due = self.due, bool(super().is_interrupted(job))
+            return was_due and not self.due
+
+
+class DataDroppedTooEarly(Simulation):
+    """Workers drop data that jobs still need."""
+
+    class main_callbacks(MainCallbacks):
+        def require_data(self, needed, worker):
+            keys = super().require_data(needed, worker)
+            for dep in needed:
+                self.loop.data.drop(dep)
+            return keys
+
+
 FAULTS = [
     LostReply, EarlyDeathReport, ReorderedMessages, ErasedSlot, DroppedStolenJobs, SwappedResults,
     ReusedSendBuffer, UnloggedCancel, JobRunTwice, IgnoredCacheNotices,
+    IgnoredInterrupts, InterruptedNextJob, DataDroppedTooEarly,
 ]  # fmt: skip

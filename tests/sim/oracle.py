@@ -8,7 +8,10 @@ all jobs.
 from zlib import crc32
 
 from bsbpool._core.scheduling.status import Status
+from sim.plan import LARGE
 
+ALL, ANY, ENDED, FAILURE = range(4)
+"""The modes of joins."""
 UNSUCCESSFUL = {Status.FAILED, Status.CANCELLED, Status.ABORTED}
 
 
@@ -28,9 +31,9 @@ class Jobs:
         self.deps = []
         self.ended = False
 
-    def submit(self, deps):
+    def submit(self, deps, mode):
         self.statuses.append(Status.CANCELLED if self.ended else None)
-        self.deps.append(deps)
+        self.deps.append((mode, deps))
         self.cancel_dependents()
 
     def cancel(self, job):
@@ -60,23 +63,33 @@ class Jobs:
             self.cancel_dependents()
 
     def cancel_dependents(self):
-        """Cancel all jobs with an unsuccessful dependency."""
+        """Cancel all jobs that cannot run because of the ends of their dependencies."""
         again = True
         while again:
             again = False
             for job, status in enumerate(self.statuses):
-                deps = (self.statuses[dep] for dep in self.deps[job])
-                if status is None and any(dep in UNSUCCESSFUL for dep in deps):
+                if status is None and self.condition(job) is False:
                     self.statuses[job] = Status.CANCELLED
                     again = True
+
+    def condition(self, job):
+        """Whether the dependencies of a job let it run; None if that is open."""
+        mode, deps = self.deps[job]
+        ends = [self.statuses[dep] for dep in deps]
+        if mode == ALL and UNSUCCESSFUL & set(ends):
+            return False
+        wanted = {ANY: {Status.SUCCESS}, FAILURE: {Status.FAILED, Status.ABORTED}}
+        if wanted.get(mode, set()) & set(ends):
+            return True
+        return None if None in ends else mode not in wanted
 
 
 # ------------------------------------------------------------------ values
 
 
 def arguments(number, job, values):
-    """Return the arguments of a job: its number and the results of its dependencies."""
-    return (number, *(values[dep] for dep in job.deps))
+    """Return the arguments of a job: its number and the results that it can count on."""
+    return (number, *(values[dep] for dep in job.deps if job.mode <= ALL))
 
 
 def value_of(args, filling=b""):
@@ -96,3 +109,10 @@ def values(jobs):
         args = arguments(number, job, found)
         found.append(value_of(args, filling(number, job.size)))
     return found
+
+
+def data_of(job, jobs):
+    """Return the dependencies whose results a job gets as data."""
+    if not job.takes or job.mode > ALL:
+        return ()
+    return tuple(dep for dep in job.deps if jobs[dep].result_size >= LARGE)

@@ -1,11 +1,26 @@
 """The plan of a simulated run: jobs, deaths and settings, drawn from a seed, and shown as code."""
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from random import Random
 
 US, MS = 1_000, 1_000_000
+ALWAYS = 1000
 PART = 40_000
 """A size at which bytes are sent as a part, outside of the frame."""
+LARGE = 66_000
+"""The size of a result that stays on its worker if other jobs need it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    priority: int = 0
+    targets: tuple[int, ...] = ()  # ranks; none: all
+    needs: tuple[int, ...] = ()  # the units of each kind of resource
+    follow: tuple[int, ...] = ()
+    grace: int = -1  # how long it prefers the ranks of these, in ns; -1: it must run there
+    retries: int = 0
+    lost_retries: int = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -13,19 +28,23 @@ class Job:
     at: int = 0  # when it is submitted, in ns from the start of its pool; 0: before the start
     duration: int = 0  # its run time in ns
     deps: tuple[int, ...] = ()
-    shared: bool = False  # whether its dependencies are a join
-    fails: bool = False
+    mode: int = -1  # of the join that its dependencies are; -1: single dependencies
+    fails: int = 0  # how many of its runs fail; ALWAYS: all
     unsendable: bool = False
     size: int = 0  # of its arguments
     result_size: int = 0
     items: tuple[int, ...] = ()
+    takes: bool = False  # whether it gets the large results of its dependencies as data
+    stays: bool = False  # whether a large result is not sent to the main rank
     function: int = 0
+    options: Options | None = None
 
 
 @dataclass(frozen=True)
 class Cancel:
     at: int
     job: int
+    running: bool = False  # whether to interrupt the job if it is running
 
 
 @dataclass(frozen=True)
@@ -33,8 +52,10 @@ class Pool:
     jobs: tuple[Job, ...] = ()
     cancels: tuple[Cancel, ...] = ()
     stops_at: int = 0  # when the run is aborted; 0: never
+    interrupts: bool = False  # whether that interrupts the running jobs
     evict_every: int = 0  # after how many jobs a function is evicted; 0: never
     direct: bool = False  # whether the worker loops call functions themselves
+    leaders: tuple[tuple[int, int], ...] = ()  # (worker, the rank that relays its messages)
 
 
 @dataclass(frozen=True)
@@ -91,24 +112,79 @@ def draw(seed):
     r = Random(seed)
     workers = r.choice([1, 1, 2, 2, 3, 3, 4, 6])
     n_pools = r.choice([1, 1, 1, 1, 2, 3])
-    return Plan(
-        seed,
-        workers,
-        tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
-        draw_deaths(r, workers),
-        shares_begun=r.random() < 0.5,
-        wakeup=r.random() < 0.6,
-        makes_progress=r.random() < 0.6,
-        slow_sends=r.random() < 0.3,
-        spins=r.random() < 0.1,
-        latency=r.choice([200, 2 * US, 2 * US, 50 * US, 2 * MS]),
-        preempt=r.choice([0, 5, 20, 100]),
+    plan = add_options(
+        Plan(
+            seed,
+            workers,
+            tuple(draw_pool(r, workers, n_pools) for _ in range(n_pools)),
+            draw_deaths(r, workers),
+            shares_begun=r.random() < 0.5,
+            wakeup=r.random() < 0.6,
+            makes_progress=r.random() < 0.6,
+            slow_sends=r.random() < 0.3,
+            spins=r.random() < 0.1,
+            latency=r.choice([200, 2 * US, 2 * US, 50 * US, 2 * MS]),
+            preempt=r.choice([0, 5, 20, 100]),
+        ),
+        Random(-1 - seed),
     )
+    return add_leaders(plan, Random(f"leaders {seed}"))
+
+
+def add_leaders(plan, r):
+    """Let leaders relay messages, in a third of the plans with several workers."""
+    if plan.workers < 2 or r.random() < 0.67:
+        return plan
+    pools = []
+    for pool in plan.pools:
+        size = r.choice([2, 3, plan.workers])  # of a group
+        first = r.randrange(1, 3)  # workers before it have no leader
+        leader_of = {rank: rank - (rank - first) % size for rank in range(first, plan.workers + 1)}
+        pairs = tuple((rank, leader) for rank, leader in leader_of.items() if rank != leader)
+        pools.append(replace(pool, leaders=pairs if r.random() < 0.8 else ()))
+    return replace(plan, pools=tuple(pools), makes_progress=True)
+
+
+def add_options(plan, r):
+    """Give the jobs of a plan options, with a probability that is drawn for each pool."""
+    pools = []
+    for pool in plan.pools:
+        p = r.choice([0, 0, 0.05, 0.3, 1])
+        kind = r.choice(
+            [(0.3, 0.3, 0.3, 0.3), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+        )
+        jobs = tuple(
+            draw_options(r, job, number, plan.workers, kind) if r.random() < p else job
+            for number, job in enumerate(pool.jobs)
+        )
+        pools.append(replace(pool, jobs=jobs))
+    return replace(plan, pools=tuple(pools))
+
+
+def draw_options(r, job, number, workers, kind):
+    p_priority, p_place, p_needs, p_retries = kind
+    options = {}
+    if r.random() < p_priority:
+        options["priority"] = r.randrange(-2, 3)
+    if r.random() < p_place and r.random() < 0.5:
+        options["targets"] = tuple(r.sample(range(1, workers + 1), r.randrange(1, workers + 1)))
+    elif r.random() < p_place and job.deps:
+        options.update(follow=job.deps[:1], grace=r.choice([-1, 0, spread(r, US, 10 * MS)]))
+    if r.random() < p_needs:
+        options["needs"] = (r.randrange(3), r.randrange(3))
+    fails = job.fails
+    if r.random() < p_retries:
+        options.update(
+            retries=r.randrange(3), lost_retries=r.randrange(3), elsewhere=r.random() < 0.5
+        )
+        fails = max(fails, r.choice([0, 0, 1, 2, 3]))
+    return replace(job, fails=fails, options=Options(**options))
 
 
 LOADS = [(US, 20 * US), (US, 20 * US), (20 * US, MS), (MS, 100 * MS), (US, 100 * MS)]
 
 LONG = (5 * MS, 100 * MS)
+MODES = (0, 0, 1, 2, 2, 3, -1)  # of joins; the last one is the most frequent
 
 
 def draw_pool(r, workers, n_pools):
@@ -118,6 +194,7 @@ def draw_pool(r, workers, n_pools):
     p_fails, p_items = r.choice([0, 0, 0.02, 0.2]), r.choice([0, 0, 0.5])
     p_parts, p_late = r.choice([0, 0, 0.1]), r.choice([0, 0, 0.3, 0.9])
     p_long = r.choice([0, 0, 0, 0.05])
+    p_data = r.choice([0, 0, 0, 0.5])
     durations = [spread(r, *(LONG if r.random() < p_long else load)) for _ in range(n)]
     span = min(200 * MS, int(max(20 * US, sum(durations) / workers) * r.uniform(0.1, 1.2)))
     times = sorted(r.randrange(1, span) if r.random() < p_late else 0 for _ in range(n))
@@ -129,11 +206,13 @@ def draw_pool(r, workers, n_pools):
                 at,
                 duration=durations[number],
                 deps=tuple(sorted(r.sample(near, min(len(near), r.choice(width))))),
-                shared=r.random() < 0.2,
-                fails=r.random() < p_fails,
+                mode=MODES[min(int(r.random() * 30), len(MODES) - 1)],
+                fails=ALWAYS if r.random() < p_fails else 0,
                 unsendable=r.random() < p_fails / 5,
                 size=PART if r.random() < p_parts else 0,
-                result_size=PART if r.random() < p_parts else 0,
+                result_size=LARGE if r.random() < p_data else PART if r.random() < p_parts else 0,
+                takes=r.random() < 2 * p_data,
+                stays=r.random() < p_data,
                 items=tuple(r.sample(range(4), 2)) if r.random() < p_items else (),
                 function=r.randrange(3),
             )
@@ -142,8 +221,11 @@ def draw_pool(r, workers, n_pools):
     stops = r.random() < (0.4 if n_pools > 1 else 0.07)
     return Pool(
         tuple(jobs),
-        tuple(Cancel(r.randrange(1, span), r.randrange(n)) for _ in range(n_cancels)),
+        tuple(
+            Cancel(r.randrange(1, span), r.randrange(n), r.random() < 0.7) for _ in range(n_cancels)
+        ),
         stops_at=r.randrange(1, span) if stops else 0,
+        interrupts=r.random() < 0.5,
         evict_every=r.choice([0, 0, 3]),
         direct=r.random() < 0.5,
     )

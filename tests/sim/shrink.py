@@ -8,7 +8,8 @@ SEEDS = 3
 """How many seeds each plan is run with, since fewer jobs change the order of all events."""
 
 JOB_FIELDS = (
-    "deps", "shared", "items", "size", "result_size", "fails", "unsendable", "function",
+    "deps", "mode", "items", "size", "result_size", "takes", "stays", "fails", "unsendable",
+    "function", "options",
 )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def smaller_pools(pool):
         step //= 2
     for place in range(len(pool.cancels)):
         yield replace(pool, cancels=without(pool.cancels, place))
-    yield from plainer(pool, ("stops_at", "evict_every", "direct"))
+    yield from plainer(pool, ("stops_at", "interrupts", "evict_every", "direct", "leaders"))
     for name in ("at", *JOB_FIELDS):  # of all jobs at once, as `at` is their order
         plain = tuple(defaulted(job, name) for job in pool.jobs)
         if plain != pool.jobs:
@@ -89,6 +90,7 @@ def without_jobs(pool, first, end):
         replace(
             pool.jobs[place],
             deps=tuple(places[dep] for dep in pool.jobs[place].deps if dep in places),
+            options=renumbered(pool.jobs[place].options, places),
         )
         for place in places
     )
@@ -96,6 +98,12 @@ def without_jobs(pool, first, end):
         replace(cancel, job=places[cancel.job]) for cancel in pool.cancels if cancel.job in places
     )
     return replace(pool, jobs=jobs, cancels=cancels)
+
+
+def renumbered(options, places):
+    if options is None:
+        return None
+    return replace(options, follow=tuple(places[job] for job in options.follow if job in places))
 
 
 def plainer(thing, names):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from bsbpool._core.comm.channel import Channel, TransportError
+from bsbpool._core.comm.relay import RelayTransport
 from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
 from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.runtime.worker_loop import WorkerLoop
@@ -32,6 +33,8 @@ class Simulation:
 
     def __init__(self, plan):
         self.plan = plan
+        self.has_leaders = any(pool.leaders for pool in plan.pools)
+        self.main_has_ended = False
         self.network = SimulatedNetwork(
             plan.workers + 1, plan.seed, plan.latency, plan.preempt, plan.wakeup, plan.slow_sends
         )
@@ -55,8 +58,10 @@ class Simulation:
         if self.plan.shares_begun and AVAILABLE:
             n = self.plan.workers + 1
             wakeup = Wakeup(self.memory, range(n), rank, n)
-        crowded = not self.plan.spins
-        return Channel(self.network.transport(rank), crowded=crowded, wakeup=wakeup)
+        transport = self.network.transport(rank)
+        if self.has_leaders:
+            transport = RelayTransport(transport, rank, wakeup)
+        return Channel(transport, crowded=not self.plan.spins, wakeup=wakeup)
 
     def plan_deaths(self):
         for death in self.plan.deaths:
@@ -111,10 +116,20 @@ class Simulation:
         self.n_run[rank] += 1
         self.die_in_job(rank, 0)
 
+    def data_lost(self, number, rank, job):
+        """A job cannot run, since data that it needs were lost."""
+        history = self.histories[number]
+        assert history.dead, f"data of job {job} were lost, but no rank has died"
+        history.job_begun(rank, job, self.network.clock)
+        history.ended_early.add(job)
+        history.job_ended(rank, job)
+
     def job_halfway(self, rank):
         self.die_in_job(rank, 1)
 
     def job_ended(self, number, rank, job):
+        if self.network.is_dead(rank):  # since the last check
+            raise RankDiedError
         self.histories[number].job_ended(rank, job)
         self.network.record_change()
         self.die_in_job(rank, 2)
@@ -145,6 +160,7 @@ class Simulation:
         except BaseException as error:
             self.note_end(0, error)
         self.current = None
+        self.main_has_ended = True
         self.network.finish(0)
         for thread in threads:
             thread.join(REAL_SECONDS)
@@ -168,6 +184,8 @@ class Simulation:
         try:
             for number in range(len(self.plan.pools)):
                 self.serve(number, rank)
+            if self.has_leaders:
+                self.relay(rank)
             self.ends[rank] = "done"
         except BaseException as error:
             self.note_end(rank, error)
@@ -176,6 +194,13 @@ class Simulation:
                 slot, data = self.slots_of_dead[rank]
                 self.memory[slot] = data
             self.network.finish(rank)
+
+    def relay(self, rank):
+        """Relay messages until main has ended, as a leader's thread does."""
+        while not (self.main_has_ended or self.network.is_dead(0)):
+            if not self.network.advance(rank, MS):
+                return
+            self.channels[rank].receive_unread()
 
     def note_end(self, rank, error):
         """Note the error that has ended a rank; halt unless a planned death explains it."""
@@ -192,7 +217,8 @@ class Simulation:
         callbacks.loop = loop = WorkerLoop(channel, run_id, callbacks)
         if self.plan.pools[number].direct:
             loop.enable_direct_calls(None, CallDepth())
-        if loop.run():
+        loop.run()
+        if loop.must_report:
             loop.send_leave(b"the run has ended")
         channel.close_run(run_id)
         channel.receive_unread()

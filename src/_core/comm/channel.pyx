@@ -14,6 +14,7 @@ them by the runs of pools (`bsbpool.execution`), the last ones by `bsbpool.servi
 from bsbpool._core.comm.demux cimport SHUTDOWN_RUN_ID, Demux
 from bsbpool._core.comm.membership cimport Membership
 from bsbpool._core.comm.process_monitor cimport ProcessMonitor
+from bsbpool._core.comm.relaying cimport Relaying
 from bsbpool._core.comm.transport cimport (
     TRANSPORT_MALFORMED,
     TRANSPORT_NO_MEMORY,
@@ -29,6 +30,10 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident()
+
+
+cdef enum:
+    DATA_NS = 100_000_000  # how long data of an aborted run are waited for
 
 
 class TransportError(RuntimeError):
@@ -52,11 +57,17 @@ cdef class Channel:
     Attributes
     ----------
     transport : Transport
-        As given.
+        As given; of a `RelayTransport` the network below it.
     wakeup : Wakeup or None
         As given.
     process_monitor : ProcessMonitor
         As given.
+    relaying : Relaying
+        Messages that leaders relay.
+    hosts : tuple of str
+        The name of each rank's host, on rank 0; empty if they are not known.
+    remote : bytes
+        For each worker, 1 if it is on another host than rank 0, else 0; empty if none is.
     lost : set of int
         Ranks that have failed or terminated.
     away : set of int
@@ -72,13 +83,25 @@ cdef class Channel:
         self.membership = Membership()
         self.demux = Demux(transport, self.membership)
         self.waiter = Waiter(self.demux, wakeup, crowded)
+        self.relaying = Relaying(self.demux, self.waiter)
         self.wakeup = wakeup
         self.process_monitor = ProcessMonitor({}) if process_monitor is None else process_monitor
         self.table = &transport.table
+        self.hosts = ()
 
     @property
     def transport(self):
-        return self.demux.transport
+        return self.relaying.network()
+
+    @property
+    def hosts(self):
+        return self.host_names
+
+    @hosts.setter
+    def hosts(self, tuple names not None):
+        cdef bytes remote = bytes([name != names[0] for name in names[1:]])
+        self.host_names = names
+        self.remote = remote if 1 in remote else b""
 
     @property
     def lost(self):
@@ -131,6 +154,7 @@ cdef class Channel:
     cdef void release(self) noexcept:
         """End the execution of a run."""
         self.in_use = False
+        self.relaying.start_thread()  # messages for other ranks may still arrive
 
     cdef bint supports_threads(self) noexcept nogil:
         """Whether a second thread may use the channel while a job runs."""
@@ -180,7 +204,7 @@ cdef class Channel:
         """Send a message, which the channel then owns, and wake its receiver."""
         cdef int peer = m.peer
         cdef int code = self.demux.send(m)
-        if code >= 0 and self.wakeup is not None:
+        if code >= 0 and self.wakeup is not None and not self.table.wakes:
             self.wakeup.notify(peer)
         return code
 
@@ -208,10 +232,15 @@ cdef class Channel:
     def drain(self, double seconds):
         """Wait at most `seconds` for all sends to complete; return whether they have.
 
-        Messages are received meanwhile, since a receiver may be waiting for its own sends.
+        Messages are received meanwhile, since a receiver may be waiting for its own sends. Those
+        with data, which other workers send, are waited for a short time.
         """
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
-        while self.pending() and self.now() < end:
+        cdef int64_t end_of_data = min(end, self.now() + DATA_NS)
+        while (
+            (self.demux.n_data < self.n_data_due and self.now() < end_of_data)
+            or (self.pending() and self.now() < end)
+        ):
             with nogil:
                 self.demux.receive_unread()
                 self.backoff_wait()
@@ -296,9 +325,10 @@ cdef class Channel:
         A rank that is executing a run then counts this rank as lost. Others keep the message until
         `await_shutdowns` or their next run.
         """
+        cdef FrameWriter writer = FrameWriter()
         cdef message_t *m
         for peer in peers:
-            m = FrameWriter().seal_scalars(peer, SHUTDOWN_RUN_ID)
+            m = writer.seal_scalars(peer, SHUTDOWN_RUN_ID)
             if m == NULL:
                 raise MemoryError()
             self.send(m)
@@ -308,17 +338,18 @@ cdef class Channel:
 
         A message that is not received before a communicator is freed could be received on the next
         communicator, to which MPI gives the same context id. MPI keeps the order of messages, so
-        after its last message nothing more arrives from a rank.
+        after its last message nothing more arrives from a rank. Data can also come from ranks
+        other than `peers`; their messages are counted.
 
         Returns
         -------
         bool
-            Whether each of `peers` has sent its last message or is lost.
+            Whether each of `peers` has sent its last message or is lost, and all data have arrived.
         """
         cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
         cdef message_t *m
         missing = set(peers)
-        while missing and self.now() < end:
+        while (missing or self.data_missing()) and self.now() < end:
             m = self.poll(SHUTDOWN_RUN_ID)
             if m != NULL:
                 missing.discard(m.peer)
@@ -330,7 +361,25 @@ cdef class Channel:
             with nogil:
                 self.backoff_wait()
         self.waiter.reset()
-        return not missing
+        return not missing and not self.data_missing()
+
+    cdef bint data_missing(self) except -1:
+        """Whether data of runs that have ended are still to arrive."""
+        return self.demux.n_data < self.n_data_due and not self.membership.lost
+
+    def await_data(self, double seconds):
+        """Wait at most `seconds` for the data that other workers have sent to this rank.
+
+        A large message is not sent completely before it is received.
+        """
+        cdef int64_t end = self.now() + <int64_t>(seconds * 1e9)
+        while self.data_missing() and self.now() < end:
+            self.demux.receive_unread()
+            self.release_sent()
+            self.update_membership()
+            with nogil:
+                self.backoff_wait()
+        self.waiter.reset()
 
     cdef int fail_terminated(self) except -1:
         """Mark ranks that have announced their shutdown as failed: they cannot finish this run."""

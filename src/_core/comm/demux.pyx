@@ -16,24 +16,17 @@ from bsbpool._core.protocol.wire cimport (
     cursor_next,
     cursor_open,
     cursor_t,
-    header_t,
     record_t,
 )
 from bsbpool._core.vector cimport ints_free, ints_push
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcpy
 
 cdef extern from "<pthread.h>" nogil:
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_lock(pthread_mutex_t *)
+    int pthread_mutex_trylock(pthread_mutex_t *)
     int pthread_mutex_unlock(pthread_mutex_t *)
     int pthread_mutex_destroy(pthread_mutex_t *)
-
-
-cdef inline uint32_t run_id_of(message_t *m) noexcept nogil:
-    cdef header_t header
-    memcpy(&header, m.frame, sizeof(header_t))
-    return header.run_id
 
 
 cdef class Demux:
@@ -64,6 +57,17 @@ cdef class Demux:
             message_free(m)
         ints_free(&self.open_runs)
         pthread_mutex_destroy(&self.mutex)
+
+    cdef void lock(self) noexcept nogil:
+        """Take the mutex, to use the transport."""
+        pthread_mutex_lock(&self.mutex)
+
+    cdef bint try_lock(self) noexcept nogil:
+        """Take the mutex; return False if another thread has it."""
+        return pthread_mutex_trylock(&self.mutex) == 0
+
+    cdef void unlock(self) noexcept nogil:
+        pthread_mutex_unlock(&self.mutex)
 
     # Runs
 
@@ -128,7 +132,10 @@ cdef class Demux:
                 return m
         while True:
             m = self.table.poll(self.table, &self.error)
-            if m == NULL or run_id_of(m) == run_id:
+            if m == NULL:
+                return NULL
+            self.n_data += is_data(m)
+            if run_id_of(m) == run_id:
                 return m
             self.stash_or_drop(m)
 

@@ -11,6 +11,7 @@ cdef enum:
 
 ctypedef struct transport_t:
     void *self
+    int n_ranks
     # Takes ownership of a message and starts to send it. Returns 0, or a negative error code.
     int (*send)(transport_t *, message_t *) noexcept nogil
     # Returns a complete message, or NULL when none has arrived. Messages of one peer arrive in the
@@ -34,6 +35,8 @@ ctypedef struct transport_t:
     void (*sleep)(transport_t *, int64_t ns) noexcept nogil
     # Whether several threads may use the transport, one at a time.
     bint threads
+    # Whether `send` wakes the rank that gets the message.
+    bint wakes
 
 cdef inline int64_t transport_now(transport_t *t) noexcept nogil:
     """Return the time in ns."""

@@ -24,7 +24,7 @@ cdef extern from *:
 
 cdef class Wakeup:
     cdef Py_buffer view
-    cdef int32_t *slots  # by rank: the index of its slot, -1 for ranks of other nodes
+    cdef int32_t *slots  # by rank: the index of its slot, -1 for those of other nodes
     cdef readonly int n_ranks
     cdef int own  # the index of this rank's slot
     cdef readonly bint complete

@@ -110,10 +110,11 @@ cdef class Wakeup:
                 f"memory must have {BYTES} bytes for each of {len(ranks)} ranks, got "
                 f"{self.view.len} bytes"
             )
-        self.slots = <int32_t *>malloc(n_ranks * sizeof(int32_t))
+        # One more, for the worker of the main rank, which a `LocalLink` wakes.
+        self.slots = <int32_t *>malloc((n_ranks + 1) * sizeof(int32_t))
         if self.slots == NULL:
             raise MemoryError()
-        for i in range(n_ranks):
+        for i in range(n_ranks + 1):
             self.slots[i] = -1
         for i, other in enumerate(ranks):
             self.slots[<int>other] = i

@@ -5,7 +5,7 @@ records are small, and this module makes them without calling Python code.
 """
 from bsbpool._core.jobs.handle cimport Handle, new_instance
 from bsbpool._core.jobs.submission cimport Submitter
-from bsbpool._core.scheduling.dispatcher cimport ADDED, TRACKED, change_t
+from bsbpool._core.scheduling.dispatcher_tables cimport ADDED, TRACKED, change_t
 from bsbpool._core.scheduling.status cimport N_STATUSES, status_is_terminal
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free

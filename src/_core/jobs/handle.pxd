@@ -19,12 +19,16 @@ cdef extern from *:
 
 
 cdef class StoredResult:
-    pass
+    cdef object value(self)
 
 
 cdef class PickledResult(StoredResult):
     cdef readonly object payload
     cdef readonly list buffers
+
+
+cdef class RemoteResult(StoredResult):
+    cdef readonly int64_t size
 
 
 cdef class SpilledResult(StoredResult):
@@ -38,6 +42,8 @@ cdef class Handle:
     cdef object pool
     cdef int32_t number  # -1 until the job is in its pool
     cdef bint calls_function  # whether to call `f` itself, not the `execute` of the class
+    cdef readonly bint has_inputs  # whether jobs or futures are among the arguments
+    cdef readonly int32_t data_item  # that counts the jobs which need the result; -1 without any
     cdef object f
     cdef object arguments
     cdef object keywords  # a dict, or None if there are none
@@ -48,21 +54,29 @@ cdef class Handle:
     cdef object __weakref__
 
 
+cdef object NO_VALUE
+
+
+cdef class OptionedFunction:
+    cdef readonly object function
+    cdef readonly object options
+
+
+cdef class DataRef(Handle):
+    cdef readonly int64_t id
+    cdef readonly DataRef target
+
+
 cdef bint has_outcome(Handle job) noexcept
+cdef bint add_value(Handle job, dict results) except -1
 cdef void release_references(Handle job) noexcept
-cdef int check_value(object value, str where, object key) except -1
+cdef list search(object value, int depth, list found, dict seen)
+cdef object fields_of(object value)
+cdef bint is_named_tuple(object value) except -1
+cdef bint is_future(type kind) except -1
 
-
-cdef inline int check_values(tuple args, object kwargs) except -1:
-    """Refuse jobs and futures as arguments. Inline, since `queue` calls it for every job."""
-    cdef Py_ssize_t i
-    for i in range(len(args)):
-        if not is_scalar(args[i]):
-            check_value(args[i], "args", i)
-    if kwargs is not None:
-        for name, value in kwargs.items():
-            check_value(value, "kwargs", name)
-    return 0
+cdef enum:
+    MAX_DEPTH = 8  # how deep jobs are looked for in containers inside of each other
 
 
 cdef inline bint is_scalar(object value) noexcept:
@@ -72,3 +86,17 @@ cdef inline bint is_scalar(object value) noexcept:
         or PyUnicode_CheckExact(value)
         or value is None
     )
+
+
+cdef inline list find_inputs(tuple args, object kwargs):
+    """Return the jobs and futures among arguments, or None. Inline: called for every job."""
+    cdef list found = None
+    cdef Py_ssize_t i
+    for i in range(len(args)):
+        if not is_scalar(args[i]):
+            found = search(args[i], MAX_DEPTH, found, None)
+    if kwargs is not None:
+        for value in kwargs.values():
+            if not is_scalar(value):
+                found = search(value, MAX_DEPTH, found, None)
+    return found

@@ -1,19 +1,25 @@
 """The Python side of a job: its function and arguments, and its result.
 
-`bsbpool.job.Job` is a subclass of `Handle`. A pool has one handle for each of its jobs, so handles
+`bsbpool.Job` is a subclass of `Handle`. A pool has one handle for each of its jobs, so handles
 are small. Attributes that few jobs have, such as an error or callbacks, are in the `__dict__`,
 which exists only if such an attribute is set.
 """
 
 cimport cython
+from cpython.dict cimport PyDict_CheckExact
+from cpython.list cimport PyList_CheckExact
+from cpython.tuple cimport PyTuple_Check, PyTuple_CheckExact
 from libc.stdint cimport int64_t
 
 import sys
 
 cdef extern from "Python.h":
     bint PyType_IsSubtype(type, type)
+    bint PyType_HasFeature(type, unsigned long)
+    unsigned long Py_TPFLAGS_HEAPTYPE
 
 cdef object NO_OUTCOME = object()
+cdef object NO_VALUE = object()
 cdef type FUTURE = None  # `concurrent.futures.Future`, after the program has imported it
 
 
@@ -37,6 +43,13 @@ cdef class StoredResult:
         """
         raise NotImplementedError
 
+    cdef object value(self):
+        """Return the result, without copying buffers, or NO_VALUE.
+
+        NO_VALUE means that the result must be loaded by `Job`, which handles errors.
+        """
+        return NO_VALUE
+
 
 cdef class PickledResult(StoredResult):
     """A pickled result in memory.
@@ -55,6 +68,23 @@ cdef class PickledResult(StoredResult):
 
     def load(self, bint copy):
         return self.payload, [buffer.copy() if copy else buffer for buffer in self.buffers]
+
+
+@cython.no_gc
+cdef class RemoteResult(StoredResult):
+    """A result that its worker keeps for other jobs, and has not sent to the main rank.
+
+    Attributes
+    ----------
+    size : int
+        The size of the pickle and its buffers, in bytes.
+    """
+
+    def __cinit__(self, int64_t size):
+        self.size = size
+
+    def load(self, bint copy):
+        raise LookupError("the result was not sent to the main rank")
 
 
 @cython.no_gc  # the store holds no reference to results, and there may be very many of these
@@ -82,10 +112,18 @@ cdef class SpilledResult(StoredResult):
 
 
 cdef class Handle:
-    """A job, on the rank that queued it."""
+    """A job, on the rank that queued it.
+
+    Attributes
+    ----------
+    has_inputs : bool
+        Whether jobs or futures, which stand for their results, are among the arguments.
+    data_item : int
+        The number of the data item that counts the jobs which need the result; -1 without any.
+    """
 
     def __cinit__(self):
-        self.number = -1
+        self.number = self.data_item = -1
         self.outcome = NO_OUTCOME
 
     def __hash__(self):
@@ -185,6 +223,11 @@ cdef class Handle:
         return self.pool is pool
 
     @property
+    def own_arguments(self):
+        """The arguments as they were given, and the keyword arguments."""
+        return self.arguments, self._kwargs
+
+    @property
     def function_call(self):
         """The function, its positional and its keyword arguments.
 
@@ -202,13 +245,85 @@ cdef class Handle:
         """The context of the submission, the keywords for it, or the future of a call."""
         return self.context
 
+    @property
+    def held_resources(self):
+        """What the job occupies now of the resources of its rank: devices or amounts, by name."""
+        return self.pool.placement.resources_of(self.number)
+
+    @property
+    def random_stream(self):
+        """The number of the stream of the job's random numbers, see the option `seed`."""
+        return self.number
+
+    def call_indirectly(self):
+        """Let workers not call the function itself, since the job has options."""
+        self.calls_function = False
+
+    @property
+    def stored_outcome(self):
+        """The result as it is stored, possibly a `StoredResult`; any object if there is none."""
+        return self.outcome
+
     def set_outcome(self, outcome):
         """Set the result of the job: a `StoredResult` or the value itself."""
         self.outcome = outcome
 
 
+cdef class OptionedFunction:
+    """A function whose calls have default options, see `bsbpool.decorators`.
+
+    Attributes
+    ----------
+    function : callable
+        The function.
+    options : JobOptions
+        The options.
+    """
+
+    def __cinit__(self, function, options):
+        self.function = function
+        self.options = options
+
+
+cdef class DataRef(Handle):
+    """An object that was broadcast, as an argument of jobs.
+
+    A user has a reference whose `target` is another one, which takes its place in the arguments of
+    jobs. So the data can be dropped when the user has dropped his reference.
+
+    Parameters
+    ----------
+    id : int
+        The id of the data, a negative number.
+    target : DataRef or None
+        As above.
+    """
+
+    def __cinit__(self, int64_t id, DataRef target=None):
+        self.id = id
+        self.target = target
+
+    @property
+    def counting_pool(self):
+        """The pool to which `data_item` belongs; None if no job of a pool needs the data yet."""
+        return self.pool
+
+
 cdef bint has_outcome(Handle job) noexcept:
     return job.outcome is not NO_OUTCOME
+
+
+cdef bint add_value(Handle job, dict results) except -1:
+    """Enter the result into `results`; return False if only `Job` can load it, or has none."""
+    if not has_outcome(job):
+        return False
+    value = job.outcome
+    if isinstance(value, StoredResult):
+        value = (<StoredResult>value).value()
+        if value is NO_VALUE:
+            return False
+    results[job] = value
+    return True
 
 
 cdef void release_references(Handle job) noexcept:
@@ -217,48 +332,65 @@ cdef void release_references(Handle job) noexcept:
     job.deps = None
 
 
-# ------------------------------------------------------------------ arguments
+# ------------------------------------------------------------------ jobs among arguments
 
-def check_arguments(tuple args not None, kwargs=None):
-    """Refuse jobs and futures as arguments of a call: only their results can be sent.
+cdef list search(object value, int depth, list found, dict seen):
+    """Append the jobs and futures in a value to `found`, which is None for an empty list.
 
-    Checks the arguments themselves. A job or future inside of an argument fails when it is pickled.
-
-    Parameters
-    ----------
-    args : tuple
-        The positional arguments.
-    kwargs : dict, optional
-        The keyword arguments.
-
-    Raises
-    ------
-    TypeError
-        If an argument is a job or a future.
+    `seen` has the containers that were searched, with their depths, so that one that occurs in
+    many places is searched once; None for an argument itself.
     """
-    check_values(args, kwargs)
+    if isinstance(value, Handle) or is_future(type(value)):
+        if found is None:
+            found = []
+        found.append(value)
+        return found
+    if depth == 0:
+        return found
+    items = items_of(value)
+    if items is None:
+        return found
+    if seen is None:
+        seen = {}
+    elif seen.get(id(value), 0) >= depth:
+        return found
+    seen[id(value)] = depth
+    for item in items:
+        if not is_scalar(item):
+            found = search(item, depth - 1, found, seen)
+    return found
 
 
-cdef int check_value(object value, str where, object key) except -1:
-    """Refuse a job or a future."""
-    if not is_job_or_future(value):
-        return 0
-    is_job = isinstance(value, Handle)
-    noun = "job" if is_job else "future"
-    result = "job.result" if is_job else "future.result()"
-    raise TypeError(
-        f"{where}[{key!r}] is a {noun}. A {noun} cannot be an argument: wait until it has ended "
-        f"and pass {result}, or use deps=[{noun}] to run the call after it."
-    )
+cdef object items_of(object value):
+    """Return the items of a container that is searched; None for other objects."""
+    if PyList_CheckExact(value) or PyTuple_CheckExact(value):
+        return value
+    if PyDict_CheckExact(value):
+        return value.values()
+    if not PyType_HasFeature(type(value), Py_TPFLAGS_HEAPTYPE):
+        return None
+    if is_named_tuple(value):
+        return tuple(value)
+    fields = fields_of(value)
+    return None if fields is None else [getattr(value, name, None) for name in fields]
 
 
-cdef bint is_job_or_future(object value) except -1:
+cdef bint is_named_tuple(object value) except -1:
+    return PyTuple_Check(value) and hasattr(type(value), "_make")
+
+
+cdef object fields_of(object value):
+    """Return the names of the fields of a dataclass instance; None for other objects."""
+    if getattr(type(value), "__dataclass_fields__", None) is None:
+        return None
+    return [field.name for field in sys.modules["dataclasses"].fields(value)]
+
+
+cdef bint is_future(type kind) except -1:
     global FUTURE
-    if isinstance(value, Handle):
-        return True
     if FUTURE is None:
         module = sys.modules.get("concurrent.futures._base")
         if module is None:  # then the program has no futures
             return False
         FUTURE = module.Future
-    return PyType_IsSubtype(type(value), FUTURE)
+    return PyType_IsSubtype(kind, FUTURE)

@@ -1,6 +1,7 @@
 from bsbpool._core.jobs.dependency_sets cimport DependencySets
 from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.scheduling.engine cimport Engine
+from bsbpool._core.jobs.times cimport times_t
 from libc.stdint cimport int32_t
 
 ctypedef int (*notify_t)(object target) except -1
@@ -10,15 +11,20 @@ cdef class Submitter:
     cdef Engine engine
     cdef DependencySets sets
     cdef list job_list  # by number
+    cdef dict cache_sets  # see `cache_set_of`
     cdef notify_t notify  # called with its target for each job that is added
     cdef object notify_target
     cdef bint accepts
     cdef bint untracked  # whether new jobs are not tracked by the garbage collector
     cdef bint requires_put
     cdef object job_class
+    cdef object with_inputs  # `_with_inputs`
     cdef object store
+    cdef times_t *times  # NULL unless the pool notes them
+    cdef object times_owner
     cdef object on_job_end  # called with each tracked job that ends, instead of callbacks
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context)
     cdef int submit(self, Handle job, object deps, int32_t cache_set, bint tracked) except -1
+    cdef int enter(self, Handle job, int32_t number) except -1
     cdef void notify_of_jobs(self, notify_t notify, object target) noexcept

@@ -4,19 +4,26 @@
 does not release the GIL between adding a job to the tables and appending its handle to the list, so
 the main loop finds the handle of every job that it may send.
 """
+from bsbpool._core.comm.backoff cimport now_ns
+from bsbpool._core.jobs.cache_sets cimport add_cache_set, find_cache_set
+from bsbpool._core.jobs.call_arguments cimport dict_of, tuple_of
 from bsbpool._core.jobs.dependency_sets cimport DependencySets
 from bsbpool._core.jobs.handle cimport (
     Handle,
-    StoredResult,
-    check_values,
-    has_outcome,
+    OptionedFunction,
+    add_value,
+    find_inputs,
     new_instance,
     release_references,
 )
-from bsbpool._core.scheduling.dispatcher cimport DEPENDENCY_FAILED, TRACKED, dispatcher_submit
+from bsbpool._core.jobs.input_items cimport set_data_flags, with_dependencies, with_input_items
+from bsbpool._core.jobs.times cimport times_submitted
+from bsbpool._core.scheduling.dispatcher cimport dispatcher_submit
+from bsbpool._core.scheduling.dispatcher_tables cimport DEPENDENCY_FAILED, TRACKED
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.status cimport SUCCESS
 from bsbpool._core.vector cimport ints_free, ints_t
+from cpython.dict cimport PyDict_Size
 from cpython.object cimport PyCallable_Check
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int32_t
@@ -27,47 +34,35 @@ cdef extern from "Python.h":
     bint PyObject_GC_IsTracked(object)
     Py_ssize_t Py_REFCNT(object)
 
-cdef tuple NO_ARGUMENTS = ()
 cdef Handle RELEASED = Handle()  # takes the place of jobs that were released
 
 
 cdef class Submitter:
     """The part of a pool that takes jobs.
 
-    A subclass overrides the abstract methods `put`, `_refuse`, `_refuse_argument`,
-    `_refuse_dependency`, `_check_context` and `_set_of`.
+    A subclass has the methods `put`, `_refuse`, `_refuse_argument`, `_refuse_dependency`,
+    `_with_inputs`, `_optioned`, `_check_context` and `_set_of`, see `submission.pyi`.
 
     Attributes
     ----------
-    _engine : Engine
-        The tables of the pool.
-    _job_queue : list of Handle
-        The jobs, by number.
+    _engine, _job_queue
+        The tables of the pool, and its jobs by number.
     _store : ResultStore or None
         Stores the results if their memory is limited.
     """
 
     def _open_submission(self, statuses, job_class, bint requires_put):
-        """Initialize.
-
-        Parameters
-        ----------
-        statuses : sequence
-            The objects that stand for the statuses, see `Engine`.
-        job_class : type
-            The class of the jobs that `queue` makes.
-        requires_put : bool
-            Whether `queue` must pass each job to `put`, because a subclass overrides that.
-        """
+        """Initialize; with `requires_put`, `queue` passes each job to `put`."""
         self.requires_put = requires_put
         self.engine = Engine(statuses)
         self.sets = DependencySets(self, self.engine, self._refuse_dependency)
         self.job_list = []
+        self.cache_sets = {}
+        self.with_inputs = self._with_inputs
         self.job_class = job_class
         self.accepts = True
 
     def _close_submission(self):
-        """Take no more jobs."""
         self.accepts = False
 
     @property
@@ -103,18 +98,15 @@ cdef class Submitter:
         self.on_job_end = value
 
     cdef void notify_of_jobs(self, notify_t notify, object target) noexcept:
-        """Call ``notify(target)`` for each job that is added from now on.
-
-        A function pointer, so that serial runs need not import the channel.
-        """
+        """Call ``notify(target)`` for each job that is added. Serial runs import no channel."""
         self.notify = notify
         self.notify_target = target
 
     def _disable_gc_tracking(self):
         """Hide new jobs from the cyclic garbage collector, until `_release_jobs`.
 
-        Only for a pool that is referenced elsewhere, so that its jobs are no garbage. To visit a
-        million jobs in every collection takes more time than to queue them.
+        Only for a pool that is referenced elsewhere. To visit a million jobs in every collection
+        takes more time than to queue them.
         """
         self.untracked = True
 
@@ -123,6 +115,7 @@ cdef class Submitter:
         cdef Handle job
         cdef list jobs = self.job_list[:]
         self.job_list.clear()  # in place, since the run refers to the same list
+        self.cache_sets.clear()
         # The old one references jobs.
         self.sets = DependencySets(self, self.engine, self._refuse_dependency)
         self.untracked = False
@@ -137,6 +130,9 @@ cdef class Submitter:
 
     def queue(self, f, args=None, kwargs=None, deps=None, **context):
         """Queue a call of ``f(owner, *args, **kwargs)``.
+
+        A job of this pool among the arguments stands for its result and is a dependency; also
+        inside of lists, tuples, dicts (as a value) and dataclasses, up to 8 inside each other.
 
         Parameters
         ----------
@@ -160,7 +156,7 @@ cdef class Submitter:
         Raises
         ------
         TypeError
-            If an argument has a wrong type, or an argument of the function is a job or a future.
+            If an argument has a wrong type, or an argument of the function is a future.
         JobPoolError
             If a dependency is not a job of this pool, or the pool takes no more jobs.
 
@@ -170,21 +166,33 @@ cdef class Submitter:
             If a keyword of the context looks like a misspelt parameter.
         """
         cdef int32_t cache_set = -1
+        cdef tuple entry = None
+        cdef object items = None
+        cdef Py_ssize_t n_named = PyDict_Size(context)
         cdef Handle job
         if not self.accepts:
             self._refuse()
         check_function(self, f)
+        if isinstance(f, OptionedFunction):
+            return self._optioned(f).queue(f, args, kwargs, deps, **context)
         if self.requires_put:
             args = as_tuple(self, args)
             return self.put(self.job_class(self, f, args, kwargs, deps, **context))
-        if context:
+        if n_named:
+            items = context.pop("cache_items", None)
             self._check_context(context)
-        needs = context.pop("cache_items", None) if context else None
-        if needs:
-            cache_set = self._set_of(needs)
-        job = self.new_job(f, as_tuple(self, args), as_keywords(self, kwargs), context or None)
-        if needs:
-            job.required_items = list(needs)
+        if items is not None and items:
+            entry = find_cache_set(self.cache_sets, items)
+            if entry is None:
+                entry = add_cache_set(self.cache_sets, items, self._set_of(items))
+            cache_set = entry[0]
+        arguments = <tuple>args if PyTuple_CheckExact(args) else as_tuple(self, args)
+        keywords = None if kwargs is None else as_keywords(self, kwargs)
+        job = self.new_job(f, arguments, keywords, context or None if n_named else None)
+        if entry is not None:
+            job.required_items = entry[1]
+        if job.has_inputs:
+            deps = with_dependencies(self, job, deps, self.with_inputs)
         self.submit(job, deps, cache_set, False)
         return job
 
@@ -208,22 +216,19 @@ cdef class Submitter:
         Returns
         -------
         list of FunctionJob
-            The handles of the jobs, in the order of `argses`.
+            In the order of `argses`.
 
         Raises
         ------
-        TypeError
-            If an argument has a wrong type.
-        JobPoolError
-            If a dependency is not a job of this pool, or the pool takes no more jobs.
+        TypeError, JobPoolError
+            As `queue`.
 
         Examples
         --------
         >>> from bsbpool import create_job_pool
         >>> with create_job_pool(quiet=True) as pool:
         ...     jobs = pool.queue_many(lambda owner, x: x * x, zip(range(4)))
-        ...     results = pool.execute(return_results=True)
-        >>> [results[job] for job in jobs]
+        ...     list(pool.execute(return_results=True).values())
         [0, 1, 4, 9]
         """
         cdef Handle job
@@ -235,40 +240,45 @@ cdef class Submitter:
         keywords = as_keywords(self, kwargs)
         if deps is not None:
             deps = self.sets.as_tuple(deps)  # an iterator can be read only once
-        if context or self.requires_put:
+        if context or self.requires_put or isinstance(f, OptionedFunction):
             return [self.queue(f, args, keywords, deps, **context) for args in argses]
         jobs = []
         for args in argses:
             job = self.new_job(f, as_tuple(self, args), keywords, None)
             if not self.accepts:
                 self._refuse()
-            self.submit(job, deps, -1, False)
+            found = with_dependencies(self, job, deps, self.with_inputs)
+            self.submit(job, found, -1, False)
             jobs.append(job)
         return jobs
 
     def queue_for_future(
-        self, future, f, tuple args not None, kwargs, deps=None, int32_t cache_set=-1
+        self, future, f, tuple args not None, kwargs, deps=None, int32_t cache_set=-1, special=None
     ):
         """Queue the call of a future.
 
-        The future becomes the context of the job. Its attribute `pool_job` is set to the job before
-        the job can end. The job is tracked, so its end is reported to `_on_job_end`.
+        The future becomes the context of the job; its `pool_job` is set before the job can end.
+        `_on_job_end` gets the end. `deps` must name the jobs of futures that are arguments, else
+        it raises UnresolvedInputs; `special` is a `SpecialSubmission` or None.
         """
         cdef Handle job = self.new_job(f, args, kwargs or None, future)
+        if job.has_inputs and deps is None:
+            from bsbpool._core.jobs.inputs import UnresolvedInputs
+            raise UnresolvedInputs
         future.pool_job = job
         if not self.accepts:
             self._refuse()
-        self.submit(job, deps, cache_set, True)
+        if special is None:
+            self.submit(job, deps, cache_set, True)
+        else:
+            job.deps = deps
+            special.submit(self, job, cache_set, True)
 
     def _release_job(self, Handle job not None):
         """Drop the references of and to a job of `queue_for_future` that has ended.
 
-        Returns
-        -------
-        outcome : object
-            The result, possibly as a `StoredResult`, if the job succeeded; else its dependencies.
-        succeeded : bool
-            Whether the job succeeded.
+        Returns the result, possibly as a `StoredResult`, if the job succeeded, else its
+        dependencies; and whether it succeeded.
         """
         cdef bint succeeded = self.engine.d.jobs[job.number].status == SUCCESS
         outcome = job.outcome if succeeded else job.deps
@@ -280,60 +290,58 @@ cdef class Submitter:
             job.f = job.arguments = job.keywords = None
         return outcome, succeeded
 
-    def _submit_job(self, Handle job not None):
-        """Add a job that the caller made."""
-        if isinstance(job.arguments, tuple):
-            check_values(job.arguments, job.keywords)
+    def _submit_job(self, Handle job not None, special=None, bint tracked=False):
+        """Add a job that the caller made; `special` has its options, `tracked` reports its end."""
+        if isinstance(job.arguments, tuple) and find_inputs(job.arguments, job.keywords):
+            job.has_inputs = True
+            job.deps = self._with_inputs(job, job.deps)
         cache_set = self._set_of(job.required_items)
-        self.submit(job, job.deps, cache_set, bool(job.completion_callbacks))
+        tracked = tracked or bool(job.completion_callbacks)
+        if special is None:
+            self.submit(job, job.deps, cache_set, tracked)
+        else:
+            special.submit(self, job, cache_set, tracked)
+        set_data_flags(&self.engine.d, job)
 
     def _results(self):
-        """Return a dict of the results of all jobs that succeeded, in the order of queueing.
-
-        Arrays are not copied: they use the memory into which they were received. A job whose result
-        cannot be unpickled becomes FAILED and is left out.
-        """
+        """Return the results of all jobs that succeeded, without copies of arrays, as a dict."""
         cdef Handle job
-        cdef dict results = {}
+        results = {}
         for job in self.job_list:
             if self.engine.d.jobs[job.number].status == SUCCESS:
-                if has_outcome(job) and not isinstance(job.outcome, StoredResult):
-                    results[job] = job.outcome
-                else:
+                if not add_value(job, results):
                     job.add_result_to(results)
         return results
 
-    # Abstract methods
-
+    # Abstract methods, which `submission.pyi` describes
     def put(self, job):
-        """Queue a job that the caller made, and return it."""
         raise NotImplementedError
 
     def _refuse(self):
-        """Raise: the pool takes no more jobs."""
         raise NotImplementedError
 
     def _refuse_argument(self, name, value):
-        """Raise TypeError: the argument `name` has the wrong value `value`."""
         raise NotImplementedError
 
     def _refuse_dependency(self, deps, item, inside):
-        """Raise: `deps` or, if `inside`, its member `item` is not what `queue` accepts."""
+        raise NotImplementedError
+
+    def _with_inputs(self, job, deps):
+        raise NotImplementedError
+
+    def _optioned(self, function):
         raise NotImplementedError
 
     def _check_context(self, context):
-        """Warn of keywords of `queue` that look like a misspelt parameter."""
         raise NotImplementedError
 
     def _set_of(self, cache_items):
-        """Return the number of a set of cache items; -1 for no items."""
         raise NotImplementedError
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
         """Make the handle of a call without calling the constructor of its class."""
-        cdef Handle job
-        check_values(arguments, keywords)
-        job = new_instance(self.job_class)
+        cdef Handle job = new_instance(self.job_class)
+        job.has_inputs = find_inputs(arguments, keywords) is not None
         job.pool = self
         job.calls_function = True
         job.f = f
@@ -346,48 +354,47 @@ cdef class Submitter:
 
     cdef int submit(self, Handle job, object deps, int32_t cache_set, bint tracked) except -1:
         """Add a job to the tables and to the list of jobs."""
-        cdef int32_t join = -1
-        cdef int32_t number
+        cdef int32_t number, join = -1
         cdef ints_t ids = ints_t(NULL, 0, 0)
+        if job.has_inputs and self.notify != NULL:  # workers run the jobs
+            cache_set = with_input_items(self, &self.engine.d, job, cache_set)
         try:
             if deps is not None:
                 join = self.sets.read(deps, &ids, job)
             number = dispatcher_submit(
-                &self.engine.d, ids.data, ids.size, join, cache_set, TRACKED if tracked else 0
+                &self.engine.d, ids.data, ids.size, &join, join >= 0, cache_set,
+                TRACKED if tracked else 0, NULL,
             )
-            if number >= 0:
-                job.number = number
-                self.job_list.append(job)
         finally:
             ints_free(&ids)
+        return self.enter(job, number)
+
+    cdef int enter(self, Handle job, int32_t number) except -1:
+        """Enter a job into the list, directly after `dispatcher_submit` has returned its number."""
         if number < 0:
             self.engine.raise_fault()
+        job.number = number
+        self.job_list.append(job)
+        if self.times != NULL and times_submitted(self.times, number, now_ns()) < 0:
+            raise MemoryError()
         if self.notify != NULL:
             self.notify(self.notify_target)
-        return 0
 
 
 cdef int check_function(Submitter pool, object f) except -1:
     if not PyCallable_Check(f):
         pool._refuse_argument("f", f)
-    return 0
 
 
 cdef tuple as_tuple(Submitter pool, object args):
-    """Return the positional arguments `args`, an iterable or None, as a tuple."""
-    if PyTuple_CheckExact(args):
-        return <tuple>args
-    if args is None:
-        return NO_ARGUMENTS
-    if isinstance(args, (str, bytes)) or not hasattr(args, "__iter__"):
+    made = () if args is None else tuple_of(args)
+    if made is None:
         pool._refuse_argument("args", args)
-    return tuple(args)
+    return made
 
 
 cdef object as_keywords(Submitter pool, object kwargs):
-    """Return the keyword arguments `kwargs`, a mapping or None, as a dict; None if empty."""
-    if kwargs is None:
-        return None
-    if not hasattr(kwargs, "keys") or not hasattr(kwargs, "__getitem__"):
+    made = {} if kwargs is None else dict_of(kwargs)
+    if made is None:
         pool._refuse_argument("kwargs", kwargs)
-    return dict(kwargs) or None
+    return made or None

@@ -4,7 +4,7 @@ The edges of the graph lead from a job to its dependents, since these are needed
 The opposite direction is needed at most once in the life of a pool, so it is found by visiting all
 edges.
 """
-from bsbpool._core.scheduling.dispatcher cimport dispatcher_t
+from bsbpool._core.scheduling.dispatcher_tables cimport dispatcher_t
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.graph cimport graph_t
 from bsbpool._core.scheduling.status cimport PENDING, status_is_terminal

@@ -3,16 +3,18 @@
 A free lock is taken and released with a few atomic instructions: no system call and no MPI. A
 process that must wait sleeps in the kernel until the process before it passes the lock on.
 """
-from bsbpool._core.comm.backoff cimport now_ns
+from bsbpool._core.comm.backoff cimport now_ns, set_timer_slack
 from bsbpool._core.locking.rules cimport (
-    abandon,
+    abandon as page_abandon,
     admit,
+    begin_to_give_back as page_begin_to_give_back,
     count,
-    drop_global,
+    end_give_back as page_end_give_back,
+    is_left_over,
     is_waiting,
     leave,
-    request,
-    take_global,
+    request as page_request,
+    take_global as page_take_global,
     withdraw,
 )
 from bsbpool._core.locking.shared_page cimport (
@@ -29,6 +31,7 @@ from bsbpool._core.locking.shared_page cimport (
     lock_exchange,
     lock_head_t,
     lock_load,
+    lock_pause,
     lock_replace,
     lock_slot_t,
     lock_wait,
@@ -49,7 +52,10 @@ cdef extern from "Python.h":
 
 cdef enum:
     SPINS = 100
+    POLLS = 20  # between two looks at the clock
+    POLL_NS = 20_000  # how long a process polls before it sleeps
     WAIT_NS = 50_000_000  # how long to wait before looking whether the processes still run
+    SLICE_NS = 1_000_000  # how long to sleep while MPI must progress
 
 AVAILABLE = HAVE_LOCK_FUTEX
 """Whether this system has what the lock needs (Linux)."""
@@ -108,9 +114,13 @@ cdef class NodeLock:
         The process id of this process; 0 if the others cannot look it up.
     two_level : bool
         Whether processes of other nodes compete for the lock.
+    polls : bool
+        Whether to poll for some microseconds before sleeping: there is a core for each process.
     """
 
-    def __init__(self, memory, int slot, int n_slots, int pid, bint two_level=False):
+    def __init__(
+        self, memory, int slot, int n_slots, int pid, bint two_level=False, bint polls=False
+    ):
         if self.view.buf != NULL:
             raise RuntimeError("NodeLock.__init__ was called twice")
         if not 0 <= slot < n_slots:
@@ -126,6 +136,7 @@ cdef class NodeLock:
         self.page.n_slots = n_slots
         self.page.own = slot
         self.page.slots[slot].pid = pid
+        self.polls = polls
         if two_level:
             self.page.head.two_level = True
 
@@ -141,7 +152,18 @@ cdef class NodeLock:
             state = lock_load(word)
         return state
 
-    def request(self, bint write):
+    cdef uint32_t poll(self) noexcept nogil:
+        """Poll for a short time whether a request is granted; return the state."""
+        cdef uint32_t *word = &self.page.slots[self.page.own].state
+        cdef uint32_t state = lock_load(word)
+        cdef int64_t end = now_ns() + POLL_NS
+        while is_waiting(state) and now_ns() < end:
+            for _ in range(POLLS):
+                lock_pause()
+            state = lock_load(word)
+        return state
+
+    cpdef bint request(self, bint write) except -1:
         """Ask for access; return whether it was granted at once. Else `wait` must follow.
 
         Raises
@@ -154,14 +176,19 @@ cdef class NodeLock:
         lock_mutex(&self.page)
         is_idle = self.page.slots[self.page.own].state == IDLE
         if is_idle:
-            state = request(&self.page, WAITING_TO_WRITE if write else WAITING_TO_READ)
+            state = page_request(&self.page, WAITING_TO_WRITE if write else WAITING_TO_READ)
         unlock_mutex(&self.page)
         if not is_idle:
             raise RuntimeError("Two threads of a rank cannot use one lock at the same time")
         return not is_waiting(state)
 
-    def wait(self):
+    cpdef list wait(self, progress=None):
         """Wait until a request is granted.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called each millisecond, so that MPI progresses meanwhile.
 
         Returns
         -------
@@ -175,29 +202,47 @@ cdef class NodeLock:
             unless it was granted at that moment; `holds` tells.
         """
         cdef uint32_t state = lock_load(&self.page.slots[self.page.own].state)
+        cdef int64_t slice_ns = WAIT_NS if progress is None else SLICE_NS
+        cdef int64_t next_check
+        cdef int slack
         dead = []
+        if self.polls and is_waiting(state):
+            with nogil:
+                state = self.poll()
+        if not is_waiting(state):
+            return dead
+        slack = set_timer_slack(1)
+        next_check = now_ns() + WAIT_NS
         try:
             while is_waiting(state):
                 with nogil:
-                    state = self.sleep(WAIT_NS)
-                if is_waiting(state):
-                    PyErr_CheckSignals()
-                    with nogil:  # takes over the mutex of a process that has died
-                        lock_mutex(&self.page)
-                        unlock_mutex(&self.page)
+                    state = self.sleep(slice_ns)
+                if not is_waiting(state):
+                    break
+                PyErr_CheckSignals()
+                if progress is not None:
+                    progress()
+                if now_ns() >= next_check:
                     dead += self.find_dead()
+                    next_check = now_ns() + WAIT_NS
+                    state = lock_load(&self.page.slots[self.page.own].state)
         except BaseException:
             self.cancel()
             raise
+        finally:
+            set_timer_slack(<unsigned long>slack)
         return dead
 
     @property
     def holds(self):
         """Whether this process has access."""
+        return self.has_access()
+
+    cdef bint has_access(self) noexcept nogil:
         cdef uint32_t state = lock_load(&self.page.slots[self.page.own].state)
         return state != IDLE and not is_waiting(state)
 
-    def cancel(self):
+    cpdef bint cancel(self) noexcept:
         """End a request; return whether it had been granted, so that `release` must follow."""
         cdef bint waits
         with nogil:
@@ -208,10 +253,10 @@ cdef class NodeLock:
             unlock_mutex(&self.page)
         return not waits
 
-    def release(self):
+    cpdef bint release(self) noexcept:
         """Release the lock; return whether this process must give the global lock back.
 
-        It then gives it back and calls `drop_global`.
+        It then gives it back and calls `end_give_back`.
         """
         cdef bint gives_back
         lock_mutex(&self.page)
@@ -219,20 +264,24 @@ cdef class NodeLock:
         unlock_mutex(&self.page)
         return gives_back
 
-    cdef list find_dead(self):
+    cpdef list find_dead(self):
+        """Free the slots of processes that have died; return those that had access."""
         cdef int i
         found = []
+        with nogil:  # takes over the mutex of a process that has died
+            lock_mutex(&self.page)
+            unlock_mutex(&self.page)
         for i in range(self.page.n_slots):
             if self.page.slots[i].state != IDLE and self.page.slots[i].pid:
                 if process_is_gone(self.page.slots[i].pid) and self.abandon(i):
                     found.append(i)
         return found
 
-    def abandon(self, int slot):
+    cpdef bint abandon(self, int slot) noexcept:
         """Free the slot of a process that has died; return whether it had access."""
         cdef bint had
         lock_mutex(&self.page)
-        had = abandon(&self.page, slot)
+        had = page_abandon(&self.page, slot)
         unlock_mutex(&self.page)
         return had
 
@@ -241,6 +290,9 @@ cdef class NodeLock:
     @property
     def needs_global(self):
         """Whether this process must take the global lock before it uses its access."""
+        return self.must_take_global()
+
+    cdef bint must_take_global(self) noexcept nogil:
         cdef uint32_t state = self.page.slots[self.page.own].state
         if not self.page.head.two_level:
             return False
@@ -252,21 +304,30 @@ cdef class NodeLock:
         return {READING: "read", WRITING: "write"}.get(self.page.head.global_mode, "")
 
     @property
-    def global_owner(self):
-        """The rank by which this node entered the queue of the global lock."""
-        return self.page.head.global_owner
+    def left_over(self):
+        """Whether a process has died that was the last one with the global lock or in its queue."""
+        return self.page.head.two_level and is_left_over(self.page.head)
 
-    def take_global(self, bint write, int owner):
-        """Note that this node has the global lock, by the rank `owner`."""
+    cpdef void take_global(self, bint write) noexcept:
+        """Note that this node has the global lock."""
         lock_mutex(&self.page)
-        self.page.head.global_owner = owner
-        take_global(&self.page, WRITING if write else READING)
+        page_take_global(&self.page, WRITING if write else READING)
         unlock_mutex(&self.page)
 
-    def drop_global(self):
+    cpdef bint begin_to_give_back(self) noexcept:
+        """Note that this node gives the global lock back; return whether it had the lock."""
+        cdef bint had
+        lock_mutex(&self.page)
+        had = self.page.head.global_mode != IDLE
+        if had:
+            page_begin_to_give_back(self.page.head)
+        unlock_mutex(&self.page)
+        return had
+
+    cpdef void end_give_back(self) noexcept:
         """Note that this node has given the global lock back."""
         lock_mutex(&self.page)
-        drop_global(&self.page)
+        page_end_give_back(&self.page)
         unlock_mutex(&self.page)
 
     # What others see

@@ -6,11 +6,16 @@
 #
 # With `two_level` set, the node as a whole needs the lock of all nodes too. The process that is
 # granted access first (WRITING, or TAKING_READ) takes it; the last one gives it back (GIVING_BACK).
+# If a process dies meanwhile, the next one that is granted access goes on at `stage`.
 from bsbpool._core.comm.backoff cimport now_ns
 from bsbpool._core.locking.shared_page cimport (
     GIVING_BACK,
+    GIVING_READ,
+    GIVING_WRITE,
     HANDOVERS,
     IDLE,
+    INSIDE,
+    OUTSIDE,
     READING,
     TAKING_READ,
     WAITING_TO_READ,
@@ -106,6 +111,12 @@ cdef inline bint must_give_back(lock_head_t *h) noexcept nogil:
         return True
     return h.global_mode == WRITING and h.handovers >= HANDOVERS
 
+cdef inline void begin_to_give_back(lock_head_t *h) noexcept nogil:
+    """Note that this node no longer has the global lock, before it gives it back."""
+    h.stage = GIVING_WRITE if h.global_mode == WRITING else GIVING_READ
+    h.global_mode = IDLE
+    h.handovers = 0
+
 cdef inline bint leave(page_t *p) noexcept nogil:
     """Give up the access of this process; whether it must give the global lock back now."""
     cdef lock_head_t *h = p.head
@@ -117,6 +128,7 @@ cdef inline bint leave(page_t *p) noexcept nogil:
         h.handovers += 1
     if must_give_back(h):
         h.writer = p.own + 1
+        begin_to_give_back(h)
         set_state(p, p.own, GIVING_BACK)
         return True
     set_state(p, p.own, IDLE)
@@ -127,6 +139,7 @@ cdef inline void take_global(page_t *p, uint32_t mode) noexcept nogil:
     """Note that this node has the global lock, READING or WRITING."""
     cdef lock_head_t *h = p.head
     h.global_mode = mode
+    h.stage = INSIDE
     h.handovers = 0
     if p.slots[p.own].state == TAKING_READ:
         h.writer = 0
@@ -134,14 +147,19 @@ cdef inline void take_global(page_t *p, uint32_t mode) noexcept nogil:
         set_state(p, p.own, READING)
         admit_readers(p)  # all that wait, like those of one node
 
-cdef inline void drop_global(page_t *p) noexcept nogil:
-    """Note that this node has given the global lock back."""
-    p.head.global_mode = IDLE
-    p.head.handovers = 0
+cdef inline void end_give_back(page_t *p) noexcept nogil:
+    """Note that this node has given the global lock back; let its next process go on."""
+    p.head.stage = OUTSIDE
     if p.slots[p.own].state == GIVING_BACK:
         p.head.writer = 0
         set_state(p, p.own, IDLE)
         admit(p)
+
+cdef inline bint is_left_over(lock_head_t *h) noexcept nogil:
+    """Whether the node has the global lock, or a place in its queue, that no process will use."""
+    if h.writer or h.n_readers or h.waiting_readers or h.waiting_writers:
+        return False
+    return h.stage != OUTSIDE
 
 cdef inline void withdraw(page_t *p) noexcept nogil:
     """End a request that was not granted."""

@@ -18,10 +18,11 @@ cdef extern from *:
         uint32_t writes_in_a_row;  /* granted while readers waited */
         uint32_t two_level;        /* other nodes compete: a node needs the global lock as well */
         uint32_t global_mode;      /* the access that this node has: IDLE, READING or WRITING */
-        int32_t global_owner;      /* the rank whose place in the global queue the node has */
         uint32_t handovers;        /* grants within the node since it got the global lock */
+        uint32_t stage;            /* how far the node is in the global queue; see below */
         uint64_t next_ticket;
-        char rest[16];
+        int64_t place;             /* the node's place in the global queue */
+        int64_t before;            /* the place before it */
     } lock_head_t;
     typedef struct {
         uint32_t state;
@@ -43,8 +44,14 @@ cdef extern from *:
     static void lock_wake(uint32_t *word) {
         syscall(SYS_futex, word, FUTEX_WAKE, 1, (void *)0, (void *)0, 0);
     }
+    #if defined(__x86_64__) || defined(__i386__)
+    #define lock_pause() __builtin_ia32_pause()
+    #else
+    #define lock_pause() __asm__ __volatile__("" ::: "memory")
+    #endif
     #else
     #define HAVE_LOCK_FUTEX 0
+    #define lock_pause()
     static void lock_wait(uint32_t *word, uint32_t value, int64_t ns) {
         (void)word; (void)value; (void)ns;
     }
@@ -71,9 +78,11 @@ cdef extern from *:
         uint32_t writes_in_a_row
         uint32_t two_level
         uint32_t global_mode
-        int32_t global_owner
         uint32_t handovers
+        uint32_t stage
         uint64_t next_ticket
+        int64_t place
+        int64_t before
     ctypedef struct lock_slot_t:
         uint32_t state
         int32_t pid
@@ -82,6 +91,7 @@ cdef extern from *:
     bint HAVE_LOCK_FUTEX
     void lock_wait(uint32_t *, uint32_t, int64_t) nogil
     void lock_wake(uint32_t *) nogil
+    void lock_pause() nogil
     uint32_t lock_load(uint32_t *) nogil
     void lock_store(uint32_t *, uint32_t) nogil
     uint32_t lock_exchange(uint32_t *, uint32_t) nogil
@@ -96,6 +106,17 @@ cdef enum:
     WRITING = 4
     TAKING_READ = 5  # has exclusive access until the node may read
     GIVING_BACK = 6  # has exclusive access until the node has given the global lock back
+
+    # The stages of a node in the global queue. The process with exclusive access to the node
+    # changes them, so that another process can continue if that one dies.
+    OUTSIDE = 0
+    ENTERING = 1  # tries to become the last in the queue
+    QUEUED = 2  # waits for its turn
+    COUNTING = 3  # has its turn and enters the number of readers
+    PASSING = 4  # is counted as a reader and lets the next node have its turn
+    INSIDE = 5  # has the lock, as global_mode says
+    GIVING_READ = 6  # gives the lock back
+    GIVING_WRITE = 7
 
     MUTEX_CONTENDED = 0x80000000
     MUTEX_CHECK_NS = 20_000_000  # how long to wait before looking whether the owner still runs

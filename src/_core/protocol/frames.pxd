@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef class FrameWriter:
     cdef frame_t frame
-    cdef list pinned
+    cdef list pinned  # the owners of the parts; None without parts
 
     cdef int put(
         self, uint8_t kind, int64_t id, uint32_t aux, uint8_t flags, uint64_t extra,
@@ -29,5 +29,6 @@ cdef class FrameReader:
     cdef bint next(self) except -1
     cdef object payload(self)
     cdef list buffers(self)
+    cdef uint64_t payload_bytes(self) noexcept nogil
     cdef object numbers(self)
     cdef object take_part(self)

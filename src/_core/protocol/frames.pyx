@@ -39,7 +39,6 @@ cdef class FrameWriter:
 
     def __cinit__(self):
         frame_init(&self.frame)
-        self.pinned = []
 
     def __dealloc__(self):
         frame_free(&self.frame)
@@ -130,6 +129,8 @@ cdef class FrameWriter:
     cdef int add_part(self, view) except -1:
         if not PyMemoryView_Check(view) or not view.c_contiguous:
             raise TypeError(f"buffers must be contiguous memoryviews, got {view!r}")
+        if self.pinned is None:
+            self.pinned = []
         self.pinned.append(view)
         if frame_part(&self.frame, <uint64_t>view.nbytes) < 0:
             raise MemoryError()
@@ -141,7 +142,7 @@ cdef class FrameWriter:
         cdef uint32_t i
         if frame_seal(&self.frame, run_id) < 0:
             raise MemoryError()
-        m = message_new(peer, <uint32_t>len(self.pinned))
+        m = message_new(peer, 0 if self.pinned is None else <uint32_t>len(self.pinned))
         if m == NULL:
             raise MemoryError()
         for i in range(m.n_parts):
@@ -150,7 +151,7 @@ cdef class FrameWriter:
         if m.n_parts:
             m.pinned = <void *>self.pinned
             Py_INCREF(self.pinned)
-            self.pinned = []
+            self.pinned = None
         m.frame = self.frame.data
         m.frame_size = <uint64_t>self.frame.size
         self.frame.data = NULL
@@ -213,6 +214,15 @@ cdef class FrameReader:
         """Return the out-of-band buffers of the record. To be called after `payload`."""
         cdef int n = self.record.n_parts - (1 if self.record.flags & PAYLOAD_OUT else 0)
         return [self.take_part() for _ in range(n)]
+
+    cdef uint64_t payload_bytes(self) noexcept nogil:
+        """Return the bytes of the payload and the buffers of the record."""
+        cdef uint32_t end = self.cursor.header.n_parts - self.cursor.parts_left
+        cdef uint64_t size = self.record.size
+        cdef uint32_t i
+        for i in range(end - self.record.n_parts, end):
+            size += self.message.parts[i].size
+        return size
 
     cdef object numbers(self):
         """Return the payload of the record as a memoryview of unsigned 64-bit numbers."""

@@ -1,66 +1,62 @@
-"""Pickling and unpickling scalars without the pickler.
+"""Pickling and unpickling plain values without the pickler.
 
 Most jobs take and return a few numbers. For these, `pickle.dumps` spends nearly all of its time on
 setup. So this module writes the same opcodes itself: for None, bools, ints of 64 bits, floats,
-short bytes and ASCII strings, and tuples of them. As all these are immutable, it makes no
-difference that the pickle has no memo of equal objects.
+short bytes and ASCII strings, tuples, lists and dicts of them, and small NumPy arrays.
 
-`scalars_dump` writes a pickle of protocol 4 that `pickle.loads` can read. `scalars_load` passes
+The pickle has no memo. That makes no difference for immutable objects. A list, dict or array that
+occurs twice must be read as one object, so such values are left to the pickler, as are all values
+that contain an object of another type, subclasses included.
+
+`scalars_dump` writes a pickle that `pickle.loads` can read: of protocol 4 if the value is
+immutable, else of protocol 5, so that `scalars_are_mutable` need not read it. `scalars_load` passes
 pickles with other opcodes to `pickle.loads`.
 """
-from cpython.bytes cimport (
-    PyBytes_AS_STRING,
-    PyBytes_CheckExact,
-    PyBytes_FromStringAndSize,
-    PyBytes_GET_SIZE,
+from bsbpool._core.protocol.scalar_writer cimport (
+    IS_LITTLE_ENDIAN,
+    MAX_DEPTH,
+    scalars_ascii,
+    scalars_swap,
+    write,
+    write_dict,
+    write_int,
+    write_tuple,
+    writer_t,
 )
-from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from bsbpool._core.protocol.small_arrays cimport (
+    ARRAY_PREFIX,
+    ARRAY_PREFIX_SIZE,
+    can_make_arrays,
+    read_array,
+)
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_CheckExact
+from cpython.float cimport PyFloat_CheckExact
+from cpython.list cimport PyList_Append, PyList_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.tuple cimport (
-    PyTuple_CheckExact,
-    PyTuple_GET_ITEM,
-    PyTuple_GET_SIZE,
-    PyTuple_New,
-    PyTuple_SET_ITEM,
-)
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_DecodeASCII
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 import pickle
 
-cdef extern from *:
-    """
-    #define scalars_is_ascii(u) (PyUnicode_IS_READY(u) && PyUnicode_IS_COMPACT_ASCII(u))
-    #define scalars_ascii(u) ((const char *)PyUnicode_1BYTE_DATA(u))
-    static inline unsigned long long scalars_swap(unsigned long long x) {
-    #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-        return __builtin_bswap64(x);
-    #else
-        return x;
-    #endif
-    }
-    #define IS_LITTLE_ENDIAN (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-    """
-    bint scalars_is_ascii(object)
-    const char *scalars_ascii(object)
-    uint64_t scalars_swap(uint64_t) nogil
-    const bint IS_LITTLE_ENDIAN
-
 cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
-    long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
+    int PyDict_SetItem(object, object, object) except -1
 
 cdef enum:
-    MAX_ITEMS = 32  # of a tuple
-    MAX_DEPTH = 4
-    STACK_SIZE = 64
+    STACK_SIZE = 160
     NEWEST_PROTOCOL = 5  # later protocols may change the meaning of opcodes
+    KEPT_KEYS = 64
+    MAX_KEY = 32  # bytes of a key that is kept
 
 cdef uint8_t PROTO = 0x80
+cdef uint8_t STACK_GLOBAL = 0x93
 cdef object pickle_loads = pickle.loads
+cdef list KEYS = [""] * KEPT_KEYS  # strings that were keys of dicts
 
 
 # ------------------------------------------------------------------ writing
@@ -70,100 +66,54 @@ cdef int scalars_dump(object value, uint8_t *out) except -1:
 
     Return its length; 0 if it is too long or has an unsupported type.
     """
-    cdef uint8_t *at = out + 2
-    cdef uint8_t *end = out + MAX_SCALARS - 1
-    if not IS_LITTLE_ENDIAN:
-        return 0
-    out[0] = PROTO
-    out[1] = 4
-    at = write(value, at, end, MAX_DEPTH)
+    cdef writer_t w
+    w.end = out + MAX_SCALARS - 1
+    w.n_mutable = 0
+    return finish(&w, out, write(value, out + 2, &w, MAX_DEPTH))
+
+
+cdef int scalars_dump_call(
+    tuple args, dict keywords, Py_ssize_t position, uint8_t *out
+) except -1:
+    """Write the pickle of the arguments of a call as `scalars_dump` does.
+
+    This is the tuple ``(args, keywords)``; if the owner of the pool is not the first argument but
+    comes after `position` arguments, ``(args, keywords, position)``.
+    """
+    cdef writer_t w
+    cdef uint8_t *at
+    w.end = out + MAX_SCALARS - 1
+    w.n_mutable = 0
+    at = write_tuple(args, out + 2, &w, MAX_DEPTH)
+    if at != NULL:
+        at = write_dict(keywords, at, &w, MAX_DEPTH)
     if at == NULL:
         return 0
+    w.n_mutable -= 1  # the dict of keywords itself
+    if position:
+        at = write_int(position, at)
+    at[0] = 0x87 if position else 0x86
+    return finish(&w, out, at + 1)
+
+
+cdef inline int finish(writer_t *w, uint8_t *out, uint8_t *at) noexcept:
+    """Write the first and the last opcode; return the length."""
+    if at == NULL or not IS_LITTLE_ENDIAN:
+        return 0
+    out[0] = PROTO
+    out[1] = 5 if w.n_mutable else 4
     at[0] = c'.'
     return <int>(at + 1 - out)
 
 
-cdef uint8_t *write(object value, uint8_t *at, uint8_t *end, int depth) except? NULL:
-    """Write one value; return the position after it, or NULL if too long or not supported."""
-    cdef Py_ssize_t n
-    cdef uint64_t bits
-    cdef double real
-    if end - at < 16:
-        return NULL
-    if value is None:
-        at[0] = c'N'
-        return at + 1
-    if PyLong_CheckExact(value):
-        return write_int(value, at)
-    if PyTuple_CheckExact(value):
-        return write_tuple(value, at, end, depth)
-    if PyFloat_CheckExact(value):
-        real = PyFloat_AS_DOUBLE(value)
-        memcpy(&bits, &real, 8)
-        bits = scalars_swap(bits)
-        at[0] = c'G'
-        memcpy(at + 1, &bits, 8)
-        return at + 9
-    if value is True or value is False:
-        at[0] = 0x88 if value is True else 0x89
-        return at + 1
-    if PyUnicode_CheckExact(value):
-        if not scalars_is_ascii(value):
-            return NULL
-        n = PyUnicode_GET_LENGTH(value)
-        return write_bytes(0x8C, scalars_ascii(value), n, at, end)
-    if PyBytes_CheckExact(value):
-        return write_bytes(c'C', PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value), at, end)
-    return NULL
+cdef bint scalars_are_mutable(const uint8_t *data, Py_ssize_t size) noexcept:
+    """Whether the value of a pickle by `scalars_dump` must be unpickled anew for each reader."""
+    return size > 1 and data[1] == 5
 
 
-cdef uint8_t *write_int(object value, uint8_t *at) except? NULL:
-    cdef int overflow = 0
-    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &overflow)
-    if overflow:
-        return NULL
-    if 0 <= number < 256:
-        at[0] = c'K'
-        at[1] = <uint8_t>number
-        return at + 2
-    if -0x80000000 <= number <= 0x7FFFFFFF:
-        at[0] = c'J'
-        memcpy(at + 1, &number, 4)
-        return at + 5
-    at[0] = 0x8A
-    at[1] = 8
-    memcpy(at + 2, &number, 8)
-    return at + 10
-
-
-cdef uint8_t *write_bytes(
-    uint8_t kind, const char *data, Py_ssize_t n, uint8_t *at, uint8_t *end
-) noexcept:
-    if n > 255 or end - at < n + 16:
-        return NULL
-    at[0] = kind
-    at[1] = <uint8_t>n
-    memcpy(at + 2, data, n)
-    return at + 2 + n
-
-
-cdef uint8_t *write_tuple(object value, uint8_t *at, uint8_t *end, int depth) except? NULL:
-    cdef Py_ssize_t n = PyTuple_GET_SIZE(value)
-    cdef Py_ssize_t i
-    if n > MAX_ITEMS or depth == 0:
-        return NULL
-    if n == 0:
-        at[0] = c')'
-        return at + 1
-    if n > 3:
-        at[0] = c'('
-        at += 1
-    for i in range(n):
-        at = write(<object>PyTuple_GET_ITEM(value, i), at, end, depth - 1)
-        if at == NULL:
-            return NULL
-    at[0] = c't' if n > 3 else <uint8_t>(0x84 + n)
-    return at + 1
+cdef bint scalars_are_readable(const uint8_t *data, Py_ssize_t size) noexcept:
+    """Whether such a pickle can certainly be read here: arrays need NumPy."""
+    return can_make_arrays() or memchr(data, STACK_GLOBAL, <size_t>size) == NULL
 
 
 # ------------------------------------------------------------------ reading
@@ -174,6 +124,7 @@ ctypedef struct stack_t:
     ref_t[STACK_SIZE] items
     int size
     int[STACK_SIZE] marks
+    bint[STACK_SIZE] of_dict  # whether the items after the mark are those of a dict
     int n_marks
 
 
@@ -181,14 +132,16 @@ cdef object scalars_load(const uint8_t *data, Py_ssize_t size):
     """Unpickle a value."""
     cdef stack_t stack
     cdef object value = None
-    cdef int code
+    cdef int code = 0
     stack.size = stack.n_marks = 0
-    code = read(data, size, &stack)
-    if code == 1:
-        value = <object>stack.items[0]
-    while stack.size:
-        stack.size -= 1
-        Py_DECREF(<object>stack.items[stack.size])
+    try:
+        code = read(data, size, &stack)
+        if code == 1:
+            value = <object>stack.items[0]
+    finally:
+        while stack.size:
+            stack.size -= 1
+            Py_DECREF(<object>stack.items[stack.size])
     if code == 1:
         return value
     return pickle_loads(PyBytes_FromStringAndSize(<const char *>data, size))
@@ -210,6 +163,7 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
     cdef uint16_t half
     cdef uint64_t bits
     cdef double real
+    cdef object value
     if size < 3 or data[0] != PROTO or data[1] > NEWEST_PROTOCOL or not IS_LITTLE_ENDIAN:
         return 0
     while at < end and stack.size < STACK_SIZE:
@@ -247,8 +201,15 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
         elif (kind == 0x8C or kind == c'C') and end - at > 1 and end - at > 1 + at[0]:
             if kind == c'C':
                 push(stack, PyBytes_FromStringAndSize(<const char *>at + 1, at[0]))
+            elif begins_array(at - 1, end):
+                at += ARRAY_PREFIX_SIZE - 1
+                value = read_array(&at, end)
+                if value is None:
+                    return 0
+                push(stack, value)
+                continue
             elif is_ascii(at + 1, at[0]):
-                push(stack, PyUnicode_DecodeASCII(<const char *>at + 1, at[0], NULL))
+                push(stack, read_string(<const char *>at + 1, at[0], stack))
             else:
                 return 0
             at += 1 + at[0]
@@ -256,7 +217,18 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
             if stack.n_marks == STACK_SIZE:
                 return 0
             stack.marks[stack.n_marks] = stack.size
+            stack.of_dict[stack.n_marks] = at - data > 3 and (at - 2)[0] == c'}'
             stack.n_marks += 1
+        elif kind == c'}':
+            push(stack, {})
+        elif kind == c']':
+            push(stack, [])
+        elif kind == c'u' and stack.n_marks:
+            if not set_items(stack):
+                return 0
+        elif kind == c'e' and stack.n_marks:
+            if not append_items(stack):
+                return 0
         elif kind == c')':
             push(stack, ())
         elif kind == c't' and stack.n_marks:
@@ -272,6 +244,25 @@ cdef int read(const uint8_t *data, Py_ssize_t size, stack_t *stack) except -1:
 cdef inline int base_of_mark(stack_t *stack) noexcept:
     """Return the index of the first item after the last mark."""
     return stack.marks[stack.n_marks - 1] if stack.n_marks else 0
+
+
+cdef inline bint begins_array(const uint8_t *at, const uint8_t *end) noexcept:
+    return end - at > ARRAY_PREFIX_SIZE and memcmp(at, ARRAY_PREFIX, ARRAY_PREFIX_SIZE) == 0
+
+
+cdef object read_string(const char *data, int n, stack_t *stack):
+    """Return an ASCII string. Keys of dicts are kept: they are the same in many jobs."""
+    cdef int mark = stack.n_marks - 1
+    cdef int slot
+    if n == 0 or n > MAX_KEY or mark < 0 or not stack.of_dict[mark]:
+        return PyUnicode_DecodeASCII(data, n, NULL)
+    if (stack.size - stack.marks[mark]) & 1:  # a value
+        return PyUnicode_DecodeASCII(data, n, NULL)
+    slot = (data[0] * 7 + data[n - 1] * 3 + data[n >> 1] + n) % KEPT_KEYS
+    key = KEYS[slot]
+    if PyUnicode_GET_LENGTH(key) != n or memcmp(scalars_ascii(key), data, n) != 0:
+        key = KEYS[slot] = PyUnicode_DecodeASCII(data, n, NULL)
+    return key
 
 
 cdef bint is_ascii(const uint8_t *data, int n) noexcept:
@@ -293,6 +284,63 @@ cdef int make_tuple(stack_t *stack, int n) except -1:
     return 0
 
 
+cdef bint set_items(stack_t *stack) except -1:
+    """Set the items after the last mark in the dict before it; return False if that is wrong."""
+    cdef int mark = stack.marks[stack.n_marks - 1]
+    cdef int i
+    if mark == 0 or (stack.size - mark) & 1 or mark <= base_below(stack):
+        return False
+    if not PyDict_CheckExact(<object>stack.items[mark - 1]):
+        return False
+    for i in range(mark, stack.size, 2):
+        if not is_key(<object>stack.items[i]):
+            return False
+        PyDict_SetItem(
+            <object>stack.items[mark - 1], <object>stack.items[i], <object>stack.items[i + 1]
+        )
+    drop_items(stack, mark)
+    return True
+
+
+cdef bint append_items(stack_t *stack) except -1:
+    """Append the items after the last mark to the list before it; return False if that is wrong."""
+    cdef int mark = stack.marks[stack.n_marks - 1]
+    cdef int i
+    if mark == 0 or mark <= base_below(stack):
+        return False
+    if not PyList_CheckExact(<object>stack.items[mark - 1]):
+        return False
+    for i in range(mark, stack.size):
+        PyList_Append(<object>stack.items[mark - 1], <object>stack.items[i])
+    drop_items(stack, mark)
+    return True
+
+
+cdef inline int base_below(stack_t *stack) noexcept:
+    """Return the index of the first item after the mark before the last one."""
+    return stack.marks[stack.n_marks - 2] if stack.n_marks > 1 else 0
+
+
+cdef inline bint is_key(object value) noexcept:
+    return (
+        PyUnicode_CheckExact(value)
+        or PyLong_CheckExact(value)
+        or PyFloat_CheckExact(value)
+        or PyBytes_CheckExact(value)
+        or value is None
+        or value is True
+        or value is False
+    )
+
+
+cdef inline void drop_items(stack_t *stack, int mark) noexcept:
+    """Remove the last mark, and the items after it."""
+    while stack.size > mark:
+        stack.size -= 1
+        Py_DECREF(<object>stack.items[stack.size])
+    stack.n_marks -= 1
+
+
 # ------------------------------------------------------------------ for Python
 
 def dumps(value):
@@ -300,6 +348,28 @@ def dumps(value):
     cdef uint8_t[MAX_SCALARS] data
     cdef int size = scalars_dump(value, data)
     return PyBytes_FromStringAndSize(<char *>data, size) if size else None
+
+
+def dumps_call(tuple args not None, dict keywords not None, Py_ssize_t position=0):
+    """Return the pickle of the arguments of a call, or None if a type is not supported.
+
+    Parameters
+    ----------
+    args : tuple
+        The positional arguments.
+    keywords : dict
+        The keyword arguments.
+    position : int, optional
+        The number of arguments before the owner of the pool.
+    """
+    cdef uint8_t[MAX_SCALARS] data
+    cdef int size = scalars_dump_call(args, keywords, position, data)
+    return PyBytes_FromStringAndSize(<char *>data, size) if size else None
+
+
+def is_mutable(const uint8_t[::1] data not None):
+    """Whether the value of a pickle by `dumps` must be unpickled anew for each reader."""
+    return data.shape[0] > 0 and scalars_are_mutable(&data[0], data.shape[0])
 
 
 def loads(const uint8_t[::1] data not None):

@@ -2,7 +2,7 @@
 
 ::
 
-    frame   header (24 B) | record | record | ... | sizes of the parts (8 B each)
+    frame   header (48 B) | record | record | ... | sizes of the parts (8 B each)
     record  fields (32 B) | payload, padded to 8 B
 
 Frames are small. Payloads of 32 KiB and more are sent out of band, as *parts*: messages of their
@@ -20,7 +20,7 @@ from libc.string cimport memcpy, memset
 cdef enum:
     MAX_PART_BITS = 46  # frames with parts of more than 64 TiB in total are refused
 
-assert sizeof(header_t) == 24
+assert sizeof(header_t) == 48
 assert sizeof(record_t) == 32
 
 
@@ -74,11 +74,14 @@ cdef int frame_seal(frame_t *f, uint32_t run_id) noexcept nogil:
     f.size = end
     header.magic = WIRE_MAGIC
     header.version = WIRE_VERSION
-    header.reserved = 0
+    header.route = DIRECT
+    header.number = header.confirmed = 0
     header.run_id = run_id
     header.n_records = f.n_records
     header.n_parts = <uint32_t>f.n_parts
     header.size = <uint64_t>end
+    header.time_ns = f.time_ns
+    header.peak_kib = f.peak_kib
     memcpy(f.data, &header, sizeof(header_t))
     return 0
 

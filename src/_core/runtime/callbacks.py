@@ -30,8 +30,10 @@ class LoopCallbacks(Protocol):
     without `encode_job` while it is `direct`, and calls `process_events` only after an event.
     """
 
-    def encode_job(self, job: int, /) -> EncodedJob | None:
-        """Return what to send for a job.
+    def encode_job(self, job: int, worker: int, /) -> EncodedJob | None:
+        """Return what to send to a worker for a job.
+
+        If the job needs data that workers have, the callback calls `MainLoop.data.require`.
 
         None means that the job cannot be sent. The callback has stored the error then, and the
         loop ends the job as FAILED.
@@ -39,6 +41,9 @@ class LoopCallbacks(Protocol):
 
     def function_number(self, f: Any, /) -> int:
         """Return the number of a function that workers keep for further calls, -1 for others."""
+
+    def is_named(self, f: Any, /) -> bool:
+        """Whether a function is sent by name; asked for the functions of partials."""
 
     def encode_function(self, number: int, /) -> Encoded:
         """Return what to send for a function; called once for each worker."""
@@ -57,20 +62,50 @@ class LoopCallbacks(Protocol):
         buffers: list[Buffer],
         seconds: float,
         /,
-    ) -> None:
+    ) -> bool | None:
         """Store a reply before the job's status changes.
 
-        A loop that has the pool's jobs stores successful results itself.
+        A loop that has the pool's jobs stores successful results itself. True means that a job
+        which failed has retries left, and is to run again.
         """
+
+    def gang_started(self, job: int, ranks: tuple[int, ...], /) -> bool:
+        """Note the ranks that run a job together; return whether the results of all are wanted."""
+
+    def store_gathered(
+        self, job: int, parts: list[tuple[int, bytes | Buffer, list[Buffer]]], /
+    ) -> bool:
+        """Store the results of all ranks of a job, in order, each as flags, pickle and buffers.
+
+        False means that one cannot be unpickled; the callback has stored the error then.
+        """
+
+    def gang_stuck(self, job: int, ranks: list[int], retries: bool, /) -> None:
+        """Note that ranks do not leave a job that has failed on another rank of it.
+
+        The job ends now. `retries` tells whether it was to run again, which it does not.
+        """
+
+    def refuse_job(self, job: int, /) -> None:
+        """Store why no rank can run a job, before it becomes FAILED."""
 
     def result_unreadable(self, job: int, error: BaseException, /) -> None:
         """Store why a result cannot be unpickled, before the job becomes FAILED.
 
-        Called only while the loop's `check_results` or `unpickle_results` is set.
+        Called only while `check_results` or `unpickle_results` of the loop's `replies` is set.
         """
+
+    def data_parcel(self, id: int, /) -> tuple[bytes, Collection[memoryview]] | None:
+        """Return data that the main rank has: a pickle and its buffers; None if it has not."""
+
+    def data_unused(self, id: int, /) -> None:
+        """Note that workers have dropped data with a negative id, which no job needs."""
 
     def job_ended(self, job: int, seconds: float, /) -> None:
         """Note that a worker has run a job; not called while the loop is `direct`."""
+
+    def job_output(self, job: int, stream: int, text: bytes | Buffer, /) -> None:
+        """Keep output of a running job; `stream` is 1 for stdout and 2 for stderr."""
 
     def process_events(self) -> bool:
         """Deliver events to callbacks and listeners, and check limits; True ends the loop."""
@@ -82,7 +117,10 @@ class LoopCallbacks(Protocol):
         """Handle that a rank stopped serving jobs before the run has ended."""
 
     def rank_lost(self, rank: int, jobs: list[int], /) -> None:
-        """Handle that a rank has failed; the jobs that it had begun are about to be ABORTED."""
+        """Handle that a rank has failed.
+
+        The jobs that it had begun are about to be ABORTED, those with retries QUEUED again.
+        """
 
 
 class WorkerCallbacks(Protocol):
@@ -124,6 +162,21 @@ class WorkerCallbacks(Protocol):
     def items_unneeded(self, tokens: memoryview, /) -> None:
         """Free the cache items that no job needs anymore."""
 
+    def ranks_died(self) -> bool:
+        """Handle the death of ranks of this node; False to be called again later."""
+
+    def data_dropped(self, id: int, /) -> None:
+        """Note that data with a negative id were dropped."""
+
+    def gang_formed(self, job: int, serial: int, ranks: memoryview, /) -> None:
+        """Make or find the communicator with a number, for a job that these ranks are to run.
+
+        Errors must not be raised but reported by the job.
+        """
+
+    def gang_freed(self, serial: int, discarded: bool, /) -> None:
+        """Free a communicator, or only drop it."""
+
     def main_lost(self, rank: int, /) -> None:
         """Raise an error: the main rank has failed."""
 
@@ -139,6 +192,9 @@ class SerialCallbacks(Protocol):
 
     def perform(self, job: Any, /) -> None:
         """Run a job and end it."""
+
+    def call_job(self, job: Any, /) -> Any:
+        """Call a job that has jobs among its arguments, or any job, and return its result."""
 
     def job_failed(self, job: Any, error: BaseException, /) -> None:
         """End a job that raised. An error that is not the job's, as of a signal, is raised."""

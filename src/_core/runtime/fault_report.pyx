@@ -40,12 +40,15 @@ cdef extern from *:
         do *--d = (char)('0' + n % 10); while (n /= 10);
         return fault_put_text(to, end, d);
     }
+    static volatile int fault_stderr = 2;
     static void fault_print(int signal, const char *name) {
         const struct timespec delay = {0, 100000000};
         char line[512], *end = line + sizeof line - 1, *at = line;
         const char *function = fault_function;
         uint64_t begun = *fault_begun & 0xFFFFFFFFu;
         *fault_signal_slot = (uint32_t)signal;
+        /* While the output of a job is captured, nobody would read it. */
+        if (fault_stderr != 2) dup2(fault_stderr, 2);
         at = fault_put_text(at, end, "\\nbsbpool: rank ");
         at = fault_put_number(at, end, (uint64_t)fault_rank);
         at = fault_put_text(at, end, " died of ");
@@ -116,11 +119,13 @@ cdef extern from *:
         fault_rank = -1;
         fault_function = NULL;
     }
+    static void fault_report_set_stderr(int fd) { fault_stderr = fd; }
     static void fault_report_set_function(const char *function) { fault_function = function; }
     """
     bint fault_report_install(int, const uint64_t *, uint32_t *) nogil
     void fault_report_remove() nogil
     void fault_report_set_function(const char *) nogil
+    void fault_report_set_stderr(int) nogil
 
 
 cdef bint fault_report_arm(int rank, const uint64_t *begun, uint32_t *signal) noexcept nogil:
@@ -135,6 +140,11 @@ cdef bint fault_report_arm(int rank, const uint64_t *begun, uint32_t *signal) no
 cdef void fault_report_name(const char *function) noexcept nogil:
     """Set the name of the function that the job calls; the text must stay alive."""
     fault_report_set_function(function)
+
+
+def set_stderr(int fd):
+    """Report faults on this file descriptor: stderr is captured."""
+    fault_report_set_stderr(fd)
 
 
 cdef void fault_report_disarm() noexcept nogil:

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t
 cdef enum:
     # The inbox overwrites the kind of a JOB record with these when the job will not run here.
     SKIPPED = 0x7E  # the main rank has cancelled the job
+    GANG_SKIPPED = 0x7D  # the same, for a GANG_JOB record
     STOLEN = 0x7F  # the job was given back to the main rank
 
 # An iteration over the jobs that have not begun: those left in the open message, then the others.

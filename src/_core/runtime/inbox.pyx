@@ -7,7 +7,7 @@ the GIL, so the progress thread may use the inbox too. The thread that uses it h
 """
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_free, message_t
-from bsbpool._core.protocol.wire cimport JOB, cursor_next, cursor_open
+from bsbpool._core.protocol.wire cimport GANG_JOB, JOB, cursor_next, cursor_open
 from libc.stdint cimport int64_t, uint8_t
 
 
@@ -59,7 +59,7 @@ cdef class Inbox:
         self.iterate(&it)
         while job_iter_next(&it):
             if it.record.id == job:
-                it.place[0] = SKIPPED
+                it.place[0] = SKIPPED if it.record.kind == JOB else GANG_SKIPPED
                 return
 
     cdef void iterate(self, job_iter_t *it) noexcept nogil:
@@ -71,14 +71,14 @@ cdef class Inbox:
 
 
 cdef bint job_iter_next(job_iter_t *it) noexcept nogil:
-    """Move to the next JOB record; return False after the last one."""
+    """Move to the next JOB or GANG_JOB record; return False after the last one."""
     cdef const uint8_t *payload
     while True:
         while it.valid:
             it.place = <uint8_t *>it.cursor.data + it.cursor.at
             if cursor_next(&it.cursor, &it.record, &payload) != 1:
                 it.valid = False
-            elif it.record.kind == JOB:
+            elif it.record.kind == JOB or it.record.kind == GANG_JOB:
                 return True
         if it.next_message == NULL:
             return False

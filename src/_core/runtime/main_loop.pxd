@@ -1,6 +1,8 @@
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_t
+from bsbpool._core.runtime.data_directory cimport DataDirectory
+from bsbpool._core.runtime.gang_messages cimport GangMessages
 from bsbpool._core.runtime.job_sender cimport JobSender
 from bsbpool._core.runtime.outbox cimport Outbox
 from bsbpool._core.runtime.reply_reader cimport ReplyReader
@@ -15,12 +17,14 @@ cdef class MainLoop:
     cdef bint has_jobs
     cdef Outbox outbox
     cdef JobSender sender
-    cdef ReplyReader replies
+    cdef readonly ReplyReader replies
+    cdef readonly DataDirectory data
+    cdef readonly GangMessages gangs
     cdef FrameReader reader
     cdef message_t *received  # the message that ended a wait
+    cdef list interrupts  # (job, kind, reason), to be sent
     cdef bint events_pending  # whether something happened that only the callbacks know about
     cdef int64_t events_processed  # when `process_events` was last called without a reason
-    cdef int64_t next_steal
 
     cdef bint process_events(self) except -1
     cdef bint has_events(self) noexcept nogil
@@ -29,6 +33,6 @@ cdef class MainLoop:
     cdef int update_workers(self) except -1
     cdef int handle_failure(self, int peer) except -1
     cdef int dispatch(self) except -1
-    cdef bint can_steal(self) noexcept nogil
-    cdef int request_steals(self) except -1
+    cdef int refuse(self, int64_t job) except -1
+    cdef int send_interrupts(self) except -1
     cdef int wait(self) except -1

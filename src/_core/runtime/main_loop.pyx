@@ -9,22 +9,42 @@ from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.jobs.submission cimport Submitter
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_free, message_t
-from bsbpool._core.protocol.wire cimport DONE, LEAVE, RANK_FAILED, STEAL_RESPONSE
-from bsbpool._core.runtime.job_sender cimport JobSender
+from bsbpool._core.protocol.wire cimport (
+    DONE,
+    GANG_DONE,
+    HAVE_DATA,
+    LEAVE,
+    OUTPUT,
+    RANK_FAILED,
+    STEAL_RESPONSE,
+    STOP_ABORTED,
+    STOP_DEATHS,
+    STOP_INTERRUPTS,
+    STOP_REPORTS,
+)
+from bsbpool._core.runtime.gang_messages cimport GangMessages
+from bsbpool._core.runtime.job_sender cimport STEAL_INTERVAL_NS, JobSender
 from bsbpool._core.runtime.outbox cimport Outbox
 from bsbpool._core.runtime.reply_reader cimport ReplyReader
-from bsbpool._core.scheduling.dispatcher cimport SEND_JOB, action_t, dispatcher_t
+from bsbpool._core.jobs.invoke cimport MAX_REASON
+from bsbpool._core.scheduling.dispatcher_tables cimport (
+    REFUSE_JOB,
+    SEND_GANG,
+    SEND_JOB,
+    action_t,
+    dispatcher_t,
+)
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.scheduling.worker_queues cimport queues_stolen
+from bsbpool._core.scheduling.status cimport FAILED, status_is_terminal
+from bsbpool._core.scheduling.worker_queues cimport queues_can_steal, queues_stolen
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free
 
 from bsbpool._core.protocol.frames import MalformedFrameError
 
 cdef enum:
     MESSAGES_PER_ROUND = 64
-    STEAL_INTERVAL_NS = 1_000_000  # how long a worker is silent before jobs are taken from it
 
 
 cdef int wake_channel(object channel) except -1:
@@ -39,26 +59,24 @@ cdef class MainLoop:
     ----------
     engine : Engine
         The pool's tables, with its workers opened.
-    channel : Channel
-        The messages of the communicator.
-    run_id : int
-        The pool's run on that channel.
+    channel, run_id : Channel, int
+        The messages of the communicator, and the pool's run on it.
     callbacks : LoopCallbacks
         Handle pickles, errors, listeners and limits.
     jobs : Submitter, optional
-        The pool. If given, the loop sends jobs with scalar arguments and stores results without
-        a callback.
+        The pool. If given, no callback sends jobs with scalar arguments or stores results.
 
     Attributes
     ----------
     direct : bool
         Whether jobs with scalar arguments are sent without a callback, and `process_events` is
         called only after events. Always False without `jobs`.
-    check_results : bool
-        Whether small results are unpickled once when they arrive, so that a job fails before its
-        dependents run if its result cannot be unpickled here. The pickle is kept all the same.
-    unpickle_results : bool
-        Whether results are stored unpickled. Each must be read at most once then.
+    data : DataDirectory
+        Which workers have the large data that jobs have as arguments.
+    gangs : GangMessages
+        Sends jobs to several workers at one time, and reads their replies.
+    replies : ReplyReader
+        Reads the replies of the workers.
     """
 
     def __init__(
@@ -77,10 +95,14 @@ cdef class MainLoop:
         self.outbox = Outbox(channel, run_id, engine.d.workers.n)
         self.sender = JobSender(engine, self.outbox, callbacks, jobs)
         self.reader = FrameReader()
-        self.replies = ReplyReader(engine, callbacks, jobs, self.reader)
+        self.replies = ReplyReader(engine, callbacks, jobs, self.reader, self.sender.data)
+        self.gangs = GangMessages(
+            engine, self.sender, self.replies, self.reader, self.outbox, jobs, callbacks
+        )
+        self.data, self.interrupts = self.sender.data, []
         self.received = NULL
         self.events_pending = True
-        self.events_processed = self.next_steal = 0
+        self.events_processed = 0
 
     def __dealloc__(self):
         if self.received != NULL:
@@ -94,38 +116,25 @@ cdef class MainLoop:
     def direct(self, bint value):
         self.sender.direct = value and self.has_jobs
 
-    @property
-    def check_results(self):
-        return self.replies.check_results
-
-    @check_results.setter
-    def check_results(self, bint value):
-        self.replies.check_results = value
-
-    @property
-    def unpickle_results(self):
-        return self.replies.unpickle_results
-
-    @unpickle_results.setter
-    def unpickle_results(self, bint value):
-        self.replies.unpickle_results = value
-
     def run(self):
         """Run until `process_events` returns True."""
         cdef int slack
         cdef int busy
-        cdef int worker
         self.channel.acquire()
         slack = set_timer_slack(1)
-        unavailable = self.channel.membership.lost | self.channel.membership.away
-        for worker in range(self.engine.d.workers.n):
-            self.engine.set_available(worker, worker + 1 not in unavailable)
+        for rank in self.channel.membership.away:
+            self.engine.set_available(rank - 1, False)
+        for rank in self.channel.membership.lost:
+            self.engine.worker_failed(rank - 1)
         try:
             while True:
                 busy = self.receive()
                 busy += self.dispatch()
+                if self.interrupts:
+                    self.send_interrupts()
                 self.channel.release_sent()
                 if self.process_events():
+                    self.send_interrupts()  # of jobs that were cancelled just now
                     return
                 if not busy:
                     self.wait()
@@ -137,9 +146,74 @@ cdef class MainLoop:
         """Set the function that each worker loads before any other."""
         self.sender.functions.prelude = function
 
-    def stop(self, bint aborted, int64_t stop_code=0):
-        """End the run on all workers; they pass `stop_code` to their callers."""
-        self.outbox.stop(aborted, stop_code)
+    def set_remote(self, bytes remote not None):
+        """Estimate the clocks of workers on other nodes.
+
+        Parameters
+        ----------
+        remote : bytes
+            For each worker, 1 if it is on another node, else 0. Empty: none is.
+        """
+        self.replies.set_remote(remote)
+
+    @property
+    def clock_offsets(self):
+        """The estimated differences of the workers' clocks from this rank's, in ns."""
+        return self.replies.offsets()
+
+    def interrupt(self, int64_t job, int kind, bytes reason not None=b""):
+        """Let the worker that runs a job interrupt it; from any thread.
+
+        Parameters
+        ----------
+        job : int
+            The job.
+        kind : int
+            An `InterruptKind`.
+        reason : bytes
+            The message of the error in the job, as UTF-8.
+        """
+        self.interrupts.append((job, kind, reason[:MAX_REASON]))
+        self.channel.wake_nogil()
+
+    def stop(self, bint aborted, int64_t stop_code=0, bint interrupts=False):
+        """End the run on all workers.
+
+        Parameters
+        ----------
+        aborted : bool
+            Whether the run ends before all of its jobs have. All workers then report that they have
+            left it; otherwise those do that run a cancelled job.
+        stop_code : int
+            A number that the workers pass to their callers.
+        interrupts : bool
+            Whether to interrupt the jobs that the workers run.
+
+        Returns
+        -------
+        list of int
+            The ranks of the workers that have jobs, which they may still run.
+        """
+        cdef int worker
+        cdef uint8_t flags = STOP_ABORTED if aborted else 0
+        cdef uint8_t reports
+        busy = []
+        if interrupts:
+            flags |= STOP_INTERRUPTS
+        self.outbox.flush_if_due()
+        if self.channel.membership.lost:
+            flags |= STOP_DEATHS
+        if aborted:
+            self.channel.relaying.stop()  # leaders may have left the run
+        for worker in reversed(range(self.engine.d.workers.n)):  # leaders after their workers
+            reports = 0
+            if self.engine.d.workers.slots[worker].in_flight:
+                reports = STOP_REPORTS
+                busy.append(worker + 1)
+            self.outbox.put_stop(worker, flags | reports, stop_code)
+        self.channel.release_sent()
+        self.channel.relaying.await_confirmations()
+        return busy[::-1]
 
     # Events
 
@@ -196,6 +270,7 @@ cdef class MainLoop:
                 f"A message came from rank {worker + 1}, which is not a worker of this pool"
             )
         self.outbox.workers[worker].last_contact = self.channel.now()
+        self.replies.begin(worker, self.outbox.workers[worker].last_contact)
         self.outbox.workers[worker].steal_pending = False
         while r.next():
             if r.record.kind == DONE:
@@ -205,12 +280,21 @@ cdef class MainLoop:
                 self.engine.check_job(r.record.id)
                 queues_stolen(&self.engine.d, worker, <int32_t>r.record.id)
                 self.engine.raise_fault()
+            elif r.record.kind == GANG_DONE:
+                if self.gangs.read(worker):
+                    self.events_pending = True
+            elif r.record.kind == HAVE_DATA:
+                self.data.confirm(worker, r.record.id)
             elif r.record.kind == RANK_FAILED:
                 if not 0 < r.record.id <= self.engine.d.workers.n:
                     raise MalformedFrameError(
                         f"A message names rank {r.record.id}, which is not a worker of this pool"
                     )
                 self.channel.mark_failed(<int>r.record.id)
+            elif r.record.kind == OUTPUT:
+                self.engine.check_job(r.record.id)
+                self.callbacks.job_output(r.record.id, r.record.aux, r.payload())
+                self.events_pending = True
             elif r.record.kind == LEAVE:
                 self.callbacks.rank_left(worker + 1, r.payload())
         return 0
@@ -233,10 +317,15 @@ cdef class MainLoop:
         """Abort the jobs that a rank had begun, and give its other jobs to other workers."""
         cdef int worker = peer - 1
         cdef int64_t begun = self.channel.begun_by(peer, self.run_id)
+        cdef int64_t gang = self.gangs.begin_loss(worker)
         self.events_pending = True
-        self.callbacks.rank_lost(peer, self.engine.begun_jobs(worker, begun))
+        if self.gangs.is_failing(worker):
+            self.callbacks.rank_lost(peer, [])  # the job has another error
+        else:
+            self.callbacks.rank_lost(peer, self.engine.begun_jobs(worker, begun))
         self.sender.discard_worker(worker)
         self.engine.worker_failed(worker, <int32_t>begun)
+        self.gangs.end_loss(worker, gang)
         return 0
 
     # Sending
@@ -244,12 +333,19 @@ cdef class MainLoop:
     cdef int dispatch(self) except -1:
         """Carry out the engine's actions; return how many."""
         cdef action_t *actions
-        cdef int64_t n = self.engine.detach_actions(&actions)
+        cdef int64_t n
         cdef int64_t i
+        if self.engine.d.special.timed:
+            self.engine.d.special.now = self.channel.now()
+        n = self.engine.detach_actions(&actions)
         try:
             for i in range(n):
                 if actions[i].kind == SEND_JOB:
                     self.sender.send(actions[i].worker, actions[i].job)
+                elif actions[i].kind == REFUSE_JOB:
+                    self.refuse(actions[i].job)
+                elif actions[i].kind == SEND_GANG:
+                    self.gangs.send(actions[i].job)
                 else:
                     self.outbox.put_skip(actions[i].worker, actions[i].job)
         finally:
@@ -260,6 +356,25 @@ cdef class MainLoop:
             self.events_pending = True
         return <int>n
 
+    cdef int send_interrupts(self) except -1:
+        """Send the interrupts of jobs that are in the queue of a worker."""
+        cdef int worker
+        while self.interrupts:
+            job, kind, reason = self.interrupts.pop(0)
+            self.engine.check_job(job)
+            worker = self.engine.d.jobs[<int64_t>job].worker
+            if worker >= 0 and not self.gangs.interrupt(job, kind, reason):
+                self.outbox.put_interrupt(worker, job, kind, reason)
+        return self.sender.flush_all()
+
+    cdef int refuse(self, int64_t job) except -1:
+        """End a job that no worker can run."""
+        if not status_is_terminal(self.engine.d.jobs[job].status):
+            self.callbacks.refuse_job(job)
+            self.engine.finish(job, <int>FAILED)
+            self.events_pending = True
+        return 0
+
     # Waiting
 
     cdef int wait(self) except -1:
@@ -269,38 +384,14 @@ cdef class MainLoop:
         cdef int64_t until = now + SIGNALS_NS
         if seconds * 1e9 < SIGNALS_NS:
             until = now + <int64_t>(seconds * 1e9)
-        if self.can_steal():
-            self.request_steals()
+        if self.engine.d.special.n_ready and self.engine.d.special.wake_at:
+            until = min(until, self.engine.d.special.wake_at)  # a job may then run anywhere
+        if queues_can_steal(&self.engine.d):
+            self.sender.request_steals(now)
             until = min(until, now + STEAL_INTERVAL_NS)
         with nogil:
             self.received = self.channel.wait(self.run_id, until)
         if self.received == NULL:
             self.events_pending = True  # another thread may have woken the loop
         PyErr_CheckSignals()
-        return 0
-
-    cdef bint can_steal(self) noexcept nogil:
-        """Whether a worker is idle while jobs wait behind the jobs of others."""
-        cdef dispatcher_t *d = &self.engine.d
-        return (
-            d.ready.count == 0
-            and d.workers.idle.size > 0
-            and d.workers.in_flight > d.workers.n - d.workers.n_unavailable - d.workers.idle.size
-        )
-
-    cdef int request_steals(self) except -1:
-        """Ask workers that have been silent for the jobs that they have not begun."""
-        cdef int64_t now = self.channel.now()
-        cdef int worker
-        if now < self.next_steal:
-            return 0
-        self.next_steal = now + STEAL_INTERVAL_NS
-        for worker in range(self.engine.d.workers.n):
-            if (
-                self.engine.d.workers.slots[worker].in_flight > 1
-                and not self.outbox.workers[worker].steal_pending
-                and now - self.outbox.workers[worker].last_contact >= STEAL_INTERVAL_NS
-            ):
-                self.outbox.put_steal_request(worker)
-        self.sender.flush_all()
         return 0

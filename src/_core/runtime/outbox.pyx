@@ -1,15 +1,21 @@
 """The messages from the main rank to the workers of one pool."""
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameWriter
-from bsbpool._core.protocol.wire cimport SKIP, STEAL_REQUEST, STOP, STOP_ABORTED
-from libc.stdint cimport int64_t, uint32_t
+from bsbpool._core.protocol.message cimport message_t
+from bsbpool._core.protocol.wire cimport INTERRUPT, SKIP, STEAL_REQUEST, STOP
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from bsbpool._core.comm.channel import TransportError
 
+cdef enum:
+    MAX_SPARE = 64  # writers that are kept for later messages
+
 
 cdef class Outbox:
     """Collects records in one frame for each worker, until the frame is flushed.
+
+    Only workers with records that have not been sent have a writer.
 
     Parameters
     ----------
@@ -32,8 +38,11 @@ cdef class Outbox:
         self.workers = <outbox_worker_t *>calloc(n_workers, sizeof(outbox_worker_t))
         if self.workers == NULL:
             raise MemoryError()
-        self.writers = [FrameWriter() for _ in range(n_workers)]
+        self.unused = FrameWriter()
+        self.writers = [self.unused] * n_workers
+        self.spare = []
         self.unsent = set()
+        self.stop_writer = FrameWriter()
 
     def __dealloc__(self):
         free(self.workers)
@@ -42,13 +51,34 @@ cdef class Outbox:
         """Return the writer of the next message to a worker."""
         cdef FrameWriter writer = <FrameWriter>self.writers[worker]
         if writer.frame.n_records == 0:
-            self.unsent.add(worker)
+            return self.begin(worker, writer)
         return writer
+
+    cdef FrameWriter begin(self, int worker, FrameWriter writer):
+        """Return the writer of a message that has no records yet."""
+        self.unsent.add(worker)
+        if writer is self.unused:
+            writer = <FrameWriter>self.spare.pop() if self.spare else FrameWriter()
+            self.writers[worker] = writer
+        return writer
+
+    cdef int release_writer(self, int worker) except -1:
+        """Let other workers use the writer of a worker, whose records have been sent."""
+        writer = self.writers[worker]
+        self.writers[worker] = self.unused
+        if writer is not self.unused and len(self.spare) < MAX_SPARE:
+            self.spare.append(writer)
+        return 0
 
     cdef int put_skip(self, int worker, int64_t job) except -1:
         """Let a worker skip a job if it has not begun."""
         if self.writer(worker).put_scalars(SKIP, job, 0, 0, 0, NULL, 0) < 0:
             raise MemoryError()
+        return 0
+
+    cdef int put_interrupt(self, int worker, int64_t job, uint32_t kind, bytes reason) except -1:
+        """Interrupt a job that a worker runs; it skips the job if that has not begun."""
+        self.writer(worker).put(INTERRUPT, job, kind, 0, 0, reason, ())
         return 0
 
     cdef int put_steal_request(self, int worker) except -1:
@@ -60,7 +90,7 @@ cdef class Outbox:
 
     cdef int discard_pending(self, int worker) except -1:
         """Discard the records that have not been sent to a worker, which has failed."""
-        self.writers[worker] = FrameWriter()
+        self.writers[worker] = self.unused
         self.unsent.discard(worker)
         return 0
 
@@ -78,19 +108,26 @@ cdef class Outbox:
         if self.unsent:
             for worker in self.unsent:
                 self.flush(worker)
+                self.release_writer(worker)
             self.unsent.clear()
         return 0
 
-    cdef int stop(self, bint aborted, int64_t stop_code) except -1:
-        """Send STOP to all workers, in place of the records that have not been sent."""
-        cdef int worker
-        cdef FrameWriter writer
-        for worker in range(self.n_workers):
-            writer = FrameWriter()
-            writer.put(STOP, stop_code, 0, STOP_ABORTED if aborted else 0, 0, None, ())
+    cdef int put_stop(self, int worker, uint8_t flags, int64_t stop_code) except -1:
+        """Send STOP to a worker, in place of the records that have not been sent."""
+        cdef message_t *m = NULL
+        cdef uint64_t n_due = self.workers[worker].n_due
+        if self.stop_writer.put_scalars(STOP, stop_code, 0, flags, n_due, NULL, 0) == 0:
+            m = self.stop_writer.seal_scalars(worker + 1, self.run_id)
+        if m == NULL:
+            raise MemoryError()
+        self.channel.send(m)  # if the network fails, the other workers must stop all the same
+        return 0
+
+    cdef int flush_if_due(self) except -1:
+        """Send the records for all workers if data are to be sent: STOP says how many."""
+        if self.n_due:
             try:
-                self.channel.post(writer.seal(worker + 1, self.run_id))
+                return self.flush_all()
             except TransportError:
-                continue  # the other workers must stop all the same
-        self.channel.release_sent()
+                return 0
         return 0

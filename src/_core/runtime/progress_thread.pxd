@@ -18,6 +18,7 @@ cdef class ProgressThread:
     cdef volatile bint asleep
     cdef volatile bint quits
     cdef bint has_thread
+    cdef bint was_started
     cdef int shared_stack  # whether the thread uses the stack that all such threads share
 
     cdef int start_progress_thread(self) except -1
@@ -25,4 +26,5 @@ cdef class ProgressThread:
     cdef void begin_busy(self, int64_t now) noexcept nogil
     cdef void end_busy(self) noexcept nogil
     cdef void progress(self) noexcept nogil
+    cdef void after_progress(self) noexcept nogil
     cdef void loop(self) noexcept nogil

@@ -106,7 +106,10 @@ cdef class ProgressThread:
         pthread_mutex_destroy(&self.mutex)
 
     cdef int start_progress_thread(self) except -1:
-        """Start the thread; the caller then owns the mutex."""
+        """Start the thread, at the first call; the caller then owns the mutex."""
+        if self.was_started:
+            return 0
+        self.was_started = True
         pthread_mutex_lock(&self.mutex)
         self.quits = self.asleep = False
         self.busy_since = 0
@@ -124,7 +127,7 @@ cdef class ProgressThread:
             with nogil:
                 pthread_mutex_unlock(&self.mutex)
                 pthread_join(self.thread, NULL)
-            self.has_thread = False
+            self.has_thread = self.was_started = False
             if self.shared_stack:
                 progress_release_stack()
 
@@ -148,6 +151,9 @@ cdef class ProgressThread:
     cdef void progress(self) noexcept nogil:
         """Make progress, with the mutex; subclasses override this."""
 
+    cdef void after_progress(self) noexcept nogil:
+        """Do what must not be done with the mutex; subclasses override this."""
+
     cdef void loop(self) noexcept nogil:
         """Call `progress` while the owner is busy, until it stops the thread."""
         cdef int64_t seen = -1
@@ -167,6 +173,7 @@ cdef class ProgressThread:
                 if self.busy_since and now_ns() - self.busy_since >= CHECK_NS:
                     self.progress()
                 pthread_mutex_unlock(&self.mutex)
+                self.after_progress()
 
 
 cdef void *run_progress_thread(void *arg) noexcept nogil:

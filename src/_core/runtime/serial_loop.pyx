@@ -2,9 +2,13 @@
 
 Callbacks do the rare work, see `SerialCallbacks`.
 """
+from bsbpool._core.comm.backoff cimport now_ns
 from bsbpool._core.jobs.handle cimport Handle
+from bsbpool._core.jobs.input_items cimport resolved_arguments
 from bsbpool._core.jobs.invoke cimport CallDepth, call
 from bsbpool._core.jobs.submission cimport Submitter
+from bsbpool._core.jobs.invoke cimport RunningJob
+from bsbpool._core.jobs.times cimport times_ended
 from bsbpool._core.scheduling.dispatcher cimport dispatcher_finish, dispatcher_start_next
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.status cimport FAILED, SUCCESS, status_is_terminal
@@ -30,6 +34,13 @@ cdef class SerialLoop:
         Events that have not been delivered to listeners yet.
     callbacks : SerialCallbacks
         Do the rare work.
+
+    Attributes
+    ----------
+    indirect : bool
+        Whether a callback calls all jobs.
+    running_job : RunningJob
+        The job that the loop runs.
     """
 
     cdef Submitter pool
@@ -37,7 +48,10 @@ cdef class SerialLoop:
     cdef CallDepth call_depth
     cdef object events
     cdef object callbacks
+    cdef readonly RunningJob running_job
     cdef bint uses_job_thread
+    cdef bint must_check
+    cdef public bint indirect
     cdef int64_t delivered_failures  # how many jobs had failed when events were last delivered
 
     def __init__(
@@ -48,6 +62,7 @@ cdef class SerialLoop:
         self.call_depth = call_depth
         self.events = events
         self.callbacks = callbacks
+        self.running_job = RunningJob()
         self.uses_job_thread = False
         self.delivered_failures = 0
 
@@ -78,15 +93,36 @@ cdef class SerialLoop:
             if engine.d.track_all:
                 self.callbacks.deliver_events()  # listeners see RUNNING before the job blocks
                 self.uses_job_thread = self.callbacks.uses_job_thread()
-            self.perform(self.pool.job_list[number])
+                if status_is_terminal(engine.d.jobs[number].status):
+                    continue  # a listener has cancelled it
+            if self.pool.times == NULL:
+                self.perform(self.pool.job_list[number])
+            else:
+                self.perform_timed(self.pool.job_list[number])
             if engine.d.cache.n_sets:
                 self.callbacks.free_unneeded_items()
             until_check -= 1
-            if until_check == 0:
+            if until_check == 0 or self.must_check:
                 until_check = jobs_per_check
                 PyErr_CheckSignals()
-                if limited:
+                if limited or self.must_check:
+                    self.must_check = False
                     self.callbacks.check_time_limit()
+
+    def check_soon(self):
+        """Call `check_time_limit` after the present job; from any thread."""
+        self.must_check = True
+
+    cdef int perform_timed(self, Handle job) except -1:
+        """Run one job and note when."""
+        cdef int64_t start = now_ns()
+        cdef int64_t end
+        cdef int32_t number = job.number
+        self.perform(job)
+        end = now_ns()
+        if times_ended(self.pool.times, number, 0, start, end - start, end, 0) < 0:
+            raise MemoryError()
+        return 0
 
     cdef int perform(self, Handle job) except -1:
         """Run one job and end it."""
@@ -95,13 +131,25 @@ cdef class SerialLoop:
             return 0
         try:
             self.call_depth.inside_job += 1
+            self.running_job.begin(job.number)
             try:
-                if job.calls_function:
-                    job.outcome = call(job.f, self.owner, job.arguments, job.keywords)
+                if self.indirect:
+                    job.outcome = self.callbacks.call_job(job)
+                elif job.has_inputs:
+                    args = resolved_arguments(job) if job.calls_function else None
+                    if args is None:
+                        job.outcome = self.callbacks.call_job(job)
+                    else:
+                        job.outcome = call(job.f, self.owner, args, job.keywords, 0)
+                elif job.calls_function:
+                    job.outcome = call(job.f, self.owner, job.arguments, job.keywords, 0)
+                elif job.options is not None:
+                    job.outcome = self.callbacks.call_job(job)
                 else:
                     args, kwargs = job.execute_arguments
                     job.outcome = job.execute(self.owner, args, kwargs)
             finally:
+                self.running_job.end()
                 self.call_depth.inside_job -= 1
         except KeyboardInterrupt:
             raise  # Ctrl-C ends the run, not just the job

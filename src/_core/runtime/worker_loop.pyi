@@ -3,9 +3,9 @@ from typing import Any
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.invoke import CallDepth
 from bsbpool._core.runtime.callbacks import WorkerCallbacks
-from bsbpool._core.runtime.worker_receiver import WorkerReceiver
+from bsbpool._core.runtime.data_receiver import DataReceiver
 
-class WorkerLoop(WorkerReceiver):
+class WorkerLoop(DataReceiver):
     direct: bool
     def __init__(
         self,
@@ -16,4 +16,5 @@ class WorkerLoop(WorkerReceiver):
     ) -> None: ...
     def enable_direct_calls(self, owner: Any, call_depth: CallDepth) -> None: ...
     def run(self) -> bool: ...
+    def running_function(self) -> Any: ...
     def send_leave(self, reason: bytes) -> None: ...

@@ -12,6 +12,7 @@ Pickling, errors and cache items are the work of callbacks, see `WorkerCallbacks
 """
 from bsbpool._core.comm.backoff cimport SIGNALS_NS, set_timer_slack
 from bsbpool._core.comm.channel cimport Channel
+from bsbpool._core.jobs.call_arguments cimport split_call
 from bsbpool._core.jobs.invoke cimport CallDepth, call
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_t
@@ -19,28 +20,39 @@ from bsbpool._core.protocol.scalar_codec cimport MAX_SCALARS, scalars_dump, scal
 from bsbpool._core.protocol.wire cimport (
     DONE,
     FORGET,
+    FORGET_DATA,
     FUNCTION,
+    GANG,
+    GANG_DONE,
+    GANG_FREE,
+    GANG_JOB,
     JOB,
+    KEEP,
+    KEEP_ONLY,
     LEAVE,
     NEEDED,
     NO_RESULT,
     OK_REPLY,
+    ONLY_ARGS,
     SCALARS,
     SKIPPED_REPLY,
     UNNEEDED,
 )
 from bsbpool._core.runtime.fault_report cimport fault_report_arm, fault_report_disarm
-from bsbpool._core.runtime.inbox cimport SKIPPED
+from bsbpool._core.runtime.inbox cimport GANG_SKIPPED, SKIPPED
 from bsbpool._core.runtime.loaded_functions cimport LONG_JOB_NS, Function, LoadedFunctions
-from bsbpool._core.runtime.worker_receiver cimport MAIN, WorkerReceiver
+from bsbpool._core.runtime.data_receiver cimport DataReceiver
+from bsbpool._core.runtime.worker_receiver cimport MAIN
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:
     POLL_NS = 20_000  # how often messages are received between short jobs
 
+cdef tuple NO_BUFFERS = ()
 
-cdef class WorkerLoop(WorkerReceiver):
+
+cdef class WorkerLoop(DataReceiver):
     """Runs jobs for the main rank until it ends the run.
 
     Parameters
@@ -93,8 +105,6 @@ cdef class WorkerLoop(WorkerReceiver):
         slack = set_timer_slack(1)
         # The main rank may not have received the reports of an earlier run.
         self.channel.process_monitor.report_all_again()
-        if self.channel.supports_threads():
-            self.start_progress_thread()
         if self.rank >= 0:
             self.armed = fault_report_arm(self.rank, self.begun, self.channel.signal_slot())
         try:
@@ -105,7 +115,11 @@ cdef class WorkerLoop(WorkerReceiver):
                     self.flush()  # which receives, too
                     if self.inbox.first == NULL and not self.stopped:
                         self.wait()
+            self.channel.relaying.confirm(self.run_id)
+            if self.has_missed_deaths:
+                self.learn_of_deaths()
             self.read_remaining()
+            self.data.finish()
             return bool(self.aborted)
         finally:
             if self.armed:
@@ -126,28 +140,26 @@ cdef class WorkerLoop(WorkerReceiver):
         reason : bytes
             The reason, for the error of the main rank.
         """
+        self.channel.relaying.stop()  # the leader may have left the run
         self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
         # Not with `flush`, which receives first: the reason may be that receiving failed.
         self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.channel.drain(1.0)
 
+    def running_function(self):
+        """Return the function of the running job, as `load_function` returned it."""
+        return self.functions.get(self.reader.record.aux, False).loaded
+
     # Receiving
 
     cdef int receive(self) except -1:
         """Receive messages into the inbox, and handle failures of ranks."""
-        cdef int peer
         if not self.receive_all(False):
             raise MemoryError()
         self.now = self.polled = self.channel.now()
-        self.channel.check()
-        self.channel.release_sent()
-        if not self.stopped:
-            self.channel.fail_terminated()
-        peer = self.channel.take_lost()
-        while peer >= 0:
-            if peer == MAIN:
-                self.callbacks.main_lost(peer)
-            peer = self.channel.take_lost()
+        self.receive_failures()
+        if MAIN in self.channel.membership.lost:
+            self.callbacks.main_lost(MAIN)
         return 0
 
     cdef int wait(self) except -1:
@@ -164,6 +176,8 @@ cdef class WorkerLoop(WorkerReceiver):
         self.now = self.channel.now()
         if not self.check_processes():
             raise MemoryError()
+        if self.has_dead:
+            self.has_dead = not self.callbacks.ranks_died()
         PyErr_CheckSignals()
         return 0
 
@@ -177,13 +191,21 @@ cdef class WorkerLoop(WorkerReceiver):
         elif r.record.kind == SKIPPED:
             self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
         elif r.record.kind == FUNCTION:
+            if self.channel.supports_threads():
+                self.start_progress_thread()  # not earlier: a run may have no jobs for this rank
             self.functions.load(r, self.direct, self.rank >= 0)
         elif r.record.kind == FORGET:
             self.functions.drop(r.record.aux)
+        elif r.record.kind == FORGET_DATA:
+            self.data.forget(r.record.id)
+            if r.record.id < 0:
+                self.callbacks.data_dropped(r.record.id)
         elif r.record.kind == NEEDED:
             self.callbacks.items_needed(r.numbers())
         elif r.record.kind == UNNEEDED:
             self.callbacks.items_unneeded(r.numbers())
+        elif r.record.kind in (GANG, GANG_FREE, GANG_JOB, GANG_SKIPPED):
+            self.take_part()
         if r.record.kind != JOB:
             self.now = self.channel.now()  # the time to load a function is not the next job's
         return True
@@ -194,6 +216,24 @@ cdef class WorkerLoop(WorkerReceiver):
         while self.inbox.next():
             if r.record.kind == UNNEEDED:
                 self.callbacks.items_unneeded(r.numbers())
+            elif r.record.kind == GANG:  # other ranks may be making this communicator
+                self.take_part()
+        return 0
+
+    cdef int take_part(self) except -1:
+        """Process a record of a job that several workers run."""
+        cdef FrameReader r = self.reader
+        if r.record.kind == GANG:
+            self.callbacks.gang_formed(r.record.id, r.record.aux, r.numbers())
+        elif r.record.kind == GANG_FREE:
+            self.callbacks.gang_freed(r.record.aux, bool(r.record.flags))
+        else:
+            self.replies.kind = GANG_DONE
+            if r.record.kind == GANG_JOB:
+                self.run_job()
+            else:
+                self.reply(SKIPPED_REPLY, 0, None, NO_BUFFERS)
+            self.replies.kind = DONE
         return 0
 
     # Running
@@ -221,6 +261,7 @@ cdef class WorkerLoop(WorkerReceiver):
     cdef bint prepare(self, bint is_long) except -1:
         """Receive messages before a job; return False when the job must not run."""
         self.inbox.is_starting = True
+        self.channel.relaying.start_thread()
         if is_long:
             self.flush()  # replies must not wait for the end of a long job
             self.flush_pending()
@@ -234,20 +275,28 @@ cdef class WorkerLoop(WorkerReceiver):
         return True
 
     cdef int64_t call_directly(self, Function function) except -1:
-        """Run a job with scalar arguments and add its reply; return its run time in ns."""
+        """Run a job with plain arguments and add its reply; return its run time in ns."""
         cdef FrameReader r = self.reader
         cdef uint8_t[MAX_SCALARS] payload
         cdef int64_t start = self.now
         cdef int size = 0
         cdef uint8_t flags = OK_REPLY
+        cdef Py_ssize_t position = 0
+        cdef object keywords = None
         try:
-            args = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
+            given = scalars_load(r.inline_payload, <Py_ssize_t>r.record.size)
+            if r.record.flags & ONLY_ARGS:
+                args = given
+            else:
+                args, keywords, position = split_call(given)
             self.call_depth.inside_job += 1
+            self.running_job.begin(r.record.id)
             self.begin_busy(start)
             try:
-                value = call(function.f, self.owner, args, None)
+                value = call(function.f, self.owner, args, keywords, position)
             finally:
                 self.end_busy()
+                self.running_job.end()
                 self.call_depth.inside_job -= 1
                 self.now = self.channel.now()
             if value is None:
@@ -256,17 +305,16 @@ cdef class WorkerLoop(WorkerReceiver):
                 size = scalars_dump(value, payload)
                 if size == 0:
                     packed, buffers = self.callbacks.pack_result(value)
-                    self.reply(OK_REPLY, self.now - start, packed, buffers)
+                    value = None
+                    self.reply_with_result(OK_REPLY, self.now - start, packed, buffers, 0)
                     return self.now - start
                 flags |= SCALARS
         except BaseException as error:
             ok, packed, buffers = self.callbacks.job_failed(r.record.id, function.loaded, error)
             self.reply(ok, self.now - start, packed, buffers)
             return self.now - start
-        self.replies.note_time(self.now)
-        if self.replies.put_scalars(
-            DONE, r.record.id, 0, flags, <uint64_t>(self.now - start), payload, size
-        ) < 0:
+        timing = self.replies.note_run(start, self.now)
+        if self.replies.put_scalars(DONE, r.record.id, 0, flags, timing, payload, size) < 0:
             raise MemoryError()
         return self.now - start
 
@@ -276,6 +324,7 @@ cdef class WorkerLoop(WorkerReceiver):
         cdef int64_t start = self.now
         payload, buffers = r.payload(), r.buffers()
         size = len(payload) + sum([len(buffer) for buffer in buffers])
+        self.running_job.begin_masked(r.record.id)
         self.begin_busy(start)
         try:
             ok, result, parts = self.callbacks.run_job(
@@ -283,8 +332,9 @@ cdef class WorkerLoop(WorkerReceiver):
             )
         finally:
             self.end_busy()
+            self.running_job.end()
             self.now = self.channel.now()
-        self.reply(ok, self.now - start, result, parts, size >> 10)
+        self.reply_with_result(ok, self.now - start, result, parts, size >> 10)
         return self.now - start
 
     # Replying
@@ -295,6 +345,18 @@ cdef class WorkerLoop(WorkerReceiver):
             self.reader.record.id, flags, run_ns, payload, buffers, kib, self.now
         )
         return 0
+
+    cdef int reply_with_result(
+        self, uint8_t flags, int64_t run_ns, payload, buffers, uint32_t kib
+    ) except -1:
+        """Add the reply for a job that has run, and keep its result if other jobs need it."""
+        cdef FrameReader r = self.reader
+        if r.record.flags & (KEEP | KEEP_ONLY) and flags & OK_REPLY and payload is not None:
+            kept = self.data.keep_result(r.record.id, r.record.flags, payload, buffers)
+            if kept is not None:
+                flags |= kept[0]
+                payload, buffers = kept[1:]
+        return self.reply(flags, run_ns, payload, buffers, kib)
 
     cdef int send_due_replies(self) except -1:
         """Send the replies after a job; wait for the sends if the next job could disturb them."""
@@ -313,6 +375,7 @@ cdef class WorkerLoop(WorkerReceiver):
         self.receive()
         # `receive` may have sent them with stolen jobs. After STOP the main rank drops replies.
         if not self.stopped and self.replies.frame.n_records:
+            self.replies.note_peak(self.now)
             self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.now = self.channel.now()
         return 0
@@ -329,6 +392,3 @@ cdef class WorkerLoop(WorkerReceiver):
                 PyErr_CheckSignals()
         self.channel.release_sent()
         return 0
-
-
-cdef tuple NO_BUFFERS = ()

@@ -1,4 +1,4 @@
-from bsbpool._core.scheduling.dispatcher cimport action_t, change_t, dispatcher_t
+from bsbpool._core.scheduling.dispatcher_tables cimport action_t, change_t, dispatcher_t
 from libc.stdint cimport int32_t, int64_t
 
 

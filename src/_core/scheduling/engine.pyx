@@ -9,8 +9,17 @@ Python code between its first and its last access, so that each event is atomic.
 the GIL only to poll for messages and to wait, which touches no table. A free-threaded Python
 enables its GIL when it imports these modules, which do not declare support for free threading.
 """
+from bsbpool._core.scheduling.assignment cimport queues_assign
 from bsbpool._core.scheduling.cache_refs cimport cache_add_item, cache_add_set
 from bsbpool._core.scheduling.dispatcher cimport (
+    dispatcher_abort_run,
+    dispatcher_add_join,
+    dispatcher_cancel,
+    dispatcher_finish,
+    dispatcher_start_job,
+    dispatcher_start_run,
+)
+from bsbpool._core.scheduling.dispatcher_tables cimport (
     DEPENDENCY_FAILED,
     FAULT_ILLEGAL,
     FAULT_NO_MEMORY,
@@ -19,31 +28,21 @@ from bsbpool._core.scheduling.dispatcher cimport (
     TRACKED,
     action_t,
     change_t,
-    dispatcher_abort_run,
-    dispatcher_add_join,
-    dispatcher_cancel,
-    dispatcher_finish,
     dispatcher_free,
     dispatcher_init,
-    dispatcher_start_job,
-    dispatcher_start_run,
     job_t,
 )
+from bsbpool._core.scheduling.gangs cimport gang_has
+from bsbpool._core.scheduling.graph cimport JOIN_ALL, N_JOIN_MODES
 from bsbpool._core.scheduling.status cimport (
-    FAILED,
-    N_STATUSES,
-    RUNNING,
-    SUCCESS,
-    status_is_terminal,
-    status_name,
+    FAILED, N_STATUSES, RUNNING, SUCCESS, status_is_terminal, status_name,
 )
 from bsbpool._core.scheduling.worker_queues cimport (
-    queues_assign,
-    queues_last_begun,
-    queues_undo_send,
-    queues_worker_failed,
+    queues_last_begun, queues_undo_send, queues_worker_failed,
 )
-from bsbpool._core.scheduling.workers cimport workers_open, workers_set_available
+from bsbpool._core.scheduling.workers cimport (
+    workers_open, workers_set_available, workers_set_one_each,
+)
 from bsbpool._core.vector cimport ints_copy, ints_free, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free
@@ -60,8 +59,7 @@ cdef class Engine:
     Parameters
     ----------
     statuses : sequence, optional
-        The objects that methods return as statuses, in the order of `Status`. By default the
-        members of `Status`.
+        The objects that methods return as statuses, in the order of `Status`, the default.
     """
 
     def __cinit__(self, statuses=None):
@@ -81,23 +79,24 @@ cdef class Engine:
 
     # ------------------------------------------------------------------ adding to the tables
 
-    def add_join(self, jobs):
-        """Add a set of dependencies that several jobs can share.
+    def add_join(self, jobs, uint8_t mode=JOIN_ALL):
+        """Add a set of dependencies that several jobs can share; return its number.
 
         Parameters
         ----------
         jobs : iterable of int
             The members, each at most once.
-
-        Returns
-        -------
-        int
-            The number of the join.
+        mode : int, optional
+            When dependents may run: 0 when all members have succeeded, 1 after the first success,
+            2 when all have ended in any way, 3 after the first failure. Dependents are cancelled
+            as soon as this is impossible.
         """
         cdef ints_t ids = ints_t(NULL, 0, 0)
         cdef int32_t join
+        if mode >= N_JOIN_MODES:
+            raise ValueError(f"mode must be from 0 to {N_JOIN_MODES - 1}, got {mode}")
         ints_copy(&ids, jobs, self.d.n_jobs)
-        join = dispatcher_add_join(&self.d, ids.data, ids.size)
+        join = dispatcher_add_join(&self.d, ids.data, ids.size, mode)
         ints_free(&ids)
         self.raise_fault()
         return join
@@ -122,7 +121,7 @@ cdef class Engine:
         return number
 
     def open_workers(self, int32_t n):
-        """Add `n` idle workers. Call it at most once, before any job is assigned."""
+        """Add `n` idle workers. Call it at most once, before jobs are assigned."""
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         if self.d.workers.n:
@@ -145,11 +144,7 @@ cdef class Engine:
     def start_job(self, int64_t job):
         """Make a job RUNNING in this process, before older jobs that are ready.
 
-        Raises
-        ------
-        RuntimeError
-            If the job has unmet dependencies, was sent to a worker, or has started. Nothing changes
-            then.
+        Raises RuntimeError if the job has unmet dependencies, was sent to a worker, or has started.
         """
         cdef uint8_t old
         cdef int code
@@ -166,7 +161,6 @@ cdef class Engine:
         Parameters
         ----------
         job : int
-            The job.
         outcome : int
             A terminal `Status`.
 
@@ -189,7 +183,6 @@ cdef class Engine:
         Parameters
         ----------
         job : int
-            The job.
         running : bool, optional
             Whether to cancel the job if it is RUNNING.
         """
@@ -220,15 +213,15 @@ cdef class Engine:
         self.raise_fault()
 
     def worker_failed(self, int32_t worker, int32_t begun=-1):
-        """Remove a worker that has died. Jobs that it had begun are ABORTED, others QUEUED again.
+        """Remove a worker that has died.
+
+        Jobs that it had begun and that cannot be retried are ABORTED, others are QUEUED again.
 
         Parameters
         ----------
         worker : int
-            The worker.
         begun : int, optional
-            The last job that the worker began; -2 if it began none; -1 if that is not known: then
-            only the first job in its queue counts as begun.
+            The last job that it began; -2: none; -1: unknown, only its first job counts as begun.
         """
         queues_worker_failed(&self.d, worker, begun)
         self.raise_fault()
@@ -237,6 +230,10 @@ cdef class Engine:
         """Set whether a worker may get jobs."""
         self.check_worker(worker)
         workers_set_available(&self.d.workers, worker, available)
+
+    def disable_prefetch(self, bint disabled):
+        """Set whether workers get one job at a time, the one that was idle longest first."""
+        workers_set_one_each(&self.d.workers, disabled)
 
     # ------------------------------------------------------------------ queries
 
@@ -257,13 +254,13 @@ cdef class Engine:
     @property
     def ready(self):
         """The number of jobs that may run and are not assigned to a worker."""
-        return self.d.ready.count
+        return self.d.ready.count + self.d.special.n_ready
 
     @property
     def idle(self):
         """Whether no job is ready, assigned to a worker, or running."""
         return (
-            self.d.ready.count == 0
+            self.ready == 0
             and self.d.workers.in_flight == 0
             and self.d.counts[<int>RUNNING] == 0
         )
@@ -301,6 +298,9 @@ cdef class Engine:
         cdef int32_t last
         self.check_worker(worker)
         jobs = []
+        job = self.d.workers.slots[worker].first
+        if job != -1 and gang_has(&self.d, worker, job):
+            return [job]  # other members may have begun it
         last = queues_last_begun(&self.d, worker, begun)
         job = self.d.workers.slots[worker].first if last != -1 else -1
         while job != -1:
@@ -314,7 +314,7 @@ cdef class Engine:
         return [
             self.d.cache.items[i].token
             for i in range(self.d.cache.n_items)
-            if self.d.cache.items[i].ref_count
+            if self.d.cache.items[i].ref_count and not self.d.cache.items[i].is_data
         ]
 
     def pop_unneeded(self):

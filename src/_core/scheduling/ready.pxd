@@ -84,20 +84,31 @@ cdef inline void ready_push(ready_t *r, int32_t job) noexcept nogil:
 
 cdef inline int32_t ready_pop(ready_t *r) noexcept nogil:
     """Remove and return the smallest id; READY_EMPTY if there is none."""
+    cdef int32_t first
+    if r.count == 0:
+        return READY_EMPTY
+    first = find_first(r)
+    clear(r, first)
+    return first
+
+
+cdef inline int32_t ready_first(ready_t *r) noexcept nogil:
+    """Return the smallest id; READY_EMPTY if there is none."""
+    return find_first(r) if r.count else READY_EMPTY
+
+
+cdef inline int32_t find_first(ready_t *r) noexcept nogil:
+    """Return the smallest id of a set that is not empty."""
     cdef int64_t index = 0
     cdef uint64_t word
     cdef int k
-    if r.count == 0:
-        return READY_EMPTY
     word = r.levels[0].words[r.first]
     if word == 0:
         for k in range(READY_LEVELS - 1, 0, -1):
             index = (index << 6) | __builtin_ctzll(r.levels[k].words[index])
         r.first = index
         word = r.levels[0].words[index]
-    index = (r.first << 6) | __builtin_ctzll(word)
-    clear(r, index)
-    return <int32_t>index
+    return <int32_t>((r.first << 6) | __builtin_ctzll(word))
 
 
 cdef inline bint ready_remove(ready_t *r, int32_t job) noexcept nogil:

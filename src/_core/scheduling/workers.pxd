@@ -8,9 +8,11 @@
 #
 # Idle workers come before busy ones, so that jobs are spread over all workers before any worker
 # gets a second one. Each list is an array that is popped from its end; a worker is in at most one
-# list.
+# list. Without prefetch the idle workers are a binary heap, with the one that was idle for longest
+# at index 0.
+from bsbpool._core.bits cimport bits_free, bits_open, bits_t
 from bsbpool._core.vector cimport grow, ints_free, ints_t
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -35,16 +37,26 @@ ctypedef struct worker_t:
     int64_t cache_seen  # how many changes of the cache log it was sent
     double run_ns  # smoothed run time of its jobs; negative if unknown
     int32_t list_index  # its index in `idle` or `spare`
+    int64_t n_done  # the replies about jobs that ran
+    double busy_ns  # the sum of their run times
+    uint64_t peak_kib  # the largest resident memory that it has reported
+    int64_t last_used  # when it got its last job, as a number of jobs; without prefetch only
     uint8_t list  # the list that it is in, a list_t
-    bint available  # whether it may get jobs
+    uint8_t available  # whether it may get jobs
+    uint8_t lost  # whether it has died
+    uint8_t reserved  # for a job on several workers; it is not `available` then
 
 ctypedef struct workers_t:
     worker_t *slots
     int32_t n
     ints_t idle  # available workers without jobs
     ints_t spare  # available workers that hold jobs and have credit left
+    bits_t deep  # workers that got a job behind another one; some have no longer several
     int64_t in_flight  # the jobs of all queues
+    int64_t n_used  # counts the jobs, without prefetch only
+    bint one_each  # no prefetch: one job for each worker, first for that which was idle longest
     int32_t n_unavailable
+    int32_t n_lost
 
 
 cdef inline void workers_init(workers_t *w) noexcept nogil:
@@ -55,6 +67,7 @@ cdef inline void workers_free(workers_t *w) noexcept nogil:
     free(w.slots)
     ints_free(&w.idle)
     ints_free(&w.spare)
+    bits_free(&w.deep)
     workers_init(w)
 
 
@@ -67,6 +80,8 @@ cdef inline int workers_open(workers_t *w, int32_t n) noexcept nogil:
     if grow(<void **>&w.idle.data, &w.idle.capacity, n, 4) < 0:
         return WORKERS_NO_MEMORY
     if grow(<void **>&w.spare.data, &w.spare.capacity, n, 4) < 0:
+        return WORKERS_NO_MEMORY
+    if bits_open(&w.deep, n) < 0:
         return WORKERS_NO_MEMORY
     w.n = n
     for i in range(n - 1, -1, -1):  # so that `workers_next` returns worker 0 first
@@ -85,8 +100,56 @@ cdef inline int32_t workers_next(workers_t *w) noexcept nogil:
     if source.size == 0:
         return NO_WORKER
     number = source.data[source.size - 1]
+    if w.one_each and w.idle.size:
+        number = w.idle.data[0]  # it was idle for longest
     workers_unlist(w, number)
     return number
+
+
+cdef inline void workers_set_one_each(workers_t *w, bint one_each) noexcept nogil:
+    """Set whether each worker has one job at a time, instead of as many as its credit allows."""
+    cdef int32_t number
+    w.one_each = one_each
+    for number in range(w.n):
+        w.slots[number].credit = FIRST_CREDIT
+        workers_list(w, number)
+    if one_each:
+        for number in range(<int32_t>w.idle.size // 2 - 1, -1, -1):
+            idle_sink(w, number)
+
+
+cdef inline void idle_rise(workers_t *w, int32_t i) noexcept nogil:
+    """Move an idle worker towards index 0, before those that were idle for a shorter time."""
+    cdef int32_t above = (i - 1) // 2
+    while i > 0 and idle_precedes(w, i, above):
+        idle_swap(w, i, above)
+        i = above
+        above = (i - 1) // 2
+
+
+cdef inline void idle_sink(workers_t *w, int32_t i) noexcept nogil:
+    """Move an idle worker away from index 0, behind those that were idle for a longer time."""
+    cdef int32_t below = 2 * i + 1
+    while below < w.idle.size:
+        if below + 1 < w.idle.size and idle_precedes(w, below + 1, below):
+            below += 1
+        if not idle_precedes(w, below, i):
+            return
+        idle_swap(w, below, i)
+        i = below
+        below = 2 * i + 1
+
+
+cdef inline bint idle_precedes(workers_t *w, int32_t i, int32_t j) noexcept nogil:
+    return w.slots[w.idle.data[i]].last_used < w.slots[w.idle.data[j]].last_used
+
+
+cdef inline void idle_swap(workers_t *w, int32_t i, int32_t j) noexcept nogil:
+    cdef int32_t first = w.idle.data[i]
+    w.idle.data[i] = w.idle.data[j]
+    w.idle.data[j] = first
+    w.slots[first].list_index = j
+    w.slots[w.idle.data[i]].list_index = i
 
 
 cdef inline void workers_unlist(workers_t *w, int32_t number) noexcept nogil:
@@ -101,6 +164,9 @@ cdef inline void workers_unlist(workers_t *w, int32_t number) noexcept nogil:
     last = source.data[source.size]
     source.data[slot.list_index] = last
     w.slots[last].list_index = slot.list_index
+    if w.one_each and source == &w.idle and slot.list_index < w.idle.size:
+        idle_rise(w, slot.list_index)
+        idle_sink(w, w.slots[last].list_index)
 
 
 cdef inline void workers_list(workers_t *w, int32_t number) noexcept nogil:
@@ -119,13 +185,39 @@ cdef inline void workers_list(workers_t *w, int32_t number) noexcept nogil:
     slot.list_index = <int32_t>target.size
     target.data[target.size] = number
     target.size += 1
+    if w.one_each and wanted == IN_IDLE:
+        idle_rise(w, slot.list_index)
 
 
 cdef inline void workers_set_available(workers_t *w, int32_t number, bint available) noexcept nogil:
     """Set whether a worker may get jobs."""
+    w.slots[number].available = w.slots[number].available or w.slots[number].reserved
+    w.slots[number].reserved = False
     w.n_unavailable += w.slots[number].available - available
     w.slots[number].available = available
     workers_list(w, number)
+
+
+cdef inline void workers_lose(workers_t *w, int32_t number) noexcept nogil:
+    """Set that a worker has died."""
+    w.n_lost += not w.slots[number].lost
+    w.slots[number].lost = True
+    workers_set_available(w, number, False)
+
+
+cdef inline void workers_reserve(workers_t *w, int32_t number) noexcept nogil:
+    """Reserve an available worker: it gets no jobs, and does not count as unavailable."""
+    w.slots[number].available = False
+    w.slots[number].reserved = True
+    workers_list(w, number)
+
+
+cdef inline void workers_release(workers_t *w, int32_t number) noexcept nogil:
+    """Let a worker get jobs again, if it is still reserved."""
+    if w.slots[number].reserved:
+        w.slots[number].reserved = False
+        w.slots[number].available = True
+        workers_list(w, number)
 
 
 cdef inline void workers_measure(workers_t *w, int32_t number, double run_ns) noexcept nogil:
@@ -138,11 +230,20 @@ cdef inline void workers_measure(workers_t *w, int32_t number, double run_ns) no
         slot.run_ns += (run_ns - slot.run_ns) * 0.5  # react quickly to long jobs
     else:
         slot.run_ns += (run_ns - slot.run_ns) * 0.125
-    if slot.run_ns >= LONG_NS:
+    if slot.run_ns >= LONG_NS or w.one_each:
         slot.credit = 1
         return
     wanted = 2 + AHEAD_NS / (slot.run_ns + 500)
     # At most double the credit, so that one short job does not let hundreds follow.
     if wanted > 2 * slot.credit:
         wanted = 2 * slot.credit
+    slot.credit = <int32_t>wanted if wanted < MAX_CREDIT else MAX_CREDIT
+
+
+cdef inline void workers_restore(workers_t *w, int32_t number) noexcept nogil:
+    """Set the credit of a worker as of its last jobs, after it was set to 1."""
+    cdef worker_t *slot = &w.slots[number]
+    cdef double wanted = FIRST_CREDIT
+    if 0 <= slot.run_ns < LONG_NS and not w.one_each:
+        wanted = 2 + AHEAD_NS / (slot.run_ns + 500)
     slot.credit = <int32_t>wanted if wanted < MAX_CREDIT else MAX_CREDIT

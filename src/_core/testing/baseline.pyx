@@ -8,12 +8,14 @@ from bsbpool._core.comm.backoff cimport now_ns
 from bsbpool._core.scheduling.cache_refs cimport cache_add_item, cache_add_set
 from bsbpool._core.scheduling.dispatcher cimport (
     dispatcher_finish,
-    dispatcher_free,
-    dispatcher_init,
     dispatcher_start_run,
     dispatcher_submit,
-    dispatcher_t,
     dispatcher_start_next,
+)
+from bsbpool._core.scheduling.dispatcher_tables cimport (
+    dispatcher_free,
+    dispatcher_init,
+    dispatcher_t,
     job_t,
 )
 from bsbpool._core.scheduling.graph cimport edge_t, vertex_t
@@ -175,7 +177,7 @@ cdef int32_t submit_all(dispatcher_t *d, int32_t n, int deps, int32_t items) noe
             before[n_before] = dependency(i, k)
             if before[n_before] >= 0:
                 n_before += 1
-        if dispatcher_submit(d, before, n_before, -1, items, 0) < 0:
+        if dispatcher_submit(d, before, n_before, NULL, 0, items, 0, NULL) < 0:
             return i
     return n
 

@@ -227,9 +227,17 @@ cdef class InProcessNetwork:
             raise IndexError(f"rank must lie between 0 and {self.network.n - 1}, got {rank}")
         return &self.network.endpoints[rank]
 
-    def transport(self, int32_t rank):
-        """Return the endpoint of a rank, for one `Channel`."""
-        return InProcessTransport(self, rank)
+    def transport(self, int32_t rank, bint threads=False):
+        """Return the endpoint of a rank, for one `Channel`.
+
+        Parameters
+        ----------
+        rank : int
+            The rank.
+        threads : bool
+            Whether the channel may have a progress thread.
+        """
+        return InProcessTransport(self, rank, threads)
 
     def waiting(self, int32_t rank):
         """Return the number of messages that a rank has not received yet."""
@@ -298,9 +306,11 @@ cdef class InProcessTransport(Transport):
 
     cdef InProcessNetwork network
 
-    def __cinit__(self, InProcessNetwork network not None, int32_t rank):
+    def __cinit__(self, InProcessNetwork network not None, int32_t rank, bint threads=False):
         self.network = network
+        self.table.threads = threads
         self.table.self = network.endpoint(rank)
+        self.table.n_ranks = network.network.n
         self.table.send = inprocess_send
         self.table.poll = inprocess_poll
         self.table.sent = inprocess_sent

@@ -4,9 +4,23 @@
 of all jobs ever submitted. Tests call it after each step.
 """
 from bsbpool._core.scheduling.cache_refs cimport CACHE_NO_SET, cache_t, item_set_t
-from bsbpool._core.scheduling.dispatcher cimport SEND_SKIP, dispatcher_t, job_t
+from bsbpool._core.scheduling.dispatcher_tables cimport (
+    SEND_SKIP,
+    SPECIAL,
+    dispatcher_t,
+    job_t,
+)
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.scheduling.graph cimport JOIN_FAILED, JOIN_MET, JOIN_OPEN, graph_t
+from bsbpool._core.scheduling.gangs cimport gang_has
+from bsbpool._core.scheduling.graph cimport (
+    JOIN_ALL,
+    JOIN_ENDED,
+    JOIN_FAILED,
+    JOIN_MET,
+    JOIN_OPEN,
+    N_JOIN_MODES,
+    graph_t,
+)
 from bsbpool._core.scheduling.ready cimport READY_LEVELS, level_t
 from bsbpool._core.scheduling.status cimport (
     CANCELLED,
@@ -25,26 +39,16 @@ from bsbpool._core.scheduling.workers cimport (
     worker_t,
     workers_t,
 )
-from bsbpool._core.vector cimport grow, ints_t
+from bsbpool._core.testing.gang_invariants cimport check_gangs, n_shared
+from bsbpool._core.testing.invariant_report cimport counters, expect, report_t
+from bsbpool._core.testing.local_invariants cimport check_local
+from bsbpool._core.testing.special_invariants cimport check_special
+from bsbpool._core.vector cimport ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport free
 
 cdef enum:
     NONE = -1
-    MAX_REPORTED = 50
-
-# A broken invariant: its name, the number of the job or other element, and the two values.
-ctypedef struct violation_t:
-    const char *invariant
-    int64_t element
-    int64_t found
-    int64_t expected
-
-ctypedef struct report_t:
-    violation_t *data
-    int64_t size
-    int64_t capacity
-    bint no_memory
 
 
 def check(Engine engine not None):
@@ -78,31 +82,15 @@ cdef void check_all(dispatcher_t *d, report_t *r) noexcept nogil:
         return  # the other checks may then crash
     check_statuses(d, r)
     check_ready(d, r)
+    check_special(d, r)
     check_graph(d, r)
     check_joins(d, r)
     check_cache(d, r)
+    check_local(d, r)
     check_queues(d, r)
+    check_gangs(d, r)
     check_lists(&d.workers, r)
     check_actions(d, r)
-
-
-cdef void expect(
-    report_t *r, const char *invariant, int64_t element, int64_t found, int64_t expected
-) noexcept nogil:
-    if found == expected or r.size == MAX_REPORTED:
-        return
-    if grow(<void **>&r.data, &r.capacity, r.size + 1, sizeof(violation_t)) < 0:
-        r.no_memory = True
-        return
-    r.data[r.size] = violation_t(invariant, element, found, expected)
-    r.size += 1
-
-
-cdef int32_t *counters(report_t *r, int64_t n) noexcept nogil:
-    """Return an array of `n` zeros, which the caller frees."""
-    cdef int32_t *data = <int32_t *>calloc(n + 1, sizeof(int32_t))
-    r.no_memory = r.no_memory or data == NULL
-    return data
 
 
 # ------------------------------------------------------------------ jobs
@@ -131,6 +119,7 @@ cdef void check_statuses(dispatcher_t *d, report_t *r) noexcept nogil:
 cdef bint is_ready(dispatcher_t *d, int64_t job) noexcept nogil:
     return (
         job < d.n_jobs
+        and not d.jobs[job].flags & SPECIAL
         and d.jobs[job].status == QUEUED
         and d.jobs[job].worker == NO_WORKER
     )
@@ -233,17 +222,27 @@ cdef void check_waiting(dispatcher_t *d, report_t *r, int64_t job) noexcept nogi
 
 
 cdef void check_joins(dispatcher_t *d, report_t *r) noexcept nogil:
+    """A join is settled at the latest with its last member; some are settled only then."""
     cdef graph_t *g = &d.graph
     cdef int64_t i
+    cdef uint8_t mode
+    cdef bint needs_all
     for i in range(g.n_joins):
+        mode = g.joins[i].mode
+        expect(r, "valid mode of a join", i, mode < N_JOIN_MODES, True)
         if g.joins[i].state == JOIN_OPEN:
             expect(r, "open join has unmet members", i, g.joins[i].unmet > 0, True)
             continue
         expect(r, "first edge of a settled join", i, g.joins[i].head, NONE)
+        needs_all = mode == JOIN_ENDED
         if g.joins[i].state == JOIN_MET:
-            expect(r, "unmet members of a met join", i, g.joins[i].unmet, 0)
+            needs_all = needs_all or mode == JOIN_ALL
         else:
             expect(r, "state of join", i, g.joins[i].state, JOIN_FAILED)
+            expect(r, "join of ended jobs cannot fail", i, mode == JOIN_ENDED, False)
+            needs_all = mode != JOIN_ALL
+        if needs_all:
+            expect(r, "unmet members of a settled join", i, g.joins[i].unmet, 0)
 
 
 # ------------------------------------------------------------------ cache
@@ -262,6 +261,11 @@ cdef void check_cache(dispatcher_t *d, report_t *r) noexcept nogil:
         for i in range(c.changed.size):
             changes[c.changed.data[i]] += 1
         for i in range(c.n_items):
+            if c.items[i].is_data:
+                # References of Python objects count, too; data items are not in the log.
+                expect(r, "users of data item", i, c.items[i].ref_count >= ref_count[i], True)
+                expect(r, "changes of data item in the log", i, changes[i], 0)
+                continue
             n_needed += ref_count[i] > 0
             expect(r, "jobs that need item", i, c.items[i].ref_count, ref_count[i])
             # An item becomes needed and unneeded in turn, so the log tells which it is now.
@@ -295,8 +299,8 @@ cdef void check_queues(dispatcher_t *d, report_t *r) noexcept nogil:
         if d.jobs[i].worker != NO_WORKER:
             sent += 1
         else:
-            expect(r, "next job of a job that was not sent", i, d.jobs[i].next, NONE)
-    expect(r, "jobs with a worker", 0, sent, in_flight)
+            expect(r, "a job that was not sent has no next one", i, d.jobs[i].next < 0, True)
+    expect(r, "jobs with a worker", 0, sent + n_shared(d), in_flight)
 
 
 cdef int64_t check_queue(dispatcher_t *d, report_t *r, int32_t number) noexcept nogil:
@@ -308,7 +312,8 @@ cdef int64_t check_queue(dispatcher_t *d, report_t *r, int32_t number) noexcept 
     cdef job_t *job
     while current != NONE and n <= d.n_jobs:
         job = &d.jobs[current]
-        expect(r, "worker of job", current, job.worker, number)
+        if not gang_has(d, number, current):
+            expect(r, "worker of job", current, job.worker, number)
         if not status_is_terminal(job.status):
             status = QUEUED if n else RUNNING
             expect(r, "status by the position in the queue", current, job.status, status)

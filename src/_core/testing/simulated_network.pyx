@@ -338,6 +338,7 @@ cdef class SimulatedTransport(Transport):
     def __cinit__(self, SimulatedNetwork network not None, int rank):
         self.network = network
         self.table.self = network.endpoint(rank)
+        self.table.n_ranks = network.simulation.n
         self.table.send = simulated_send
         self.table.poll = simulated_poll
         self.table.sent = simulated_sent

@@ -15,6 +15,7 @@ from bsbpool._core.scheduling.cache_refs cimport (
     cache_t,
 )
 from bsbpool._core.scheduling.graph cimport (
+    ending_t,
     graph_add_job,
     graph_depend,
     graph_depend_join,
@@ -46,7 +47,7 @@ from bsbpool._core.scheduling.workers cimport (
     workers_t,
 )
 from bsbpool._core.vector cimport ints_free, ints_push, ints_t
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
 cdef list to_list(ints_t *v):
@@ -102,9 +103,9 @@ cdef class GraphTable:
         """Make a job depend on another; return 0 or a negative error code."""
         return checked(graph_depend(&self.table, job, dependency))
 
-    def join(self):
+    def join(self, uint8_t mode=0):
         """Add a join; return its number."""
-        return checked(graph_add_join(&self.table))
+        return checked(graph_add_join(&self.table, mode))
 
     def join_member(self, int32_t join, int32_t job):
         """Make a join depend on a job; return 0 or a negative error code."""
@@ -114,9 +115,10 @@ cdef class GraphTable:
         """Make a job depend on a join; return 0 or a negative error code."""
         return checked(graph_depend_join(&self.table, job, join))
 
-    def settle(self, int32_t job, bint success):
-        """Settle a job; return its dependents that are now met, and those that have failed."""
-        checked(graph_settle(&self.table, job, success))
+    def settle(self, int32_t job, int ending):
+        """Settle a job with an `ending_t`; return its dependents that are met, and failed ones."""
+        self.table.met.size = self.table.failed.size = 0
+        checked(graph_settle(&self.table, job, <ending_t>ending))
         return to_list(&self.table.met), to_list(&self.table.failed)
 
     def unmet(self, int32_t job):

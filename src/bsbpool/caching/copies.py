@@ -10,14 +10,11 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Hashable
-from dataclasses import dataclass
-from hashlib import blake2b
 from pickle import PickleBuffer
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """The state of an object: its class and a hash of its pickle."""
 
     kind: type
@@ -74,6 +71,8 @@ class Copies:
         known[number] = (reference, state)
 
     def _state_now(self, obj: Any) -> State | None:
+        from hashlib import blake2b  # slow to import, and most workers need no state
+
         hashed = blake2b(digest_size=16)
 
         def add(data: Any) -> None:

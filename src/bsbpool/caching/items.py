@@ -112,7 +112,7 @@ class RankCache:
         """
         if not copied:
             return cache_scope(self._scope)
-        from bsbpool.caching.copies import Copies  # imports hashlib, which is slow
+        from bsbpool.caching.copies import Copies
 
         return cache_scope(self._scope, Copies(self._owner))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 from bsbpool import arguments
@@ -10,7 +11,8 @@ from bsbpool.process import running
 from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:
-    from bsbpool.run_context import Run, RunContext
+    from bsbpool.run_context import RunContext
+    from bsbpool.runs import Run
 
 
 def service_for(owner: Any, comm: Any = None) -> Any:
@@ -38,7 +40,7 @@ def make_run(context: RunContext) -> Run:
     from bsbpool.execution.serial import SerialRun
 
     # A job runs on one rank, so the other ranks do not take part in a pool that it makes.
-    if context.comm.get_size() == 1 or running.inside_job:
+    if context.comm.get_size() == 1 or running.in_job:
         return SerialRun(context)
     if running.workers_dedicated:
         warnings.warn(
@@ -51,7 +53,17 @@ def make_run(context: RunContext) -> Run:
         return SerialRun(context)
     from bsbpool.services.channels import channel_of
 
+    if _main_works(context):
+        from bsbpool.execution.local_worker import check_thread_level
+
+        check_thread_level()  # on all ranks alike
     channel = channel_of(context.comm.get_communicator())
+    if context.comm.get_size() > 2:
+        from bsbpool.execution.leaders import check_leaders
+
+        context.leaders = check_leaders(channel.relaying, context.leaders)  # on all ranks alike
+    else:
+        context.leaders = None
     if context.comm.get_rank() == 0:
         from bsbpool.execution.main import MainRun
 
@@ -59,3 +71,13 @@ def make_run(context: RunContext) -> Run:
     from bsbpool.execution.worker import WorkerRun
 
     return WorkerRun(context, channel)
+
+
+def _main_works(context: RunContext) -> bool:
+    """Return whether rank 0 runs jobs: as the pool says, or as BSBPOOL_MAIN_WORKS does."""
+    if context.main_works is None:
+        value = os.environ.get("BSBPOOL_MAIN_WORKS", "")
+        if value not in ("", "0", "1"):
+            raise ValueError(f"BSBPOOL_MAIN_WORKS is {value!r}; set it to 1 or 0, or unset it")
+        context.main_works = value == "1"
+    return context.main_works

@@ -6,16 +6,18 @@ import types
 from collections import OrderedDict, deque
 from typing import Any
 
+from bsbpool._core.jobs.handle import OptionedFunction
 from bsbpool.by_name import LruCache
 from bsbpool.function_job import FunctionJob
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.serialization import Parcel, dumps_function, is_pickled_by_name
 
 MOST_FUNCTIONS = 1_024
 """The number of functions that a worker keeps."""
 
-CALL, EXECUTE = 0, 1
-"""Modes: a worker calls the function itself, or the `execute` of a class of jobs."""
+CALL, EXECUTE, CLOSURE = 0, 1, 5
+"""Modes: a worker calls the function itself, the `execute` of a class of jobs, or the function that
+it makes from a template. `futures.codes` has further modes."""
 
 _IMMUTABLE = frozenset([type(None), type(...), bool, int, float, complex, str, bytes])
 _NAMED = (types.FunctionType, types.BuiltinFunctionType, type)
@@ -26,6 +28,10 @@ def callee_of(job: Job[Any]) -> tuple[Any, int, Any]:
     """Return what a worker calls for a job, the mode of the call, and the arguments."""
     call = job.function_call
     if call is None:
+        if job.options is not None and (job.options.for_workers or job.attempts):
+            from bsbpool.execution.optioned_call import OptionedCall, optioned_call
+
+            return OptionedCall, EXECUTE, optioned_call(job)
         return type(job), EXECUTE, job.execute_arguments
     f, args, kwargs = call
     if is_kept(f):
@@ -42,13 +48,13 @@ def is_kept(f: Any) -> bool:
     if isinstance(f, types.FunctionType):
         if not (f.__closure__ or f.__defaults__ or f.__kwdefaults__ or f.__dict__):
             return True
-        return _is_stateless(f) or is_pickled_by_name(f)
+        return _is_stateless(f) or ("<locals>" not in f.__qualname__ and is_pickled_by_name(f))
     if isinstance(f, types.BuiltinFunctionType):
         owner = f.__self__
         if owner is None or isinstance(owner, types.ModuleType):
             return True
         return isinstance(owner, type) and is_pickled_by_name(owner)
-    return isinstance(f, (type, LruCache)) and is_pickled_by_name(f)
+    return isinstance(f, (type, LruCache, OptionedFunction)) and is_pickled_by_name(f)
 
 
 def _is_stateless(f: types.FunctionType) -> bool:

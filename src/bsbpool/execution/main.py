@@ -6,61 +6,95 @@ import logging
 import os
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.comm.channel import Channel
-from bsbpool._core.protocol.wire import ReplyFlag
+from bsbpool._core.jobs.invoke import InterruptKind
+from bsbpool._core.protocol.wire import RecordFlag
 from bsbpool._core.runtime.main_loop import MainLoop
 from bsbpool.events import PingTimer
+from bsbpool.execution.closures import Closures
+from bsbpool.execution.data import RunData
 from bsbpool.execution.deadlock import deadlock_message
-from bsbpool.execution.functions import CALL, FunctionTable, callee_of, is_kept
-from bsbpool.job import Job
-from bsbpool.naming import add_note, explain
-from bsbpool.process import Terminated, is_from_signal, marking_signals
-from bsbpool.remote_errors import load_error
-from bsbpool.run_context import RunContext
-from bsbpool.serialization import dumps
-from bsbpool.status import FINISHED, PoolStatus
+from bsbpool.execution.functions import CALL, CLOSURE, EXECUTE, FunctionTable, callee_of, is_kept
+from bsbpool.execution.leaders import set_leaders
+from bsbpool.execution.replies import ReplyCallbacks
+from bsbpool.jobs import Job
+from bsbpool.naming import explain
+from bsbpool.process import Terminated, is_from_signal, marking_signals, running
+from bsbpool.run_context import INFINITY, INTERRUPTING, RunContext
+from bsbpool.serialization import dumps, is_pickled_by_name
+from bsbpool.status import PoolStatus
+
+if TYPE_CHECKING:
+    from bsbpool.execution.local_worker import LocalWorker
+    from bsbpool.execution.stuck_jobs import StuckJobs
 
 _log = logging.getLogger("bsbpool")
 
-OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
+CANCEL = int(InterruptKind.CANCEL_INTERRUPT)
+SCALARS = int(RecordFlag.SCALARS)
 IDLE_SECONDS = 60.0
 """The longest interval at which the loop calls `process_events` without an event."""
 SECONDS_BETWEEN_CHECKS = 0.5
 """The interval at which the main rank checks whether the processes of its node are alive."""
 
 
-class MainRun:
+class MainRun(ReplyCallbacks):
     """Runs a pool on the main rank. Implements `Run`, and `LoopCallbacks` for the loop."""
 
     parallel = True
 
     def __init__(self, context: RunContext, channel: Channel) -> None:
-        self._context = context
+        super().__init__(context)
         self._channel = channel
+        set_leaders(channel.relaying, context.leaders, channel.hosts)
         self._run_id = channel.open_run()
         self._functions = FunctionTable()
+        self._closures = Closures()
         self._ping_timer = PingTimer(context.events)
         self._n_ranks: int = context.comm.get_size()
-        context.engine.open_workers(self._n_ranks - 1)
+        self._local_worker: LocalWorker | None = None
+        if context.main_works:
+            self._local_worker = self._make_local_worker()
+        self._n_workers = self._n_ranks - (self._local_worker is None)
+        context.engine.open_workers(self._n_workers)
         self._loop = MainLoop(context.engine, channel, self._run_id, self, context.submitter)
-        self._loop.check_results = True
+        self._loop.replies.check_results = True
+        self._loop.set_remote(channel.remote and channel.remote.ljust(self._n_workers, b"\0"))
+        self._data = RunData(context.engine, self._loop.data, context.jobs, channel.hosts)
         self._stopped = False
         self._process = os.getpid()
         self._left: set[int] = set()  # ranks that left the run by themselves
+        self._stuck_jobs: StuckJobs | None = None
         self._finished = 0
         self._checked = time.monotonic()
+        self._has_dead = False
 
     # The interface of a run
 
     def execute(self) -> None:
-        """Run all jobs on the other ranks."""
+        """Run all jobs."""
+        try:
+            if self._local_worker is None:
+                self._dispatch()
+            else:
+                self._local_worker.execute(self._dispatch)
+        finally:
+            self._context.cache.free_all()
+
+    def _make_local_worker(self) -> LocalWorker:
+        from bsbpool.execution.local_worker import LocalWorker
+
+        return LocalWorker(self._context, self._channel, self._run_id)
+
+    def _dispatch(self) -> None:
+        """Let workers run all jobs."""
         context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
-            context.engine.start_run()
+            context.start_run()
             self._ping_timer.reset()
             self._allow_direct()
             with marking_signals():
@@ -74,11 +108,11 @@ class MainRun:
                 self._report_dead_ranks()
             # This cannot wait for the end of the pool: a rank that is inside a job may take part in
             # another pool before that.
+            if os.getpid() == self._process:
+                self._stop(aborted=True, interrupts=isinstance(error, INTERRUPTING))
             self.close()
             context.end_early(error)
             raise
-        finally:
-            context.cache.free_all()
         self._stop(aborted=False)
 
     def _allow_direct(self) -> None:
@@ -90,6 +124,9 @@ class MainRun:
         self._checked = time.monotonic()
         for rank in self._channel.process_monitor.newly_dead():
             self._channel.report_failure(rank)
+            self._has_dead = True
+        if self._has_dead:
+            self._has_dead = not running.ranks_died()
 
     def _report_dead_ranks(self) -> None:
         """Log the jobs of ranks that died, which may be why the launcher ends all ranks."""
@@ -111,6 +148,22 @@ class MainRun:
         """Let the loop look for new jobs and changes."""
         self._channel.wake()
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of each rank."""
+        return self._channel.hosts
+
+    @property
+    def worker_ranks(self) -> list[int]:
+        """The ranks that can run jobs: those that have not died."""
+        lost = self._channel.lost
+        return [rank for rank in range(1, self._n_ranks) if rank not in lost]
+
+    @property
+    def clock_offsets(self) -> tuple[float, ...]:
+        """For each worker, the estimated difference of its clock from this rank's, in seconds."""
+        return tuple(ns * 1e-9 for ns in self._loop.clock_offsets)
+
     def needed_tokens(self) -> Collection[int]:
         """Return the cache items that unfinished jobs need."""
         return frozenset(self._context.engine.needed_items)
@@ -119,16 +172,19 @@ class MainRun:
         """Raise JobPoolError: jobs of this pool run on other ranks."""
         raise exceptions.JobPoolError(f"{job.label} runs on another rank; call pool.execute()")
 
-    def _stop(self, aborted: bool) -> None:
+    def interrupt(self, number: int, reason: str) -> None:
+        """Raise a JobCancelledError in a job that a worker runs."""
+        self._loop.interrupt(number, CANCEL, reason.encode(errors="replace"))
+
+    def _stop(self, aborted: bool, interrupts: bool = False) -> None:
         if self._stopped:
             return
         self._stopped = True
-        self._loop.stop(aborted, self._stop_code())
-        if aborted:
-            for rank in range(1, self._n_ranks):
-                busy = self._context.engine.running_job(rank - 1) is not None
-                if busy and rank not in self._channel.lost | self._left:
-                    self._channel.mark_away(rank, self._run_id)
+        # Also after a normal end: a job that was cancelled may still run.
+        unavailable = self._channel.lost | self._left | {self._n_ranks}  # the last one: this rank
+        for rank in self._loop.stop(aborted, self._stop_code(), interrupts):
+            if rank not in unavailable:
+                self._channel.mark_away(rank, self._run_id)
 
     def _stop_code(self) -> int:
         """Return the number that the other ranks get at the end of the run."""
@@ -136,13 +192,27 @@ class MainRun:
 
     # The callbacks of the compiled loop
 
-    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(
+        self, number: int, worker: int
+    ) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. If it cannot be pickled, record the error and return None."""
         job = self._context.jobs[number]
         try:
-            callee, mode, arguments = callee_of(job)
+            call = None if job.has_inputs else job.function_call
+            closure = call and self._closures.encode(*call)
+            buffers: list[memoryview] = []
+            if closure:
+                (callee, payload), mode = closure, CLOSURE
+            else:
+                callee, mode, arguments = callee_of(job)
             function = self._functions.number_of(callee, mode)
-            payload, buffers = dumps(arguments)
+            if job.has_inputs or mode == EXECUTE:
+                payload, buffers = self._data.dumps(job, arguments, worker)
+            elif not closure:
+                payload, buffers = dumps(arguments)
+        except exceptions.DataLostError as error:
+            self._context.events.job_failed(job, error)
+            return None
         except BaseException as error:
             if is_from_signal(error):
                 raise
@@ -152,7 +222,7 @@ class MainRun:
         if _log.isEnabledFor(logging.DEBUG):
             size = len(payload) + sum(buffer.nbytes for buffer in buffers)
             _log.debug("sending %s, %d bytes", job.label, size)
-        return function, 0, payload, buffers
+        return function, SCALARS if closure else 0, payload, buffers
 
     def function_number(self, f: Any) -> int:
         """Return the number of a function that workers keep; -1 if it is sent with each job."""
@@ -164,6 +234,18 @@ class MainRun:
             if is_from_signal(error):
                 raise
             return -1  # `encode_job` reports the error
+
+    def is_named(self, f: Any) -> bool:
+        """Whether a function is sent by name."""
+        return is_pickled_by_name(f)
+
+    def data_parcel(self, id: int) -> tuple[bytes, Collection[memoryview]] | None:
+        """Return data that this rank has."""
+        return self._data.parcel(id)
+
+    def data_unused(self, id: int) -> None:
+        """Drop an object that was broadcast."""
+        self._data.drop(id)
 
     def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode and the pickle of a function."""
@@ -177,32 +259,11 @@ class MainRun:
         """Return the numbers of the functions that workers can drop."""
         return self._functions.take_evicted()
 
-    def store_reply(
-        self, number: int, flags: int, payload: Any, buffers: list[Any], seconds: float
-    ) -> None:
-        """Record the error of a job, unless the job was cancelled meanwhile."""
-        if flags & OUTCOME_BITS:
-            return
-        job = self._context.jobs[number]
-        if job.in_pool:  # else it was cancelled and released
-            self._fail(job, _error_of(job, payload, buffers))
-
-    def result_unreadable(self, number: int, error: BaseException) -> None:
-        """Record that the result of a job cannot be unpickled, as the error of the job."""
-        if is_from_signal(error):
-            raise error
-        job = self._context.jobs[number]
-        add_note(error, f"The result of {job.label} cannot be unpickled on this rank.")
-        self._fail(job, error)
-
-    def _fail(self, job: Job[Any], error: BaseException) -> None:
-        with self._context.lock:  # so that the job is not cancelled in between
-            if job.status not in FINISHED:
-                self._context.events.job_failed(job, error)
-
     def job_ended(self, number: int, seconds: float) -> None:
         """Log that a job has ended."""
-        _log.debug("%s ended after %.6f s", self._context.jobs[number].label, seconds)
+        job = self._context.jobs[number]
+        label = job.label if job.in_pool else f"job {number}"
+        _log.debug("%s ended after %.6f s", label, seconds)
 
     def rank_left(self, rank: int, reason: Any) -> None:
         """End the run: a rank has left it, and the jobs of that rank are lost."""
@@ -217,9 +278,38 @@ class MainRun:
         signal = self._channel.wakeup.signal_of(rank) if self._channel.wakeup else 0
         for number in jobs:
             job = self._context.jobs[number]
-            self._fail(job, exceptions.WorkerLostError.while_running(job, rank, signal))
+            if not job.in_pool:
+                continue  # it was cancelled and released
+            error = exceptions.WorkerLostError.while_running(job, rank, signal)
+            if self._runs_again(job, error, lost=True):
+                _log.warning("%s; it runs again", error)
+            else:
+                self._fail(job, error)
         if not jobs:
             _log.warning("rank %d has died; it ran no job, and the run continues", rank)
+
+    def job_output(self, number: int, stream: int, text: Any) -> None:
+        """Keep output of a running job."""
+        job = self._context.jobs[number]
+        if job.in_pool:
+            self._context.events.job_output(job, stream, bytes(text))
+
+    def _check_deadlines(self) -> float:
+        """Handle deadlines of jobs that are over; return the seconds until the next one."""
+        context = self._context
+        seconds = INFINITY
+        if context.has_deadlines:
+            context.deadlines.expire()
+            seconds = max(context.deadlines.next - time.monotonic(), 0.0)
+        if context.has_timeouts:
+            if self._stuck_jobs is None:
+                from bsbpool.execution.stuck_jobs import StuckJobs
+
+                self._stuck_jobs = StuckJobs(context, self._channel, self._n_workers)
+            seconds = min(self._stuck_jobs.check(), seconds)
+        if self._loop.gangs.failing:
+            seconds = min(self._loop.gangs.check(), seconds)
+        return seconds
 
     def process_events(self) -> bool:
         """Deliver the events and check the state of the run; return whether the run has ended."""
@@ -230,14 +320,18 @@ class MainRun:
         # `scheduling` is read before the unfinished jobs are counted: a callback may have started
         # a scheduler, and a job that a scheduler queues before it ends must be counted.
         scheduling = pool.scheduling
-        if context.cache_requirements and (unneeded := context.engine.pop_unneeded()):
+        unneeded = context.engine.pop_unneeded() if context.cache_requirements else ()
+        if self._local_worker is not None:  # which frees these items, in the thread of the jobs
+            self._local_worker.check()
+        elif unneeded:
             context.cache.free(unneeded)
         if time.monotonic() - self._checked > SECONDS_BETWEEN_CHECKS:
             self._check_ranks()
         context.check_time()
+        self._check_deadlines()
         if context.engine.unfinished == 0:
             return not scheduling and not context.events.records
-        if len(self._channel.lost) == self._n_ranks - 1:
+        if len(self._channel.lost) == self._n_workers:
             raise exceptions.WorkerLostError(
                 f"all worker ranks have died; {context.engine.unfinished} jobs did not run or did "
                 "not finish"
@@ -257,20 +351,7 @@ class MainRun:
     def timeout(self) -> float:
         """Return the seconds until a ping or the time limit is due."""
         seconds = min(self._context.time_limit.seconds, IDLE_SECONDS)
+        context = self._context
+        if context.has_timeouts or context.has_deadlines or self._loop.gangs.failing:
+            seconds = min(self._check_deadlines(), seconds)
         return min(self._ping_timer.seconds, seconds) if self._context.events.listeners else seconds
-
-
-def _error_of(job: Job[Any], payload: Any, buffers: list[Any]) -> BaseException:
-    try:
-        error = load_error(payload, buffers)
-        if isinstance(error.__cause__, exceptions.WorkerTraceback):
-            error.__cause__.job = job.label
-        return error
-    except BaseException as broken:
-        if is_from_signal(broken):
-            raise
-        error = exceptions.RemoteError(
-            f"{job.label} failed with an error that cannot be unpickled on rank 0"
-        )
-        error.__cause__ = broken
-        return error

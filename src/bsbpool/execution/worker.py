@@ -6,29 +6,36 @@ import os
 import weakref
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.comm.channel import Channel, TransportError
 from bsbpool._core.jobs.invoke import NO_OWNER
+from bsbpool._core.protocol import scalar_codec
 from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool._core.runtime.worker_loop import WorkerLoop
+from bsbpool.caching.items import RankCache
+from bsbpool.dataflow import drop_data, receiving
 from bsbpool.execution.early_end import early_end_error
-from bsbpool.execution.functions import EXECUTE
+from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.naming import add_note, error_text, explain, name_of
-from bsbpool.process import Terminated, end_if_child_of, in_children, running
+from bsbpool.process import Terminated, end_if_child_of, in_children, interruptible, running
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
 from bsbpool.status import PoolStatus
 
+if TYPE_CHECKING:
+    from bsbpool.current import CurrentJob
+    from bsbpool.execution.gang_members import GangMember
+
 # As numbers: arithmetic with members of an enum is slow.
 FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
-NONE = int(ReplyFlag.NO_RESULT)
-ONLY_ARGS = int(RecordFlag.ONLY_ARGS)
+NONE, SECONDARY = int(ReplyFlag.NO_RESULT), int(ReplyFlag.SECONDARY)
+ONLY_ARGS, SCALARS = int(RecordFlag.ONLY_ARGS), int(RecordFlag.SCALARS)
 NO_BUFFERS: list[memoryview] = []
 _executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
@@ -37,6 +44,9 @@ class WorkerRun:
     """Runs jobs for the main rank. Implements `Run`, and `WorkerCallbacks` for the loop."""
 
     parallel = True
+    hosts: tuple[str, ...] = ()
+    clock_offsets: tuple[float, ...] = ()
+    worker_ranks: tuple[int, ...] = ()
 
     def __init__(self, context: RunContext, channel: Channel) -> None:
         self._context = context
@@ -49,6 +59,7 @@ class WorkerRun:
         self._executed = False
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
+        self._gang_member: GangMember | None = None
 
     # The interface of a run
 
@@ -56,23 +67,33 @@ class WorkerRun:
         """Run jobs until the main rank ends the run."""
         context, pool = self._context, self._context.pool
         pool.change_status(PoolStatus.EXECUTING)
-        self._executed = True
-        in_children(_detach_threads)
-        _executing.add(self)
-        if not running.job_contexts:
-            self._loop.enable_direct_calls(context.owner, running)
         try:
-            with context.cache.scope(copied=True):
-                aborted = self._loop.run()
+            aborted = self.run_jobs()
         except BaseException as error:
             self._send_leave(error_text(error))
             raise
         finally:
             context.cache.free_all()
+            if self._gang_member is not None:
+                self._gang_member.close()
         pool.change_status(PoolStatus.CLOSING)
-        if aborted:
+        if self._loop.must_report:
             self._send_leave("the run has ended")  # main may have marked this rank as away
         self._conclude(aborted)
+
+    def run_jobs(self) -> bool:
+        """Run jobs until the main rank ends the run; return whether it was aborted."""
+        context = self._context
+        self._executed = True
+        in_children(_detach_threads)
+        _executing.add(self)
+        if not running.job_contexts:
+            self._loop.enable_direct_calls(context.owner, running)
+        errors = exceptions.interrupt_classes()
+        interruptible_jobs = interruptible(self._loop.running_job, errors, self._describe)
+        taking = receiving(self._loop, context.owner)
+        with context.cache.scope(copied=True), interruptible_jobs, taking:
+            return self._loop.run()
 
     def _conclude(self, aborted: bool) -> None:
         """Raise an error if the main rank ended the run early."""
@@ -101,6 +122,24 @@ class WorkerRun:
     def wake(self) -> None:
         """Do nothing: jobs that are queued on this rank do not run."""
 
+    def interrupt(self, number: int, reason: str) -> None:
+        """Do nothing: jobs that are queued on this rank do not run."""
+
+    def _describe(self, number: int) -> CurrentJob:
+        """Describe the job that is running, for `current_job`."""
+        from bsbpool.current import CurrentJob
+
+        running = self._loop.running_job
+        f, _ = self._loop.running_function()
+        if f is FunctionJob and running.details is not None:
+            f = running.details[0]
+        loop = self._loop
+        poll, send_output = loop.poll_interrupts, loop.send_output
+        current = CurrentJob(running, name_of(f), self._rank, poll=poll, send_output=send_output)
+        if self._gang_member is not None:
+            current.gang = self._gang_member.gang_of(number)
+        return current
+
     def needed_tokens(self) -> Collection[int]:
         """Return the cache items that unfinished jobs need, as of the main rank's last message."""
         return self._needed
@@ -114,14 +153,35 @@ class WorkerRun:
 
     # The callbacks of the compiled loop
 
+    def ranks_died(self) -> bool:
+        """Give back what ranks of this node had that have died; False to be called again."""
+        return running.ranks_died()
+
+    def gang_formed(self, number: int, serial: int, ranks: memoryview) -> None:
+        """Make or find a communicator for a job that these ranks run."""
+        if self._gang_member is None:
+            from bsbpool.execution.gang_members import GangMember
+
+            self._gang_member = GangMember(self._context.comm.get_communicator())
+        self._gang_member.form(number, serial, ranks)
+
+    def gang_freed(self, serial: int, discarded: bool) -> None:
+        """Free a communicator, or only drop it."""
+        if self._gang_member is not None:
+            self._gang_member.free(serial, discarded)
+
     def load_function(self, mode: int, payload: Any, buffers: list[Any]) -> tuple[Any, int]:
         """Unpickle a function. If that fails, return a function whose jobs fail."""
         try:
             return loads(payload, buffers), mode
-        except Terminated:
-            raise
         except BaseException as error:
+            if self._ends_run(error):
+                raise
             return _Unloadable(error), EXECUTE
+
+    def _ends_run(self, error: BaseException) -> bool:
+        """Whether an error was raised by a signal that ends the run, and not by a job."""
+        return isinstance(error, Terminated)
 
     def run_job(
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
@@ -129,18 +189,33 @@ class WorkerRun:
         """Run a job; return the flags of the reply and the pickled result or error."""
         f, mode = function
         owner = self._context.owner
+        call = self._loop.running_job.call  # only the function itself is interrupted
         if self._uses_cache:
             self._context.cache.refresh()
         try:
-            args, kwargs = (loads(payload), {}) if flags & ONLY_ARGS else loads(payload, buffers)
-            if mode == EXECUTE:
-                value = running.call_in_contexts(f.execute, owner, args, kwargs)
-            elif owner is NO_OWNER:
-                value = running.call_in_contexts(f, *args, **kwargs)
+            position: Any = ()
+            if flags & ONLY_ARGS:
+                args, kwargs = loads(payload), {}
+            elif mode == CLOSURE:
+                args, kwargs, *variables = scalar_codec.loads(payload)
+                f = f.function_of(variables)
             else:
-                value = running.call_in_contexts(f, owner, *args, **kwargs)
+                args, kwargs, *position = loads(payload, buffers)
+            if mode == EXECUTE:
+                self._loop.running_job.details = args  # for `_describe`
+                value = running.call_in_contexts(call, f.execute, owner, args, kwargs)
+            elif owner is NO_OWNER:
+                value = running.call_in_contexts(call, f, *args, **kwargs)
+            else:
+                if position:  # after the arguments of a partial
+                    (n,) = position
+                    args, owner = (*args[1:n], owner, *args[n:]), args[0]
+                value = running.call_in_contexts(call, f, owner, *args, **kwargs)
             if value is None:
                 return OK | NONE, None, NO_BUFFERS
+            packed = scalar_codec.dumps(value)
+            if packed is not None:
+                return OK | SCALARS, packed, NO_BUFFERS
             return OK, *self.pack_result(value)
         except BaseException as error:
             return self.job_failed(number, function, error)
@@ -150,16 +225,20 @@ class WorkerRun:
     ) -> tuple[int, bytes, list[memoryview]]:
         """Return the reply for a job that raised an error."""
         end_if_child_of(self._process, error)
-        if isinstance(error, Terminated):
-            raise error  # the signal ends the run, not the job
+        if self._ends_run(error):
+            raise error
         f, mode = function
         label = _label(f, number)
         if error is self._unpicklable:
             explain(error, f"The return value of {label} cannot be pickled")
-        elif mode != EXECUTE or f is FunctionJob:
+        elif mode != EXECUTE or f is FunctionJob or getattr(f, "is_optioned_call", False):
             note_signature(error, self._context.owner)
         self._unpicklable = None
-        return FAILED, *dump_error(error, self._rank, label)
+        flags = FAILED
+        if self._gang_member is not None and self._gang_member.has_secondary:
+            self._gang_member.has_secondary = False
+            flags |= SECONDARY
+        return flags, *dump_error(error, self._rank, label)
 
     def pack_result(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle a result."""
@@ -177,10 +256,15 @@ class WorkerRun:
         """Raise WorkerLostError: the main rank has died."""
         raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
 
+    def data_dropped(self, id: int) -> None:
+        """Drop an object that was broadcast."""
+        drop_data(id)
+
     def items_needed(self, tokens: memoryview) -> None:
         """Note cache items that jobs need from now on."""
         self._uses_cache = True
-        self._loop.direct = False
+        if type(self._context.cache).refresh is not RankCache.refresh:
+            self._loop.direct = False  # so that the loop calls `run_job`
         self._needed.update(tokens)
 
     def items_unneeded(self, tokens: memoryview) -> None:

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
-from concurrent.futures import Future
-from typing import Any, TypedDict
+from typing import Any
 
 from bsbpool import arguments
+from bsbpool._core.jobs.handle import DataRef
 from bsbpool.caching.items import item_ids
+from bsbpool.futures import call_options
 from bsbpool.futures.future import CallRunner, PoolFuture
 from bsbpool.naming import brief
-
-OPTIONS = ("cache_items", "deps", "name", "submitter")
-
-
-class CallOptions(TypedDict, total=False):
-    """The options of calls, see `PoolExecutor.options`."""
-
-    cache_items: list[Any] | None
-    deps: Iterable[Future[Any]] | None
-    name: str | None
-    submitter: object
+from bsbpool.option_checks import CHECKS
 
 
 def count(name: str, value: Any) -> int | None:
@@ -69,28 +59,36 @@ def rank(root: int, size: int) -> None:
         raise ValueError(f"root={root} is out of range: the communicator has {ranks}")
 
 
-def options(given: dict[str, Any], function: str = "options") -> dict[str, Any]:
+def options(
+    given: dict[str, Any],
+    function: str = "options",
+    names: tuple[str, ...] = call_options.NAMES,
+) -> dict[str, Any]:
     """Check the options of calls; errors name the `function` that was called with them."""
     for name in given:
-        if name not in OPTIONS:
+        if name not in names:
             raise TypeError(
                 f"{function}() got an unexpected argument {name!r}; options of calls are "
-                f"{', '.join(OPTIONS)}"
+                f"{', '.join(names)}"
             )
-    checked = {name: value for name, value in given.items() if value is not None}
-    if "cache_items" in checked:
-        checked["cache_items"] = cache_items(checked["cache_items"])
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in (*call_options.OWN, *call_options.FUTURES):
+            checked[name] = CHECKS[name](name, value)
+        elif value is not None:
+            checked[name] = cache_items(value) if name == "cache_items" else value
     return checked
 
 
 def default_options(given: dict[str, Any], class_name: str) -> dict[str, Any]:
     """Check the options with which an executor is created, which are those of all its calls."""
-    if given.get("deps") is not None:
-        raise TypeError(
-            f"{class_name}() does not take deps, since there are no futures yet; use "
-            "executor.options(deps=...)"
-        )
-    return options(given, class_name)
+    for name in call_options.FUTURES:
+        if given.get(name) is not None:
+            raise TypeError(
+                f"{class_name}() does not take {name}, since there are no futures yet; use "
+                f"executor.options({name}=...)"
+            )
+    return options(given, class_name, call_options.DEFAULT_NAMES)
 
 
 def cache_items(needs: Any) -> list[Any]:
@@ -100,17 +98,33 @@ def cache_items(needs: Any) -> list[Any]:
     return checked
 
 
-def dependencies(deps: Any, backend: CallRunner) -> tuple[PoolFuture[Any], ...]:
-    """Check the futures that calls depend on."""
+def inputs(found: list[Any], backend: CallRunner) -> tuple[PoolFuture[Any], ...]:
+    """Check the futures among the arguments of a call; return them without repetitions."""
+    found = [item for item in found if not isinstance(item, DataRef)]
+    for item in found:
+        if not isinstance(item, PoolFuture):
+            raise TypeError(
+                f"an argument is or contains {brief(item)}. Only futures of this executor stand "
+                "for their results; wait until it has ended and pass its result"
+            )
+    return dependencies(dict.fromkeys(found), backend)
+
+
+def dependencies(
+    deps: Any, backend: CallRunner, name: str = "deps"
+) -> tuple[PoolFuture[Any], ...]:
+    """Check the futures that calls depend on; `name` is that of the option."""
     if not hasattr(deps, "__iter__"):
-        raise TypeError(f"deps must be a list of futures, got {brief(deps)}; use deps=[future]")
+        raise TypeError(f"{name} must be a list of futures, got {brief(deps)}; use {name}=[future]")
     checked = tuple(deps)
     for dep in checked:
         if not isinstance(dep, PoolFuture):
-            raise TypeError(f"deps must contain futures as returned by submit(), got {brief(dep)}")
+            raise TypeError(
+                f"{name} must contain futures as returned by submit(), got {brief(dep)}"
+            )
         if not dep.belongs_to(backend) and not dep.done():
             raise ValueError(
-                f"deps contains {brief(dep)}, which is of another executor; wait for its result "
+                f"{name} contains {brief(dep)}, which is of another executor; wait for its result "
                 "instead"
             )
     return checked

@@ -9,9 +9,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from bsbpool._core.jobs.handle import check_arguments
+from bsbpool._core.jobs.inputs import inputs_of
+from bsbpool.futures import argument_checks
+from bsbpool.futures.call_options import Special
+from bsbpool.futures.calls import Call, FailedCalls, settle_failed
 from bsbpool.futures.errors import BrokenPoolError, InitializerError
 from bsbpool.futures.future import PoolFuture, renew_lock
 from bsbpool.futures.packing import MapPacking
@@ -22,21 +25,6 @@ SECONDS_TO_START = 0.5
 """The longest time that a cancelling shutdown waits for calls to start; usually a millisecond."""
 
 
-class Call(NamedTuple):
-    """A call that was submitted to an executor."""
-
-    future: PoolFuture[Any]
-    f: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    deps: tuple[PoolFuture[Any], ...] = ()
-    cache_items: Any = None
-
-
-FailedCalls = list[tuple[PoolFuture[Any], BaseException]]
-"""Calls that cannot run, with their errors."""
-
-
 class OpenMap(Protocol):
     """A map that may submit further calls after the executor was shut down."""
 
@@ -45,12 +33,6 @@ class OpenMap(Protocol):
 
     def close(self) -> None:
         """Submit no more calls, and cancel those that have not started."""
-
-
-def settle_failed(failed: FailedCalls) -> None:
-    """Set the errors of calls that cannot run."""
-    for future, error in failed:
-        future.settle(error)
 
 
 _live_backends: weakref.WeakSet[Backend] = weakref.WeakSet()
@@ -84,6 +66,10 @@ class Backend(abc.ABC):
         The error after which no more calls run.
     n_workers : int
         The number of workers.
+    main_works : bool
+        Whether the root runs calls, too.
+    parallel : bool
+        Whether other ranks run the calls.
     in_forked_child : bool
         Whether this process was forked from the one that has the thread and the workers.
     reclaimable : bool
@@ -91,6 +77,8 @@ class Backend(abc.ABC):
     """
 
     n_workers = 1
+    parallel = False
+    main_works = False
     in_forked_child = False
     reclaimable = False
 
@@ -99,6 +87,7 @@ class Backend(abc.ABC):
         self.broken: BaseException | None = None
         self._closed = self._thread_ended = False
         self._maps: set[OpenMap] = set()
+        self._n_special = 0  # the number of calls with options that were accepted
         self._deferred_calls: deque[Callable[[], object]] = deque()
         self._thread = threading.Thread(target=self._run, name="bsbpool-executor", daemon=True)
 
@@ -151,6 +140,16 @@ class Backend(abc.ABC):
         """Accept a call without options."""
         self.queue(Call(future, f, args, kwargs))
 
+    def submit_by_name(
+        self,
+        future: PoolFuture[Any],
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        special: Special | None = None,
+    ) -> None:
+        """Accept a call of a function of a module; its arguments use no globals of a script."""
+        self.queue(Call(future, f, args, {}, special=special))
+
     def queue(self, call: Call, of_map: OpenMap | None = None) -> None:
         """Accept a call.
 
@@ -166,16 +165,31 @@ class Backend(abc.ABC):
         BrokenExecutor, RuntimeError
             When no more calls are accepted.
         TypeError
-            When an argument is a job or a future.
+            When an argument is a job of a pool, or a future that is not of this package.
         """
-        check_arguments(call.args, call.kwargs)
+        if inputs := inputs_of(call.args, call.kwargs):
+            call = call._replace(deps=(*call.deps, *argument_checks.inputs(inputs, self)))
         with self.lock:
             if self.broken is not None:
                 raise self.error()
             if self._closed and of_map not in self._maps:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            if call.special is not None:
+                if call.special.options.ranks > 1:
+                    self._check_ranks(call.special)
+                call = call._replace(stream=self._n_special)
+                self._n_special += 1
             failed = self._accept(call)
         settle_failed(failed)  # not under the lock, because callbacks may wait for other threads
+
+    def _check_ranks(self, special: Special) -> None:
+        """Refuse a call on more ranks than there are."""
+        from bsbpool.gangs import check_options
+
+        follow = special.futures.get("follow")
+        check_options(
+            special.options, self.worker_ranks, self.parallel, follow, self.main_works
+        )
 
     def map_packing(self, f: Callable[..., Any], items: list[Any]) -> MapPacking:
         """Return how a map of `f` is pickled; `items` are those that have been read already."""
@@ -208,6 +222,17 @@ class Backend(abc.ABC):
         with self.lock:
             self._maps.discard(closed)
             self._end_if_closed()
+
+    def set_prefetch(self, prefetch: bool) -> None:  # noqa: B027
+        """Set whether quick calls are sent before a worker has ended the one before.
+
+        A thread runs one call after the other in any case.
+        """
+
+    @property
+    def worker_ranks(self) -> list[int]:
+        """The ranks that run calls, in the communicator of the pools; rank 0 is this process."""
+        return [0]
 
     # ------------------------------------------------------------ the end
 
@@ -290,6 +315,10 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def withdraw(self, future: PoolFuture[Any]) -> bool:
         """Make sure that a call does not run; return False when it has started."""
+
+    @abc.abstractmethod
+    def interrupt(self, future: PoolFuture[Any]) -> bool:
+        """Cancel a call that runs; return False if that is not possible."""
 
     @abc.abstractmethod
     def is_running(self, future: PoolFuture[Any]) -> bool:

@@ -7,13 +7,18 @@ new pool replaces the old one, as soon as the workers are idle or nearly so.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import pickle
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bsbpool._core.comm.channel import Channel
-from bsbpool.futures.backend import Backend, Call, FailedCalls, settle_failed
+from bsbpool._core.jobs.inputs import UnresolvedInputs
+from bsbpool.futures.backend import Backend
+from bsbpool.futures.call_options import Special
+from bsbpool.futures.calls import Call, FailedCalls, settle_failed
 from bsbpool.futures.errors import InitializerError
 from bsbpool.futures.executor_pool import CallEnd, ExecutorPool
 from bsbpool.futures.future import PoolFuture
@@ -23,9 +28,15 @@ from bsbpool.naming import explain
 from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import Parcel
+from bsbpool.settings import PoolSettings
 from bsbpool.status import JobStatus
 
+if TYPE_CHECKING:
+    from bsbpool.futures.worker import Session
+
 JOBS_PER_POOL = 1_000_000
+NUMBERS_PER_POOL = 2**31
+"""The difference of the numbers with which two pools begin; a pool has fewer jobs."""
 SECONDS_OF_DRAINING = 0.05
 """The time that workers may be idle before the replacement of a pool is postponed."""
 
@@ -47,9 +58,12 @@ class RanksBackend(Backend):
         Called on each worker before its first call.
     initargs : tuple
         Its arguments.
+    settings : PoolSettings, optional
+        Further settings of its pools.
     """
 
     _run_of_pool: ExecutorMainRun
+    parallel = True
 
     def __init__(
         self,
@@ -57,10 +71,15 @@ class RanksBackend(Backend):
         max_workers: int | None = None,
         initializer: Callable[..., Any] | None = None,
         initargs: tuple[Any, ...] = (),
+        settings: PoolSettings | None = None,
     ) -> None:
         super().__init__()
+        self._settings = settings
+        self._n_jobs = 0  # the first number of the next pool
         self._service = service
-        self.n_workers = min(service.get_size() - 1, max_workers or service.get_size())
+        self.main_works = settings is not None and bool(settings.main_works)
+        n = service.get_size() - (not self.main_works)
+        self.n_workers = min(n, max_workers or n)
         self._packed_initializer: Parcel | None = None
         with marking_signals():
             try:
@@ -85,10 +104,20 @@ class RanksBackend(Backend):
     ) -> Parcel | None:
         return pack_initializer(initializer, initargs)
 
+    @functools.cached_property
+    def session(self) -> Session:
+        """The state of a worker in this process."""
+        from bsbpool.futures.worker import Session
+
+        return Session()
+
     # ------------------------------------------------------------ the thread
 
     def _open_pool(self) -> None:
-        pool = ExecutorPool(self._service, self._start_run, self._call_failed)
+        pool = ExecutorPool(
+            self._service, self._start_run, self._call_failed, self._n_jobs, self._settings
+        )
+        self._n_jobs += NUMBERS_PER_POOL
         pool.__enter__()
         self._pool = pool
         self._jobs = pool.run_context.jobs  # read for each call
@@ -205,12 +234,35 @@ class RanksBackend(Backend):
         kwargs: dict[str, Any],
     ) -> None:
         """Accept a call without options."""
+        if not self._submitted(future, f, args, kwargs, None):
+            self.queue(Call(future, f, args, kwargs))
+
+    def _submitted(
+        self, future: PoolFuture[Any], f: Any, args: Any, kwargs: dict[str, Any], special: Any
+    ) -> bool:
+        """Pass a call to the pool; return False if only `queue` can do so."""
         with self.lock:
             pool = self._pool
-            if pool.kept_open and not self._closed and len(self._jobs) < self._limit:
-                pool.queue_call(future, f, args, kwargs)
-                return
-        self.queue(Call(future, f, args, kwargs))
+            if not pool.kept_open or self._closed or len(self._jobs) >= self._limit:
+                return False
+            spec = None if special is None else pool.placement.spec_of(special.options)
+            try:
+                pool.queue_call(future, f, args, kwargs, None, -1, spec)
+            except UnresolvedInputs:
+                return False  # it has futures among its arguments, which `queue` resolves
+        return True
+
+    def submit_by_name(
+        self,
+        future: PoolFuture[Any],
+        f: Callable[..., Any],
+        args: tuple[Any, ...],
+        special: Special | None = None,
+    ) -> None:
+        """Accept a call of a function of a module; its arguments use no globals of a script."""
+        simple = special is None or (special.options.is_placement and not special.futures)
+        if not simple or not self._submitted(future, f, args, {}, special):
+            RanksBackend.queue(self, Call(future, f, args, {}, special=special))
 
     def _accept(self, call: Call) -> FailedCalls:
         if self._draining:
@@ -224,10 +276,11 @@ class RanksBackend(Backend):
         return failed
 
     def _queue_in_pool(self, call: Call) -> FailedCalls:
-        if not call.deps and not call.cache_items:
-            self._pool.queue_call(call.future, call.f, call.args, call.kwargs)
+        if not call.deps and not call.cache_items and call.special is None:
+            # An empty tuple: the arguments may have broadcast objects, but no futures.
+            self._pool.queue_call(call.future, call.f, call.args, call.kwargs, ())
             return []
-        error = self._pool.queue_after(*call)
+        error = self._pool.queue_after(call)
         return [] if error is None else [(call.future, error)]
 
     def _end_if_closed(self) -> None:
@@ -237,6 +290,18 @@ class RanksBackend(Backend):
 
     def _wake(self) -> None:
         self._run_of_pool.wake()
+
+    def set_prefetch(self, prefetch: bool) -> None:
+        """Set whether quick calls are sent before a worker has ended the one before."""
+        with self.lock:
+            settings = self._settings or PoolSettings()
+            self._settings = dataclasses.replace(settings, prefetch=prefetch)
+            self._pool.run_context.engine.disable_prefetch(not prefetch)
+
+    @property
+    def worker_ranks(self) -> list[int]:
+        """The ranks that run calls and have not died."""
+        return self._run_of_pool.worker_ranks
 
     def has_unfinished_calls(self) -> bool:
         """Whether some calls have not ended."""
@@ -261,6 +326,11 @@ class RanksBackend(Backend):
                 return self._waiting.pop(future, None) is not None
             withdrawn: bool = job.withdraw()
             return withdrawn
+
+    def interrupt(self, future: PoolFuture[Any]) -> bool:
+        """Cancel a call that runs; return False if it has ended."""
+        job = future.pool_job
+        return job is not None and not self.in_forked_child and self._pool.interrupt(job)
 
     def is_running(self, future: PoolFuture[Any]) -> bool:
         """Whether a call has started and has not ended."""

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bsbpool._core.comm.channel import Channel
-from bsbpool.futures.backend import Call, OpenMap
+from bsbpool.futures.backend import OpenMap
 from bsbpool.futures.backend_ranks import RanksBackend
+from bsbpool.futures.calls import Call
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.main_program import SearchPath
 from bsbpool.futures.packing import MapPacking

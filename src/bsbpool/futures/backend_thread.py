@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import os
 import queue
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bsbpool import caching
-from bsbpool.futures.backend import Backend, Call, FailedCalls
+from bsbpool import caching, execution
+from bsbpool.dataflow import sending
+from bsbpool.exceptions import JobCancelledError
+from bsbpool.futures.backend import Backend
+from bsbpool.futures.call_options import Special
+from bsbpool.futures.call_order import CallOrder, is_ready
+from bsbpool.futures.calls import Call, FailedCalls
 from bsbpool.futures.chunks import worker_process
 from bsbpool.futures.errors import dependency_error
 from bsbpool.futures.future import PoolFuture
@@ -21,7 +27,11 @@ from bsbpool.futures.plain_values import load_result
 from bsbpool.naming import explain, name_of
 from bsbpool.process import end_if_child_of
 from bsbpool.remote_errors import dump_error, load_error
-from bsbpool.serialization import Parcel, dumps, loads
+from bsbpool.serialization import Parcel, copies_of, dumps, loads
+from bsbpool.settings import PoolSettings
+
+if TYPE_CHECKING:
+    from bsbpool.futures.single_call import SingleCall
 
 Outcome = tuple[BaseException | None, Any]
 """The error and the result of a call."""
@@ -36,16 +46,27 @@ class ThreadBackend(Backend):
         Called in the thread before the first call.
     initargs : tuple
         Its arguments.
+    settings : PoolSettings, optional
+        Further settings, for calls with options.
     """
 
     def __init__(
-        self, initializer: Callable[..., Any] | None = None, initargs: tuple[Any, ...] = ()
+        self,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        settings: PoolSettings | None = None,
     ) -> None:
         super().__init__()
+        self._settings = settings or PoolSettings()
+        self._service = execution.service_for(None)
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._initializer, self._initargs = initializer, initargs
+        self._order = CallOrder(self._calls)
         self._waiting: set[PoolFuture[Any]] = set()
         self._running: PoolFuture[Any] | None = None
+        self._single: SingleCall | None = None  # the pool of the call that runs, if it has options
+        self._can_interrupt = False  # whether that call has options and can still be cancelled
+        self._timers: dict[PoolFuture[Any], int] = {}  # of the option `dependency_timeout`
         self._ending = False
         self._process = os.getpid()
 
@@ -71,8 +92,8 @@ class ThreadBackend(Backend):
             self.broken = state.error
 
     def _run_queue(self) -> None:
-        while not (self._ending and self._calls.empty()):
-            call = self._calls.get()
+        while not (self._ending and self._order.empty()):
+            call = self._order.next()
             self._run_deferred_calls()
             if call is not None:
                 self._run_call(call)
@@ -82,8 +103,9 @@ class ThreadBackend(Backend):
         with self.lock:
             if call.future not in self._waiting:
                 return  # it was withdrawn
-            self._waiting.discard(call.future)
+            self._stop_waiting(call.future)
             self._running = call.future
+            self._can_interrupt = call.special is not None
         error, value = self._outcome(call)
         with self.lock:
             self._running = None
@@ -97,14 +119,66 @@ class ThreadBackend(Backend):
             for dep in call.deps:
                 if (error := dependency_error(dep)) is not None:
                     return error, None
+            if call.special is not None:
+                return self._outcome_of_special(call, call.special)
             return _run_on_copies(call, self._process)
         except BaseException as error:
             return error, None
 
+    def _outcome_of_special(self, call: Call, special: Special) -> Outcome:
+        from bsbpool.futures.conditions import condition_error
+        from bsbpool.futures.single_call import SingleCall
+
+        if (error := condition_error(special)) is not None:
+            return error, None
+        single = SingleCall(self._service, self._settings)
+
+        def begin() -> bool:
+            with self.lock:
+                if self._can_interrupt:
+                    self._single = single
+                return self._can_interrupt
+
+        try:
+            error, value, call.future.ended_metadata = single.run_call(call, begin)
+        finally:
+            with self.lock:
+                self._single, self._can_interrupt = None, False
+        return error, value
+
     def _accept(self, call: Call) -> FailedCalls:
         self._waiting.add(call.future)
+        if call.special is not None:
+            self._order.prepare(call.special)
+            self._limit_waiting(call, call.special.options.dependency_timeout)
         self._calls.put(call)
         return []
+
+    def _limit_waiting(self, call: Call, seconds: float | None) -> None:
+        """Cancel a call if its dependencies do not end in time."""
+        if seconds is None or is_ready(call):
+            return
+        from bsbpool.timers import timers
+
+        def expire() -> None:
+            waits = not is_ready(call)
+            if waits and self.withdraw(call.future):
+                call.future.settle(
+                    JobCancelledError(
+                        f"The dependencies of {name_of(call.f)}() did not end within its "
+                        f"dependency_timeout of {seconds:g} s"
+                    )
+                )
+
+        self._timers[call.future] = timers.call_at(time.monotonic() + seconds, expire)
+
+    def _stop_waiting(self, future: PoolFuture[Any]) -> None:
+        """Note that a call does not wait any more, and drop its timer, which refers to it."""
+        self._waiting.discard(future)
+        if (number := self._timers.pop(future, None)) is not None:
+            from bsbpool.timers import timers
+
+            timers.cancel(number)
 
     def _end_if_closed(self) -> None:
         if self._closed and not self._maps and not self._ending:
@@ -128,7 +202,17 @@ class ThreadBackend(Backend):
         with self.lock:
             if future not in self._waiting:
                 return False
-            self._waiting.discard(future)
+            self._stop_waiting(future)
+            return True
+
+    def interrupt(self, future: PoolFuture[Any]) -> bool:
+        """Cancel a call that runs; only a call with options can be cancelled then."""
+        with self.lock:
+            if self._running is not future or not self._can_interrupt:
+                return False
+            if self._single is not None:
+                return self._single.interrupt()
+            self._can_interrupt = False  # the call has no job yet, and will not run
             return True
 
     def is_running(self, future: PoolFuture[Any]) -> bool:
@@ -146,21 +230,22 @@ def _run_on_copies(call: Call, process: int) -> Outcome:
     A child that the call forks from `process` ends here when the call raises in it.
     """
     try:
-        payload, buffers = dumps((call.f, call.args, call.kwargs))
+        with sending():
+            payload, buffers = dumps((call.f, call.args, call.kwargs))
     except BaseException as error:
         explain(error, f"The function or the arguments of {name_of(call.f)}() cannot be pickled")
         raise
     failed = False
     try:
-        f, args, kwargs = loads(payload, _copied(buffers))
+        f, args, kwargs = loads(payload, copies_of(buffers))
         payload, buffers = _pickle_result(f(*args, **kwargs), call.f)
     except BaseException as error:
         end_if_child_of(process, error)
         payload, buffers = dump_error(error, 0, name_of(call.f))
         failed = True
     if failed:
-        return load_error(payload, _copied(buffers)), None
-    return None, load_result(loads, payload, _copied(buffers))
+        return load_error(payload, copies_of(buffers)), None
+    return None, load_result(loads, payload, copies_of(buffers))
 
 
 def _pickle_result(value: Any, f: Any) -> Parcel:
@@ -169,8 +254,3 @@ def _pickle_result(value: Any, f: Any) -> Parcel:
     except BaseException as error:
         explain(error, f"The return value of {name_of(f)}() cannot be pickled")
         raise
-
-
-def _copied(buffers: list[memoryview]) -> list[bytearray]:
-    """Copy buffers, as sending them would."""
-    return [bytearray(buffer) for buffer in buffers]

@@ -7,9 +7,12 @@ from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from bsbpool import arguments
-from bsbpool.futures import argument_checks
-from bsbpool.futures.argument_checks import CallOptions
-from bsbpool.futures.backend import Backend, Call
+from bsbpool._core.jobs.handle import OptionedFunction
+from bsbpool.broadcasting import Broadcast, make_broadcast
+from bsbpool.futures import argument_checks, call_options
+from bsbpool.futures.backend import Backend
+from bsbpool.futures.call_options import FUTURES, CallOptions, CallSettings
+from bsbpool.futures.calls import Call
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.map import MapOptions, start_map
 
@@ -21,11 +24,17 @@ class BaseExecutor(Executor):
     """Submits calls to a backend, with the options of this executor or view."""
 
     _call_options: dict[str, Any]
+    _call_settings: CallSettings
     _backend: Backend | None = None
 
     def _get_backend(self) -> Backend:
         """Return the backend that runs the calls; open it first if needed."""
         raise NotImplementedError
+
+    def _set_options(self, options: dict[str, Any]) -> None:
+        """Set the options of all calls, which were checked."""
+        self._call_options = options
+        self._call_settings = call_options.settings_of(options)
 
     def __reduce__(self) -> str:
         raise TypeError(
@@ -67,13 +76,17 @@ class BaseExecutor(Executor):
         """
         backend = self._backend or self._get_backend()
         future: PoolFuture[T] = PoolFuture(backend)
-        if not self._call_options:
+        function: Any = fn
+        if isinstance(function, OptionedFunction):
+            own = call_options.of_function(function)
+            settings = call_options.settings_of(own | self._call_options)
+        elif self._call_options:
+            settings = self._call_settings
+        else:
             backend.submit(future, fn, args, kwargs)
             return future
-        options = dict(self._call_options)
-        deps, cache_items = options.pop("deps", ()), options.pop("cache_items", None)
-        future.call_options = options
-        backend.queue(Call(future, fn, args, kwargs, deps, cache_items))
+        deps, cache_items, future.call_options, special = settings
+        backend.queue(Call(future, fn, args, kwargs, deps, cache_items, special))
         return future
 
     def map(
@@ -158,9 +171,44 @@ class BaseExecutor(Executor):
             argument_checks.count("chunksize", chunksize),
             argument_checks.count("buffersize", buffersize),
             arguments.flag("unordered", unordered),
-            self._call_options or None,
+            self._call_settings,
         )
         return start_map(self._get_backend(), fn, items, options)
+
+    def run_on_all(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> dict[int, PoolFuture[T]]:
+        """Submit the call ``fn(*args, **kwargs)`` once for each worker; return futures by rank.
+
+        Examples
+        --------
+        >>> import os
+        >>> from bsbpool import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     found = executor.run_on_all(os.getenv, "HOME", "none")
+        ...     len(found) == executor.num_workers
+        True
+        """
+        ranks = self._get_backend().worker_ranks
+        return {rank: self.options(targets=[rank]).submit(fn, *args, **kwargs) for rank in ranks}
+
+    def broadcast(self, obj: T) -> Broadcast[T]:
+        """Return a reference to a copy of an object, as an argument of many calls of `submit`.
+
+        The copy is sent to each machine once. Its ranks share the memory of the arrays, which calls
+        cannot change. The copies are dropped when these calls have ended and the reference is not
+        used any more.
+
+        Examples
+        --------
+        >>> from bsbpool import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     table = executor.broadcast({"a": 1, "b": 2})
+        ...     futures = [executor.submit(dict.get, table, key) for key in "ab"]
+        ...     [future.result() for future in futures]
+        [1, 2]
+        """
+        return make_broadcast(obj, True)
 
     def options(self, **options: Unpack[CallOptions]) -> BaseExecutor:
         """Return a view of this executor that applies options to its calls.
@@ -176,6 +224,10 @@ class BaseExecutor(Executor):
             The name of the calls in errors.
         submitter : object
             The submitter of the calls.
+        **options
+            Those of jobs, see `bsbpool.options.JobOptions`, with futures in place of jobs; without
+            `keep`. In a `map` they apply to chunks, which have one item unless `chunksize` is
+            given. With one process, `targets` and `follow` have no effect.
 
         Examples
         --------
@@ -202,11 +254,12 @@ class ExecutorView(BaseExecutor):
 
     def __init__(self, executor: BaseExecutor, call_options: dict[str, Any]) -> None:
         self._executor = executor
-        deps = call_options.get("deps")
-        if deps is not None:
-            deps = argument_checks.dependencies(deps, self._get_backend())
-            call_options = {**call_options, "deps": deps}
-        self._call_options = call_options
+        named = {
+            name: argument_checks.dependencies(call_options[name], self._get_backend(), name)
+            for name in FUTURES
+            if call_options.get(name) is not None
+        }
+        self._set_options(call_options | named)
 
     def _get_backend(self) -> Backend:
         return self._executor._get_backend()

@@ -64,7 +64,11 @@ worker_process = WorkerProcess()
 
 
 def run_chunk(
-    function: tuple[bytes, Buffers, bool], payload: bytes, buffers: Buffers, star: bool
+    function: tuple[bytes, Any, bool],
+    payload: bytes,
+    buffers: Buffers,
+    star: bool,
+    raises: bool = False,
 ) -> tuple[Any, Any, float, int]:
     """Call a function with each item of a chunk, until a call raises.
 
@@ -76,6 +80,8 @@ def run_chunk(
         The pickle of the list of packed items.
     star : bool
         Whether each item is a tuple of arguments.
+    raises : bool
+        Whether to raise an error of a call, so that the chunk can run again.
 
     Returns
     -------
@@ -97,7 +103,7 @@ def run_chunk(
         pickled, parts, kept = function
         copies = None if kept else independent_copies(len(items), pickled, parts)
         if kept:
-            f = worker_process.function(pickled, parts)
+            f = worker_process.function(pickled, parts() if callable(parts) else parts)
         for item in items:
             if copies is not None:
                 f = next(copies)
@@ -107,24 +113,35 @@ def run_chunk(
                 value if type(value) in PLAIN_TYPES else _pack_result(value, len(items) == 1, f)
             )
     except BaseException as raised:
+        if raises:
+            worker_process.explain(raised)
+            raise
         error = _pack_error(raised, f)
     parcel = dumps(results)
     size = _size(payload, buffers) + _size(*parcel)
     return _sendable(parcel), error, time.perf_counter() - start, size
 
 
-def independent_copies(n: int, payload: bytes, buffers: Buffers) -> Iterator[Callable[..., Any]]:
+def independent_copies(
+    n: int, payload: bytes, buffers: Buffers | Callable[[], Buffers]
+) -> Iterator[Callable[..., Any]]:
     """Yield a callable `n` times, each time with its initial state; read-only arrays are shared."""
-    f = loads(payload, buffers if n == 1 else list(map(_copy_if_writable, buffers)))
+    f = loads(payload, _copies(buffers, n == 1))
     variables = plain_variables(f)
     yield f
     for n_left in range(n - 2, -1, -1):
         if variables is None:
-            f = loads(payload, list(map(_copy_if_writable, buffers)) if n_left else buffers)
+            f = loads(payload, _copies(buffers, n_left == 0))
         else:
             for cell, value in variables:
                 cell.cell_contents = value
         yield f
+
+
+def _copies(buffers: Buffers | Callable[[], Buffers], is_last: bool) -> Buffers:
+    if callable(buffers):  # they were broadcast
+        return buffers()
+    return buffers if is_last else list(map(_copy_if_writable, buffers))
 
 
 def _copy_if_writable(buffer: Any) -> Any:

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any, Unpack
 from bsbpool import arguments, execution
 from bsbpool._typing import LazyType
 from bsbpool.futures import argument_checks, factory
-from bsbpool.futures.argument_checks import CallOptions
 from bsbpool.futures.backend import Backend, check_not_exiting, in_backend_thread
 from bsbpool.futures.base_executor import BaseExecutor
+from bsbpool.futures.call_options import DefaultOptions
 from bsbpool.process import raising_on_sigterm, running
+from bsbpool.settings import LeaderChoice, PoolSettings
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
+
+    from bsbpool.resources import Declaration
 else:
+    Declaration = LazyType("bsbpool.resources", "Declaration")
     Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 _entered_executors: list[PoolExecutor] = []
@@ -52,14 +56,26 @@ class PoolExecutor(BaseExecutor):
     root : int
         The rank that submits.
     max_workers : int, optional
-        The number of other ranks that run calls; by default all.
+        The number of ranks that run calls; by default all others. The root is the last of them.
     initializer : callable, optional
         Called on each worker before its first call, once for each ``with`` block. If it raises,
         the executor is broken.
     initargs : tuple
         Its arguments.
+    timestamps : bool
+        Whether the times, ranks and sizes of calls are noted, see `PoolFuture.metadata`.
+    resources : dict, optional
+        What the ranks have of each resource, see `create_job_pool`.
+    prefetch : bool
+        Whether quick calls are sent before the worker has ended the one before. Without, each
+        worker has one call, and the next one goes to the worker that was idle longest.
+    main_works : bool
+        Whether the root runs calls, too, in another thread of its process. With one process this
+        has no effect. The initializer is called there as well.
+    leaders : "auto", "node", int or None
+        Which ranks relay the messages between the root and the workers, see `create_job_pool`.
     **options
-        Options for all calls, see `options`; without `deps`.
+        Options for all calls, see `options`; without `resources` and those that name futures.
 
     Attributes
     ----------
@@ -90,17 +106,35 @@ class PoolExecutor(BaseExecutor):
         max_workers: int | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
-        **options: Unpack[CallOptions],
+        timestamps: bool = False,
+        resources: Declaration | None = None,
+        prefetch: bool = True,
+        main_works: bool = False,
+        leaders: LeaderChoice = "auto",
+        **options: Unpack[DefaultOptions],
     ) -> None:
         self.root = argument_checks.communicator(comm, root)
         max_workers = argument_checks.count("max_workers", max_workers)
         initializer, initargs = argument_checks.initializer(initializer, initargs)
-        self._call_options = argument_checks.default_options(dict(options), type(self).__name__)
+        self._set_options(argument_checks.default_options(dict(options), type(self).__name__))
         self._service = execution.service_for(None, comm)
         self.comm_size: int = self._service.get_size()
         argument_checks.rank(self.root, self.comm_size)
+        pool = PoolSettings(
+            timestamps=timestamps,
+            resources=resources,
+            prefetch=prefetch,
+            main_works=main_works,
+            leaders=leaders,
+        )
         self._settings = factory.ExecutorSettings(
-            self._service, self.root, max_workers, initializer, initargs, comm is None
+            self._service,
+            self.root,
+            max_workers,
+            initializer,
+            initargs,
+            comm is None,
+            pool,
         )
         self._entered: ExitStack | None = None
         self._backend = None
@@ -140,7 +174,7 @@ class PoolExecutor(BaseExecutor):
         traceback: TracebackType | None,
     ) -> bool | None:
         """Shut down and wait for all calls; do not wait after a signal or SystemExit."""
-        inside = running.inside_job if self._backend is None else self._backend.is_current_thread()
+        inside = running.in_job if self._backend is None else self._backend.is_current_thread()
         if self._entered is None:
             raise RuntimeError(
                 "The `with` block of this executor has not begun or has already ended, so it "

@@ -9,6 +9,7 @@ from bsbpool.futures.backend import Backend
 from bsbpool.futures.registry import worker_groups
 from bsbpool.futures.worker_group import WorkerGroup
 from bsbpool.process import running
+from bsbpool.settings import PoolSettings
 
 
 class ExecutorSettings(NamedTuple):
@@ -28,6 +29,8 @@ class ExecutorSettings(NamedTuple):
         Its arguments.
     default_comm : bool
         Whether no communicator was given.
+    pool : PoolSettings
+        Further settings of the pools.
     """
 
     service: Any
@@ -36,6 +39,7 @@ class ExecutorSettings(NamedTuple):
     initializer: Callable[..., Any] | None
     initargs: tuple[Any, ...]
     default_comm: bool
+    pool: PoolSettings
 
 
 def open_backend(settings: ExecutorSettings, collective: bool) -> Backend | None:
@@ -48,7 +52,7 @@ def open_backend(settings: ExecutorSettings, collective: bool) -> Backend | None
     collective : bool
         Whether all ranks call this function.
     """
-    if running.inside_job:
+    if running.in_job:
         return _open_thread(settings)  # the other ranks do not run this job
     if _uses_worker_group(settings):
         group = worker_groups.find(settings.max_workers)
@@ -101,7 +105,7 @@ def _is_main_group(service: Any) -> bool:
 def _open_thread(settings: ExecutorSettings) -> Backend:
     from bsbpool.futures.backend_thread import ThreadBackend
 
-    return _started(ThreadBackend(settings.initializer, settings.initargs))
+    return _started(ThreadBackend(settings.initializer, settings.initargs, settings.pool))
 
 
 def _open_ranks(settings: ExecutorSettings) -> Backend | None:
@@ -116,7 +120,13 @@ def _open_ranks(settings: ExecutorSettings) -> Backend | None:
         from bsbpool.futures.backend_ranks import RanksBackend
 
         return _started(
-            RanksBackend(service, settings.max_workers, settings.initializer, settings.initargs)
+            RanksBackend(
+                service,
+                settings.max_workers,
+                settings.initializer,
+                settings.initargs,
+                settings.pool,
+            )
         )
     from bsbpool.futures.worker import serve_executor
 
@@ -125,6 +135,8 @@ def _open_ranks(settings: ExecutorSettings) -> Backend | None:
 
 
 def _open_group(settings: ExecutorSettings, group: WorkerGroup) -> Backend:
+    if settings.pool.main_works:
+        raise RuntimeError(_fixed("main_works must be False for the workers of bsbpool.run"))
     _check_thread_level()
     group.wait_until_free()
     from bsbpool.futures.backend_script import ScriptBackend
@@ -135,6 +147,7 @@ def _open_group(settings: ExecutorSettings, group: WorkerGroup) -> Backend:
         settings.max_workers,
         settings.initializer,
         settings.initargs,
+        settings.pool,
     )
     group.assign(backend)
     return _started(backend)

@@ -12,9 +12,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from bsbpool._typing import LazyType
+from bsbpool.dataflow import reduce_future
 from bsbpool.events import CallbackQueue
+
+if TYPE_CHECKING:
+    from bsbpool.job_output import JobOutput
+    from bsbpool.metadata import JobMetadata
+else:
+    JobOutput = LazyType("bsbpool.job_output", "JobOutput")
+    JobMetadata = LazyType("bsbpool.metadata", "JobMetadata")
 
 T = TypeVar("T")
 
@@ -43,6 +52,9 @@ class CallRunner(Protocol):
     def withdraw(self, future: PoolFuture[Any]) -> bool:
         """Make sure that a call does not run; return False when it has started."""
 
+    def interrupt(self, future: PoolFuture[Any]) -> bool:
+        """Cancel a call that runs; return False if that is not possible."""
+
     def is_running(self, future: PoolFuture[Any]) -> bool:
         """Whether a call has started and has not ended."""
 
@@ -61,10 +73,14 @@ class PoolFuture(Future[T]):
 
     __slots__ = (
         "_backend", "_condition", "_done_callbacks", "_exception", "_has_condition", "_result",
-        "_state", "_waiters", "call_options", "n_items", "pool_job",
+        "_state", "_waiters", "call_options", "ended_metadata", "ended_output", "job_number",
+        "n_items", "pool_job",
     )  # fmt: skip
 
     call_options: dict[str, Any] | None  # the options of the call, without deps and cache_items
+    ended_metadata: JobMetadata | None  # of a call that has ended, if they were noted
+    ended_output: JobOutput | None  # what a call that has ended has written
+    job_number: int  # that of a call that has ended, counted over all pools of the executor
     n_items: int  # the number of map items in the call
 
     def __init__(self, backend: CallRunner) -> None:
@@ -116,12 +132,46 @@ class PoolFuture(Future[T]):
         """Return whether the call was cancelled."""
         return self._state in _CANCELLED_STATES
 
-    def cancel(self) -> bool:
-        """Cancel the call unless it runs or has ended; return whether it is cancelled."""
-        if self.done() or not self._backend.withdraw(self):
+    def cancel(self, running: bool = False) -> bool:
+        """Cancel the call unless it runs or has ended; return whether it is cancelled.
+
+        Parameters
+        ----------
+        running : bool
+            Whether to cancel a call that runs, too: a JobCancelledError is raised in it, see
+            `Job.cancel`. With one process, that is possible only for calls with options.
+        """
+        if self.done():
+            return self.cancelled()
+        if not self._backend.withdraw(self) and not (running and self._backend.interrupt(self)):
             return self.cancelled()
         self.mark_cancelled()
         return True
+
+    @property
+    def output(self) -> JobOutput | None:
+        """What the call has written so far, with the option `capture_output`."""
+        job = self.pool_job
+        output: JobOutput | None = self.ended_output if job is None else job.output
+        return output
+
+    @property
+    def metadata(self) -> JobMetadata:
+        """When and where the call ran.
+
+        Times, rank and sizes are None unless the call has options, or the executor was made with
+        ``timestamps=True``.
+        """
+        if self.ended_metadata is not None:
+            return self.ended_metadata
+        job = self.pool_job
+        if job is not None:
+            metadata: JobMetadata = job.metadata
+            return metadata
+        from bsbpool.futures.call_metadata import metadata_of_call
+
+        name = str((self.call_options or {}).get("name", "call"))
+        return metadata_of_call(self, self.job_number, name)
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """Call ``fn(future)`` when the call ends; immediately if it has ended.
@@ -171,11 +221,7 @@ class PoolFuture(Future[T]):
             return True
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            "A future cannot be pickled, so it cannot be an argument or a result of a call: wait "
-            "until it has ended and pass future.result(), or use deps=[future] to run the call "
-            "after it."
-        )
+        return reduce_future(self, self.pool_job)
 
     def running(self) -> bool:
         """Return whether the call is running."""
@@ -192,6 +238,9 @@ _LAZY_DEFAULTS: dict[str, Callable[[], Any]] = {
     "_exception": type(None),
     "n_items": lambda: 1,
     "call_options": type(None),
+    "ended_metadata": type(None),
+    "ended_output": type(None),
+    "job_number": lambda: -1,
 }
 """Factories of the attributes that are created on first access."""
 _CANCELLED_STATES = frozenset([CANCELLED, CANCELLED_AND_NOTIFIED])

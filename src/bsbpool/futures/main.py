@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bsbpool._core.comm.channel import Channel
 from bsbpool.execution.main import MainRun
 from bsbpool.futures.codes import EXECUTOR_CLOSED, NEXT_POOL, PRELUDE, PRELUDE_NUMBER
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import Parcel
+from bsbpool.worker_ranks import rank_of, worker_of
+
+if TYPE_CHECKING:
+    from bsbpool.execution.local_worker import LocalWorker
+    from bsbpool.futures.worker import Session
 
 
 class RunBackend(Protocol):
     """The part of a backend that the runs of its pools use."""
 
     n_workers: int
+
+    @property
+    def session(self) -> Session:
+        """The state of a worker in this process, from the first to the last pool."""
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
@@ -47,28 +56,41 @@ class ExecutorMainRun(MainRun):
     """
 
     def __init__(self, context: RunContext, channel: Channel, backend: RunBackend) -> None:
-        super().__init__(context, channel)
         self._backend = backend
-        self._loop.unpickle_results = True  # unpickle results once: only the future reads them
+        super().__init__(context, channel)
+        self._loop.replies.unpickle_results = True  # once: only the future reads them
         self._prelude_is_old = False
         if backend.prelude() is not None:
             self._loop.set_prelude(PRELUDE_NUMBER)
         self._spare_ranks = [
             rank
-            for rank in range(self._n_ranks - 1, backend.n_workers, -1)
-            if rank not in channel.lost
+            for worker in range(self._n_workers - 1, backend.n_workers - 1, -1)
+            if (rank := rank_of(worker, self._n_ranks)) not in channel.lost
         ]
         self._hold_spare_ranks()
 
+    @property
+    def worker_ranks(self) -> list[int]:
+        """The ranks that run calls: neither spare ranks nor ranks that have died."""
+        without = {*self._spare_ranks, *self._channel.lost}
+        return [rank for rank in self._context.worker_ranks if rank not in without]
+
+    def _make_local_worker(self) -> LocalWorker:
+        from bsbpool.futures.local_worker import make_local_worker
+
+        return make_local_worker(self._context, self._channel, self._run_id, self._backend.session)
+
     def _hold_spare_ranks(self) -> None:
         for rank in self._spare_ranks:
-            self._context.engine.set_available(rank - 1, False)
+            self._context.engine.set_available(worker_of(rank, self._n_ranks), False)
 
-    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(
+        self, number: int, worker: int
+    ) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
         self._renew_prelude_if_old()
         try:
-            return super().encode_job(number)
+            return super().encode_job(number, worker)
         except BaseException as error:
             self._context.events.job_failed(self._context.jobs[number], error)
             return None
@@ -108,7 +130,8 @@ class ExecutorMainRun(MainRun):
         if rank in self._spare_ranks:
             self._spare_ranks.remove(rank)
         elif self._spare_ranks:
-            self._context.engine.set_available(self._spare_ranks.pop() - 1, True)
+            worker = worker_of(self._spare_ranks.pop(), self._n_ranks)
+            self._context.engine.set_available(worker, True)
 
     def process_events(self) -> bool:
         """Report events; return True when there is nothing left to do."""

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, NamedTuple
 
-from bsbpool._core.jobs.handle import check_arguments
-from bsbpool.futures.backend import Backend, Call
+from bsbpool._core.jobs.inputs import inputs_of
+from bsbpool.futures.backend import Backend
+from bsbpool.futures.call_options import CallSettings, settings_of
+from bsbpool.futures.calls import Call
 from bsbpool.futures.chunk_sizes import SECONDS_PER_BYTE, ChunkSizer
 from bsbpool.futures.future import PoolFuture
 from bsbpool.futures.map_items import MapItems
@@ -41,7 +43,7 @@ class MapOptions(NamedTuple):
     chunksize: int | None = None
     buffersize: int | None = None
     unordered: bool = False
-    call_options: dict[str, Any] | None = None
+    settings: CallSettings = settings_of({})
 
 
 def start_map(
@@ -83,10 +85,18 @@ class ChunkedMap:
         options: MapOptions,
     ) -> None:
         self._backend, self._options = backend, options
-        self._call_options = dict(options.call_options or {})
-        self._deps = self._call_options.pop("deps", ())
-        self._cache_items = self._call_options.pop("cache_items", None)
-        self._call_options.setdefault("name", f"map of {name_of(f)}")
+        settings = options.settings
+        self._description = {"name": f"map of {name_of(f)}"} | settings.description
+        special = settings.special
+        if special is not None and special.options.gather:
+            raise ValueError(
+                "gather=True cannot be used with a map, whose results are those of its items; use "
+                "submit"
+            )
+        if special is not None and special.options.name is None:
+            named = special.options.updated({"name": self._description["name"]})
+            special = special._replace(options=named)
+        self._requirements = settings.deps, settings.cache_items, special
         self._send_lock = threading.RLock()  # held while items are read, which may take long
         self._chunks_lock = threading.RLock()  # only held for a moment
         self.eager = options.buffersize is None
@@ -99,7 +109,9 @@ class ChunkedMap:
         self._closed = self._cancelled = self._sending = False
         self._function_error: BaseException | None = None  # the function cannot be pickled
         overhead = self._pack_function(f)
-        self._sizer = ChunkSizer(options.chunksize, backend.n_workers, overhead)
+        # The options of a call, such as `timeout`, apply to each item if they are alone.
+        chunksize = options.chunksize or (settings.special and 1)
+        self._sizer = ChunkSizer(chunksize, backend.n_workers, overhead)
         backend.open_map(self)
         self.send()
 
@@ -108,8 +120,7 @@ class ChunkedMap:
         with marking_signals():
             try:
                 self._packing = self._backend.map_packing(f, self._items.take_known())
-                payload, buffers, _ = self._packing.function
-                return SECONDS_PER_BYTE * (len(payload) + sum(b.raw().nbytes for b in buffers))
+                return SECONDS_PER_BYTE * self._packing.size
             except BaseException as error:
                 if is_from_signal(error):
                     raise
@@ -182,12 +193,13 @@ class ChunkedMap:
         if not packed:
             return
         future: PoolFuture[Any] = PoolFuture(self._backend)
-        future.call_options, future.n_items = self._call_options, len(packed)
+        future.call_options, future.n_items = self._description, len(packed)
         try:
             payload, buffers = dumps(packed)
             parts = out_of_band(buffers)
-            args = (self._packing.function, payload, parts, self._options.star)
-            call = Call(future, self._packing.call, args, {}, self._deps, self._cache_items)
+            raises = self._options.settings.special is not None
+            args = (self._packing.function, payload, parts, self._options.star, raises)
+            call = Call(future, self._packing.call, args, {}, *self._requirements)
             self._backend.queue(call, of_map=self)
         except Exception as error:
             self._items.stop(error)
@@ -282,9 +294,11 @@ class ChunkedMap:
 
 
 def _argument_error(item: Any) -> TypeError | None:
-    """Return the error for an item that is a job or a future; None for other items."""
-    try:
-        check_arguments(item if type(item) is tuple else (item,))
-    except TypeError as error:
-        return error
-    return None
+    """Return the error for an item that is or contains a job or a future; None for others."""
+    inputs = inputs_of((item,))
+    if not inputs:
+        return None
+    return TypeError(
+        f"an item of a map is or contains {brief(inputs[0])}; wait until it has ended and pass its "
+        "result, or use submit(), whose arguments may be futures"
+    )

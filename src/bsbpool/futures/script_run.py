@@ -12,11 +12,14 @@ from typing import Any, Protocol
 
 from bsbpool._core.comm.channel import Channel
 from bsbpool.execution.functions import FunctionTable
+from bsbpool.execution.optioned_call import call_with_options, worker_options
 from bsbpool.futures.codes import PRELUDE_NUMBER, SCRIPT_CALL, UNIT
 from bsbpool.futures.main import ExecutorMainRun, RunBackend
 from bsbpool.naming import explain
 from bsbpool.run_context import RunContext
 from bsbpool.script.calls import ScriptCall, Snapshot, Unit
+from bsbpool.script.tracking import script_globals
+from bsbpool.serialization import Parcel
 
 
 class ScriptRunBackend(RunBackend, Protocol):
@@ -34,15 +37,20 @@ class ScriptMainRun(ExecutorMainRun):
         super().__init__(context, channel, backend)
         self._table = ScriptTable(self._functions)
 
-    def encode_job(self, number: int) -> tuple[int, int, bytes, list[memoryview]] | None:
+    def encode_job(
+        self, number: int, worker: int
+    ) -> tuple[int, int, bytes, list[memoryview]] | None:
         """Pickle a job. Every exception is the job's error, since no signal raises here."""
         job = self._context.jobs[number]
-        call, args, kwargs = job.function_call or (None, (), {})
+        call, args, kwargs = _call_of(job)
         if not isinstance(call, ScriptCall):
-            return super().encode_job(number)
+            return super().encode_job(number, worker)
         self._renew_prelude_if_old()
         try:
-            payload, buffers = call.snapshot.dumps((args, kwargs))
+            def dumps() -> Parcel:
+                return call.snapshot.dumps((args, kwargs))
+
+            payload, buffers = self._data.pickled(job, worker, dumps)
             return self._table.number_of(call), 0, payload, buffers
         except BaseException as error:
             explain(error, f"The function or the arguments of {job.label} cannot be pickled")
@@ -66,6 +74,19 @@ class ScriptMainRun(ExecutorMainRun):
             return self._table.required(number)
         snapshot = self._backend.initializer_snapshot
         return [self._table.number_of(unit) for unit in snapshot.units] if snapshot else ()
+
+
+def _call_of(job: Any) -> tuple[Any, Any, Any]:
+    """Return the function of a job and its arguments; workers call it with the job's options."""
+    call = job.function_call
+    if call is not None:
+        return call  # type: ignore[no-any-return]
+    (function, args), kwargs = job.execute_arguments
+    if not isinstance(function, ScriptCall):
+        return None, (), {}
+    script = script_globals()
+    indirect = script.call(script.callee(call_with_options), function.snapshot)
+    return indirect, (function.f, args, kwargs, worker_options(job)), {}
 
 
 class ScriptTable:

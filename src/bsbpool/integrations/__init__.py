@@ -1,11 +1,13 @@
-"""Adapters for other packages: one module for each package, imported on first access."""
+"""Adapters for other packages: one module or package for each, imported on first access."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-_MODULES = ("bsb", "joblib", "mpi4py_futures", "mpipool", "schwimmbad", "scinexus")
+_MODULES = (
+    "bsb", "ipyparallel", "joblib", "mpi4py_futures", "mpipool", "schwimmbad", "scinexus",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -106,7 +106,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         """Return the number of workers of a `Parallel` with `n_jobs`."""
         if n_jobs == 0:
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
-        if running.inside_job:
+        if running.in_job:
             return 1  # the other ranks do not run this job
         n_workers = self._n_workers()
         wanted: int = self.default_n_jobs if n_jobs is None else n_jobs
@@ -131,7 +131,7 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         if n_jobs == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         if self._is_shared:
-            own = type(self)(self._executor, self.nesting_level, self.inner_max_num_threads)
+            own = self._copy()
             own._is_shared = False
             raise FallbackToBackend(own)
         self.parallel = parallel
@@ -139,6 +139,9 @@ class BsbPoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mi
         self._queue = None
         self._cores_per_worker = max(n_cores() // n_jobs, 1)
         return n_jobs
+
+    def _copy(self) -> BsbPoolBackend:
+        return type(self)(self._executor, self.nesting_level, self.inner_max_num_threads)
 
     def _open_queue(self) -> LimitedQueue:
         # The lease begins here, since joblib may not call `terminate` without a batch.

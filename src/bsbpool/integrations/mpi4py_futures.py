@@ -187,7 +187,7 @@ class _CommExecutor(MPIPoolExecutor):
         """Make `get_comm_workers` work on the workers during the block. Collective."""
         global _workers_comm
         comm = self._service.get_communicator()
-        if not comm or running.inside_job or worker_groups.main is not None:
+        if not comm or running.in_job or worker_groups.main is not None:
             yield
             return
         from mpi4py import MPI

@@ -182,7 +182,7 @@ class BsbPoolBackend(parallel.Parallel):  # type: ignore[misc, unused-ignore]
 
     def is_master_process(self) -> bool:
         """Whether this is the rank that submits."""
-        if running.inside_job:
+        if running.in_job:
             return False
         return self._entered_executor() is not None or self.get_rank() == self._arguments[1]
 
@@ -226,7 +226,7 @@ class _WorkerBackend(BsbPoolBackend):
 
     def get_rank(self) -> int:
         """Return the number of this rank in the communicator of the submitting rank."""
-        if not running.inside_job:
+        if not running.in_job:
             return super().get_rank()
         # The ranks of workers are counted from the root.
         return (worker_process.rank + self._root) % self._n_ranks
@@ -262,7 +262,7 @@ class _WorkerCall:
         return _WorkerCall, (portable(self._f), self._ranks)
 
     def __call__(self, item: Any) -> Any:
-        if not running.inside_job:  # a thread of the submitting process, whose backend is set
+        if not running.in_job:  # a thread of the submitting process, whose backend is set
             return self._f(item)
         before = parallel.get_parallel_backend()
         parallel.set_parallel_backend(_worker_backend(*self._ranks))

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.tally import JobTally, describe, describe_unsuccessful
 from bsbpool.naming import printable, shortened, without_addresses

@@ -9,6 +9,7 @@ from bsbpool.locking.controller import (
     LockTakeoverWarning,
     SharedMemoryError,
     describe_locks,
+    recover_locks,
     sync,
 )
 from bsbpool.locking.fences import Fence, FencedSignal
@@ -20,5 +21,6 @@ __all__ = [
     "LockTakeoverWarning",
     "SharedMemoryError",
     "describe_locks",
+    "recover_locks",
     "sync",
 ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 import weakref
+from functools import partial
 from typing import Any
 
 from bsbpool._core.locking.global_queue import GlobalQueue
-from bsbpool.locking.contexts import ReadLock, WriteLock
-from bsbpool.locking.fences import Fence, Fenced, NoHandle
+from bsbpool._core.locking.rank_lock import RankLock, ReadLock, WriteLock
+from bsbpool.locking.fences import Fence, single_write
 from bsbpool.locking.shared_page import NodePage, open_page
+from bsbpool.locking.tracing import LockSpan
+from bsbpool.process import running
 
 _controllers: weakref.WeakSet[LockController] = weakref.WeakSet()
 
@@ -42,6 +44,8 @@ def sync(comm: Any = None, master: int = 0) -> LockController:
     ------
     SharedMemoryError
         On all ranks, if those of one node cannot share memory.
+    RuntimeError
+        Inside a job, which one rank runs without the others.
     ValueError
         If `master` is not a rank.
     """
@@ -52,6 +56,11 @@ def describe_locks() -> str:
     """Return a line for each lock of this process that some rank has or waits for."""
     lines = [controller.describe() for controller in list(_controllers) if not controller.closed]
     return "\n".join(filter(None, lines))
+
+
+def recover_locks() -> bool:
+    """Call `LockController.recover` for all locks of this process; return whether all are done."""
+    return all([controller.recover() for controller in list(_controllers)])
 
 
 class LockController:
@@ -82,36 +91,41 @@ class LockController:
             raise ValueError(
                 f"master: {master} is not a rank of the communicator, which has {comm.Get_size()}"
             )
+        if running.in_job and comm.Get_size() > 1:
+            raise RuntimeError(
+                "A lock cannot be made inside a job: one rank runs the job, and the others, of a "
+                f"communicator of {comm.Get_size()} ranks, would have to take part. Make the lock "
+                "before the pool executes. If no other rank uses the same file, pass "
+                "comm=MPI.COMM_SELF"
+            )
         page = open_page(comm)
         if page is None:
             raise SharedMemoryError(
                 "The ranks of a node cannot share memory, which this lock needs (Linux, /dev/shm); "
                 "install mpilock and set BSBPOOL_LOCK=mpilock"
             )
-        self._comm, self._master = comm, master
-        self._rank: int = comm.Get_rank()
-        self._page: NodePage = page
-        self._node = page.lock
-        self._queue = GlobalQueue(comm, master) if page.n_nodes > 1 else None
-        self.read_depth = self.write_depth = 0
-        self._closed = False
-        self._process = os.getpid()
+        self._comm, self._page = comm, page
+        self._queue = GlobalQueue(comm, master, page.polls) if page.n_nodes > 1 else None
+        warn = partial(_warn, page)
+        self._lock = RankLock(comm.Get_rank(), master, page.lock, self._queue, warn, LockSpan)
         _controllers.add(self)
+        if recover_locks not in running.after_deaths:
+            running.after_deaths.append(recover_locks)
 
     @property
     def master(self) -> int:
         """The rank that writes in `single_write` by default."""
-        return self._master
+        return self._lock.master
 
     @property
     def rank(self) -> int:
         """The rank of this process."""
-        return self._rank
+        return self._lock.rank
 
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
-        return self._closed
+        return self._lock.closed
 
     @property
     def n_nodes(self) -> int:
@@ -120,10 +134,8 @@ class LockController:
 
     def close(self) -> None:
         """Give the lock up. Collective if the ranks are on several nodes."""
-        if not self._closed:
-            if self.read_depth or self.write_depth:
-                raise RuntimeError("The lock cannot be closed inside of a block that has it")
-            self._closed = True
+        if not self._lock.closed:
+            self._lock.close()
             if self._queue is not None:
                 self._queue.free()
 
@@ -135,11 +147,11 @@ class LockController:
 
     def read(self) -> ReadLock:
         """Return a context manager that has the lock for reading."""
-        return ReadLock(self)
+        return ReadLock(self._lock)
 
     def write(self) -> WriteLock:
         """Return a context manager that has the lock for writing."""
-        return WriteLock(self)
+        return WriteLock(self._lock)
 
     def single_write(self, handle: Any | None = None, rank: int | None = None) -> Any:
         """Return a context manager in which one rank writes and the others wait. Collective.
@@ -156,64 +168,38 @@ class LockController:
         context manager
             Gives `handle`, or a `Fence` where there is none.
         """
-        writer = self._master if rank is None else rank
-        fence = Fence(writer, self._rank == writer, self._comm)
-        if self._rank == writer:
-            return Fenced(self.write(), fence, handle)
-        return fence if handle is None else NoHandle(self._comm)
+        writer = self.master if rank is None else rank
+        access = self.rank == writer
+        return single_write(self.write(), Fence(access, writer, self._comm), access, handle)
 
     def describe(self) -> str:
         """Return who has the lock and who waits for it, with the times; "" if it is free."""
-        states = self._node.states()
         return "; ".join(
             f"rank {self._page.ranks[slot]} {state} since {seconds:.1f} s"
-            for slot, state, seconds in states
+            for slot, state, seconds in self._page.lock.states()
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of rank {self._rank}: {self.describe() or 'free'}>"
+        return f"<{type(self).__name__} of rank {self.rank}: {self.describe() or 'free'}>"
 
-    # Used by `ReadLock` and `WriteLock`
+    def recover(self) -> bool:
+        """Give back what ranks of this node had that have died, for the ranks of other nodes.
 
-    def take(self, write: bool) -> None:
-        """Acquire the lock, without regard to what this rank has."""
-        if self._closed:
-            raise RuntimeError("The lock cannot be acquired, because its controller was closed")
-        if os.getpid() != self._process:
-            raise RuntimeError("A forked child cannot acquire a lock of its parent")
-        node = self._node
-        try:
-            if node.request(write) and self._queue is None:
-                return
-            if dead := node.wait():
-                self._warn(dead)
-            if self._queue is not None and node.needs_global:
-                self._take_global(self._queue, write)
-        except BaseException:
-            node.cancel()
-            self.drop()
-            raise
+        Ranks that wait for the lock do this themselves. A pool calls it if a rank has died.
 
-    def _take_global(self, queue: GlobalQueue, write: bool) -> None:
-        node = self._node
-        if node.global_mode:
-            queue.give_back(node.global_mode == "write", node.global_owner)
-            node.drop_global()
-        node.take_global(write, queue.take(write))
+        Returns
+        -------
+        bool
+            False if this must be called again later, when the other nodes have gone on.
+        """
+        return self._lock.recover()
 
-    def drop(self) -> None:
-        """Release the lock, if this rank has it: an interrupted `take` may have left it without."""
-        if os.getpid() != self._process:
-            return
-        if self._node.holds and self._node.release() and self._queue is not None:
-            self._queue.give_back(self._node.global_mode == "write", self._node.global_owner)
-            self._node.drop_global()
 
-    def _warn(self, dead: list[int]) -> None:
-        for slot in dead:
-            warnings.warn(
-                f"Rank {self._page.ranks[slot]} died while it had the lock; the data that it was "
-                "writing may be incomplete. The lock was passed on.",
-                LockTakeoverWarning,
-                stacklevel=4,
-            )
+def _warn(page: NodePage, dead: list[int]) -> None:
+    for slot in dead:
+        warnings.warn(
+            f"Rank {page.ranks[slot]} died while it had the lock; the data that it was "
+            "writing may be incomplete. The lock was passed on.",
+            LockTakeoverWarning,
+            stacklevel=3,
+        )

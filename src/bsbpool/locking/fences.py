@@ -15,16 +15,24 @@ class Fence:
 
     Parameters
     ----------
-    writer : int
-        The rank that executes the block.
     access : bool
-        Whether this rank is the writer.
-    comm : mpi4py.MPI.Comm
-        The communicator of all of these ranks.
+        Whether this rank executes the block.
+    writer : int, optional
+        The rank that does.
+    comm : mpi4py.MPI.Comm, optional
+        The communicator of all of these ranks; None if this process is the only one.
+
+    Examples
+    --------
+    >>> with Fence(access=True) as fence:
+    ...     fence.guard()
+    ...     fence.share("written")
+    >>> fence.collect()
+    'written'
     """
 
-    def __init__(self, writer: int, access: bool, comm: Any) -> None:
-        self._writer, self._access, self._comm = writer, access, comm
+    def __init__(self, access: bool, writer: int = 0, comm: Any = None) -> None:
+        self._access, self._writer, self._comm = access, writer, comm
         self._obj: Any = None
 
     def guard(self) -> None:
@@ -44,17 +52,24 @@ class Fence:
 
     def collect(self) -> Any:
         """Return the object that the writer shared. Collective."""
+        if self._comm is None:
+            return self._obj
         return self._comm.bcast(self._obj, root=self._writer)
+
+    def wait(self) -> None:
+        """Wait for all ranks at the end of the block. Collective."""
+        if self._comm is not None:
+            self._comm.Barrier()
 
     def __enter__(self) -> Fence:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> bool:
-        self._comm.Barrier()
+        self.wait()
         return kind is not None and issubclass(kind, FencedSignal)
 
 
-class Fenced:
+class WriterBlock:
     """The block of the writer: the lock, then a barrier with the other ranks.
 
     Parameters
@@ -63,8 +78,8 @@ class Fenced:
         The write lock.
     fence : Fence
         The fence of this rank.
-    handle : context manager, optional
-        What the ``with`` statement enters and gives to the block in place of the fence.
+    handle : object, optional
+        What the ``with`` statement gives to the block in place of the fence.
     """
 
     def __init__(
@@ -86,15 +101,37 @@ class NoHandle:
 
     Parameters
     ----------
-    comm : mpi4py.MPI.Comm
-        The communicator of all of these ranks.
+    fence : Fence, optional
+        The fence of this rank; by default there is no barrier.
     """
 
-    def __init__(self, comm: Any) -> None:
-        self._comm = comm
+    def __init__(self, fence: Fence | None = None) -> None:
+        self._fence = fence
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *error: Any) -> None:
-        self._comm.Barrier()
+        if self._fence is not None:
+            self._fence.wait()
+
+
+def single_write(
+    lock: AbstractContextManager[None], fence: Fence, access: bool, handle: Any | None
+) -> AbstractContextManager[Any, bool | None]:
+    """Return the block of this rank in `LockController.single_write`.
+
+    Parameters
+    ----------
+    lock : context manager
+        The write lock.
+    fence : Fence
+        The fence of this rank.
+    access : bool
+        Whether this rank writes.
+    handle : object, optional
+        What the block of the writer gets in place of the fence.
+    """
+    if access:
+        return WriterBlock(lock, fence, handle)
+    return fence if handle is None else NoHandle(fence)

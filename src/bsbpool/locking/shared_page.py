@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bsbpool._core.locking.node_lock import AVAILABLE, HEAD_BYTES, SLOT_BYTES, NodeLock
-from bsbpool.services.node import shared_memory
-
-TEST_NODES = "BSBPOOL_TEST_NODES"
-"""An environment variable for tests: the number of nodes that the ranks pretend to be on."""
+from bsbpool.services.node import is_crowded, pretended_nodes, shared_memory, usable_cores
 
 
 @dataclass
@@ -25,11 +22,14 @@ class NodePage:
         The ranks of the node in the communicator, by slot.
     n_nodes : int
         The number of nodes.
+    polls : bool
+        Whether a rank polls before it sleeps, since this machine has a core for each of its ranks.
     """
 
     lock: NodeLock
     ranks: list[int]
     n_nodes: int
+    polls: bool
 
 
 def open_page(comm: Any) -> NodePage | None:
@@ -55,9 +55,10 @@ def open_page(comm: Any) -> NodePage | None:
             return None
         # In another PID namespace (a container) the others cannot look this process up.
         pid = os.getpid() if len(set(node.allgather(_namespace()))) == 1 else 0
-        lock = NodeLock(memory, node.Get_rank(), len(ranks), pid, n_nodes > 1)
+        polls = not _is_crowded(comm)
+        lock = NodeLock(memory, node.Get_rank(), len(ranks), pid, n_nodes > 1, polls)
         node.Barrier()  # all slots are filled in before anybody uses the lock
-        return NodePage(lock, ranks, n_nodes)
+        return NodePage(lock, ranks, n_nodes, polls)
     finally:
         node.Free()
 
@@ -65,10 +66,19 @@ def open_page(comm: Any) -> NodePage | None:
 def _split(comm: Any) -> Any:
     from mpi4py import MPI
 
-    pretended = int(os.environ.get(TEST_NODES, "0"))
-    if pretended:
+    if pretended := pretended_nodes():
         return comm.Split(comm.Get_rank() % pretended, comm.Get_rank())
     return comm.Split_type(MPI.COMM_TYPE_SHARED)
+
+
+def _is_crowded(comm: Any) -> bool:
+    from mpi4py import MPI
+
+    machine = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    try:
+        return is_crowded(machine.allgather(usable_cores()))
+    finally:
+        machine.Free()
 
 
 def _namespace() -> str:

@@ -49,7 +49,12 @@ def channel_of(comm: Any) -> Any:
 
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
+        if transport.size > 2:  # else there is nobody to relay messages to
+            from bsbpool._core.comm.relay import RelayTransport
+
+            transport = RelayTransport(transport, transport.rank, node.wakeup)
         channel = Channel(transport, node.crowded, node.wakeup, node.process_monitor)
+        channel.hosts = node.hosts
         comm.Set_attr(_get_keyval(), channel)
         _open_channels.add(channel)
     return channel
@@ -108,6 +113,7 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
         channel.announce_shutdown(partners)
         complete = channel.await_shutdowns(partners, SHUTDOWN_SECONDS)
         channel.drain(FLUSH_SECONDS)
+        channel.relaying.stop_thread()
         if not complete:
             # The duplicate is not freed: MPI would reuse its context id for the next communicator,
             # which would then receive the late messages of this one.
@@ -119,12 +125,14 @@ def _communicator_freed(comm: Any, keyval: int, channel: Any) -> None:
 def _partners(channel: Any) -> list[int]:
     """Return the ranks with which this rank exchanges messages."""
     transport = channel.transport
-    return [*range(1, transport.size)] if transport.rank == 0 else [0]
+    direct = range(1, transport.size) if transport.rank == 0 else [0]
+    return sorted({*direct, *channel.relaying.partners})
 
 
 def _make_pools_serial() -> None:
     """Make pools and executors of a forked child serial, as those inside jobs are."""
     running.inside_job += 1
+    running.other_threads.clear()
 
 
 def _shut_down_all(process: int) -> None:
@@ -132,8 +140,10 @@ def _shut_down_all(process: int) -> None:
     if os.getpid() != process:  # a forked child
         return
     for channel in list(_open_channels):
+        channel.relaying.stop_thread()
         channel.announce_shutdown(_partners(channel))
         channel.drain(FLUSH_SECONDS)
+        channel.await_data(FLUSH_SECONDS)
         # MPI can be finalized while ranks that have announced their shutdown end.
         if (dead := channel.lost - channel.terminated) and not _is_fault_tolerant(channel):
             _abort(f"rank {min(dead)} has died")

@@ -38,7 +38,7 @@ class MPIService:
     @property
     def _has_others(self) -> bool:
         # One rank alone runs a job, so a collective call would never return there.
-        return bool(self._comm) and not running.inside_job and not running.workers_dedicated
+        return bool(self._comm) and not running.in_job and not running.workers_dedicated
 
     def get_rank(self) -> int:
         """Return the rank of this process."""

@@ -4,55 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
-from bsbpool.locking.fences import FencedSignal
+from bsbpool.locking.fences import Fence, FencedSignal, NoHandle, single_write
+from bsbpool.process import running
 from bsbpool.services.mpi import MockModule
 
-
-class Fence:
-    """Lets one process execute a block while the others skip it.
-
-    Parameters
-    ----------
-    access : bool
-        Whether this process executes the block.
-    """
-
-    def __init__(self, access: bool) -> None:
-        self._access = access
-        self._obj: Any = None
-
-    def guard(self) -> None:
-        """Leave the block unless this process has access."""
-        if not self._access:
-            raise FencedSignal
-
-    def share(self, obj: Any) -> None:
-        """Store an object for `collect`."""
-        self._obj = obj
-
-    def collect(self) -> Any:
-        """Return the shared object."""
-        return self._obj
-
-    def __enter__(self) -> Fence:
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        return kind is not None and issubclass(kind, FencedSignal)
-
-
-class _NoHandle:
-    """The substitute for a handle on a process without access."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: Any) -> None:
-        pass
+_NoHandle = NoHandle
+"""The name that it has in BSB's module."""
 
 
 class _NoopLock:
@@ -120,17 +80,8 @@ class MockedWindowController:
         self, handle: AbstractContextManager[Any] | None = None, rank: int | None = None
     ) -> AbstractContextManager[Any]:
         """Return a lock with which one rank writes, by default the master."""
-        return _single_write(self.rank == (self._master if rank is None else rank), handle)
-
-
-@contextmanager
-def _single_write(access: bool, handle: AbstractContextManager[Any] | None) -> Iterator[Any]:
-    if handle is not None:
-        with handle if access else _NoHandle() as opened:
-            yield opened
-        return
-    with Fence(access) as fence:
-        yield fence
+        access = self.rank == (self._master if rank is None else rank)
+        return single_write(self.write(), Fence(access), access, handle)
 
 
 class MPILockModule(MockModule):
@@ -153,26 +104,23 @@ class SingleRankController(MockedWindowController):
     """The lock of one rank: it is granted at once, and traced as the lock of several."""
 
     def __init__(self, comm: Any = None, master: int = 0) -> None:
+        from bsbpool._core.locking.rank_lock import RankLock
+        from bsbpool.locking.tracing import LockSpan
+
         super().__init__(comm, master)
-        self.read_depth = self.write_depth = 0
+        self._lock = RankLock(0, master, begin_span=LockSpan)
 
     def read(self) -> Any:
         """Return a lock for reading."""
-        from bsbpool.locking.contexts import ReadLock
+        from bsbpool._core.locking.rank_lock import ReadLock
 
-        return ReadLock(self)
+        return ReadLock(self._lock)
 
     def write(self) -> Any:
         """Return a lock for writing."""
-        from bsbpool.locking.contexts import WriteLock
+        from bsbpool._core.locking.rank_lock import WriteLock
 
-        return WriteLock(self)
-
-    def take(self, write: bool) -> None:
-        """Do nothing: no other rank competes."""
-
-    def drop(self) -> None:
-        """Do nothing."""
+        return WriteLock(self._lock)
 
 
 class NativeLockModule:
@@ -204,13 +152,19 @@ class NativeLockModule:
         Returns
         -------
         LockController or SingleRankController
-            The latter if the communicator has one rank.
+            The latter if the communicator has one rank, or if only this rank runs the program
+            (``python -m bsbpool.run``).
+
+        Raises
+        ------
+        RuntimeError
+            Inside a job, which one rank runs without the others.
         """
         from bsbpool.services.mpi import MPIService
 
         if comm is None:
             comm = MPIService().get_communicator()
-        if comm is None or comm.Get_size() == 1:
+        if comm is None or comm.Get_size() == 1 or running.workers_dedicated:
             return SingleRankController(comm, master)
         from bsbpool.locking import SharedMemoryError, sync
 

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import mmap
 import os
-import tempfile
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from bsbpool._core.comm.process_monitor import ProcessMonitor
 from bsbpool._core.comm.wakeup import AVAILABLE, BYTES, Wakeup
+
+TEST_NODES = "BSBPOOL_TEST_NODES"
+"""An environment variable for tests: the number of nodes that the ranks pretend to be on."""
+
+
+def pretended_nodes() -> int:
+    """Return the number of nodes that the ranks pretend to be on, in tests; else 0."""
+    return int(os.environ.get(TEST_NODES, "0"))
+
+
+def nodes_of(hosts: Sequence[str]) -> list[int]:
+    """Return the number of the node of each rank."""
+    if pretended := pretended_nodes():
+        return [rank % pretended for rank in range(len(hosts))]
+    numbers = {host: i for i, host in enumerate(dict.fromkeys(hosts))}
+    return [numbers[host] for host in hosts]
 
 
 class Node:
@@ -28,6 +45,8 @@ class Node:
         The processes of the other ranks on the machine.
     wakeup : Wakeup or None
         Wakes waiting ranks of the machine; None if they share no memory.
+    hosts : tuple of str
+        The name of each rank's machine; empty except on rank 0.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -35,11 +54,13 @@ class Node:
 
         node = comm.Split_type(MPI.COMM_TYPE_SHARED)
         try:
-            found = node.allgather((comm.Get_rank(), os.getpid(), _cores()))
-            cores = set().union(*(cores for _, _, cores in found))
-            self.crowded = node.Get_size() > len(cores)
-            pids = {rank: pid for rank, pid, _ in found if rank != comm.Get_rank()}
-            self.process_monitor = ProcessMonitor(pids)
+            names = comm.gather(os.uname().nodename)
+            self.hosts = tuple(map(sys.intern, names or ()))  # one string for each machine
+            found = node.allgather((comm.Get_rank(), os.getpid(), usable_cores()))
+            self.crowded = is_crowded([cores for _, _, cores in found])
+            own = [rank for rank, _, _ in found].index(comm.Get_rank())
+            others = found[own + 1 :] + found[:own]  # so that the ranks do not begin with the same
+            self.process_monitor = ProcessMonitor({rank: pid for rank, pid, _ in others})
             self.wakeup = self._open_wakeup(comm, node, [rank for rank, _, _ in found])
         finally:
             node.Free()
@@ -58,9 +79,7 @@ def shared_memory(node: Any, size: int) -> mmap.mmap | None:
     path = memory = None
     if node.Get_rank() == 0:
         with suppress(OSError):
-            file, path = tempfile.mkstemp(prefix="bsbpool-", dir="/dev/shm")
-            os.ftruncate(file, size)
-            os.close(file)
+            path = _make_file(size)
     path = node.bcast(path)
     if path is not None:
         with suppress(OSError), open(path, "r+b") as opened:
@@ -71,7 +90,28 @@ def shared_memory(node: Any, size: int) -> mmap.mmap | None:
     return memory if is_shared else None
 
 
-def _cores() -> set[int]:
+def _make_file(size: int) -> str:
+    """Make a file in memory; return its path."""
+    # `tempfile` would import many modules.
+    path = f"/dev/shm/bsbpool-{os.getpid()}-{os.urandom(8).hex()}"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(file, size)
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(file)
+    return path
+
+
+def is_crowded(cores: list[set[int]]) -> bool:
+    """Return whether the ranks of a machine outnumber the cores, of those that each may use."""
+    return len(cores) > len(set().union(*cores))
+
+
+def usable_cores() -> set[int]:
+    """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))

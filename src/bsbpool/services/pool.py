@@ -26,7 +26,7 @@ from bsbpool.integrations.bsb.jobs import (
 )
 from bsbpool.integrations.bsb.nodes import get_node_cache_items
 from bsbpool.integrations.bsb.pool import BsbJobPool as JobPool
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.progress import (
     PoolJobAddedProgress,
     PoolJobUpdateProgress,

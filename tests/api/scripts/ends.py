@@ -1,6 +1,6 @@
 """A run on several ranks that ends in one of many ways; each rank reports when it has left.
 
-mpiexec -n 3 python ends.py HOW
+mpiexec -n 3 python ends.py HOW [stuck]
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 from bsbpool import JobStatus, create_job_pool, services
 
 HOW = sys.argv[1]
+STUCK = "stuck" in sys.argv
+"""Whether the long job cannot be interrupted, like one that does not return to Python."""
 LONG = 30.0
 """Seconds of a job that no end may wait for."""
 BUSY = {"fail_fast", "listener", "sigint", "sigterm", "timeout"}
@@ -35,6 +37,8 @@ def cause(what: str = "cause") -> None:
 
 def wait_long(owner: Any) -> None:
     say("waits")
+    if STUCK:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGURG])
     time.sleep(LONG)
 
 

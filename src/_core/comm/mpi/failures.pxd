@@ -4,7 +4,7 @@
 # the caller marks it as failed. Its messages are still received. It is *lost* once a number of
 # polls has found nothing from it.
 from bsbpool._core.comm.mpi.api cimport MPI_Comm, get_failed
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 cdef enum:
@@ -18,6 +18,7 @@ cdef enum peer_state_t:
 ctypedef struct peer_t:
     uint8_t state  # a peer_state_t
     uint8_t empty_polls  # since it is failing
+    uint32_t n_incoming  # its messages that have not been received completely
 
 ctypedef struct peers_t:
     int size

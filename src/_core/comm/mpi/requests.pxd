@@ -53,13 +53,20 @@ ctypedef struct transfer_t:
     int error  # incoming: why the message cannot be returned; 0 if it can
     transfer_t *next
 
+# Transfers, oldest first.
+ctypedef struct transfers_t:
+    transfer_t *first
+    transfer_t **end  # where the next one is added
+
 # All transfers of this rank.
 ctypedef struct endpoint_t:
     MPI_Comm comm
     uint64_t piece
-    transfer_t *incoming  # oldest first
-    transfer_t *outgoing
+    uint64_t *bytes_sent  # to each rank
+    transfers_t incoming
+    transfers_t outgoing
     int n_outgoing
+    transfer_t **untested  # where the next poll begins to test sends; NULL: with the oldest
     message_t *sent  # messages whose sends are complete
     transfer_t *discarded  # transfers of lost peers, which MPI may still use
     peers_t peers
@@ -71,18 +78,25 @@ cdef inline transfer_t *transfer_new(message_t *message) noexcept nogil:
         transfer.message = message
     return transfer
 
-cdef inline void append(transfer_t **head, transfer_t *transfer) noexcept nogil:
-    while head[0] != NULL:
-        head = &head[0].next
-    head[0] = transfer
+cdef inline void transfers_init(transfers_t *list) noexcept nogil:
+    list.first = NULL
+    list.end = &list.first
 
-cdef inline void unlink(transfer_t **link) noexcept nogil:
+cdef inline void append(transfers_t *list, transfer_t *transfer) noexcept nogil:
+    list.end[0] = transfer
+    list.end = &transfer.next
+
+cdef inline void unlink(transfers_t *list, transfer_t **link) noexcept nogil:
+    """Remove the transfer to which `link` points, and free it, but not its message."""
     cdef transfer_t *transfer = link[0]
     link[0] = transfer.next
+    if list.end == &transfer.next:
+        list.end = link
     free(transfer.requests)
     free(transfer)
 
-cdef inline void discard_from_list(endpoint_t *e, transfer_t **link, int peer) noexcept nogil:
+cdef inline void discard_from_list(endpoint_t *e, transfers_t *list, int peer) noexcept nogil:
+    cdef transfer_t **link = &list.first
     cdef transfer_t *transfer
     while link[0] != NULL:
         transfer = link[0]
@@ -92,13 +106,16 @@ cdef inline void discard_from_list(endpoint_t *e, transfer_t **link, int peer) n
         link[0] = transfer.next
         transfer.next = e.discarded
         e.discarded = transfer
+    list.end = link
 
 cdef inline void discard_pending(endpoint_t *e, int peer) noexcept nogil:
     """Discard the transfers to and from a lost peer."""
     cdef transfer_t *transfer
     discard_from_list(e, &e.incoming, peer)
     discard_from_list(e, &e.outgoing, peer)
-    transfer = e.outgoing
+    e.peers.peers[peer].n_incoming = 0
+    e.untested = NULL
+    transfer = e.outgoing.first
     e.n_outgoing = 0
     while transfer != NULL:
         e.n_outgoing += 1
@@ -210,6 +227,7 @@ cdef inline int accept_frame(endpoint_t *e) noexcept nogil:
         return TRANSPORT_NO_MEMORY
     m = transfer.message
     append(&e.incoming, transfer)
+    e.peers.peers[m.peer].n_incoming += 1
     code = start_requests(e, transfer, m.frame, m.frame_size, PIECE, TAG_FRAME, False)
     return check_peer(e, transfer, code) if code < 0 else 1
 
@@ -271,9 +289,11 @@ cdef inline int check_size(transfer_t *transfer) noexcept nogil:
 
 cdef inline int count_earlier(endpoint_t *e, transfer_t *transfer, bint *all_opened) noexcept nogil:
     """Count the older messages of the same peer, and see whether all are opened."""
-    cdef transfer_t *older = e.incoming
+    cdef transfer_t *older = e.incoming.first
     cdef int n = 0
     all_opened[0] = True
+    if e.peers.peers[transfer.message.peer].n_incoming == 1:
+        return 0
     while older != transfer:
         if older.message.peer == transfer.message.peer:
             n += 1

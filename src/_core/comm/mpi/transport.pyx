@@ -47,10 +47,16 @@ from bsbpool._core.comm.mpi.requests cimport (
     start_requests,
     transfer_new,
     transfer_t,
+    transfers_init,
     unlink,
 )
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
+
+
+cdef enum:
+    SENDS_PER_POLL = 64  # how many sends a poll tests: many may wait for slow receivers
 
 
 # ------------------------------------------------------------------ the table of functions
@@ -66,9 +72,11 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
         e.sent = m
         return TRANSPORT_NO_MEMORY if is_alive(&e.peers, m.peer) else 0
     append(&e.outgoing, transfer)
+    e.bytes_sent[m.peer] += m.frame_size
     e.n_outgoing += 1
     code = start_requests(e, transfer, m.frame, m.frame_size, PIECE, TAG_FRAME, True)
     for i in range(m.n_parts):
+        e.bytes_sent[m.peer] += m.parts[i].size
         if code == 0:
             code = start_requests(
                 e, transfer, m.parts[i].data, m.parts[i].size, e.piece, TAG_PART, True
@@ -79,10 +87,16 @@ cdef int mpi_send(transport_t *t, message_t *m) noexcept nogil:
     return code
 
 
-cdef int progress_sends(endpoint_t *e) noexcept nogil:
-    cdef transfer_t **link = &e.outgoing
+cdef int progress_sends(endpoint_t *e, int most) noexcept nogil:
+    """Test the sends that are not complete, at most `most` of them, the others in later calls."""
+    cdef transfer_t **link = &e.outgoing.first if e.untested == NULL else e.untested
     cdef int code
+    e.untested = NULL
     while link[0] != NULL:
+        if most == 0:
+            e.untested = link
+            return 0
+        most -= 1
         code = is_complete(e, link[0])
         if code < 0:
             return code
@@ -92,7 +106,7 @@ cdef int progress_sends(endpoint_t *e) noexcept nogil:
         link[0].message.next = e.sent
         e.sent = link[0].message
         e.n_outgoing -= 1
-        unlink(link)
+        unlink(&e.outgoing, link)
     return 0
 
 
@@ -107,13 +121,14 @@ cdef message_t *mpi_sent(transport_t *t) noexcept nogil:
 
 cdef int mpi_pending(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    progress_sends(e)
+    e.untested = NULL
+    progress_sends(e, e.n_outgoing)
     return e.n_outgoing
 
 
 cdef bint mpi_is_active(transport_t *t) noexcept nogil:
     cdef endpoint_t *e = <endpoint_t *>t.self
-    return e.outgoing != NULL or e.incoming != NULL or e.peers.n_failing
+    return e.outgoing.first != NULL or e.incoming.first != NULL or e.peers.n_failing
 
 
 cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
@@ -122,10 +137,10 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
     cdef message_t *m
     cdef bint all_opened
     cdef int n_earlier
-    cdef int code = progress_sends(e) if e.outgoing != NULL else 0
+    cdef int code = progress_sends(e, SENDS_PER_POLL) if e.outgoing.first != NULL else 0
     if code == 0:
         code = accept_frame(e)
-    link = &e.incoming
+    link = &e.incoming.first
     while code >= 0 and link[0] != NULL:
         # Frames of a peer are opened in order, so that the receives of parts are posted in the
         # order of their sends. They are returned in order, too.
@@ -136,7 +151,8 @@ cdef message_t *mpi_poll(transport_t *t, int *error) noexcept nogil:
                 code = check_size(link[0])
             if code == 1 and n_earlier == 0:
                 m = link[0].message
-                unlink(link)
+                unlink(&e.incoming, link)
+                e.peers.peers[m.peer].n_incoming -= 1
                 if e.peers.peers[m.peer].state != LOST:
                     return m
                 message_free(m)  # the peer was marked as failed, but is alive
@@ -191,6 +207,8 @@ cdef class MPITransport(Transport):
         cdef MPI_Comm given = MPI_Comm_f2c(fcomm)
         cdef int provided = 0
         memset(&self.endpoint, 0, sizeof(endpoint_t))
+        transfers_init(&self.endpoint.incoming)
+        transfers_init(&self.endpoint.outgoing)
         self.endpoint.comm = MPI_COMM_NULL
         self.endpoint.piece = min(max(piece, <uint64_t>1), <uint64_t>PIECE)
         with nogil:
@@ -200,11 +218,13 @@ cdef class MPITransport(Transport):
         check(MPI_Comm_rank(self.endpoint.comm, &self.rank))
         check(MPI_Comm_size(self.endpoint.comm, &self.size))
         check(MPI_Query_thread(&provided))
-        if peers_init(&self.endpoint.peers, self.size) < 0:
+        self.endpoint.bytes_sent = <uint64_t *>calloc(self.size, sizeof(uint64_t))
+        if self.endpoint.bytes_sent == NULL or peers_init(&self.endpoint.peers, self.size) < 0:
             raise MemoryError()
         # MPI_THREAD_SERIALIZED is not enough: while the progress thread uses MPI, the job may, too.
         self.table.threads = provided > MPI_THREAD_SERIALIZED
         self.table.self = &self.endpoint
+        self.table.n_ranks = self.size
         self.table.send = mpi_send
         self.table.poll = mpi_poll
         self.table.sent = mpi_sent
@@ -215,6 +235,12 @@ cdef class MPITransport(Transport):
 
     def __dealloc__(self):
         peers_free(&self.endpoint.peers)
+        free(self.endpoint.bytes_sent)
+
+    @property
+    def bytes_sent(self):
+        """How many bytes this rank has sent to each rank, as a list."""
+        return [self.endpoint.bytes_sent[peer] for peer in range(self.size)]
 
     @property
     def reports_failures(self):

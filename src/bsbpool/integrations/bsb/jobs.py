@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from bsbpool import function_job, submission_context
 from bsbpool._typing import Any, Protocol, TypeVar
-from bsbpool.job import Job, OwningPool
+from bsbpool.jobs import Job
+from bsbpool.owning_pool import OwningPool
 from bsbpool.run_context import RunContext
 
 T = TypeVar("T")

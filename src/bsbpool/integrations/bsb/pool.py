@@ -14,7 +14,7 @@ from bsbpool import caching
 from bsbpool.function_job import FunctionJob as PlainFunctionJob
 from bsbpool.integrations.bsb.jobs import ConnectivityJob, FunctionJob, PlacementJob
 from bsbpool.integrations.bsb.nodes import get_node_cache_items
-from bsbpool.job import Job
+from bsbpool.jobs import Job
 from bsbpool.pool import JobPool
 from bsbpool.progress import Listener, PoolProgress
 from bsbpool.run_context import open_pools
@@ -52,8 +52,8 @@ class BsbJobPool(JobPool):
 
     # What JobPool lets subclasses replace
 
-    def _has_own_put(self) -> bool:
-        return super()._has_own_put() or type(self)._put is not BsbJobPool._put
+    def _requires_put(self) -> bool:
+        return super()._requires_put() or type(self)._put is not BsbJobPool._put
 
     def _make_cache(self) -> caching.RankCache:
         return _PatchableCache(

@@ -4,73 +4,30 @@ from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from bsbpool import arguments, exceptions
-from bsbpool._core.jobs.handle import Handle, StoredResult
-from bsbpool._typing import TYPE_CHECKING, Any, Generic, LazyType, Protocol, TypeVar
+from bsbpool._core.jobs.handle import Handle, RemoteResult, StoredResult
+from bsbpool._typing import TYPE_CHECKING, Any, Generic, LazyType, TypeVar
 from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JobStatus
 
 if TYPE_CHECKING:
+    from bsbpool.job_output import JobOutput
+    from bsbpool.metadata import JobMetadata
+    from bsbpool.options import JobOptions
+    from bsbpool.owning_pool import OwningPool
     from bsbpool.submission_context import SubmissionContext
 else:
+    OwningPool = LazyType("bsbpool.owning_pool", "OwningPool")
+    JobMetadata = LazyType("bsbpool.metadata", "JobMetadata")
+    JobOptions = LazyType("bsbpool.options", "JobOptions")
+    JobOutput = LazyType("bsbpool.job_output", "JobOutput")
     SubmissionContext = LazyType("bsbpool.submission_context", "SubmissionContext")
 
 T = TypeVar("T")
-
-
-class JobControl(Protocol):
-    """The operations of a pool on one of its jobs.
-
-    Attributes
-    ----------
-    pool_id : int
-        The id of the pool, also after its ``with`` block.
-    status_of : callable
-        Returns the status of the job with a number.
-    """
-
-    pool_id: int
-    status_of: Callable[[int], JobStatus]
-
-    def start(self, job: Job[Any]) -> None:
-        """Set a job to RUNNING."""
-
-    def run(self, job: Job[Any]) -> None:
-        """Run a job in this process."""
-
-    def finish(self, job: Job[Any], status: JobStatus, outcome: Any) -> None:
-        """End a job with a result, or with an error if `status` is FAILED."""
-
-    def cancel(self, job: Job[Any], error: BaseException) -> JobStatus:
-        """Cancel a job that has not ended; return its previous status."""
-
-    def on_completion(self, job: Job[Any], callback: Callable[[Job[Any]], object]) -> None:
-        """Call a function when a job has ended."""
-
-    def result_unreadable(self, job: Job[Any], error: BaseException) -> None:
-        """Turn SUCCESS into FAILED."""
-
-    def error_of(self, job: Job[Any]) -> BaseException | None:
-        """Return why a job without an error of its own did not run to its end."""
-
-
-class OwningPool(Protocol):
-    """The part of a pool that its jobs need."""
-
-    @property
-    def job_control(self) -> JobControl:
-        """The operations of the pool on its jobs."""
-
-    @property
-    def id(self) -> int | None:
-        """The id of the pool; None after its ``with`` block."""
-
-    def is_main(self) -> bool:
-        """Whether this rank schedules the jobs of the pool."""
 
 
 class Job(Handle, abc.ABC, Generic[T]):
@@ -94,9 +51,11 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     __slots__ = ()
 
-    # Few jobs have these; they are set on such jobs only. The names without underscore are for the
-    # rest of the package.
+    # Few jobs have these. `output` and `attempts` (see `retries`) are public.
     _error: BaseException | None = None
+    options: JobOptions | None = None
+    output: JobOutput | None = None
+    attempts: Sequence[Any] = ()
     required_items: Sequence[Any] = ()
     completion_callbacks: Sequence[Callable[[Job[Any]], object]] = ()
 
@@ -119,6 +78,10 @@ class Job(Handle, abc.ABC, Generic[T]):
         if cache_items:
             self.required_items = arguments.cache_items(cache_items)
 
+    def add_dependencies(self, jobs: Iterable[Handle]) -> None:
+        """For internal use: add dependencies before the job is queued."""
+        self._deps = (*(self._deps or ()), *jobs)
+
     # ------------------------------------------------------------ description
 
     @property
@@ -130,11 +93,12 @@ class Job(Handle, abc.ABC, Generic[T]):
     def label(self) -> str:
         """The name of the job in messages: ``job 3 'area(2, 3)'``.
 
-        A job that is not in its pool has no number. The text is the call, cut off after 60
-        characters, with arrays as shape and data type. A submitter that is not the function itself
-        follows the call: ``job 3 'place(7) of cortex'``.
+        A job outside of its pool has no number. The text is the option `name`, or the call, cut off
+        after 60 characters. Another submitter than the function follows: ``'place(7) of cortex'``.
         """
         number = "job" if self._id is None else f"job {self._id}"
+        if self.options is not None and self.options.name is not None:
+            return f"{number} '{self.options.name}'"
         return f"{number} '{safely(self._call_text, self, 'label')}'"
 
     def _call_text(self) -> str:
@@ -145,10 +109,9 @@ class Job(Handle, abc.ABC, Generic[T]):
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
 
     def __reduce__(self) -> Any:
-        raise TypeError(
-            "A job cannot be pickled, so it cannot be an argument or a result of a job: wait until "
-            "it has ended and pass job.result, or use deps=[job] to run the other job after it."
-        )
+        from bsbpool.dataflow import reduce_job
+
+        return reduce_job(self, self._outcome)
 
     @property
     def pool_id(self) -> int:
@@ -158,7 +121,9 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     @property
     def name(self) -> str:
-        """The name of the submitter."""
+        """The option `name`, or the name of the submitter."""
+        if self.options is not None and self.options.name is not None:
+            return self.options.name
         try:
             return self._submit_ctx.name
         except BaseException as error:
@@ -231,9 +196,11 @@ class Job(Handle, abc.ABC, Generic[T]):
         # Another thread may close the pool meanwhile, so the outcome is read after the status.
         available = self._pool.id is not None and self.status is JobStatus.SUCCESS
         outcome = self._outcome
-        if not available or not self._has_outcome:
+        if not available or not self._has_outcome or isinstance(outcome, RemoteResult):
+            from bsbpool.waiting import why_no_result
+
             raise exceptions.JobPoolError(
-                f"Result of {self.label} is not available: {self._why_no_result()}"
+                f"Result of {self.label} is not available: {why_no_result(self, self._pool)}"
             ) from None
         if not isinstance(outcome, StoredResult):
             return outcome
@@ -242,7 +209,6 @@ class Job(Handle, abc.ABC, Generic[T]):
             parts = outcome.load(copy)
             step = "unpickled on this rank"
             from bsbpool.serialization import loads  # not needed where results stay objects
-
             return loads(*parts)
         except BaseException as error:
             if is_from_signal(error):
@@ -251,17 +217,63 @@ class Job(Handle, abc.ABC, Generic[T]):
             self._pool.job_control.result_unreadable(self, error)
             raise exceptions.JobPoolError(f"Result of {self.label} cannot be {step}.") from error
 
-    def _why_no_result(self) -> str:
-        status = self.status
-        if self._pool.id is None:
-            return "results exist until the `with` block of the pool ends."
-        if self._id is None:
-            return "the job is not in its pool; call pool.put(job) first."
-        if not self._pool.is_main():
-            return "results exist only on rank 0."
-        if status in (JobStatus.PENDING, JobStatus.QUEUED):
-            return f"the job is {status.name}; call pool.execute() first."
-        return f"the job is {status.name}; job.error says why."
+    def ready(self) -> bool:
+        """Return whether the job has ended."""
+        return self.status in FINISHED
+
+    def successful(self) -> bool:
+        """Return whether the job has succeeded."""
+        return self.status is JobStatus.SUCCESS
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the job has ended; return whether it has.
+
+        Other threads than the one that executes the pool can wait, such as schedulers.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            The longest wait, in seconds.
+
+        Raises
+        ------
+        JobPoolError
+            If the wait would not end, for example in the thread that executes the pool.
+        """
+        from bsbpool.waiting import wait
+
+        return wait([self], timeout)
+
+    def check_waiting(self, timeout: float | None) -> None:
+        """For internal use: raise JobPoolError if a wait of this thread could not end."""
+        self._pool.job_control.check_waiting(timeout)
+
+    def get(self, timeout: float | None = None) -> T:
+        """Wait until the job has ended and return its result, or raise its error.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            The longest wait, in seconds.
+
+        Raises
+        ------
+        TimeoutError
+            If the job has not ended in time.
+        JobPoolError
+            As `wait`.
+        BaseException
+            The error of the job.
+        """
+        from bsbpool.waiting import value_of
+
+        value: T = value_of(self, timeout)
+        return value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        from bsbpool.waiting import completion
+
+        return completion(self).__await__()
 
     @property
     def error(self) -> BaseException | None:
@@ -278,6 +290,12 @@ class Job(Handle, abc.ABC, Generic[T]):
     def record_error(self, error: BaseException) -> None:
         """For internal use: set the error; the status does not change."""
         self._error = error
+
+    @property
+    def metadata(self) -> JobMetadata:
+        """When and where the job ran, on the main rank; see `bsbpool.metadata.JobMetadata`."""
+        metadata: JobMetadata = self._pool.job_control.metadata_of(self)
+        return metadata
 
     # ------------------------------------------------------------ work
 
@@ -322,26 +340,37 @@ class Job(Handle, abc.ABC, Generic[T]):
             raise TypeError(f"e must be an exception, got {brief(e)}")
         self._pool.job_control.finish(self, JobStatus.FAILED, e)
 
-    def cancel(self, reason: str | None = None) -> None:
+    def cancel(self, reason: str | None = None, running: bool = False) -> None:
         """Cancel the job.
 
-        A job that has not started will not run. A running job becomes CANCELLED at once, but its
-        function runs to its end. The status of a job that has ended does not change.
+        A job that has not started will not run. A running job becomes CANCELLED at once; its
+        function runs to its end, unless `running` is True. Ended jobs do not change.
 
         Parameters
         ----------
         reason : str, optional
             The message of the job's error.
+        running : bool
+            Whether to raise a JobCancelledError in a running job, at its next bytecode; where MPI
+            does not support threads, only if the job reads `current_job().cancelled`.
 
         Warns
         -----
         UserWarning
-            When the job is running or has ended.
+            When the job has ended, or when it is running and `running` is False.
+
+        Examples
+        --------
+        >>> import bsbpool, threading, time
+        >>> with bsbpool.create_job_pool(quiet=True) as pool:
+        ...     job = pool.submit(lambda owner: time.sleep(60))
+        ...     threading.Timer(0.1, job.cancel, ("not needed", True)).start()
+        ...     pool.execute()
+        >>> job.error
+        JobCancelledError('not needed')
         """
-        error = exceptions.JobCancelledError(*(() if reason is None else (reason,)))
-        before: JobStatus = self._pool.job_control.cancel(self, error)
-        if before in FINISHED or before is JobStatus.RUNNING:
-            state = "running" if before is JobStatus.RUNNING else "finished"
+        running = arguments.flag("running", running)
+        if state := self._pool.job_control.cancel(self, reason, running):
             message = f"Could not cancel {self.label}, the job is already {state}."
             warnings.warn(message, stacklevel=2)
 

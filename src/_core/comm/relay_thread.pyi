@@ -1,0 +1,6 @@
+from bsbpool._core.comm.demux import Demux
+from bsbpool._core.comm.relay import RelayTransport
+
+class RelayThread:
+    def __init__(self, demux: Demux, relay: RelayTransport) -> None: ...
+    def stop(self) -> None: ...

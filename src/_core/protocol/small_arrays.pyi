@@ -1,0 +1,3 @@
+from typing import Any
+
+def array(data: bytes, kind: int, shape: tuple[int, ...], writeable: bool) -> Any: ...

@@ -1,0 +1,111 @@
+"""Rarely used settings of a pool."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from bsbpool import arguments, resources
+from bsbpool.naming import brief
+from bsbpool.options import JobOptions, make_options
+
+LeaderChoice: TypeAlias = Literal["auto", "node"] | int | None
+"""Which ranks relay messages, see `create_job_pool`."""
+
+
+class Settings(TypedDict, total=False):
+    """The settings, as keywords of `create_job_pool`."""
+
+    strict: bool
+    timestamps: bool
+    options: Mapping[str, Any] | JobOptions | None
+    resources: resources.Declaration | None
+    prefetch: bool
+    main_works: bool | None
+    leaders: LeaderChoice
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """Settings that `create_job_pool` takes. Invalid values are refused here.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether a run of one process pickles functions, arguments and results.
+    timestamps : bool
+        Whether the times, ranks and sizes of jobs are noted.
+    options : mapping, optional
+        The default options of all jobs, see `JobOptions`.
+    resources : mapping, optional
+        What the ranks have of each resource.
+    prefetch : bool
+        Whether quick jobs are sent before the worker has ended the one before. Without, each worker
+        has one job, and the next one goes to the worker that was idle longest.
+    main_works : bool, optional
+        Whether rank 0 runs jobs, too.
+    leaders : "auto", "node", int or None
+        Which ranks relay the messages between rank 0 and the other ranks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a value is not allowed.
+    """
+
+    strict: bool = False
+    timestamps: bool = False
+    options: Mapping[str, Any] | JobOptions | None = None
+    resources: resources.Declaration | None = None
+    prefetch: bool = True
+    main_works: bool | None = None
+    leaders: LeaderChoice = "auto"
+
+    def __post_init__(self) -> None:
+        check_leaders(self.leaders, "leaders")
+        for name in ("strict", "timestamps", "prefetch"):
+            object.__setattr__(self, name, arguments.flag(name, getattr(self, name)))
+        if self.main_works is not None:
+            object.__setattr__(self, "main_works", arguments.flag("main_works", self.main_works))
+        if self.resources is not None:
+            resources.check(self.resources)
+        options = self.options
+        if options is not None and not isinstance(options, JobOptions):
+            if not isinstance(options, Mapping):
+                raise TypeError(
+                    f"options must be a dictionary of options, got {brief(options)}; use "
+                    "options={'retries': 2}"
+                )
+            object.__setattr__(self, "options", make_options(options, "create_job_pool"))
+
+    @property
+    def job_options(self) -> JobOptions | None:
+        """The default options; None if there are none."""
+        return self.options if isinstance(self.options, JobOptions) else None
+
+
+def check_leaders(value: Any, name: str) -> LeaderChoice:
+    """Return the argument `leaders`; raise TypeError or ValueError if it is not allowed."""
+    if value is None or value in ("auto", "node"):
+        return value  # type: ignore[no-any-return]
+    allowed = "must be 'auto', 'node', None, or a number of ranks from 2 for each leader"
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"{name} {allowed}, got {brief(value)}")
+    if isinstance(value, str) or value < 2:
+        raise ValueError(f"{name} {allowed}, got {value!r}")
+    return value
+
+
+def make_settings(given: Settings, strict: str) -> PoolSettings:
+    """Return checked settings; `strict` is the value of the environment variable BSBPOOL_STRICT."""
+    for name in given:
+        if name not in Settings.__annotations__:
+            raise TypeError(
+                f"create_job_pool() got an unexpected keyword argument {name!r}; further settings "
+                f"are {', '.join(Settings.__annotations__)}"
+            )
+    if strict not in ("", "0", "1"):
+        raise ValueError(f"BSBPOOL_STRICT is {strict!r}; set it to 1 or 0, or unset it")
+    defaults: Settings = {"strict": strict == "1"}
+    return PoolSettings(**(defaults | given))
