@@ -13,7 +13,9 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-HEADER = struct.Struct("=HBBIIIQqQII")
+FIELDS = "HBBIIIQqQII"
+HEADER = struct.Struct(f"={FIELDS}")
+HEADER_BITS = [63 if code == "q" else 8 * struct.calcsize(f"={code}") for code in FIELDS]
 RECORD = struct.Struct("=BBHIqQQ")
 MAGIC, VERSION = 0x6270, 3
 PAYLOAD_OUT = 0x80
@@ -79,10 +81,10 @@ class Draw:
         listed = [self.number(64) if self.is_rare() else len(part) for part in parts]
         body += struct.pack(f"={len(listed)}Q", *listed)
         size = HEADER.size + len(body)
-        header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), size, 0, 0, 0, 0]
+        header = [MAGIC, VERSION, 0, run_id, n_records, len(parts), size, *[0] * (len(FIELDS) - 7)]
         if self.is_rare():
             place = self.byte() % len(header)
-            header[place] = self.number([16, 8, 8, 32, 32, 32, 64, 63, 64][place])
+            header[place] = self.number(HEADER_BITS[place])
         if self.is_rare():
             parts = parts[self.byte() % 3 :]
         return Message(HEADER.pack(*header) + body, parts)

@@ -103,7 +103,12 @@ def test_an_error_in_pickling_fails_its_job_and_the_run_continues(max_memory: An
     pool_works()
 
 
-def test_ctrl_c_while_a_job_is_pickled_ends_the_run() -> None:
+def test_ctrl_c_while_a_job_is_pickled_ends_the_run(shape: str) -> None:
+    ends = {JobStatus.CANCELLED, JobStatus.ABORTED}
+    if shape == "main-works":
+        # Another thread pickles the job. It may send it before the main thread sees the signal.
+        ends.add(JobStatus.SUCCESS)
+
     class Interrupting:
         def __reduce__(self) -> Any:
             os.kill(os.getpid(), signal.SIGINT)
@@ -116,7 +121,7 @@ def test_ctrl_c_while_a_job_is_pickled_ends_the_run() -> None:
         with pytest.raises(KeyboardInterrupt if MAIN else WorkflowError):
             pool.execute()
         if MAIN:
-            assert job.status in (JobStatus.CANCELLED, JobStatus.ABORTED)
+            assert job.status in ends
             assert signal.getsignal(signal.SIGINT) is before
     pool_works()
 
