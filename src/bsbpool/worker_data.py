@@ -14,7 +14,7 @@ from bsbpool.jobs import Job
 from bsbpool.naming import brief
 
 pushed: dict[str, Any] = {}
-"""The variables that `JobPool.push` has set in this process."""
+"""The variables that `push` of a pool or an executor has set in this process."""
 
 
 class TargetedPool(Protocol):
@@ -79,16 +79,32 @@ def pull(pool: Any, names: Sequence[str]) -> dict[int, Job[dict[str, Any]]]:
     return run_on_all(pool, _get, tuple(names), {})
 
 
+def set_variables(values: Mapping[str, Any]) -> None:
+    """Set variables in this process."""
+    pushed.update(values)
+
+
+def get_variables(*names: str) -> dict[str, Any]:
+    """Return variables of this process.
+
+    Raises
+    ------
+    NameError
+        If one was not pushed.
+    """
+    missing = [name for name in names if name not in pushed]
+    if missing:
+        raise NameError(f"{missing[0]!r} was not pushed to this rank; call push() first")
+    return {name: pushed[name] for name in names}
+
+
 def _same(owner: Any, part: Any) -> Any:
     return part
 
 
-def _set(owner: Any, values: dict[str, Any]) -> None:
-    pushed.update(values)
+def _set(owner: Any, values: Mapping[str, Any]) -> None:
+    set_variables(values)
 
 
 def _get(owner: Any, *names: str) -> dict[str, Any]:
-    missing = [name for name in names if name not in pushed]
-    if missing:
-        raise NameError(f"{missing[0]!r} was not pushed to this rank; call pool.push() first")
-    return {name: pushed[name] for name in names}
+    return get_variables(*names)

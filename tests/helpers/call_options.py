@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
 
+import numpy as np
 import pytest
 
 import bsbpool
@@ -284,6 +285,22 @@ def each_worker_runs_a_call(executor: PoolExecutor) -> None:
     assert {wanted: future.result(LONG) for wanted, future in found.items()} == {
         wanted: wanted for wanted in found
     }
+
+
+@check
+def each_worker_has_variables(executor: PoolExecutor) -> None:
+    array = np.arange(5.0)
+    ready = executor.push({"factor": 3, "array": array})
+    assert len(ready) == executor.num_workers
+    found = executor.options(deps=ready.values()).pull("factor", "array")
+    assert found.keys() == ready.keys()
+    for future in found.values():
+        values = future.result(LONG)
+        assert values["factor"] == 3
+        assert (values["array"] == array).all()
+    for future in executor.pull("absent").values():
+        with pytest.raises(NameError, match="'absent' was not pushed to this rank"):
+            future.result(LONG)
 
 
 @check

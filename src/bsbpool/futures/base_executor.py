@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from bsbpool import arguments
+from bsbpool import arguments, worker_data
 from bsbpool._core.jobs.handle import OptionedFunction
 from bsbpool.broadcasting import Broadcast, make_broadcast
 from bsbpool.futures import argument_checks, call_options
@@ -191,6 +191,34 @@ class BaseExecutor(Executor):
         """
         ranks = self._get_backend().worker_ranks
         return {rank: self.options(targets=[rank]).submit(fn, *args, **kwargs) for rank in ranks}
+
+    def push(self, values: Mapping[str, Any]) -> dict[int, PoolFuture[None]]:
+        """Set variables on each worker, which `bsbpool.worker_data.pushed` has there.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            The variables; their arrays are read-only on the workers, as those of `broadcast`.
+
+        Returns
+        -------
+        dict of int to PoolFuture
+            The futures by rank. Name them in `deps` of the calls that need the variables.
+
+        Examples
+        --------
+        >>> from bsbpool import PoolExecutor
+        >>> with PoolExecutor() as executor:
+        ...     ready = executor.push({"factor": 2})
+        ...     found = executor.options(deps=ready.values()).pull("factor")
+        ...     {future.result()["factor"] for future in found.values()}
+        {2}
+        """
+        return self.run_on_all(worker_data.set_variables, self.broadcast(dict(values)))
+
+    def pull(self, *names: str) -> dict[int, PoolFuture[dict[str, Any]]]:
+        """Get variables of `push` from each worker: futures by rank, whose results are dicts."""
+        return self.run_on_all(worker_data.get_variables, *names)
 
     def broadcast(self, obj: T) -> Broadcast[T]:
         """Return a reference to a copy of an object, as an argument of many calls of `submit`.
