@@ -214,7 +214,8 @@ class BaseExecutor(Executor):
         ...     {future.result()["factor"] for future in found.values()}
         {2}
         """
-        return self.run_on_all(worker_data.set_variables, self.broadcast(dict(values)))
+        reference: Any = self.broadcast(dict(values))  # calls get the dict itself
+        return self.run_on_all(worker_data.set_variables, reference)
 
     def pull(self, *names: str) -> dict[int, PoolFuture[dict[str, Any]]]:
         """Get variables of `push` from each worker: futures by rank, whose results are dicts."""
