@@ -56,7 +56,6 @@ class Job(Handle, abc.ABC, Generic[T]):
     options: JobOptions | None = None
     output: JobOutput | None = None
     attempts: Sequence[Any] = ()
-    required_items: Sequence[Any] = ()
     completion_callbacks: Sequence[Callable[[Job[Any]], object]] = ()
 
     def __init__(
@@ -161,7 +160,7 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     @property
     def _cache_items(self) -> Sequence[Any]:
-        return self.required_items
+        return self.required_items or ()
 
     # ------------------------------------------------------------ outcome
 

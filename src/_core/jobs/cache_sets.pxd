@@ -9,15 +9,18 @@ cdef enum:
     MAX_CACHE_SETS = 1024  # that are recognised
 
 
-cdef inline tuple addresses_of(object items):
+cdef inline object addresses_of(object items):
+    """Return the key of a list or tuple; that of a single item is a plain number."""
+    if len(items) == 1:
+        return <size_t><void *>items[0]
     return tuple([<size_t><void *>item for item in items])
 
 
 cdef inline tuple find_cache_set(dict sets, object items):
     """Return the entry of a set of cache items; None if it is not known."""
-    if not PyList_CheckExact(items) and not PyTuple_CheckExact(items):
-        return None
-    return <tuple>sets.get(addresses_of(items))
+    if PyList_CheckExact(items) or PyTuple_CheckExact(items):
+        return <tuple>sets.get(addresses_of(items))
+    return None
 
 
 cdef inline tuple add_cache_set(dict sets, object items, int number):

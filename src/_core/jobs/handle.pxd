@@ -49,6 +49,7 @@ cdef class Handle:
     cdef object keywords  # a dict, or None if there are none
     cdef object context
     cdef object deps
+    cdef public object required_items  # the cache items that it needs, or None
     cdef object outcome
     cdef dict __dict__
     cdef object __weakref__

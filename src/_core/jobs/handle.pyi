@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 class StoredResult:
@@ -51,6 +52,7 @@ class Handle:
     def _has_outcome(self) -> bool: ...
 
     # For the rest of the package; not part of the public interface of jobs.
+    required_items: Sequence[Any] | None
     @property
     def has_inputs(self) -> bool: ...
     @property

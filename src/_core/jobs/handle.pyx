@@ -120,6 +120,8 @@ cdef class Handle:
         Whether jobs or futures, which stand for their results, are among the arguments.
     data_item : int
         The number of the data item that counts the jobs which need the result; -1 without any.
+    required_items : sequence or None
+        The cache items that the job needs.
     """
 
     def __cinit__(self):

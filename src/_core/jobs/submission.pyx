@@ -167,7 +167,6 @@ cdef class Submitter:
         """
         cdef int32_t cache_set = -1
         cdef tuple entry = None
-        cdef object items = None
         cdef Py_ssize_t n_named = PyDict_Size(context)
         cdef Handle job
         if not self.accepts:
@@ -178,8 +177,8 @@ cdef class Submitter:
         if self.requires_put:
             args = as_tuple(self, args)
             return self.put(self.job_class(self, f, args, kwargs, deps, **context))
-        if n_named:
-            items = context.pop("cache_items", None)
+        items = context.pop("cache_items", None) if n_named else None
+        if context:
             self._check_context(context)
         if items is not None and items:
             entry = find_cache_set(self.cache_sets, items)
