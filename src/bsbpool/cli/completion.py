@@ -19,8 +19,8 @@ examples:
   bsbpool completion fish > ~/.config/fish/completions/bsbpool.fish
   eval "$(bsbpool completion bash)"                            for this shell only
 
-The script is static: the shell does not start Python to complete a word. Making it needs the package
-shtab (`pip install bsbpool[completion]`), using it does not.
+The script is static: the shell does not start Python to complete a word. Making it needs the
+package shtab (`pip install bsbpool[completion]`), using it does not.
 
 exit codes: 0; 1 if shtab is not installed, 2 for wrong usage
 """

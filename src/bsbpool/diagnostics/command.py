@@ -38,17 +38,19 @@ def main(arguments: Sequence[str]) -> int:
     given = parser().parse_args(list(arguments))
     launch = launch_of_several()
     is_started = launch is not None or is_started_by_mpi()
-    report = Report(started_by(launch, is_started), findings=check_packages(launch is not None))
-    if is_started:
+    report = Report(started_by(launch, is_started))
+    if launch is not None or (is_started and not given.launcher):
         report.trial = try_as_this_rank(given.timeout)
         report.tasks = launch.size if launch is not None else 1
-        if _is_silent(report.trial, launch.rank if launch is not None else 0):
+        if is_silent(report.trial, launch.rank if launch is not None else 0):
             return 0
         report.findings += check_started_ranks(report.trial, launch)
     else:
         _try_to_start(report, given)
     if report.trial is None or not report.trial.answer.get("hosts"):
-        report.findings += check_shared_memory(shared_memory_fault(), os.uname().nodename)
+        fault = shared_memory_fault()
+        report.findings[:0] = check_shared_memory(fault, os.uname().nodename)
+    report.findings[:0] = check_packages(launch is not None)
     print(json.dumps(report.as_dict(), indent=2) if given.json else report, flush=True)
     return 1 if report.problems else 0
 
@@ -64,7 +66,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add = result.add_argument
     add("-n", type=_number_of_ranks, default=2, metavar="RANKS", help="ranks to start (2)")
-    add("--launcher", default="", metavar="COMMAND", help="use this instead of mpiexec")
+    add(
+        "--launcher",
+        default="",
+        metavar="COMMAND",
+        help="start ranks with this instead of mpiexec; without effect on several ranks",
+    )
     add("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds for a start (60)")
     add("--json", action="store_true", help="print one JSON object")
     return result
@@ -86,7 +93,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _is_silent(trial: Trial, rank_of_launch: int) -> bool:
+def is_silent(trial: Trial, rank_of_launch: int) -> bool:
     """Return whether another rank prints the report.
 
     That is MPI's rank 0; if MPI does not connect the ranks, it is the first of the launcher. The

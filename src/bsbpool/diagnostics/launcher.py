@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from bsbpool.diagnostics.findings import NOTE, Finding
 
-OPEN_MPI, MPICH = "Open MPI", "MPICH"
+OPEN_MPI, MPICH, SLURM = "Open MPI", "MPICH", "Slurm"
 FAMILIES = {
     r"Open ?MPI|OpenRTE|PRRTE|prterun": OPEN_MPI,
     r"Intel\(R\) MPI": MPICH,
     r"HYDRA|MPICH|MVAPICH|PALS": MPICH,
+    r"^slurm": SLURM,
 }
-"""Patterns in the output of ``mpiexec --version``, and the MPI whose programs it starts."""
+"""Patterns in the output of ``mpiexec --version``, and the MPI (or Slurm) that it belongs to."""
 SECONDS = 20.0
 
 
@@ -32,7 +33,7 @@ class Launcher:
     command : list of str
         The program and options for it.
     family : str
-        "Open MPI", "MPICH" (also its derivatives, such as Intel MPI), or "" if unknown.
+        "Open MPI", "MPICH" (also its derivatives, such as Intel MPI), "Slurm", or "" if unknown.
     version : str
         What the program says about itself, shortened.
     on_path : bool

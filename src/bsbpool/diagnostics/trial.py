@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from bsbpool.diagnostics.launcher import Launcher
 from bsbpool.diagnostics.probe import EACH_RANK, MARK, PROGRAM, WITHOUT_INIT
+from bsbpool.services.launchers import OF_MPI
 
-OF_LAUNCHERS = ("OMPI_COMM_", "PMIX_", "PRTE_", "PMI_", "HYDRA_", "HYDI_", "MPI_LOCAL")
-"""Prefixes of the variables that a launcher sets for its ranks."""
 AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 REFUSES_ROOT = "attempt to run as root"
 TOO_FEW_SLOTS = "not enough slots"
+OF_RANKS = ("PMI_", "PMIX_", "OMPI_COMM_WORLD_", "HYDI_", "MPI_LOCAL", "PALS_", *OF_MPI)
+"""Beginnings of the names of variables that launchers set for each rank."""
 LIBRARY_SECONDS = 20.0
 
 
@@ -78,12 +81,12 @@ def try_launcher(launcher: Launcher, n: int, seconds: float) -> Trial:
     If the launcher refuses to start ranks for root, or has too few slots, it is asked again with
     these checks turned off, so that one call finds further faults.
     """
-    environ = _without_launcher()
+    environ = _without_ranks(os.environ)
     refusals: list[str] = []
     while True:
         command = launcher.start(n, PROGRAM, oversubscribe=TOO_FEW_SLOTS in refusals)
         more = AS_ROOT if REFUSES_ROOT in refusals else {}
-        trial = _run(command, environ | more, seconds)
+        trial = _run(command, environ | more, seconds, group=True)
         trial.refusals = refusals
         said = [text for text in (REFUSES_ROOT, TOO_FEW_SLOTS) if text in trial.errors]
         if trial.answers or not set(said) - set(refusals):
@@ -91,24 +94,35 @@ def try_launcher(launcher: Launcher, n: int, seconds: float) -> Trial:
         refusals.extend(said)
 
 
-def _without_launcher() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith(OF_LAUNCHERS)}
+def _without_ranks(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment without the variables that a launcher has set for this process."""
+    if not any(name in environ for name in OF_MPI):
+        return dict(environ)
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(OF_RANKS) or name.startswith("PMIX_MCA_")
+    }
 
 
 def _with_library(trial: Trial) -> Trial:
     """Add facts about the MPI library to a trial without answers."""
     if not trial.answers:
-        looked = _run([*PROGRAM, WITHOUT_INIT], _without_launcher(), LIBRARY_SECONDS)
+        looked = _run([*PROGRAM, WITHOUT_INIT], os.environ, LIBRARY_SECONDS)
         trial.library = looked.answer
     return trial
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> Trial:
+def _run(
+    command: Sequence[str], environ: Mapping[str, str], seconds: float, *, group: bool = False
+) -> Trial:
+    """Run a command; with `group` in a process group of its own, which is ended with it."""
     try:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, errors="replace", env=dict(environ), close_fds=False,
+            start_new_session=group,
         )  # fmt: skip
     except OSError as error:
         return Trial(list(command), [], 127, str(error))
@@ -116,21 +130,24 @@ def _run(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> 
         output, errors = process.communicate(timeout=seconds)
         code: int | None = process.returncode
     except subprocess.TimeoutExpired:
-        output, errors = _end(process)
+        output, errors = _end(process, group)
         code = None
     except BaseException:
-        _end(process)
+        _end(process, group)
         raise
     return Trial(list(command), answers_in(output), code, errors)
 
 
-def _end(process: subprocess.Popen[str]) -> tuple[str, str]:
+def _end(process: subprocess.Popen[str], group: bool) -> tuple[str, str]:
     """End a process, gently first so that a launcher ends its ranks; return its output."""
     process.terminate()
-    try:
-        return process.communicate(timeout=5.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5.0)
+    with suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
     try:
         return process.communicate(timeout=5.0)
     except subprocess.TimeoutExpired:  # processes that it left behind hold the pipes
