@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog="bsbpool bsb",
         usage="bsbpool bsb [COMMAND OF BSB] [OPTIONS OF BSB ...]",
-        description=__doc__,
+        description="Run the command of BSB, with bsbpool as its job pool.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

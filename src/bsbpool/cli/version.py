@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     result = argparse.ArgumentParser(
         prog="bsbpool version",
-        description="Print the versions of bsbpool, of Python and of the packages that it uses. "
+        description="Print the versions of bsbpool, Python and the packages that it uses.\n"
         "MPI is not started.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

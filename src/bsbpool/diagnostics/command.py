@@ -59,8 +59,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     result = argparse.ArgumentParser(
         prog="bsbpool doctor",
-        description="Check MPI, mpi4py, the launcher and this machine, run jobs on some ranks, and "
-        "explain each fault with its remedy.",
+        description="Check MPI, mpi4py, the launcher and this machine, run jobs on some ranks,\n"
+        "and explain each fault with its remedy.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--launcher",
         default="",
         metavar="COMMAND",
-        help="start ranks with this instead of mpiexec; without effect on several ranks",
+        help="start ranks with this, not with mpiexec; ignored if ranks are already started",
     )
     add("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds for a start (60)")
     add("--json", action="store_true", help="print one JSON object")
