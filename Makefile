@@ -48,7 +48,7 @@ MPI4PY := mpi4py>=4.1
 # mpilock keeps ranks from writing to one HDF5 file at the same time.
 DEMO := mpilock
 INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opentelemetry-sdk \
-           ipykernel ipyparallel joblib nbclient networkx pandas scikit-learn scinexus
+           ipykernel ipyparallel joblib nbclient networkx pandas scikit-learn scinexus shtab
 # Packages whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed matplotlib

@@ -60,6 +60,7 @@ TEST = {
             "-m", "launches and not slow and not long and not timing",
             "tests/api/test_across_ranks.py",
             "tests/api/test_defects.py",
+            "tests/api/test_doctor_launch.py",
             "tests/api/test_ends.py",
             "tests/api/test_services.py",
             "tests/interop/test_network.py",

@@ -31,6 +31,7 @@ from helpers.sources import (
 LAYERS = [
     ["__main__"],
     ["cli"],
+    ["diagnostics"],
     ["simulation"],
     ["run"],
     ["integrations"],
@@ -154,6 +155,7 @@ def test_the_package_itself_imports_nothing_at_once():
 FOREIGN = {
     "atexit._run_exitfuncs": "run.py ends a program that only rank 0 runs",
     "cloudpickle.cloudpickle": "classes_by_value.py completes how cloudpickle makes classes",
+    "of_command._actions": "completion.py marks options whose value is a file",
     "functools._make_key": "the keys of caches are those of functools.lru_cache",
     "os._exit": "ends a process without its exit handlers",
     "strategy._get_connect_args_from_job": "a method of BSB's connection strategies",
@@ -178,6 +180,9 @@ def test_private_names_are_used_where_they_are_defined():
 
 NAMES_BSB = {
     "cli": "the command `bsbpool bsb` starts a program of BSB",
+    "cli.bsb": "this command",
+    "cli.commands": "lists the commands",
+    "cli.version": "prints the version of BSB",
     "integrations": "lists the integrations",
     "listeners.terminal": "prints lines in the format of BSB's terminal",
 }

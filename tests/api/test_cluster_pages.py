@@ -14,7 +14,7 @@ from helpers.launch import mpirun
 from helpers.typed_examples import programs
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/clusters.md", "docs/scaling.md"]
+PAGES = ["docs/clusters.md", "docs/command-line.md", "docs/scaling.md"]
 SCRIPTS = {
     f"{page}:{number}": script
     for page in PAGES

@@ -129,6 +129,14 @@ def test_tasks_without_pmi_warn_once_with_the_remedy():
     assert warning_of(**SCRIPT) == ""
 
 
+def test_an_executor_warns_without_a_pool_before_it():
+    code = PROGRAM.replace("    create_job_pool(quiet=True)\n", "")
+    assert code.count("create_job_pool") == 1  # the import
+    text = warning_of(code, **STEP, SLURM_PROCID="0")
+    assert text.count("RuntimeWarning") == 1
+    assert "bsbpool doctor" in text
+
+
 def test_mpiexec_of_another_mpi_warns():
     text = warning_of(PMI_SIZE="4", PMI_RANK="0")
     assert "one of 4 processes (PMI_SIZE=4)" in text

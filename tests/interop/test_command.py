@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(folder: Path) -> Command:
     """Return the command: the script in the folder of the interpreter, or the module."""
     script = Path(sys.executable).parent / "bsbpool"
-    start = [script] if script.exists() else ["-m", "bsbpool.cli"]
+    start = [script] if script.exists() else ["-m", "bsbpool"]
     return functools.partial(python, *start, cwd=folder)
 
 

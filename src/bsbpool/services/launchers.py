@@ -127,7 +127,8 @@ def _message(launch: Launch, MPI: Any) -> str:
         seen, remedy = f"MPI ({vendor}) sees only one", _REMEDIES[launch.by].format(vendor)
     return (
         f"This is {number} ({launch.variable}), but {seen}, so each process runs the "
-        f"whole program. {remedy}. Set {IGNORE}=1 if the processes are meant to be independent."
+        f"whole program. {remedy}. Start `bsbpool doctor` in the same way for "
+        f"details. Set {IGNORE}=1 if the processes are meant to be independent."
     )
 
 

@@ -18,13 +18,14 @@ examples:
   bsbpool simulate --ranks 4096 --jobs 100000 --duration uniform:0:200ms --graph random:3
   bsbpool simulate --plot efficiency.png --leaders node:128
   bsbpool simulate --calibrate --output costs.json
+
+exit codes: 0, or 2 for a value that is not allowed
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    parser = _parser()
-    given = parser.parse_args(list(arguments))
+    given = parser().parse_args(list(arguments))
     try:
         return _run(given)
     except (TypeError, ValueError, MemoryError, DependencyError) as error:
@@ -32,14 +33,15 @@ def main(arguments: Sequence[str]) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    result = argparse.ArgumentParser(
         prog="bsbpool simulate",
         description="Predict how a pool uses many ranks: the real dispatcher on a virtual network.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = result.add_argument
     add("--ranks", type=int, default=1024, help="ranks, the main rank included (1024)")
     add("--jobs", type=int, default=100_000, help="jobs, queued before the run (100000)")
     add(
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--plot", metavar="FILE", help="draw efficiency against ranks for several job lengths")
     add("--calibrate", action="store_true", help="measure the CPU times of this machine")
     add("--output", metavar="FILE", help="where --calibrate writes them, besides printing them")
-    return parser
+    return result
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""Finds out why programs do not run on several ranks here: ``bsbpool doctor``."""
