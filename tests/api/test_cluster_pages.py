@@ -92,11 +92,12 @@ SLOW = HANDLER.replace("return x * x", "__import__('time').sleep(0.02 * x); retu
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_a_signal_stops_the_run(tmp_path: Path, ranks: int) -> None:
     """All ranks get the signal, as from Slurm; rank 0 goes on with the results so far."""
-    sends = (
-        "import os, threading\n"
-        f"threading.Timer(1.5, os.kill, (os.getpid(), {int(signal.SIGUSR1)})).start()\n"
+    before = "    try:\n        pool.execute()"  # each rank has its handler by then
+    assert before in SLOW
+    sends = f"    threading.Timer(1.0, os.kill, (os.getpid(), {int(signal.SIGUSR1)})).start()\n"
+    (tmp_path / "program.py").write_text(
+        "import os, threading\n" + SLOW.replace(before, sends + before)
     )
-    (tmp_path / "program.py").write_text(sends + SLOW)
     done = mpirun(ranks, tmp_path / "program.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     (number,) = re.findall(r"(\d+) results to write", done.stdout)
