@@ -71,10 +71,11 @@ LAYERS = [
     ["services.launchers", "services.node"],
     ["classes_by_value", "tracebacks"],
     ["by_name"],
-    ["naming"],
     ["current"],
-    ["timers", "job_output", "worker_ranks"],
+    ["naming"],
+    ["timers", "job_output", "worker_ranks", "state_dump"],
     ["status", "exceptions", "process"],
+    ["logs"],
     ["_core", "_typing"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
@@ -84,7 +85,9 @@ ONLY = {
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
     },
-    "services.channels": {"exceptions", "process", "services.mpi", "services.node", "_core"},
+    "services.channels": {
+        "exceptions", "process", "services.mpi", "services.node", "state_dump", "_core",
+    },
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "by_name", "process"},
     "remote_errors": {

@@ -34,12 +34,19 @@ chained errors and `AttributeError.obj`, which the interpreter sets."""
 _GENERAL = (BaseException, object)
 
 
-def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
+def dump_error(error: BaseException, rank: int, job: str, returned: bool = False) -> Parcel:
     """Pickle an error together with the text of its traceback.
 
     An error that cannot be pickled is replaced by a `RemoteError` with its type and message.
+
+    Parameters
+    ----------
+    error : BaseException
+        The error.
+    rank, job, returned
+        As of `WorkerTraceback`.
     """
-    cause = WorkerTraceback(rank, job, _safe_text(error))
+    cause = WorkerTraceback(rank, job, _safe_text(error), returned)
     for custom, extra in _WAYS:
         try:
             parcel = dump_with(functools.partial(_pickler(), custom, extra), (error, cause))
@@ -62,7 +69,8 @@ def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
 
     error: BaseException
     error, cause = loads(payload, buffers)
-    cause = WorkerTraceback(cause.rank, cause.job, with_source(cause.text))
+    text = with_source(cause.text)
+    cause = WorkerTraceback(cause.rank, cause.job, text, cause.returned)
     cause.__context__ = error.__cause__
     cause.__suppress_context__ = True
     error.__cause__ = cause

@@ -87,7 +87,7 @@ def test_nothing_is_raised(error):
     assert naming.node_name(bad) == f"<Hostile: its get_node_name {said}"
     assert naming.call_text(area, (bad,)).startswith("area(<Hostile: its __repr__ raised ")
     assert naming.call_text(bad).startswith("<Hostile: its __repr__ raised ")
-    assert naming.submitter_text(bad) == f" of <Hostile: its get_node_name {said}"
+    assert naming.submitter_text(bad) == f" of node '<Hostile: its get_node_name {said}'"
     assert naming.attribute(bad, "shape") is None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,13 @@ from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.naming import add_note, error_text, explain, name_of
+from bsbpool.logs import logger
+from bsbpool.naming import add_note, error_text, job_text, name_of
 from bsbpool.process import Terminated, end_if_child_of, in_children, interruptible, running
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
+from bsbpool.state_dump import seconds_text
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
 
 # As numbers: arithmetic with members of an enum is slow.
 FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
+OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
 NONE, SECONDARY = int(ReplyFlag.NO_RESULT), int(ReplyFlag.SECONDARY)
 ONLY_ARGS, SCALARS = int(RecordFlag.ONLY_ARGS), int(RecordFlag.SCALARS)
 NO_BUFFERS: list[memoryview] = []
+_log = logger("jobs")
 _executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
@@ -63,6 +68,17 @@ class WorkerRun:
 
     # The interface of a run
 
+    def describe(self) -> Iterator[str]:
+        """Return lines about what this rank does at present."""
+        number = self._loop.running_job.number
+        if number < 0:
+            yield f"it waits for messages of rank 0, in pool {self._context.pool_id}"
+        else:
+            current = self._loop.running_job.details  # of a job with options
+            label = getattr(current, "label", "") or self._describe(number).label
+            since = seconds_text(self._loop.job_seconds())
+            yield f"it runs {label} of pool {self._context.pool_id} since {since}"
+
     def execute(self) -> None:
         """Run jobs until the main rank ends the run."""
         context, pool = self._context, self._context.pool
@@ -87,7 +103,9 @@ class WorkerRun:
         self._executed = True
         in_children(_detach_threads)
         _executing.add(self)
-        if not running.job_contexts:
+        if _log.isEnabledFor(logging.DEBUG):
+            self.run_job = self._run_logged  # type: ignore[method-assign]
+        elif not running.job_contexts:
             self._loop.enable_direct_calls(context.owner, running)
         errors = exceptions.interrupt_classes()
         interruptible_jobs = interruptible(self._loop.running_job, errors, self._describe)
@@ -220,6 +238,17 @@ class WorkerRun:
         except BaseException as error:
             return self.job_failed(number, function, error)
 
+    def _run_logged(
+        self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
+    ) -> tuple[int, bytes | None, list[memoryview]]:
+        """Run a job as `run_job`, and log its begin and its end."""
+        label = _label(function[0], number)
+        _log.debug("running %s", label)
+        reply = type(self).run_job(self, number, function, flags, payload, buffers)
+        ended = "succeeded" if reply[0] & OUTCOME_BITS == OK else "failed"
+        _log.debug("%s has %s after %.6f s", label, ended, self._loop.job_seconds())
+        return reply
+
     def job_failed(
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
@@ -229,23 +258,23 @@ class WorkerRun:
             raise error
         f, mode = function
         label = _label(f, number)
-        if error is self._unpicklable:
-            explain(error, f"The return value of {label} cannot be pickled")
-        elif mode != EXECUTE or f is FunctionJob or getattr(f, "is_optioned_call", False):
+        returned = error is self._unpicklable  # rank 0 explains it, with the whole text of the job
+        calls_function = mode != EXECUTE or f is FunctionJob
+        if not returned and (calls_function or getattr(f, "is_optioned_call", False)):
             note_signature(error, self._context.owner)
         self._unpicklable = None
         flags = FAILED
         if self._gang_member is not None and self._gang_member.has_secondary:
             self._gang_member.has_secondary = False
             flags |= SECONDARY
-        return flags, *dump_error(error, self._rank, label)
+        return flags, *dump_error(error, self._rank, label, returned)
 
     def pack_result(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle a result."""
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpicklable = error  # `job_failed` adds the label of the job
+            self._unpicklable = error
             raise
 
     def function_name(self, function: tuple[Any, int]) -> bytes:
@@ -281,7 +310,7 @@ def _detach_threads() -> None:
 def _label(f: Any, number: int) -> str:
     """Return the label of a job without its arguments, which the worker may not know."""
     known = not (f is FunctionJob or isinstance(f, _Unloadable))
-    return f"job {number} '{name_of(f)}'" if known else f"job {number}"
+    return job_text(number, name_of(f) if known else "")
 
 
 class _Unloadable:
