@@ -161,6 +161,7 @@ FOREIGN = {
     "os._exit": "ends a process without its exit handlers",
     "strategy._get_connect_args_from_job": "a method of BSB's connection strategies",
     "pickler._dynamic_function_reduce": "a method of cloudpickle's Pickler",
+    "sys._current_frames": "state_dump.py prints the stacks of all threads",
     "threading._shutdown": "run.py waits for threads as the interpreter does at its end",
 }
 """Private names of other packages, and why they are used."""

@@ -18,12 +18,13 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from bsbpool._typing import Any
-from bsbpool.process import in_children
+from bsbpool.process import in_children, logs_if_used
 
 SETTING = "BSBPOOL_DUMP_SIGNAL"
 SIGNALS = {"USR1": signal.SIGUSR1, "USR2": signal.SIGUSR2}
@@ -54,16 +55,20 @@ class _Dump:
         self.number: signal.Signals | None = None
         self.has_python_handler = False
 
-    def handle(self, number: int, frame: Any) -> None:
-        """Print what this rank does, and the stacks of its other threads."""
-        head = f"bsbpool: {self.place} (process {os.getpid()}), whose main thread is above:"
-        try:
-            lines = [line for describe in reversed(self.describe) for line in describe()]
-            lines = [head, *(f"  {line}" for line in lines or ["it executes no pool"])]
-            lines += _stacks_of_other_threads()
-        except Exception as error:  # the signal must not disturb the program
-            lines = [head, f"  its state cannot be read: {type(error).__name__}: {error}"]
-        os.write(STDERR, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+
+_dump = _Dump()
+
+
+def print_state(number: int, frame: Any) -> None:
+    """Print what this rank does, and the stacks of its other threads; a signal handler."""
+    head = f"bsbpool: {_dump.place} (process {os.getpid()}), whose main thread is above:"
+    try:
+        lines = [line for describe in reversed(_dump.describe) for line in describe()]
+        lines = [head, *(f"  {line}" for line in lines or ["it executes no pool"])]
+        lines += _stacks_of_other_threads()
+    except Exception as error:  # the signal must not disturb the program
+        lines = [head, f"  its state cannot be read: {type(error).__name__}: {error}"]
+    os.write(STDERR, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
 
 
 def _stacks_of_other_threads() -> Iterator[str]:
@@ -81,9 +86,6 @@ def _stacks_of_other_threads() -> Iterator[str]:
             present = present.f_back
 
 
-_dump = _Dump()
-
-
 def install(rank: int, n_ranks: int) -> None:
     """Let a signal print the state of this rank; do nothing after the first call.
 
@@ -98,10 +100,27 @@ def install(rank: int, n_ranks: int) -> None:
     _dump.place = f"rank {rank} of {n_ranks} on {os.uname().nodename}"
     if _dump.number is not None:
         return
-    for number in chosen_signals(os.environ.get(SETTING, "")):
+    setting = os.environ.get(SETTING, "")
+    numbers = chosen_signals(setting)
+    for number in numbers:
         if is_free(number):
             _install(number)
+            logs = logs_if_used()
+            if logs is not None:
+                logs.logger("runs").debug("%s prints what this rank does", number.name)
             return
+    if setting and numbers and rank == 0:
+        warnings.warn(
+            f"{SETTING} is {setting}, but the program or a library handles this signal already, as "
+            "MPICH handles SIGUSR1. It prints nothing about pools; set another signal.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def installed() -> signal.Signals | None:
+    """Return the signal that prints the state of this rank; None if there is none."""
+    return _dump.number
 
 
 def chosen_signals(setting: str) -> list[signal.Signals]:
@@ -137,7 +156,7 @@ def _install(number: signal.Signals) -> None:
     _dump.number = number
     _dump.has_python_handler = threading.current_thread() is threading.main_thread()
     if _dump.has_python_handler:
-        signal.signal(number, _dump.handle)
+        signal.signal(number, print_state)
     # It then calls the handler of Python. Without that one, the default action ends the process.
     faulthandler.register(number, file=STDERR, all_threads=False, chain=_dump.has_python_handler)
     in_children(uninstall)
@@ -153,7 +172,7 @@ def uninstall() -> None:
     present = signal.getsignal(number)
     faulthandler.unregister(number)  # which restores the handler that was there before
     if _dump.has_python_handler:
-        signal.signal(number, signal.SIG_DFL if present == _dump.handle else present)
+        signal.signal(number, signal.SIG_DFL if present is print_state else present)
 
 
 @contextmanager

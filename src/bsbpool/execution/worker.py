@@ -17,7 +17,7 @@ from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool.caching.items import RankCache
 from bsbpool.dataflow import drop_data, receiving
-from bsbpool.execution.early_end import early_end_error
+from bsbpool.execution.early_end import early_end_error, main_lost_error
 from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
@@ -283,7 +283,7 @@ class WorkerRun:
 
     def main_lost(self, rank: int) -> None:
         """Raise WorkerLostError: the main rank has died."""
-        raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
+        raise main_lost_error(self._rank, rank)
 
     def data_dropped(self, id: int) -> None:
         """Drop an object that was broadcast."""
