@@ -28,6 +28,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from bsbpool._core.jobs.invoke import CallDepth, RunningJob
 from bsbpool._typing import Any, NoReturn
 
+
 def logs_if_used() -> Any:
     """Return the module `bsbpool.logs`; None if nobody reads logs, so that it need not be imported.
 

@@ -99,6 +99,12 @@ def test_28_a_label_names_the_submitter(pool):
     ]
 
 
+def test_28_a_label_has_the_given_name_and_the_submitter(pool):
+    view = pool.options(name="trial")
+    jobs = [view.queue(area, (2, 3), submitter=who) for who in (Node("cortex"), None)]
+    assert [job.label for job in jobs] == ["job 0 'trial' of node 'cortex'", "job 1 'trial'"]
+
+
 def test_28_a_label_of_another_kind_of_job(pool):
     own = pool.put(Own(pool, SubmissionContext(Node("cortex")), (1, 2), {}))
     odd = pool.put(Own(pool, SubmissionContext(None), 5, {"a": 1}))
@@ -167,7 +173,8 @@ def test_17_names_that_raise_do_not_end_a_run(pool, error, capsys):
         assert job.label.startswith(f"job {job._id} ")
     with pytest.warns(UserWarning, match="Could not cancel job 0 '<HostileCall: its __repr__"):
         failed[0].cancel()
-    assert "JobStatus.FAILED job 1 'fail()' of node '<Hostile: its get_node" in capsys.readouterr().out
+    line = "JobStatus.FAILED job 1 'fail()' of node '<Hostile: its get_node"
+    assert line in capsys.readouterr().out
 
 
 def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):

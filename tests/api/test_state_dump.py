@@ -146,7 +146,8 @@ def run(ranks=1, before="", after="", **env):
 
 
 def test_a_run_of_one_process_installs_nothing_unless_the_setting_says_so():
-    after = "print(signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL, 'faulthandler' in sys.modules)"
+    default = "signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL"
+    after = f"print({default}, 'faulthandler' in sys.modules)"
     assert run(after=after) == "installed None\nTrue False\n"
     after = "signal.raise_signal(signal.SIGUSR2)"
     text = run(after=after, BSBPOOL_DUMP_SIGNAL="USR2")

@@ -68,8 +68,8 @@ def main_lines(
 
 def head_lines(context: RunContext) -> Iterator[str]:
     """Return lines about the pool of a run."""
-    seconds = time.monotonic() - context.began
-    yield f"it executes pool {context.pool_id} since {seconds_text(seconds)}: {counts_text(context)}"
+    since = seconds_text(time.monotonic() - context.began)
+    yield f"it executes pool {context.pool_id} since {since}: {counts_text(context)}"
 
 
 def label_of(context: RunContext, number: int) -> str:
