@@ -140,13 +140,11 @@ class WorkerTraceback(Exception):
         The label of the job, see `Job.label`; in a `map` of an executor the name of the function.
     text : str
         The traceback as the worker would have printed it.
-    returned : bool
-        Whether the job had returned a value, which could not be pickled.
     """
 
-    def __init__(self, rank: int, job: str, text: str, returned: bool = False) -> None:
-        super().__init__(rank, job, text, returned)
-        self.rank, self.job, self.text, self.returned = rank, job, text, returned
+    def __init__(self, rank: int, job: str, text: str) -> None:
+        super().__init__(rank, job, text)
+        self.rank, self.job, self.text = rank, job, text
         self.add_note(text.rstrip())
 
     def __str__(self) -> str:

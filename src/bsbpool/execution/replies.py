@@ -11,7 +11,7 @@ from bsbpool._core.protocol import scalar_codec
 from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool.jobs import Job
 from bsbpool.logs import logger
-from bsbpool.naming import add_note, explain
+from bsbpool.naming import add_note
 from bsbpool.process import is_from_signal
 from bsbpool.remote_errors import load_error
 from bsbpool.run_context import RunContext
@@ -134,12 +134,7 @@ def _load_part(flags: int, payload: Any, buffers: list[Any]) -> Any:
 
 def _error_of(job: Job[Any], payload: Any, buffers: list[Any]) -> BaseException:
     try:
-        error = load_error(payload, buffers)
-        if isinstance(error.__cause__, exceptions.WorkerTraceback):
-            error.__cause__.job = job.label
-            if error.__cause__.returned:
-                explain(error, f"The return value of {job.label} cannot be pickled")
-        return error
+        return load_error(payload, buffers, job.label)
     except BaseException as broken:
         if is_from_signal(broken):
             raise

@@ -23,7 +23,7 @@ from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
 from bsbpool.logs import logger
-from bsbpool.naming import add_note, error_text, job_text, name_of
+from bsbpool.naming import add_note, error_text, explain, job_text, name_of
 from bsbpool.process import Terminated, end_if_child_of, in_children, interruptible, running
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
@@ -258,23 +258,23 @@ class WorkerRun:
             raise error
         f, mode = function
         label = _label(f, number)
-        returned = error is self._unpicklable  # rank 0 explains it, with the whole text of the job
-        calls_function = mode != EXECUTE or f is FunctionJob
-        if not returned and (calls_function or getattr(f, "is_optioned_call", False)):
+        if error is self._unpicklable:
+            explain(error, f"The return value of {label} cannot be pickled")
+        elif mode != EXECUTE or f is FunctionJob or getattr(f, "is_optioned_call", False):
             note_signature(error, self._context.owner)
         self._unpicklable = None
         flags = FAILED
         if self._gang_member is not None and self._gang_member.has_secondary:
             self._gang_member.has_secondary = False
             flags |= SECONDARY
-        return flags, *dump_error(error, self._rank, label, returned)
+        return flags, *dump_error(error, self._rank, label)
 
     def pack_result(self, value: Any) -> tuple[bytes, list[memoryview]]:
         """Pickle a result."""
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpicklable = error
+            self._unpicklable = error  # `job_failed` adds the text of the job
             raise
 
     def function_name(self, function: tuple[Any, int]) -> bytes:
