@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from bsbpool.logs import logger
+from bsbpool.process import logs_if_used
 from bsbpool.run_context import RunContext
 from bsbpool.state_dump import described_by, install, seconds_text
-
-_log = logger("runs")
 
 
 def execute(context: RunContext) -> None:
     """Take part in the run of a pool until it has ended."""
     if not context.run.parallel:
         install(context.comm.get_rank(), context.comm.get_size())
-    with described_by(context.run.describe), _logged(context):
-        context.run.execute()
-
-
-@contextmanager
-def _logged(context: RunContext) -> Iterator[None]:
+    _log(
+        context,
+        f"the run begins, with {len(context.jobs)} jobs so far, on {context.comm.get_size()} ranks",
+    )
     began = time.monotonic()
-    _log.info(
-        "pool %d: the run begins, with %d jobs so far, on %d ranks",
-        context.pool_id, len(context.jobs), context.comm.get_size(),
-    )  # fmt: skip
     try:
-        yield
+        with described_by(context.run.describe):
+            context.run.execute()
     except BaseException as error:
-        took, kind = seconds_text(time.monotonic() - began), type(error).__name__
-        _log.info(
-            "pool %d: the run ends after %s with %s; %s",
-            context.pool_id, took, kind, _counts_text(context),
-        )  # fmt: skip
+        _log_end(context, began, f" with {type(error).__name__}")
         raise
-    took = seconds_text(time.monotonic() - began)
-    _log.info("pool %d: the run ends after %s; %s", context.pool_id, took, _counts_text(context))
+    _log_end(context, began, "")
 
 
-def _counts_text(context: RunContext) -> str:
-    from bsbpool.execution.run_state import counts_text
+def _log_end(context: RunContext, began: float, how: str) -> None:
+    if logs_if_used() is not None:
+        from bsbpool.execution.run_state import counts_text
 
-    return counts_text(context)
+        took = seconds_text(time.monotonic() - began)
+        _log(context, f"the run ends after {took}{how}; {counts_text(context)}")
+
+
+def _log(context: RunContext, text: str) -> None:
+    logs = logs_if_used()
+    if logs is not None:
+        logs.logger("runs").info("pool %d: %s", context.pool_id, text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import weakref
 from collections.abc import Collection, Iterator
@@ -22,9 +21,15 @@ from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.logs import logger
 from bsbpool.naming import add_note, error_text, explain, job_text, name_of
-from bsbpool.process import Terminated, end_if_child_of, in_children, interruptible, running
+from bsbpool.process import (
+    Terminated,
+    end_if_child_of,
+    in_children,
+    interruptible,
+    logs_if_used,
+    running,
+)
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
@@ -32,6 +37,8 @@ from bsbpool.state_dump import seconds_text
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from bsbpool.current import CurrentJob
     from bsbpool.execution.gang_members import GangMember
 
@@ -41,7 +48,6 @@ OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
 NONE, SECONDARY = int(ReplyFlag.NO_RESULT), int(ReplyFlag.SECONDARY)
 ONLY_ARGS, SCALARS = int(RecordFlag.ONLY_ARGS), int(RecordFlag.SCALARS)
 NO_BUFFERS: list[memoryview] = []
-_log = logger("jobs")
 _executing: weakref.WeakSet[WorkerRun] = weakref.WeakSet()
 
 
@@ -65,6 +71,7 @@ class WorkerRun:
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
         self._gang_member: GangMember | None = None
+        self._log: Logger | None = None  # if each job is logged
 
     # The interface of a run
 
@@ -103,7 +110,9 @@ class WorkerRun:
         self._executed = True
         in_children(_detach_threads)
         _executing.add(self)
-        if _log.isEnabledFor(logging.DEBUG):
+        logs = logs_if_used()
+        self._log = None if logs is None else logs.debug_logger("jobs")
+        if self._log is not None:
             self.run_job = self._run_logged  # type: ignore[method-assign]
         elif not running.job_contexts:
             self._loop.enable_direct_calls(context.owner, running)
@@ -243,10 +252,11 @@ class WorkerRun:
     ) -> tuple[int, bytes | None, list[memoryview]]:
         """Run a job as `run_job`, and log its begin and its end."""
         label = _label(function[0], number)
-        _log.debug("running %s", label)
+        assert self._log is not None
+        self._log.debug("running %s", label)
         reply = type(self).run_job(self, number, function, flags, payload, buffers)
         ended = "succeeded" if reply[0] & OUTCOME_BITS == OK else "failed"
-        _log.debug("%s has %s after %.6f s", label, ended, self._loop.job_seconds())
+        self._log.debug("%s has %s after %.6f s", label, ended, self._loop.job_seconds())
         return reply
 
     def job_failed(
