@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 
@@ -27,6 +28,7 @@ class Node:
 
 
 def simulate(owner, folder, seed):
+    time.sleep(0.3)
     signal.raise_signal(state_dump.installed())  # this rank prints its state
     Path(folder, str(seed)).touch()
     while not Path(folder, "end").exists():
@@ -77,6 +79,9 @@ def test_each_rank_prints_where_it_is_and_what_it_waits_for(tmp_path):
         row = f"    rank {rank} on {HOST} has job {number} 'simulate('/"
         assert row in main, main
     assert main.count("' of node 'granule' since ") == 2
+    for text in (*workers, *main.splitlines()[-2:]):
+        (seconds,) = re.findall(r" since (\d+\.\d+) s\n?", text)
+        assert 0.3 <= float(seconds) < 30, text
 
 
 STUCK = """\
