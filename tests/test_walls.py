@@ -72,10 +72,11 @@ LAYERS = [
     ["services.launchers", "services.node"],
     ["classes_by_value", "tracebacks"],
     ["by_name"],
-    ["naming"],
     ["current"],
-    ["timers", "job_output", "worker_ranks"],
+    ["naming"],
+    ["timers", "job_output", "worker_ranks", "state_dump"],
     ["status", "exceptions", "process"],
+    ["logs"],
     ["_core", "_typing"],
 ]
 """From the top down; a module imports from lower layers and from its own package."""
@@ -85,7 +86,9 @@ ONLY = {
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
     },
-    "services.channels": {"exceptions", "process", "services.mpi", "services.node", "_core"},
+    "services.channels": {
+        "exceptions", "process", "services.mpi", "services.node", "state_dump", "_core",
+    },
     "caching": {"caching", "functions_by_value", "exceptions", "naming", "status", "_core"},
     "serialization": {"serialization", "functions_by_value", "by_name", "process"},
     "remote_errors": {
@@ -160,6 +163,7 @@ FOREIGN = {
     "os._exit": "ends a process without its exit handlers",
     "strategy._get_connect_args_from_job": "a method of BSB's connection strategies",
     "pickler._dynamic_function_reduce": "a method of cloudpickle's Pickler",
+    "sys._current_frames": "state_dump.py prints the stacks of all threads",
     "threading._shutdown": "run.py waits for threads as the interpreter does at its end",
 }
 """Private names of other packages, and why they are used."""

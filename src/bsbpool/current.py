@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from types import MappingProxyType
 from bsbpool import exceptions
 from bsbpool._core.jobs.invoke import RunningJob
 from bsbpool._typing import Any
+from bsbpool.naming import job_text
 from bsbpool.process import running_here
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -29,6 +31,17 @@ def current_job() -> CurrentJob | None:
     0
     >>> bsbpool.current_job() is None
     True
+
+    What a job can tell about itself, for example in its log:
+
+    >>> def simulate(owner, seed):
+    ...     job = bsbpool.current_job()
+    ...     return f"{job.label}, id {job.id}, attempt {job.attempt}, rank {job.rank}"
+    >>> with bsbpool.create_job_pool(quiet=True) as pool:
+    ...     job = pool.queue(simulate, (3,), submitter="Alice")
+    ...     results = pool.execute(return_results=True)
+    >>> results[job]
+    "job 0 'simulate(3)' of 'Alice', id 0, attempt 1, rank 0"
     """
     running = running_here()
     if running is None or running.describe is None:
@@ -50,7 +63,8 @@ class CurrentJob:
     name : str
         The option `name`, or the name of its function.
     label : str
-        The number and the name, as in messages.
+        The text of the job, as in messages; without its arguments and submitter on a worker that
+        has not received them.
     rank : int
         The rank that runs it, in the communicator of its pool.
     gang : object
@@ -83,7 +97,7 @@ class CurrentJob:
         self._running = running
         self.number = running.number
         self.name = name
-        self.label = f"job {self.number} '{name}'" if label is None else label
+        self.label = job_text(self.number, name) if label is None else label
         self.rank = rank
         self.attempt = attempt
         self.resources = resources
@@ -96,6 +110,16 @@ class CurrentJob:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label} on rank {self.rank}>"
+
+    @property
+    def id(self) -> int:
+        """The same as `number`."""
+        return self.number
+
+    @property
+    def host(self) -> str:
+        """The name of the host that runs the job."""
+        return os.uname().nodename
 
     @property
     def cancelled(self) -> bool:

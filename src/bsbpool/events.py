@@ -17,8 +17,8 @@ from bsbpool import exceptions
 from bsbpool._core.jobs.change_log import ChangeLog
 from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.jobs import Job
-from bsbpool.naming import node_name
-from bsbpool.process import is_from_signal
+from bsbpool.naming import error_text, node_name
+from bsbpool.process import is_from_signal, logs_if_used
 from bsbpool.progress import (
     PoolJobAddedProgress,
     PoolJobOutputProgress,
@@ -183,10 +183,14 @@ class EventQueue:
     def job_failed(self, job: Job[Any], error: BaseException) -> None:
         """Record the error of a job that is about to become FAILED."""
         job.record_error(error)
-        failure = exceptions.JobErroredError(f"{job.label} failed", error)
+        label = job.label
+        failure = exceptions.JobErroredError(f"{label} failed", error)
         failure.__cause__ = error
         with self._lock:
             self.failures[job] = failure
+        logs = logs_if_used()
+        if logs is not None:
+            logs.logger("jobs").info("%s failed: %s", label, error_text(error))
 
     def node_failed(self, node: object, error: BaseException) -> None:
         """Record the error of a node that could not schedule its jobs."""

@@ -79,9 +79,11 @@ class FunctionJob(Job[T]):
     def _call_text(self) -> str:
         if self._function is None:  # an executor has released it
             return type(self).__name__
-        submitter = None if self.submitter is self._function else self.submitter
-        text = call_text(self._function, self._arguments, self._kwargs)
-        return text + submitter_text(submitter)
+        return call_text(self._function, self._arguments, self._kwargs)
+
+    def _submitter_text(self) -> str:
+        submitter = self.submitter
+        return "" if submitter is self._function else submitter_text(submitter)
 
     @staticmethod
     def execute(job_owner: Any, args: Any, kwargs: Any) -> Any:

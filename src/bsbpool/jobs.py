@@ -7,10 +7,9 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 
-from bsbpool import arguments, exceptions
+from bsbpool import arguments, exceptions, naming
 from bsbpool._core.jobs.handle import Handle, RemoteResult, StoredResult
 from bsbpool._typing import TYPE_CHECKING, Any, Generic, LazyType, TypeVar
-from bsbpool.naming import add_note, brief, call_text, safely, submitter_text, substitute, text_of
 from bsbpool.process import is_from_signal
 from bsbpool.status import FINISHED, JobStatus
 
@@ -90,19 +89,22 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     @property
     def label(self) -> str:
-        """The name of the job in messages: ``job 3 'area(2, 3)'``.
+        """The text of the job in messages: ``job 3 'area(2, 3)'``.
 
-        A job outside of its pool has no number. The text is the option `name`, or the call, cut off
-        after 60 characters. Another submitter than the function follows: ``'place(7) of cortex'``.
+        A job outside of its pool has no number. The text has the option `name`, or the call with
+        the arguments that fit into 60 characters. Another submitter than the function follows:
+        ``job 3 'place(7)' of node 'cortex'``.
         """
-        number = "job" if self._id is None else f"job {self._id}"
-        if self.options is not None and self.options.name is not None:
-            return f"{number} '{self.options.name}'"
-        return f"{number} '{safely(self._call_text, self, 'label')}'"
+        given = None if self.options is None else self.options.name
+        call = naming.safely(self._call_text, self, "label") if given is None else given
+        return naming.job_text(self._id, call, naming.safely(self._submitter_text, self, "label"))
 
     def _call_text(self) -> str:
         args = self._args if isinstance(self._args, (list, tuple)) else (self._args,)
-        return call_text(type(self), args, self._kwargs) + submitter_text(self.submitter)
+        return naming.call_text(type(self), args, self._kwargs)
+
+    def _submitter_text(self) -> str:
+        return naming.submitter_text(self.submitter)
 
     def __str__(self) -> str:
         return object.__repr__(self).replace("at 0x", f"{self.description} at 0x")
@@ -126,12 +128,12 @@ class Job(Handle, abc.ABC, Generic[T]):
         try:
             return self._submit_ctx.name
         except BaseException as error:
-            return substitute(error, self._submit_ctx, "name")
+            return naming.substitute(error, self._submit_ctx, "name")
 
     @property
     def description(self) -> str:
         """The name, followed by the context in parentheses if there is one."""
-        context = ", ".join(f"{key}={text_of(value)}" for key, value in self.context.items())
+        context = ", ".join(f"{key}={naming.text_of(value)}" for key, value in self.context.items())
         return f"{self.name} ({context})" if context else self.name
 
     @property
@@ -212,7 +214,7 @@ class Job(Handle, abc.ABC, Generic[T]):
         except BaseException as error:
             if is_from_signal(error):
                 raise
-            add_note(error, f"The result of {self.label} cannot be {step}.")
+            naming.add_note(error, f"The result of {self.label} cannot be {step}.")
             self._pool.job_control.result_unreadable(self, error)
             raise exceptions.JobPoolError(f"Result of {self.label} cannot be {step}.") from error
 
@@ -326,7 +328,7 @@ class Job(Handle, abc.ABC, Generic[T]):
     def on_completion(self, cb: Callable[[Job[T]], object]) -> None:
         """Call ``cb(job)`` when the job has ended; at once if it has ended already."""
         if not callable(cb):
-            raise TypeError(f"cb must be a function that takes the job, got {brief(cb)}")
+            raise TypeError(f"cb must be a function that takes the job, got {naming.brief(cb)}")
         self._pool.job_control.on_completion(self, cb)
 
     def set_result(self, value: T) -> None:
@@ -336,7 +338,7 @@ class Job(Handle, abc.ABC, Generic[T]):
     def set_exception(self, e: BaseException) -> None:
         """End the job with an error."""
         if not isinstance(e, BaseException):
-            raise TypeError(f"e must be an exception, got {brief(e)}")
+            raise TypeError(f"e must be an exception, got {naming.brief(e)}")
         self._pool.job_control.finish(self, JobStatus.FAILED, e)
 
     def cancel(self, reason: str | None = None, running: bool = False) -> None:
@@ -382,7 +384,7 @@ class Job(Handle, abc.ABC, Generic[T]):
             When the job cannot change from its present status to this one.
         """
         if not isinstance(status, JobStatus):
-            raise TypeError(f"status must be a JobStatus, got {brief(status)}")
+            raise TypeError(f"status must be a JobStatus, got {naming.brief(status)}")
         if status is JobStatus.RUNNING:
             self._pool.job_control.start(self)
         elif status is JobStatus.SUCCESS:

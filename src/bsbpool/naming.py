@@ -76,26 +76,63 @@ def brief(obj: Any) -> str:
     return shortened(_brief.repr(obj))
 
 
+def job_text(number: int | None, what: str = "", submitter: str = "") -> str:
+    """Return the text of a job: ``job 12 'simulate(seed=3, ...)' of node 'granule'``.
+
+    All messages, tracebacks and logs name jobs by this text.
+
+    Parameters
+    ----------
+    number : int or None
+        Its number in its pool; None while it is in none.
+    what : str
+        The text of its call (`call_text`), or its name; empty if it is not known.
+    submitter : str
+        The text of its submitter (`submitter_text`).
+    """
+    text = "job" if number is None else f"job {number}"
+    return f"{text} '{what}'{submitter}" if what else text
+
+
 def call_text(f: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None) -> str:
-    """Return the source text of a call, for example ``area(2, 3)``."""
+    """Return the source text of a call, for example ``area(2, 3)``.
+
+    Arguments that make it longer than `LONGEST` are left out: ``area(2, ...)``.
+    """
 
     def text() -> str:
-        positional = [_brief.repr(value) for value in itertools.islice(args, MOST_ARGUMENTS)]
-        named = [
+        given = [_brief.repr(value) for value in itertools.islice(args, MOST_ARGUMENTS)]
+        given += [
             f"{text_of(name)}={_brief.repr(value)}"
             for name, value in itertools.islice((kwargs or {}).items(), MOST_ARGUMENTS)
         ]
-        return shortened(f"{name_of(f)}({', '.join([*positional, *named])})")
+        return _fitting(name_of(f), given)
 
     return safely(text, f, "__repr__")
 
 
+def _fitting(name: str, arguments: list[str]) -> str:
+    """Return the text of a call with as many arguments as fit."""
+    text = f"{name}({', '.join(arguments)})"
+    while len(text) > LONGEST and len(arguments) > 1:
+        arguments.pop()
+        text = f"{name}({', '.join(arguments)}, ...)"
+    return shortened(text)
+
+
 def submitter_text(submitter: Any) -> str:
-    """Return the text `` of submitter``, which follows the text of a call; empty for None."""
+    """Return the text of a submitter, which follows that of a call; empty for None.
+
+    It is `` of node 'granule'`` for an object with a method `get_node_name`, `` of 'Alice'`` for
+    a string, and otherwise the `repr` of the object.
+    """
 
     def text() -> str:
-        is_named = isinstance(submitter, str) or attribute(submitter, "get_node_name") is not None
-        return f" of {shortened(node_name(submitter)) if is_named else brief(submitter)}"
+        if isinstance(submitter, str):
+            return f" of '{shortened(submitter)}'"
+        if attribute(submitter, "get_node_name") is not None:
+            return f" of node '{shortened(node_name(submitter))}'"
+        return f" of {brief(submitter)}"
 
     return "" if submitter is None else safely(text, submitter, "__repr__")
 

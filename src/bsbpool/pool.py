@@ -329,7 +329,7 @@ class JobPool(JobQueue):
             for prepare in running.before_execute:
                 prepare()
             with raising_on_sigterm():
-                context.run.execute()
+                execution.execute(context)
         except TimeLimitReached:
             error = limit.error(self.counts, context.results)
             raise error from self._events.take_unhandled()

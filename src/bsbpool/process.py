@@ -28,6 +28,19 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from bsbpool._core.jobs.invoke import CallDepth, RunningJob
 from bsbpool._typing import Any, NoReturn
 
+
+def logs_if_used() -> Any:
+    """Return the module `bsbpool.logs`; None if nobody reads logs, so that it need not be imported.
+
+    That is so while nothing has imported `logging`, and BSBPOOL_LOG is not set.
+    """
+    if "logging" not in sys.modules and not os.environ.get("BSBPOOL_LOG"):
+        return None
+    from bsbpool import logs
+
+    return logs
+
+
 # ------------------------------------------------------------------ running jobs
 
 

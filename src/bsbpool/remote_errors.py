@@ -52,21 +52,47 @@ def dump_error(error: BaseException, rank: int, job: str) -> Parcel:
     return dumps((RemoteError(f"{type(error).__qualname__}: {_safe_str(error)}"), cause))
 
 
-def load_error(payload: Any, buffers: Sequence[Any] = ()) -> BaseException:
+def load_error(payload: Any, buffers: Sequence[Any] = (), job: str = "") -> BaseException:
     """Load an error from the pickle that `dump_error` returned.
 
     Its ``__cause__`` is a `WorkerTraceback`. An earlier cause becomes the ``__context__`` of the
     `WorkerTraceback`; the text of the traceback includes it.
+
+    Parameters
+    ----------
+    payload, buffers
+        The pickle.
+    job : str, optional
+        The text of the job in full. It takes the place of the worker's text, which may lack the
+        arguments, in the traceback and in the message of a result that cannot be pickled.
     """
     from bsbpool.tracebacks import with_source  # workers do not need it
 
     error: BaseException
     error, cause = loads(payload, buffers)
-    cause = WorkerTraceback(cause.rank, cause.job, with_source(cause.text))
+    text = with_source(cause.text)
+    if job:
+        text = _renamed(text, cause.job, job)
+        _rename_in_messages(error, cause.job, job)
+    cause = WorkerTraceback(cause.rank, job or cause.job, text)
     cause.__context__ = error.__cause__
     cause.__suppress_context__ = True
     error.__cause__ = cause
     return error
+
+
+def _renamed(text: str, short: str, job: str) -> str:
+    """Return a text with the full text of the job in the explanation that its worker gave."""
+    return text.replace(f"return value of {short} cannot be", f"return value of {job} cannot be")
+
+
+def _rename_in_messages(error: BaseException, short: str, job: str) -> None:
+    args = _args.__get__(error)
+    if len(args) == 1 and type(args[0]) is str and short in args[0]:
+        _args.__set__(error, (_renamed(args[0], short, job),))
+    notes = object.__getattribute__(error, "__dict__").get("__notes__")
+    if type(notes) is list:
+        notes[:] = [_renamed(note, short, job) if type(note) is str else note for note in notes]
 
 
 @functools.cache

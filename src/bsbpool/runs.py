@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bsbpool._typing import Any, Protocol
 from bsbpool.jobs import Job
@@ -52,6 +52,9 @@ class Run(Protocol):
     @property
     def clock_offsets(self) -> tuple[float, ...]:
         """For each worker, the estimated difference of its clock from this rank's, in seconds."""
+
+    def describe(self) -> Iterable[str]:
+        """Return lines about what this rank does at present, for a signal handler."""
 
     def execute(self) -> None:
         """Take part in the run until it has ended."""

@@ -7,7 +7,6 @@ before the pool closes, so it needs no index of free space.
 
 from __future__ import annotations
 
-import logging
 import operator
 import os
 import tempfile
@@ -17,10 +16,11 @@ from collections.abc import Sequence
 from bsbpool._core.jobs.handle import PickledResult, SpilledResult
 from bsbpool._core.protocol import scalar_codec
 from bsbpool._typing import Any
+from bsbpool.logs import logger
 from bsbpool.naming import add_note, brief, error_text
 from bsbpool.serialization import copies_of, dumps, loads
 
-_log = logging.getLogger("bsbpool")
+_log = logger("results")
 
 MOST_CHECKED = 4_096
 """Maximum pickled size in bytes of results that are unpickled once to check that they can be."""

@@ -78,9 +78,9 @@ class TimerThread:
             try:
                 f()
             except BaseException:
-                import logging
+                from bsbpool.logs import logger
 
-                logging.getLogger("bsbpool").exception("the function of a timer raised")
+                logger("timers").exception("the function of a timer raised")
 
     def _take_due(self) -> Function | None:
         if self._heap and self._heap[0][0] <= time.monotonic():

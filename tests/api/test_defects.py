@@ -389,7 +389,7 @@ def test_16_results_that_cannot_be_pickled_fail_their_job():
             pool.execute()
         if pool.is_main():
             assert statuses(stuck, after) == ["failed", "cancelled"]
-            assert "job 0 '<lambda>' cannot be pickled" in str(stuck.error)
+            assert "job 0 '<lambda>()' cannot be pickled" in str(stuck.error)
             assert len(raised.value.exceptions) == 1
             assert function.result(1) == 2
             assert other.result == 1

@@ -14,8 +14,8 @@ from helpers.launch import mpirun
 from helpers.typed_examples import programs
 
 PAGES = [
-    "README.md", "docs/clusters.md", "docs/data.md", "docs/futures.md", "docs/migrating.md",
-    "docs/options.md", "docs/scaling.md",
+    "README.md", "docs/clusters.md", "docs/data.md", "docs/futures.md", "docs/logging.md",
+    "docs/migrating.md", "docs/options.md", "docs/scaling.md",
 ]  # fmt: skip
 PROGRAMS = {
     f"{page}:{number}": program

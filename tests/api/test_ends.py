@@ -222,5 +222,10 @@ def test_main_does_not_wait_for_a_rank_whose_program_has_ended(
     through = set(re.findall(r"through (\d)", done.stdout))
     if (n, who) == (3, 1):  # a worker is left
         assert through == {"0", "2"}, done.stdout
+    elif who == 0:  # which prints its error; the others print one line each
+        assert not through and "WorkerLostError" not in done.stdout, done.stdout
+        for rank in range(1, n):
+            line = f"bsbpool: rank {rank} stops: rank 0, which schedules the jobs, has died.\n"
+            assert done.stdout.count(line) == 1, done.stdout
     else:
         assert not through and "WorkerLostError" in done.stdout, done.stdout

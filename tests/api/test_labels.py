@@ -82,7 +82,7 @@ def test_28_a_label_has_the_number_and_the_call(pool):
     assert [job.label for job in (first, second, third)] == [
         "job 0 'area(2, 3)'",
         "job 1 'area(2, b=3)'",
-        "job 2 'area(<ndarray (9, 9) float64>, 'xxxxxxxxxxxxxxxxx...xxxxx...'",
+        "job 2 'area(<ndarray (9, 9) float64>, ...)'",
     ]
 
 
@@ -91,19 +91,25 @@ def test_28_a_label_names_the_submitter(pool):
     jobs = [pool.queue(nothing, submitter=who) for who in (node, "me", None, nothing, 3)]
     labels = [job.label.partition(" ")[2] for job in jobs]
     assert labels == [
-        "0 'nothing() of cortex'",
-        "1 'nothing() of me'",
+        "0 'nothing()' of node 'cortex'",
+        "1 'nothing()' of 'me'",
         "2 'nothing()'",
         "3 'nothing()'",
-        "4 'nothing() of 3'",
+        "4 'nothing()' of 3",
     ]
+
+
+def test_28_a_label_has_the_given_name_and_the_submitter(pool):
+    view = pool.options(name="trial")
+    jobs = [view.queue(area, (2, 3), submitter=who) for who in (Node("cortex"), None)]
+    assert [job.label for job in jobs] == ["job 0 'trial' of node 'cortex'", "job 1 'trial'"]
 
 
 def test_28_a_label_of_another_kind_of_job(pool):
     own = pool.put(Own(pool, SubmissionContext(Node("cortex")), (1, 2), {}))
     odd = pool.put(Own(pool, SubmissionContext(None), 5, {"a": 1}))
     loose = FunctionJob(pool, area, (2, 3), {})
-    assert own.label == "job 0 'Own(1, 2) of cortex'"
+    assert own.label == "job 0 'Own(1, 2)' of node 'cortex'"
     assert odd.label == "job 1 'Own(5, a=1)'"
     assert loose.label == "job 'area(2, 3)'"
 
@@ -167,7 +173,8 @@ def test_17_names_that_raise_do_not_end_a_run(pool, error, capsys):
         assert job.label.startswith(f"job {job._id} ")
     with pytest.warns(UserWarning, match="Could not cancel job 0 '<HostileCall: its __repr__"):
         failed[0].cancel()
-    assert "JobStatus.FAILED job 1 'fail() of <Hostile: its get_node" in capsys.readouterr().out
+    line = "JobStatus.FAILED job 1 'fail()' of node '<Hostile: its get_node"
+    assert line in capsys.readouterr().out
 
 
 def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):
@@ -291,8 +298,8 @@ def test_on_ranks_jobs_of_equal_names_are_distinguished():
         assert bad.error.__cause__.job == bad.label
         generator = "cannot pickle 'generator' object"
         text = "The return value of {} cannot be pickled: " + generator
-        assert str(lazy.error) == text.format("job 2 '<lambda>'")
-        assert str(lazier.error) == text.format("job 5 '<lambda>'")
+        assert str(lazy.error) == text.format("job 2 '<lambda>()'")
+        assert str(lazier.error) == text.format("job 5 '<lambda>()'")
         assert str(unsent.error) == (
             f"The function or the arguments of {unsent.label} cannot be pickled: {generator}"
         )

@@ -87,7 +87,7 @@ def test_nothing_is_raised(error):
     assert naming.node_name(bad) == f"<Hostile: its get_node_name {said}"
     assert naming.call_text(area, (bad,)).startswith("area(<Hostile: its __repr__ raised ")
     assert naming.call_text(bad).startswith("<Hostile: its __repr__ raised ")
-    assert naming.submitter_text(bad) == f" of <Hostile: its get_node_name {said}"
+    assert naming.submitter_text(bad) == f" of node '<Hostile: its get_node_name {said}'"
     assert naming.attribute(bad, "shape") is None
 
 
@@ -208,6 +208,22 @@ def test_a_call_is_written_as_in_python():
     assert naming.call_text(area, (2, 3)) == "area(2, 3)"
     assert naming.call_text(area, (2,), {"b": "x"}) == "area(2, b='x')"
     assert naming.call_text(outer()) == "inner()"
+
+
+def test_a_call_has_as_many_arguments_as_fit():
+    text = naming.call_text(area, ("x" * 30, "y" * 30), {"seed": 3})
+    assert text == f"area('{'x' * 30}', ...)"
+    text = naming.call_text(area, (), {"seed": 3, "b": list(range(20)), "c": "x" * 30})
+    assert text == "area(seed=3, b=[0, 1, 2, 3, ...], ...)"
+    text = naming.call_text(area, ("x" * 50,), {"seed": 3})  # each argument is shortened, too
+    assert text.startswith("area('xxx") and text.endswith("xxx', seed=3)")
+
+
+def test_the_text_of_a_job():
+    assert naming.job_text(12) == "job 12"
+    assert naming.job_text(None, "area(2, 3)") == "job 'area(2, 3)'"
+    submitter = naming.submitter_text("Alice")
+    assert naming.job_text(0, "area(2, 3)", submitter) == "job 0 'area(2, 3)' of 'Alice'"
 
 
 def test_a_text_that_a_file_cannot_encode():

@@ -153,6 +153,7 @@ cdef class GangMessages:
         for worker, (function, flags, payload, buffers) in zip(gang.members, encoded):
             self.sender.functions.ensure(worker, function)
             self.sender.cache_notices.put(worker)
+            self.outbox.begin_busy(worker, &self.engine.d.workers.slots[<int>worker])
             writer = self.outbox.writer(worker)
             writer.put(GANG, job, gang.serial, 0, 0, ranks, ())
             writer.put(GANG_JOB, job, function, flags, 0, payload, buffers)

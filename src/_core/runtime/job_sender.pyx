@@ -63,6 +63,8 @@ cdef class JobSender:
         writer = self.outbox.writer(worker)
         if not (self.direct and self.send_scalars(writer, worker, self.jobs.job_list[job])):
             self.send_encoded(writer, worker, job)
+        if not self.outbox.workers[worker].is_busy:
+            self.outbox.begin_busy(worker, &self.engine.d.workers.slots[worker])
         if writer.frame.size >= EAGER_FRAME:
             self.outbox.flush(worker)
         return 0

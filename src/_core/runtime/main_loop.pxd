@@ -15,7 +15,7 @@ cdef class MainLoop:
     cdef object callbacks
     cdef uint32_t run_id
     cdef bint has_jobs
-    cdef Outbox outbox
+    cdef readonly Outbox outbox
     cdef JobSender sender
     cdef readonly ReplyReader replies
     cdef readonly DataDirectory data

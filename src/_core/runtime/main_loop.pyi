@@ -4,6 +4,7 @@ from bsbpool._core.jobs.submission import Submitter
 from bsbpool._core.runtime.callbacks import LoopCallbacks
 from bsbpool._core.runtime.data_directory import DataDirectory
 from bsbpool._core.runtime.gang_messages import GangMessages
+from bsbpool._core.runtime.outbox import Outbox
 from bsbpool._core.runtime.reply_reader import ReplyReader
 from bsbpool._core.scheduling.engine import Engine
 
@@ -13,6 +14,8 @@ class MainLoop:
     def data(self) -> DataDirectory: ...
     @property
     def gangs(self) -> GangMessages: ...
+    @property
+    def outbox(self) -> Outbox: ...
     @property
     def replies(self) -> ReplyReader: ...
     def __init__(

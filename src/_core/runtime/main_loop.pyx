@@ -75,6 +75,8 @@ cdef class MainLoop:
         Which workers have the large data that jobs have as arguments.
     gangs : GangMessages
         Sends jobs to several workers at one time, and reads their replies.
+    outbox : Outbox
+        The messages to the workers.
     replies : ReplyReader
         Reads the replies of the workers.
     """
@@ -271,7 +273,7 @@ cdef class MainLoop:
             )
         self.outbox.workers[worker].last_contact = self.channel.now()
         self.replies.begin(worker, self.outbox.workers[worker].last_contact)
-        self.outbox.workers[worker].steal_pending = False
+        cdef int64_t n_done = self.engine.d.workers.slots[worker].n_done
         while r.next():
             if r.record.kind == DONE:
                 if self.replies.read(worker, self.sender.direct):
@@ -297,6 +299,7 @@ cdef class MainLoop:
                 self.events_pending = True
             elif r.record.kind == LEAVE:
                 self.callbacks.rank_left(worker + 1, r.payload())
+        self.outbox.note_received(worker, &self.engine.d.workers.slots[worker], n_done)
         return 0
 
     cdef int update_workers(self) except -1:

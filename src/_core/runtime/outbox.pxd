@@ -1,10 +1,13 @@
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameWriter
+from bsbpool._core.scheduling.workers cimport worker_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 # The state of one worker.
 ctypedef struct outbox_worker_t:
     int64_t last_contact  # when a message was last received from it or sent to it
+    int64_t busy_since  # when it got a job while it had none, or last reported that jobs have ended
+    bint is_busy  # whether it has jobs that it has not reported
     bint steal_pending  # whether a STEAL_REQUEST has not been answered yet
     uint64_t n_due  # how many DATA records other ranks were asked to send it
 
@@ -26,6 +29,8 @@ cdef class Outbox:
     cdef int put_skip(self, int worker, int64_t job) except -1
     cdef int put_steal_request(self, int worker) except -1
     cdef int discard_pending(self, int worker) except -1
+    cdef void begin_busy(self, int worker, const worker_t *slot) noexcept nogil
+    cdef void note_received(self, int worker, const worker_t *slot, int64_t n_done) noexcept nogil
     cdef int flush(self, int worker) except -1
     cdef int flush_all(self) except -1
     cdef int put_interrupt(self, int worker, int64_t job, uint32_t kind, bytes reason) except -1

@@ -3,6 +3,7 @@ from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.protocol.frames cimport FrameWriter
 from bsbpool._core.protocol.message cimport message_t
 from bsbpool._core.protocol.wire cimport INTERRUPT, SKIP, STEAL_REQUEST, STOP
+from bsbpool._core.scheduling.workers cimport worker_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 
@@ -87,6 +88,27 @@ cdef class Outbox:
         if self.writer(worker).put_scalars(STEAL_REQUEST, 0, 0, 0, 0, NULL, 0) < 0:
             raise MemoryError()
         return 0
+
+    cdef void begin_busy(self, int worker, const worker_t *slot) noexcept nogil:
+        """Note that a worker gets a job while it has none, unless the job was taken back."""
+        self.workers[worker].is_busy = slot.in_flight > 0
+        self.workers[worker].busy_since = self.channel.now()
+
+    cdef void note_received(self, int worker, const worker_t *slot, int64_t n_done) noexcept nogil:
+        """Note that a message of a worker was read; before it had run `n_done` jobs."""
+        cdef outbox_worker_t *w = &self.workers[worker]
+        w.steal_pending = False
+        w.is_busy = slot.in_flight > 0
+        if slot.n_done != n_done:
+            w.busy_since = w.last_contact
+
+    def busy_seconds(self, int worker):
+        """Return for how long a worker has had its present job, as far as messages tell."""
+        if not 0 <= worker < self.n_workers:
+            raise IndexError(f"there is no worker {worker}")
+        if not self.workers[worker].is_busy:
+            return 0.0
+        return max(self.channel.now() - self.workers[worker].busy_since, 0) * 1e-9
 
     cdef int discard_pending(self, int worker) except -1:
         """Discard the records that have not been sent to a worker, which has failed."""

@@ -146,6 +146,10 @@ cdef class WorkerLoop(DataReceiver):
         self.channel.post(self.replies.seal(MAIN, self.run_id))
         self.channel.drain(1.0)
 
+    def job_seconds(self):
+        """Return for how long the present job has run; 0 while none runs."""
+        return 0.0 if self.running_job.number < 0 else (self.channel.now() - self.now) * 1e-9
+
     def running_function(self):
         """Return the function of the running job, as `load_function` returned it."""
         return self.functions.get(self.reader.record.aux, False).loaded

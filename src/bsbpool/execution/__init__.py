@@ -7,12 +7,23 @@ import warnings
 
 from bsbpool import arguments
 from bsbpool._typing import TYPE_CHECKING, Any
-from bsbpool.process import running
+from bsbpool.process import logs_if_used, running
 from bsbpool.services.launchers import warn_if_alone
 
 if TYPE_CHECKING:
     from bsbpool.run_context import RunContext
     from bsbpool.runs import Run
+
+
+def execute(context: RunContext) -> None:
+    """Take part in the run of a pool until it has ended."""
+    run = context.run
+    if run.parallel or os.environ.get("BSBPOOL_DUMP_SIGNAL") or logs_if_used() is not None:
+        from bsbpool.execution.observed import execute
+
+        execute(context)
+    else:
+        run.execute()
 
 
 def service_for(owner: Any, comm: Any = None) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bsbpool._typing import TYPE_CHECKING
+from bsbpool.naming import job_text
 from bsbpool.status import JobStatus
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _sentence(context: RunContext, chain: list[int]) -> str:
 
 def _name(context: RunContext, number: int) -> str:
     if number >= len(context.jobs):
-        return f"job {number} (not queued)"
+        return f"{job_text(number)} (not queued)"
     return context.jobs[number].label
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
@@ -21,17 +21,19 @@ from bsbpool.execution.functions import CALL, CLOSURE, EXECUTE, FunctionTable, c
 from bsbpool.execution.leaders import set_leaders
 from bsbpool.execution.replies import ReplyCallbacks
 from bsbpool.jobs import Job
-from bsbpool.naming import explain
+from bsbpool.logs import logger
+from bsbpool.naming import explain, job_text
 from bsbpool.process import Terminated, is_from_signal, marking_signals, running
 from bsbpool.run_context import INFINITY, INTERRUPTING, RunContext
 from bsbpool.serialization import dumps, is_pickled_by_name
 from bsbpool.status import PoolStatus
+from bsbpool.worker_ranks import rank_of
 
 if TYPE_CHECKING:
     from bsbpool.execution.local_worker import LocalWorker
     from bsbpool.execution.stuck_jobs import StuckJobs
 
-_log = logging.getLogger("bsbpool")
+_jobs_log, _workers_log = logger("jobs"), logger("workers")
 
 CANCEL = int(InterruptKind.CANCEL_INTERRUPT)
 SCALARS = int(RecordFlag.SCALARS)
@@ -73,6 +75,13 @@ class MainRun(ReplyCallbacks):
         self._has_dead = False
 
     # The interface of a run
+
+    def describe(self) -> Iterable[str]:
+        """Return lines about what this rank does at present, and about the workers."""
+        from bsbpool.execution.run_state import main_lines
+
+        busy_seconds = self._loop.outbox.busy_seconds
+        return main_lines(self._context, self._channel, self._n_workers, busy_seconds)
 
     def execute(self) -> None:
         """Run all jobs."""
@@ -117,7 +126,7 @@ class MainRun(ReplyCallbacks):
 
     def _allow_direct(self) -> None:
         """Let the loop encode simple jobs without calling `encode_job`, unless jobs are logged."""
-        self._loop.direct = not _log.isEnabledFor(logging.DEBUG)
+        self._loop.direct = not _jobs_log.isEnabledFor(logging.DEBUG)
 
     def _check_ranks(self) -> None:
         """Report ranks of this node that have died, since MPI may not report them."""
@@ -136,7 +145,7 @@ class MainRun(ReplyCallbacks):
                 self.rank_lost(rank, self._context.engine.begun_jobs(rank - 1))
         for failure in self._context.events.failures.values():
             if isinstance(failure.__cause__, exceptions.WorkerLostError):
-                _log.error("%s", failure.__cause__)
+                _workers_log.error("%s", failure.__cause__)
 
     def close(self) -> None:
         """End the run on all ranks, unless it has ended, and accept no more messages of it."""
@@ -219,9 +228,10 @@ class MainRun(ReplyCallbacks):
             explain(error, f"The function or the arguments of {job.label} cannot be pickled")
             self._context.events.job_failed(job, error)
             return None
-        if _log.isEnabledFor(logging.DEBUG):
+        if _jobs_log.isEnabledFor(logging.DEBUG):
             size = len(payload) + sum(buffer.nbytes for buffer in buffers)
-            _log.debug("sending %s, %d bytes", job.label, size)
+            rank = rank_of(worker, self._n_ranks)
+            _jobs_log.debug("sending %s to rank %d, %d bytes", job.label, rank, size)
         return function, SCALARS if closure else 0, payload, buffers
 
     def function_number(self, f: Any) -> int:
@@ -262,8 +272,8 @@ class MainRun(ReplyCallbacks):
     def job_ended(self, number: int, seconds: float) -> None:
         """Log that a job has ended."""
         job = self._context.jobs[number]
-        label = job.label if job.in_pool else f"job {number}"
-        _log.debug("%s ended after %.6f s", label, seconds)
+        label = job.label if job.in_pool else job_text(number)
+        _jobs_log.debug("%s ended after %.6f s", label, seconds)
 
     def rank_left(self, rank: int, reason: Any) -> None:
         """End the run: a rank has left it, and the jobs of that rank are lost."""
@@ -282,11 +292,11 @@ class MainRun(ReplyCallbacks):
                 continue  # it was cancelled and released
             error = exceptions.WorkerLostError.while_running(job, rank, signal)
             if self._runs_again(job, error, lost=True):
-                _log.warning("%s; it runs again", error)
+                _workers_log.warning("%s; it runs again", error)
             else:
                 self._fail(job, error)
         if not jobs:
-            _log.warning("rank %d has died; it ran no job, and the run continues", rank)
+            _workers_log.warning("rank %d has died; it ran no job, and the run continues", rank)
 
     def job_output(self, number: int, stream: int, text: Any) -> None:
         """Keep output of a running job."""

@@ -10,13 +10,14 @@ from bsbpool import exceptions
 from bsbpool._core.protocol import scalar_codec
 from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool.jobs import Job
+from bsbpool.logs import logger
 from bsbpool.naming import add_note
 from bsbpool.process import is_from_signal
 from bsbpool.remote_errors import load_error
 from bsbpool.run_context import RunContext
 from bsbpool.status import FINISHED
 
-_log = logging.getLogger("bsbpool")
+_log = logger("jobs")
 
 OUTCOME_BITS, NO_RESULT = int(ReplyFlag.OUTCOME_BITS), int(ReplyFlag.NO_RESULT)
 SCALARS = int(RecordFlag.SCALARS)
@@ -133,10 +134,7 @@ def _load_part(flags: int, payload: Any, buffers: list[Any]) -> Any:
 
 def _error_of(job: Job[Any], payload: Any, buffers: list[Any]) -> BaseException:
     try:
-        error = load_error(payload, buffers)
-        if isinstance(error.__cause__, exceptions.WorkerTraceback):
-            error.__cause__.job = job.label
-        return error
+        return load_error(payload, buffers, job.label)
     except BaseException as broken:
         if is_from_signal(broken):
             raise

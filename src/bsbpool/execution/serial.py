@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from bsbpool import exceptions
@@ -18,6 +19,7 @@ from bsbpool.process import (
     interruptible,
     is_from_outer_job,
     is_from_signal,
+    logs_if_used,
     marking_signals,
     running,
 )
@@ -78,9 +80,21 @@ class SerialRun:
         self._strict_calls: StrictCalls | None = None
         self._deadline_timer: DeadlineTimer | None = None
         self._process = os.getpid()
+        self._log: Any = None
         self._loop = SerialLoop(
             context.submitter, context.owner, running, context.events.records, self
         )
+
+    def describe(self) -> Iterator[str]:
+        """Return lines about what this rank does at present."""
+        from bsbpool.execution.run_state import head_lines, label_of
+
+        yield from head_lines(self._context)
+        number = self._loop.running_job.number
+        if number >= 0:
+            yield f"it runs {label_of(self._context, number)}"
+        elif self._context.pool.scheduling:
+            yield "it waits for threads that queue jobs"
 
     def execute(self) -> None:
         """Run all jobs."""
@@ -91,7 +105,8 @@ class SerialRun:
             self._wait_for_schedulers()
             context.start_run()
             self._update_deadlines()
-            self._loop.indirect = context.strict
+            self._log = self._debug_log()
+            self._loop.indirect = context.strict or self._log is not None
             with (
                 context.cache.scope(),
                 self._marking_signals(),
@@ -226,8 +241,24 @@ class SerialRun:
         if context.cache_requirements:
             self.free_unneeded_items()
 
+    def _debug_log(self) -> Any:
+        """Return the logger of jobs if it logs the begin and the end of each; else None."""
+        logs = logs_if_used()
+        return None if logs is None else logs.debug_logger("jobs")
+
     def call_job(self, job: Job[Any]) -> Any:
-        """Call a job that has jobs among its arguments or options, or any job of a strict pool."""
+        """Call a job that has jobs among its arguments or options, or any job if that is needed."""
+        if self._log is None:
+            return self._call_job(job)
+        self._loop.running_job.mask()  # until the job is called
+        self._log.debug("running %s", job.label)
+        began = time.monotonic()
+        try:
+            return self._call_job(job)
+        finally:
+            self._log.debug("%s ended after %.6f s", job.label, time.monotonic() - began)
+
+    def _call_job(self, job: Job[Any]) -> Any:
         if self._context.strict:
             if self._strict_calls is None:
                 from bsbpool.execution.strict import StrictCalls

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from bsbpool import exceptions
 from bsbpool._core.comm.channel import Channel
 from bsbpool.execution.optioned_call import timeout_message
+from bsbpool.logs import logger
 from bsbpool.run_context import INFINITY, RunContext
 from bsbpool.status import JOB_STATUSES, JobStatus
 from bsbpool.worker_ranks import rank_of
@@ -16,7 +16,7 @@ from bsbpool.worker_ranks import rank_of
 if TYPE_CHECKING:
     from bsbpool.jobs import Job
 
-_log = logging.getLogger("bsbpool")
+_log = logger("workers")
 
 GRACE_SECONDS = 2.0
 """How long after its timeout a job counts as stuck."""

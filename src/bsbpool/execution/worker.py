@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,24 +16,35 @@ from bsbpool._core.protocol.wire import RecordFlag, ReplyFlag
 from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool.caching.items import RankCache
 from bsbpool.dataflow import drop_data, receiving
-from bsbpool.execution.early_end import early_end_error
+from bsbpool.execution.early_end import early_end_error, main_lost_error
 from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.naming import add_note, error_text, explain, name_of
-from bsbpool.process import Terminated, end_if_child_of, in_children, interruptible, running
+from bsbpool.naming import add_note, error_text, explain, job_text, name_of
+from bsbpool.process import (
+    Terminated,
+    end_if_child_of,
+    in_children,
+    interruptible,
+    logs_if_used,
+    running,
+)
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
+from bsbpool.state_dump import seconds_text
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from bsbpool.current import CurrentJob
     from bsbpool.execution.gang_members import GangMember
 
 # As numbers: arithmetic with members of an enum is slow.
 FAILED, OK = int(ReplyFlag.FAILED_REPLY), int(ReplyFlag.OK_REPLY)
+OUTCOME_BITS = int(ReplyFlag.OUTCOME_BITS)
 NONE, SECONDARY = int(ReplyFlag.NO_RESULT), int(ReplyFlag.SECONDARY)
 ONLY_ARGS, SCALARS = int(RecordFlag.ONLY_ARGS), int(RecordFlag.SCALARS)
 NO_BUFFERS: list[memoryview] = []
@@ -60,8 +71,20 @@ class WorkerRun:
         self._process = os.getpid()
         self._unpicklable: BaseException | None = None  # why a return value cannot be pickled
         self._gang_member: GangMember | None = None
+        self._log: Logger | None = None  # if each job is logged
 
     # The interface of a run
+
+    def describe(self) -> Iterator[str]:
+        """Return lines about what this rank does at present."""
+        number = self._loop.running_job.number
+        if number < 0:
+            yield f"it waits for messages of rank 0, in pool {self._context.pool_id}"
+        else:
+            current = self._loop.running_job.details  # of a job with options
+            label = getattr(current, "label", "") or self._describe(number).label
+            since = seconds_text(self._loop.job_seconds())
+            yield f"it runs {label} of pool {self._context.pool_id} since {since}"
 
     def execute(self) -> None:
         """Run jobs until the main rank ends the run."""
@@ -87,7 +110,11 @@ class WorkerRun:
         self._executed = True
         in_children(_detach_threads)
         _executing.add(self)
-        if not running.job_contexts:
+        logs = logs_if_used()
+        self._log = None if logs is None else logs.debug_logger("jobs")
+        if self._log is not None:
+            self.run_job = self._run_logged  # type: ignore[method-assign]
+        elif not running.job_contexts:
             self._loop.enable_direct_calls(context.owner, running)
         errors = exceptions.interrupt_classes()
         interruptible_jobs = interruptible(self._loop.running_job, errors, self._describe)
@@ -220,6 +247,18 @@ class WorkerRun:
         except BaseException as error:
             return self.job_failed(number, function, error)
 
+    def _run_logged(
+        self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
+    ) -> tuple[int, bytes | None, list[memoryview]]:
+        """Run a job as `run_job`, and log its begin and its end."""
+        label = _label(function[0], number)
+        assert self._log is not None
+        self._log.debug("running %s", label)
+        reply = type(self).run_job(self, number, function, flags, payload, buffers)
+        ended = "succeeded" if reply[0] & OUTCOME_BITS == OK else "failed"
+        self._log.debug("%s has %s after %.6f s", label, ended, self._loop.job_seconds())
+        return reply
+
     def job_failed(
         self, number: int, function: tuple[Any, int], error: BaseException
     ) -> tuple[int, bytes, list[memoryview]]:
@@ -245,7 +284,7 @@ class WorkerRun:
         try:
             return dumps(value)
         except BaseException as error:
-            self._unpicklable = error  # `job_failed` adds the label of the job
+            self._unpicklable = error  # `job_failed` adds the text of the job
             raise
 
     def function_name(self, function: tuple[Any, int]) -> bytes:
@@ -254,7 +293,7 @@ class WorkerRun:
 
     def main_lost(self, rank: int) -> None:
         """Raise WorkerLostError: the main rank has died."""
-        raise exceptions.WorkerLostError(f"rank {rank}, which schedules the jobs, has died", rank)
+        raise main_lost_error(self._rank, rank)
 
     def data_dropped(self, id: int) -> None:
         """Drop an object that was broadcast."""
@@ -281,7 +320,7 @@ def _detach_threads() -> None:
 def _label(f: Any, number: int) -> str:
     """Return the label of a job without its arguments, which the worker may not know."""
     known = not (f is FunctionJob or isinstance(f, _Unloadable))
-    return f"job {number} '{name_of(f)}'" if known else f"job {number}"
+    return job_text(number, name_of(f) if known else "")
 
 
 class _Unloadable:

@@ -7,7 +7,6 @@ at a time can be settling the future or creating them.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from bsbpool._typing import LazyType
 from bsbpool.dataflow import reduce_future
 from bsbpool.events import CallbackQueue
+from bsbpool.logs import logger
 
 if TYPE_CHECKING:
     from bsbpool.job_output import JobOutput
@@ -27,7 +27,7 @@ else:
 
 T = TypeVar("T")
 
-_log = logging.getLogger("bsbpool")
+_log = logger("executors")
 _callbacks = CallbackQueue(max_depth=20)
 """Callbacks of all futures: a callback may end other futures, whose callbacks are called as well.
 They nest a few levels deep, because a callback may run an event loop (`asyncio.run`) that itself

@@ -27,6 +27,7 @@ from typing import Any
 from bsbpool import exceptions
 from bsbpool.process import in_children, running
 from bsbpool.services.node import Node
+from bsbpool.state_dump import install
 
 _keyval: int | None = None
 _open_channels: set[Any] = set()
@@ -47,6 +48,7 @@ def channel_of(comm: Any) -> Any:
     if channel is None:
         from bsbpool._core.comm.channel import Channel
 
+        install(comm.Get_rank(), comm.Get_size())
         node = Node(comm)
         transport = mpi_module().MPITransport(comm.py2f())
         if transport.size > 2:  # else there is nobody to relay messages to
