@@ -31,7 +31,7 @@ from helpers.sources import (
 LAYERS = [
     ["__main__"],
     ["cli"],
-    ["simulation"],
+    ["simulation", "reporting"],
     ["run"],
     ["integrations"],
     ["futures"],
@@ -80,7 +80,10 @@ LAYERS = [
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
-    "listeners": {"listeners", "jobs", "naming", "progress", "status"},
+    "listeners": {
+        "listeners", "jobs", "naming", "progress", "run_context", "status", "timers",
+        "worker_ranks", "_core",
+    },
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
     },
@@ -179,6 +182,7 @@ def test_private_names_are_used_where_they_are_defined():
 NAMES_BSB = {
     "cli": "the command `bsbpool bsb` starts a program of BSB",
     "integrations": "lists the integrations",
+    "listeners.otel": "its spans have the attributes of BSB's telemetry",
     "listeners.terminal": "prints lines in the format of BSB's terminal",
 }
 """Modules that name BSB as well, and why."""

@@ -18,12 +18,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments[1:])
     if arguments[:1] == ["simulate"]:
         return _simulate(arguments[1:])
+    if arguments[:1] == ["report"]:
+        return _report(arguments[1:])
     parser = argparse.ArgumentParser(prog="bsbpool", description=__doc__)
     parser.add_argument("--version", action="version", version=f"bsbpool {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     commands.add_parser("bsb", help="run the bsb command, with bsbpool as its job pool")
     commands.add_parser("run", help="run a program on rank 0, with the other ranks as its workers")
     commands.add_parser("simulate", help="predict how a pool uses many ranks")
+    commands.add_parser("report", help="make a report about a run from its trace")
     parser.parse_args(arguments)
     return 0
 
@@ -47,6 +50,12 @@ def _run(arguments: list[str]) -> int:
 
 def _simulate(arguments: list[str]) -> int:
     from bsbpool.simulation import command
+
+    return command.main(arguments)
+
+
+def _report(arguments: list[str]) -> int:
+    from bsbpool.reporting import command
 
     return command.main(arguments)
 
