@@ -53,8 +53,8 @@ def _of_event(event: dict[str, Any]) -> list[str]:
         return [f"{phase}: lacks {sorted(missing)}"]
     found = [
         f"{phase}: {name} is {event[name]!r}"
-        for name in ("ts", "dur", "pid", "tid")
-        if name in event and not _is_number(event[name], whole=name in ("pid", "tid"))
+        for name in ("ts", "dur", "pid", "tid", "id")
+        if name in event and not _is_number(event[name], whole=name in ("pid", "tid", "id"))
     ]
     if event.get("dur", 0) < 0:
         found.append(f"a slice of {event['dur']} us")

@@ -19,6 +19,7 @@ from libc.string cimport strlen
 cdef enum:
     FIXED = 512  # more than the constant parts and the numbers of an event
     PER_DEPENDENCY = 12
+    GAP_NS = 2  # between slices, since viewers read times as floating-point numbers
 
 ctypedef struct ran_t:
     int64_t begin
@@ -153,7 +154,7 @@ cdef class TraceText:
             or self.pool.engine.d.jobs[number].status != SUCCESS
         ):
             further = self.further(job, entry.attempts)
-        self.begins[number] = max(entry.started_ns, self.rank_ends[rank])
+        self.begins[number] = max(entry.started_ns, self.rank_ends[rank] + GAP_NS)
         self.ends[number] = max(entry.started_ns + entry.run_ns, self.begins[number])
         self.add_slice(entry, job, rank, name, further)
         if self.members and number in self.members:
@@ -209,7 +210,7 @@ cdef class TraceText:
 
     cdef int add_member(self, Handle job, int32_t rank, bytes name) except -1:
         """Add the slice of a job on another of its ranks, with the times of the first one."""
-        cdef int64_t begin = max(self.begins[job.number], self.rank_ends[rank])
+        cdef int64_t begin = max(self.begins[job.number], self.rank_ends[rank] + GAP_NS)
         cdef int64_t end = max(self.ends[job.number], begin)
         self.reserve(len(name))
         put_bytes(&self.text, b'{"ph":"X","cat":"member","name":', 32)
@@ -279,11 +280,9 @@ cdef class TraceText:
         self.reserve(0)
         put_bytes(t, b'{"ph":"', 7)
         put_bytes(t, phase, <int64_t>strlen(phase))
-        put_bytes(t, b'","cat":"dependency","name":"dependency","id":"', 47)
-        put_number(t, self.pid)
-        put_bytes(t, b".", 1)
-        put_number(t, self.n_arrows)
-        put_bytes(t, b'","pid":', 8)
+        put_bytes(t, b'","cat":"dependency","name":"dependency","id":', 46)
+        put_number(t, (self.pid << 32) + self.n_arrows)  # importers read texts as hex numbers
+        put_bytes(t, b',"pid":', 7)
         put_number(t, self.pid)
         put_bytes(t, b',"tid":', 7)
         put_number(t, self.times.times.jobs[job].rank % self.n_ranks)
