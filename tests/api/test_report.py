@@ -77,7 +77,7 @@ class TestFigures:
         assert (second.host, second.jobs, second.peak_memory) == ("n2", 3, 3 << 20)
 
     def test_a_rank_without_jobs(self):
-        (first, second) = analyze(pool_of(JOBS[:1])).ranks
+        (_first, second) = analyze(pool_of(JOBS[:1])).ranks
         assert (second.jobs, second.busy, second.before) == (0, 0.0, 9.0)
 
     def test_waiting_by_cause(self):
@@ -216,7 +216,7 @@ class TestPage:
         ]
         assert tables["kinds"][0][0] == "sleep"  # it took longest
         assert tables["longest"][0][0] == "job 1 'sleep(0.03, <FunctionJob>)'"
-        assert [row[0] for row in tables["critical"]][0] == "job 0 'sleep(0.02)'"
+        assert next(row[0] for row in tables["critical"]) == "job 0 'sleep(0.02)'"
         assert tables["failures"][0][2] == "ValueError: a <b>bold</b> error & </script>"
         assert len(tables["waiting"]) == 5
 
@@ -295,10 +295,8 @@ class TestCommand:
         assert "exit status" in out
 
     def test_a_reader_that_ends_early_is_no_error(self, path):
-        program = f"import sys; from bsbpool import cli; sys.exit(cli.main(['report', '--text', {str(path)!r}]))"
-        process = subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        command = [sys.executable, "-m", "bsbpool", "report", "--text", str(path)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""

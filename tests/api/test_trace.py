@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
 import time
 from array import array
 
@@ -212,6 +214,62 @@ class TestRunsThatFail:
             pool.submit(nothing)
             raise ZeroDivisionError
         assert slices_of(read(tmp_path / "t.json")) == []
+
+
+INTERRUPTED = """
+import os, signal, sys
+from bsbpool import create_job_pool
+from bsbpool.listeners import TraceListener
+
+def end(owner):
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    signal.pause()
+
+pool = create_job_pool(quiet=True)
+pool.add_listener(TraceListener("t.json"))
+with pool:
+    pool.submit(len, deps=[pool.submit(lambda owner: 1)])
+    pool.submit(end)
+    pool.execute()
+"""
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_a_process_that_is_interrupted_writes_its_trace(signal, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, signal],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode != 0
+    trace = read(tmp_path / "t.json")
+    assert 0 in args_of(trace)
+    assert trace["bsbpool"]["pools"][0]["jobs"]["aborted"] == 1, done.stderr
+
+
+@on_ranks(3)
+def test_on_three_ranks_after_a_timeout():
+    import pathlib
+    import tempfile
+
+    path = pathlib.Path(tempfile.gettempdir()) / f"trace-{services.MPI.bcast(time.time_ns())}.json"
+    pool = create_job_pool(quiet=True)
+    pool.add_listener(TraceListener(path))
+    try:
+        with pool:
+            if pool.is_main():
+                pool.queue_many(give, zip(range(50)))
+                pool.queue_many(sleep, [(30,)] * 3)
+            pool.execute(timeout=0.5)
+    except WorkflowError:
+        assert services.MPI.get_rank()
+    except JobPoolTimeoutError:
+        trace = read(path)
+        path.unlink()
+        assert len(slices_of(trace)) >= 50
+        jobs = trace["bsbpool"]["pools"][0]["jobs"]
+        assert jobs["success"] == 50 and jobs["aborted"] + jobs["cancelled"] == 3
+    else:
+        pytest.fail("no error")
 
 
 def member(owner):

@@ -8,6 +8,7 @@ slice.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from typing import Any
 
@@ -86,7 +87,7 @@ def _of_slices(events: list[dict[str, Any]]) -> list[str]:
     return [
         f"slices of track {track} overlap: {before} and {after}"
         for track, spans in _by_track(events).items()
-        for before, after in zip(spans, spans[1:], strict=False)
+        for before, after in itertools.pairwise(spans)
         if after[0] < before[1] - RESOLUTION
     ]
 

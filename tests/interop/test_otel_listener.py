@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -177,5 +178,5 @@ def test_the_trace_of_bsb_otel_on_three_ranks() -> None:
     assert {span.attributes["mpi.rank"] for span in jobs} == {1, 2}
     assert {span.attributes["mpi.size"] for span in jobs} == {3}
     by_rank = sorted((job.attributes["mpi.rank"], job.start_time, job.end_time) for job in jobs)
-    for (rank, _, end), (other, start, _) in zip(by_rank, by_rank[1:], strict=False):
+    for (rank, _, end), (other, start, _) in itertools.pairwise(by_rank):
         assert rank != other or end <= start + 2_000
