@@ -103,6 +103,18 @@ class TestOneProcess:
         )
         assert [event["name"] for event in slices_of(trace)] == [name]
 
+    def test_long_names_and_many_dependencies(self, tmp_path):
+        name = "long " * 20_000
+
+        def fill(pool):
+            jobs = pool.queue_many(give, zip(range(3_000)))
+            pool.options(name=name, retries=1).queue(nothing, deps=jobs)
+            pool.queue_many(give, zip(range(10)), deps=jobs[:100])
+
+        args = args_of(traced(tmp_path / "t.json", fill))
+        assert args[3_000]["after"] == list(range(3_000))
+        assert all(args[number]["after"] == list(range(100)) for number in range(3_001, 3_011))
+
     def test_kinds_of_jobs_keep_their_names(self, tmp_path):
         def fill(pool):
             for _ in range(3):
@@ -297,12 +309,14 @@ def test_on_three_ranks():
     if not services.MPI.get_rank():
         trace = read(path)
         path.unlink()
-        origin = trace["bsbpool"]["began"]
         slices = {event["args"]["job"]: event for event in slices_of(trace)}
         assert len(slices) == 509
+        # Both measure the difference of the clocks, and another process may interrupt that.
+        origin = data[7].started - slices[7]["ts"] * 1e-6
+        assert origin == pytest.approx(trace["bsbpool"]["began"], abs=0.5)
         for number, known in data.items():
             assert slices[number]["tid"] == known.rank
-            assert origin + slices[number]["ts"] * 1e-6 == pytest.approx(known.started, abs=2e-3)
+            assert origin + slices[number]["ts"] * 1e-6 == pytest.approx(known.started, abs=1e-5)
             assert slices[number]["dur"] == pytest.approx(known.run_time * 1e6, abs=1)
             assert slices[number]["args"]["in"] == known.bytes_in > 0
         assert len(slices_of(trace, "member")) == 1
