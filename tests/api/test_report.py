@@ -159,7 +159,7 @@ class TestTraces:
         assert pool.counts["success"] == 103
         by_number = {job.number: job for job in pool.jobs}
         assert by_number[1].after == (0,)
-        assert 0.03 <= by_number[1].seconds < 0.3
+        assert 0.03 <= by_number[1].seconds < 5
         assert by_number[0].label == "job 0 'sleep(0.02)'"
         assert by_number[2].status == "failed"
         assert 0.05 <= pool.seconds < 5
@@ -215,7 +215,10 @@ class TestPage:
             ["sleep", "3", "0"],
         ]
         assert tables["kinds"][0][0] == "sleep"  # it took longest
-        assert tables["longest"][0][0] == "job 1 'sleep(0.03, <FunctionJob>)'"
+        assert {row[0] for row in tables["longest"][:2]} == {
+            "job 0 'sleep(0.02)'",
+            "job 1 'sleep(0.03, <FunctionJob>)'",
+        }
         assert next(row[0] for row in tables["critical"]) == "job 0 'sleep(0.02)'"
         assert tables["failures"][0][2] == "ValueError: a <b>bold</b> error & </script>"
         assert len(tables["waiting"]) == 5

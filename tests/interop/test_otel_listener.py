@@ -82,7 +82,7 @@ def test_a_span_for_each_job_and_one_for_the_run(spans: Spans) -> None:
     assert {span.context.trace_id for span in (run, *jobs)} == {caller.context.trace_id}
     for job in jobs:
         assert before - 10**7 <= run.start_time - 10**7 <= job.start_time
-        assert 0.01 <= (job.end_time - job.start_time) * 1e-9 < 1
+        assert 0.01 <= (job.end_time - job.start_time) * 1e-9 < 5
         assert job.end_time <= run.end_time + 10**7 <= time.time_ns() + 2 * 10**7
         assert job.status.is_unset
     assert jobs[0].end_time <= jobs[1].start_time

@@ -38,6 +38,10 @@ class MemorySamples:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self._workers: list[int] = []  # found here: the thread of the timer must not call MPI
+        if context.run.parallel:
+            n_ranks = context.comm.get_size()
+            self._workers = [worker_of(rank, n_ranks) for rank in context.worker_ranks]
         self._between = SECONDS_BETWEEN
         self._next = 0.0
         self.samples: list[tuple[int, int, int, int]] = []
@@ -71,14 +75,8 @@ class MemorySamples:
 
     def peaks(self) -> list[int]:
         """Return the largest memory of each worker so far, in bytes."""
-        context = self._context
-        if not context.run.parallel:
-            return []
-        n = context.comm.get_size()
-        return [
-            worker_counters(context.engine, worker_of(rank, n))[3] << 10
-            for rank in context.worker_ranks
-        ]
+        engine = self._context.engine
+        return [worker_counters(engine, worker)[3] << 10 for worker in self._workers]
 
 
 def resident_bytes() -> int:

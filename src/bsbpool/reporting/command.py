@@ -25,7 +25,7 @@ exit status: 0 if the report was made, 2 if the trace cannot be read or the repo
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    given = _parser().parse_args(list(arguments))
+    given = parser().parse_args(list(arguments))
     try:
         trace = read_trace(given.trace)
         analyses = [analyze(pool) for pool in trace.pools]
@@ -49,16 +49,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    result = argparse.ArgumentParser(
         prog="bsbpool report",
         description="Make a report about a run from its trace: an HTML page, or tables.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add = result.add_argument
     add("trace", help="the file that a TraceListener has written")
     add("-o", "--output", metavar="FILE", help="the page (the name of the trace with .html)")
     add("--title", help="the title of the page")
     add("--text", action="store_true", help="print tables instead")
-    return parser
+    return result
