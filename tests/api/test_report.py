@@ -138,8 +138,8 @@ def path(tmp_path_factory):
     pool = create_job_pool(quiet=True)
     pool.add_listener(TraceListener(path))
     with pytest.raises(WorkflowError), pool:
-        first = pool.submit(sleep, 0.02)
-        second = pool.submit(sleep, 0.03, first)
+        first = pool.submit(sleep, 0.1)
+        second = pool.submit(sleep, 0.15, first)
         pool.submit(fail, "a <b>bold</b> error & </script>")
         pool.queue_many(give, zip(range(100)))
         pool.submit(sleep, 0.001, second)
@@ -159,10 +159,10 @@ class TestTraces:
         assert pool.counts["success"] == 103
         by_number = {job.number: job for job in pool.jobs}
         assert by_number[1].after == (0,)
-        assert 0.03 <= by_number[1].seconds < 5
-        assert by_number[0].label == "job 0 'sleep(0.02)'"
+        assert 0.15 <= by_number[1].seconds < 5
+        assert by_number[0].label == "job 0 'sleep(0.1)'"
         assert by_number[2].status == "failed"
-        assert 0.05 <= pool.seconds < 5
+        assert 0.25 <= pool.seconds < 30
         assert pool.executed >= max(job.submitted for job in pool.jobs)
 
     def test_the_critical_path_of_a_run(self, path):
@@ -214,12 +214,11 @@ class TestPage:
             ["give", "100", "0"],
             ["sleep", "3", "0"],
         ]
-        assert tables["kinds"][0][0] == "sleep"  # it took longest
-        assert {row[0] for row in tables["longest"][:2]} == {
-            "job 0 'sleep(0.02)'",
-            "job 1 'sleep(0.03, <FunctionJob>)'",
+        assert {row[0] for row in tables["longest"]} >= {
+            "job 0 'sleep(0.1)'",
+            "job 1 'sleep(0.15, <FunctionJob>)'",
         }
-        assert next(row[0] for row in tables["critical"]) == "job 0 'sleep(0.02)'"
+        assert next(row[0] for row in tables["critical"]) == "job 0 'sleep(0.1)'"
         assert tables["failures"][0][2] == "ValueError: a <b>bold</b> error & </script>"
         assert len(tables["waiting"]) == 5
 

@@ -342,7 +342,8 @@ def test_the_main_rank_has_a_track_if_it_works():
     pool.add_listener(TraceListener(path))
     with pool:
         if pool.is_main():
-            pool.queue_many(sleep, [(0.01,)] * 20)
+            for rank in (0, 1):
+                pool.options(targets=[rank]).submit(sleep, 0.01)
         pool.execute()
     if not services.MPI.get_rank():
         trace = read(path)

@@ -16,6 +16,9 @@ from bsbpool.listeners import OpenTelemetryListener
 
 pytestmark = pytest.mark.interop
 
+HALF_SECOND = 5 * 10**8
+"""In ns. The two clocks are compared once, and another process may interrupt that."""
+
 
 def provider_and_exporter() -> tuple[Any, Any]:
     """Return a provider of tracers, and the exporter that keeps its spans in memory."""
@@ -81,9 +84,9 @@ def test_a_span_for_each_job_and_one_for_the_run(spans: Spans) -> None:
     assert [job.parent.span_id for job in jobs] == [run.context.span_id] * 2
     assert {span.context.trace_id for span in (run, *jobs)} == {caller.context.trace_id}
     for job in jobs:
-        assert before - 10**7 <= run.start_time - 10**7 <= job.start_time
+        assert before <= run.start_time <= job.start_time + HALF_SECOND
         assert 0.01 <= (job.end_time - job.start_time) * 1e-9 < 5
-        assert job.end_time <= run.end_time + 10**7 <= time.time_ns() + 2 * 10**7
+        assert job.end_time <= run.end_time + HALF_SECOND
         assert job.status.is_unset
     assert jobs[0].end_time <= jobs[1].start_time
     assert [job.attributes["bsbpool.job.label"] for job in jobs] == [
