@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,28 @@ LOOK = """
       colors.add(`${pixels[i]},${pixels[i + 1]},${pixels[i + 2]}`);
     }
   }
-  document.documentElement.dataset.colors = [...colors].join(" ");
+  const seen = document.documentElement.dataset;
+  seen.colors = [...colors].join(" ");
+  seen.errors = "";
+  window.addEventListener("error", (event) => { seen.errors += event.message; });
+  const canvas = document.querySelector("canvas"), box = canvas.getBoundingClientRect();
+  const tips = new Set(), tip = document.querySelector(".tip");
+  const point = (x) => {
+    const at = { clientX: x, clientY: box.top + 28, bubbles: true };
+    canvas.dispatchEvent(new MouseEvent("mousemove", at));
+    if (tip.style.display === "block") tips.add(tip.textContent.split("\\n")[0]);
+  };
+  for (let x = box.left; x < box.right; x += 1) point(x);
+  const middle = { clientX: box.left + box.width / 2, clientY: box.top + 28, bubbles: true };
+  canvas.dispatchEvent(new WheelEvent("wheel", { ...middle, deltaY: -100 }));
+  canvas.dispatchEvent(new MouseEvent("mousedown", middle));
+  point(box.left + 400);
+  window.dispatchEvent(new MouseEvent("mouseup", middle));
+  canvas.dispatchEvent(new MouseEvent("dblclick", middle));
+  seen.tips = JSON.stringify([...tips]);
 </script>
 """
-"""Added to a page, it notes the colors that were drawn."""
+"""Added to a page, it notes the colors that were drawn, and what the pointer shows."""
 
 RUN = """
 const page = require(process.argv[2]);
@@ -103,7 +122,8 @@ def look_at(path: Path, folder: Path) -> dict[str, Any]:
     -------
     dict
         `slices`, the number of slices. In Chromium also `ready`, the milliseconds until the page
-        was drawn, and `colors`, those of opaque pixels.
+        was drawn, `colors`, those of opaque pixels, and `tips`, the first lines of what the
+        pointer shows above the first rank.
     """
     text = path.read_text(encoding="utf-8")
     if CHROMIUM:
@@ -126,11 +146,13 @@ def _in_chromium(text: str, folder: Path) -> dict[str, Any]:
         ],
         capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
-    found = dict(re.findall(r'data-(\w+)="([^"]*)"', done.stdout.partition("<head>")[0]))
+    found: dict[str, str] = dict(re.findall(r'data-(\w+)="([^"]*)"', done.stdout.partition("<head>")[0]))
+    assert found["errors"] == ""
     return {
         "slices": int(found["slices"]),
         "ready": int(found["ready"]),
         "colors": set(found["colors"].split()),
+        "tips": json.loads(unescape(found["tips"])),
     }
 
 

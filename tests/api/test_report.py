@@ -236,6 +236,7 @@ class TestPage:
             blue, red = "47,111,177", {"198,40,40", "239,106,106"}
             assert blue in seen["colors"]  # the slices of the first kind
             assert red & seen["colors"]  # the failed job
+            assert {"job 0 'sleep(0.1)'", "job 1 'sleep(0.15, <FunctionJob>)'"} <= {*seen["tips"]}
 
     def test_a_pool_without_jobs(self, tmp_path):
         trace = Trace(0.0, "1", [pool_of([])])
