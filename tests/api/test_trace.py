@@ -351,10 +351,18 @@ def test_the_main_rank_has_a_track_if_it_works():
         assert {event["tid"] for event in slices_of(trace)} == {0, 1}
 
 
+class WithoutJobs(RecordingListener):
+    """A recorder that needs no records of jobs."""
+
+    job_records = False
+
+    def job_failed(self, job, error):
+        """Do nothing."""
+
+
 class TestCost:
     def test_no_records_are_made_for_it(self, tmp_path):
-        recorder = RecordingListener()
-        recorder.job_records = False
+        recorder = WithoutJobs()
         pool = create_job_pool(quiet=True)
         pool.add_listener(TraceListener(tmp_path / "t.json"))
         pool.add_listener(recorder)
