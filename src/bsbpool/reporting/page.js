@@ -155,11 +155,13 @@ class Timeline {
   }
 
   drawSlices() {
-    const context = this.context, bad = this.color("bad");
+    const context = this.context, bad = [];
+    const height = Math.max(1, this.rowHeight - (this.rowHeight > 4 ? 2 : 0));
     this.data.rows.forEach((row, r) => {
-      const top = this.rowTop(r), height = Math.max(1, this.rowHeight - (this.rowHeight > 4 ? 2 : 0));
+      const top = this.rowTop(r);
       for (const [x, width, i, failed] of visibleSlices(row, this.from, this.to, this.scale)) {
-        context.fillStyle = failed ? bad : PALETTE[row.kind[i] % PALETTE.length];
+        if (failed) bad.push([Math.floor(LEFT + x), top, Math.max(2, Math.ceil(width)), height]);
+        context.fillStyle = PALETTE[row.kind[i] % PALETTE.length];
         context.fillRect(LEFT + x, top, Math.max(width > 3 ? width - 0.5 : width, 0.7), height);
         if (width > 46 && height > 11) {
           context.fillStyle = "#ffffff";
@@ -169,6 +171,8 @@ class Timeline {
         }
       }
     });
+    context.fillStyle = this.color("bad");
+    for (const rectangle of bad) context.fillRect(...rectangle); // above the others, and never thin
   }
 
   drawCritical() {
