@@ -146,7 +146,8 @@ def _in_chromium(text: str, folder: Path) -> dict[str, Any]:
         ],
         capture_output=True, text=True, timeout=90, check=True,
     )  # fmt: skip
-    found: dict[str, str] = dict(re.findall(r'data-(\w+)="([^"]*)"', done.stdout.partition("<head>")[0]))
+    head = done.stdout.partition("<head>")[0]
+    found: dict[str, str] = dict(re.findall(r'data-(\w+)="([^"]*)"', head))
     assert found["errors"] == ""
     return {
         "slices": int(found["slices"]),

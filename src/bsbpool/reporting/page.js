@@ -131,8 +131,10 @@ class Timeline {
     context.beginPath();
     context.rect(LEFT, AXIS, this.width - LEFT, height);
     context.clip();
-    this.drawSlices();
+    const failed = this.drawSlices();
     this.drawCritical();
+    context.fillStyle = this.color("bad");
+    for (const rectangle of failed) context.fillRect(...rectangle);
     context.restore();
     this.drawLabels();
     this.charts.forEach((chart, i) => this.drawChart(chart, AXIS + this.rowsHeight + i * CHART));
@@ -154,6 +156,7 @@ class Timeline {
     }
   }
 
+  /* Draw the slices; return the rectangles of failed jobs, which are never thin. */
   drawSlices() {
     const context = this.context, bad = [];
     const height = Math.max(1, this.rowHeight - (this.rowHeight > 4 ? 2 : 0));
@@ -171,8 +174,7 @@ class Timeline {
         }
       }
     });
-    context.fillStyle = this.color("bad");
-    for (const rectangle of bad) context.fillRect(...rectangle); // above the others, and never thin
+    return bad;
   }
 
   drawCritical() {
