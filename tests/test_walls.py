@@ -32,7 +32,7 @@ LAYERS = [
     ["__main__"],
     ["cli"],
     ["diagnostics"],
-    ["simulation"],
+    ["simulation", "reporting"],
     ["run"],
     ["integrations"],
     ["futures"],
@@ -82,7 +82,10 @@ LAYERS = [
 """From the top down; a module imports from lower layers and from its own package."""
 
 ONLY = {
-    "listeners": {"listeners", "jobs", "naming", "progress", "status"},
+    "listeners": {
+        "listeners", "jobs", "naming", "progress", "run_context", "status", "timers",
+        "worker_ranks", "_core",
+    },
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
     },
@@ -188,6 +191,7 @@ NAMES_BSB = {
     "cli.commands": "lists the commands",
     "cli.version": "prints the version of BSB",
     "integrations": "lists the integrations",
+    "listeners.otel": "its spans have the attributes of BSB's telemetry",
     "listeners.terminal": "prints lines in the format of BSB's terminal",
 }
 """Modules that name BSB as well, and why."""

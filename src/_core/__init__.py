@@ -16,7 +16,7 @@ MODULES = {
     "jobs": (
         "change_log", "dependency_sets", "handle", "inputs", "invoke", "job_times",
         "special_submission",
-        "submission", "wait_chain",
+        "submission", "trace_text", "wait_chain",
     ),
     "protocol": ("buffer", "frames", "scalar_codec", "small_arrays", "wire"),
     "comm": (

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": Command("bsbpool.cli.run", "run a program on rank 0, the other ranks are its workers"),
     "bsb": Command("bsbpool.cli.bsb", "run the bsb command, with bsbpool as its job pool"),
     "simulate": Command("bsbpool.simulation.command", "predict how a pool uses many ranks"),
+    "report": Command("bsbpool.reporting.command", "make a report about a run from its trace"),
     "completion": Command("bsbpool.cli.completion", "print a completion script for a shell"),
     "version": Command("bsbpool.cli.version", "print the versions of bsbpool and its libraries"),
 }

@@ -1,0 +1,142 @@
+"""A listener that writes a run as a file of Chrome trace events."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from typing import Any
+
+from bsbpool._core.jobs.job_times import JobTimes
+from bsbpool.jobs import Job
+from bsbpool.listeners.base import Listener
+from bsbpool.listeners.memory_samples import MemorySamples
+from bsbpool.listeners.trace_file import TraceFile
+from bsbpool.progress import PoolProgress, PoolStatusProgress
+from bsbpool.status import PoolStatus
+
+
+class TraceListener(Listener):
+    """Writes when and where each job ran, for trace viewers and ``bsbpool report``.
+
+    The file has Chrome trace events, which https://ui.perfetto.dev and https://www.speedscope.app
+    open: a track for each rank, a slice for each job, arrows for dependencies, and counters of the
+    jobs that wait and run and of the memory. The main rank writes it when the ``with`` block of the
+    pool ends, also after an error or Ctrl-C; if the listener was added inside of the block, when
+    the run ends. The pools of a program, one after the other, can share a listener and so a file.
+
+    The pool notes the times of its jobs, as with ``timestamps=True``. It makes no records for this
+    listener; the file is made from the table of times.
+
+    Parameters
+    ----------
+    path : str or path
+        The file. An existing one is replaced.
+    labels : bool
+        Whether each slice has the arguments of its call. By default only those of failed jobs
+        have them, since these texts take longer than the rest of the trace. The names of the
+        longest jobs are in the file in any case.
+    max_arrows : int
+        Dependencies that are drawn as arrows. Of the others the file has the numbers of the jobs.
+
+    Examples
+    --------
+    >>> import json, os, tempfile
+    >>> from bsbpool import create_job_pool
+    >>> from bsbpool.listeners import TraceListener
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.trace.json")
+    >>> pool = create_job_pool(quiet=True)
+    >>> pool.add_listener(TraceListener(path))
+    >>> with pool:
+    ...     jobs = [pool.submit(lambda owner, n: n * n, n) for n in range(4)]
+    ...     pool.execute()
+    >>> with open(path) as file:
+    ...     events = json.load(file)["traceEvents"]
+    >>> sum(event.get("cat") == "job" for event in events)
+    4
+    """
+
+    job_records = False
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, labels: bool = False, max_arrows: int = 200_000
+    ) -> None:
+        self.path = os.fspath(path)
+        self._labels = labels
+        self._max_arrows = max_arrows
+        self._entered = 0
+        self._recording: PoolRecording | None = None
+        self._file: TraceFile | None = None
+
+    def __enter__(self) -> TraceListener:
+        self._entered += 1
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._entered -= 1
+        self._write()
+
+    def __call__(self, progress: PoolProgress) -> None:
+        """Note the beginning of a pool, or the change of its status."""
+        if self._recording is None or self._recording.pool is not progress.pool:
+            self._begin(progress.pool)
+        recording = self._recording
+        if recording is None or not isinstance(progress, PoolStatusProgress):
+            return
+        recording.phases.append((time.monotonic_ns(), progress.status))
+        if progress.status is PoolStatus.CLOSING and not self._entered:
+            self._write()
+
+    def job_failed(self, job: Job[Any], error: BaseException) -> None:
+        """Do nothing: the file is made from the table of times."""
+
+    def _begin(self, pool: Any) -> None:
+        self._write()
+        context = getattr(pool, "run_context", None)
+        if context is None:
+            raise TypeError(f"TraceListener is for pools of bsbpool, got a {type(pool).__name__}")
+        if not pool.is_main() or context.closed:
+            return
+        if context.times is None:
+            context.times = JobTimes(context.submitter)
+        if self._file is None:
+            self._file = TraceFile(self.path)  # an error comes before the run
+        self._recording = PoolRecording(pool)
+        self._recording.memory.__enter__()
+
+    def _write(self) -> None:
+        """Write the pool that was recorded, if there is one."""
+        recording, self._recording = self._recording, None
+        if recording is None or self._file is None:
+            return
+        recording.memory.__exit__()
+        recording.phases.append((time.monotonic_ns(), None))
+        try:
+            self._file.add(recording, self._labels, self._max_arrows)
+        except OSError as error:
+            warnings.warn(f"The trace {self.path} is not complete: {error}", stacklevel=2)
+
+
+class PoolRecording:
+    """What is known of a pool besides the table of its jobs.
+
+    Parameters
+    ----------
+    pool : JobPool
+        The pool.
+
+    Attributes
+    ----------
+    pool, context
+        The pool, and its run context.
+    phases : list of tuple
+        When the pool got each status, on the clock of `time.monotonic_ns`; the last one is None.
+    memory : MemorySamples
+        The memory of the ranks during the run.
+    """
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self.context = pool.run_context
+        self.phases: list[tuple[int, PoolStatus | None]] = []
+        self.memory = MemorySamples(self.context)

@@ -1,0 +1,1 @@
+"""Reports about runs, made from the traces that `bsbpool.listeners.TraceListener` writes."""
