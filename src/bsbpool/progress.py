@@ -77,6 +77,11 @@ class PoolProgress(Record):
         return self._reason  # type: ignore[no-any-return]
 
     @property
+    def pool(self) -> Any:
+        """The pool."""
+        return self._pool
+
+    @property
     def workflow(self) -> Workflow | None:
         """The workflow of which the pool runs one phase."""
         return self._pool.workflow  # type: ignore[no-any-return]

@@ -1,0 +1,90 @@
+"""A listener that shows bars in a notebook."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from bsbpool.listeners.counting import CountingListener
+from bsbpool.listeners.kinds import KindCounts
+from bsbpool.listeners.summary import MOST_ROWS, further_failures, rows_of, states_text
+from bsbpool.progress import PoolProgress
+
+DRAWINGS_PER_SECOND = 5.0
+
+
+class TqdmListener(CountingListener):
+    """Shows a bar for each kind of job with `tqdm.auto`: widgets in notebooks, else lines.
+
+    Parameters
+    ----------
+    fps : float
+        How often the bars are drawn in a second, at most 10 times.
+    **options
+        Further arguments of `tqdm.auto.tqdm`, for example ``leave=False``.
+
+    Examples
+    --------
+    >>> from bsbpool import create_job_pool
+    >>> from bsbpool.listeners import TqdmListener
+    >>> pool = create_job_pool(quiet=True)
+    >>> pool.add_listener(TqdmListener(leave=False), max_wait=1)
+    """
+
+    def __init__(self, fps: float = DRAWINGS_PER_SECOND, **options: Any) -> None:
+        # Widgets belong to the cell whose thread made them, so they are drawn in that thread.
+        super().__init__(None)
+        self._seconds = 1 / min(fps, 10.0)
+        self._options = options
+        self._bars: dict[str, Any] = {}
+        self._next = 0.0
+
+    def __call__(self, progress: PoolProgress) -> Any:
+        """Count a record; draw the bars if it is time."""
+        super().__call__(progress)
+        if self._bars or self.began:
+            now = time.monotonic()
+            if now >= self._next and not self._ended:
+                self._next = now + self._seconds
+                self.show()
+
+    def start_display(self) -> None:
+        """Draw the first bars soon."""
+        self._bars = {}
+        self._next = self.began + self._seconds
+
+    def show(self) -> None:
+        """Draw the bars."""
+        for kind in rows_of(self.kinds.all(), MOST_ROWS):
+            self._draw(kind)
+
+    def _draw(self, kind: KindCounts) -> None:
+        bar = self._bars.get(kind.name)
+        if bar is None:
+            from tqdm.auto import tqdm
+
+            name = f"{self.phase}: {kind.name}" if self.phase else kind.name
+            bar = self._bars[kind.name] = tqdm(
+                **{"desc": name, "total": kind.total, "unit": "job", **self._options}
+            )
+        bar.total, bar.n = kind.total, kind.done
+        bar.set_postfix_str(states_text(kind), refresh=False)
+        bar.refresh()
+
+    def show_failure(self, lines: list[str]) -> None:
+        """Print a failure."""
+        from tqdm.auto import tqdm
+
+        first, *frames = lines
+        tqdm.write("\n".join([first, *(f"    {frame}" for frame in frames)]))
+
+    def show_end(self) -> None:
+        """Show the final counts."""
+        self.show()
+        for bar in self._bars.values():
+            bar.close()
+        self._bars = {}
+        if further := further_failures(self):
+            from tqdm.auto import tqdm
+
+            tqdm.write(further)
