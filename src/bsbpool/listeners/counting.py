@@ -7,6 +7,7 @@ the rank that schedules the jobs little more than to count it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from bsbpool.exceptions import WorkerLostError
@@ -59,6 +60,7 @@ class CountingListener(Listener):
         self.phase = ""
         self._by_number: list[KindCounts | None] = []
         self._pool: Any = None
+        self._load: Callable[[], tuple[int, float | None]] | None = None
         self._shown = self._ended = False
         self._n_failures = 0
         self._refresher = None if seconds is None else Refresher(self.show, seconds)
@@ -143,13 +145,23 @@ class CountingListener(Listener):
             self.show_failure(failure_lines(name, error))
 
     @property
+    def is_shown(self) -> bool:
+        """Whether the display has begun and not ended."""
+        return self._shown
+
+    @property
     def n_further_failures(self) -> int:
         """The number of failures that were counted and not shown."""
         return max(0, self._n_failures - MOST_FAILURES)
 
     # ------------------------------------------------------------ the begin and the end
 
-    def begin(self, pool: Any = None, workflow: Any = None) -> None:
+    def begin(
+        self,
+        pool: Any = None,
+        workflow: Any = None,
+        load: Callable[[], tuple[int, float | None]] | None = None,
+    ) -> None:
         """Begin to show the counts.
 
         Parameters
@@ -158,8 +170,11 @@ class CountingListener(Listener):
             The pool that is shown.
         workflow : Workflow, optional
             Its workflow.
+        load : callable, optional
+            What `workers` returns if no pool is shown.
         """
         self._shown, self._ended, self._pool = True, False, pool
+        self._load = load
         self.began = time.monotonic()
         self.speeds.restart(self.began)
         self.phase = "" if workflow is None else phase_text(workflow)
@@ -196,10 +211,13 @@ class CountingListener(Listener):
     def workers(self) -> tuple[int, float | None]:
         """Return the number of workers, and the share of the time for which they were busy."""
         if self._pool is None:
-            return 0, None
+            return (0, None) if self._load is None else self._load()
         from bsbpool.statistics import load_of
 
         return load_of(self._pool.run_context)
+
+    def tick(self) -> None:
+        """Show the counts if it is time, in a display without a thread; counts have changed."""
 
     def start_display(self) -> None:
         """Prepare to show counts."""

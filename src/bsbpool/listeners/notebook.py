@@ -42,11 +42,14 @@ class TqdmListener(CountingListener):
     def __call__(self, progress: PoolProgress) -> Any:
         """Count a record; draw the bars if it is time."""
         super().__call__(progress)
-        if self._bars or self.began:
-            now = time.monotonic()
-            if now >= self._next and not self._ended:
-                self._next = now + self._seconds
-                self.show()
+        self.tick()
+
+    def tick(self) -> None:
+        """Draw the bars if it is time."""
+        now = time.monotonic()
+        if now >= self._next and self.is_shown:
+            self._next = now + self._seconds
+            self.show()
 
     def start_display(self) -> None:
         """Draw the first bars soon."""

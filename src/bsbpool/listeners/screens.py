@@ -148,17 +148,20 @@ class SharedScreen:
     @property
     def width(self) -> int:
         """The number of columns."""
-        return self._console.width
+        return os.get_terminal_size(self._file.fileno()).columns
 
     @property
     def height(self) -> int:
         """The number of lines."""
-        return self._console.height - self.GAP - 1
+        return max(1, os.get_terminal_size(self._file.fileno()).lines - self.GAP - 1)
 
     def draw(self, content: Any) -> None:
         """Show an object of `rich` in place of the one before."""
         if self._is_usable():
-            lines = self._text_of(content).splitlines()[: max(1, self.height)]
+            self._console.width, self._console.height = self.width, self.height
+            with self._console.capture() as captured:
+                self._console.print(content)
+            lines = captured.get().splitlines()[: self.height]
             self._write(area_below([*[""] * self.GAP, *lines]))
 
     def print(self, lines: Sequence[str], style: str = "") -> None:
@@ -174,14 +177,9 @@ class SharedScreen:
             self._write(CLEAR)
         self._file.close()
 
-    def _text_of(self, content: Any) -> str:
-        with self._console.capture() as captured:
-            self._console.print(content)
-        return captured.get()
-
     def _write(self, text: str) -> None:
         # One call, so that the output of other processes does not come in between.
-        os.write(self._file.fileno(), text.replace("\r\n", "\n").encode(errors="replace"))
+        os.write(self._file.fileno(), text.encode(errors="replace"))
 
 
 CLEAR = "\x1b[J"
@@ -209,6 +207,8 @@ def print_lines(console: Console, lines: Sequence[str], style: str) -> None:
     """Print lines to a console; the first one in a style."""
     from rich.text import Text
 
-    for index, line in enumerate(lines):
-        text = Text(printable(line, console.file), style="" if index else style)
-        console.print(text, soft_wrap=True)
+    first, *others = lines
+    text = Text(printable(first, console.file), style=style)
+    for line in others:
+        text.append("\n" + printable(line, console.file), style="default")
+    console.print(text, soft_wrap=True)

@@ -35,6 +35,8 @@ DRAWINGS_PER_SECOND = 5.0
 MOST_PER_SECOND = 10.0
 LINES_AROUND = 3
 """Lines of a terminal that are not used for rows."""
+SHORT = 2.0
+"""The summary of a shorter run without failures has one line."""
 NARROW = 70
 """With fewer columns, some columns are left out."""
 
@@ -97,7 +99,9 @@ class TerminalListener(CountingListener):
         if screen is None:
             return
         seconds = time.monotonic() - self.began
-        lines = [summary_line(self, seconds), *summary_rows(self)]
+        lines = [summary_line(self, seconds)]
+        if seconds >= SHORT or self.kinds.sum().unsuccessful:
+            lines += summary_rows(self)
         if further := further_failures(self):
             lines.insert(0, f"bsbpool: {further}")
         # A terminal that was closed must not end a run.
@@ -152,8 +156,7 @@ class TerminalListener(CountingListener):
         n_workers, busy = self.workers()
         parts = [self.phase, elapsed]
         if busy is not None:
-            running = min(total.running, n_workers)
-            parts.append(f"{running} of {n_workers} workers running, busy {busy:.0%} so far")
+            parts.append(f"{n_workers} worker{'s' * (n_workers != 1)} busy {busy:.0%} so far")
         if further := further_failures(self):
             parts.append(further)
         return " · ".join(filter(None, parts))
