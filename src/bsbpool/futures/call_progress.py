@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from bsbpool.futures.future import PoolFuture
-from bsbpool.listeners.counting import CountingListener
+from bsbpool.listeners.counting import CountingListener, Load
 from bsbpool.listeners.default import default_listener
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.naming import brief
 from bsbpool.serialization import loads
-
-Load = Callable[[], tuple[int, float | None]]
-"""Returns the number of workers, and the share of the time for which they were busy."""
 
 
 def make_progress(progress: bool | CountingListener) -> CallProgress | None:
@@ -78,7 +74,6 @@ class CallProgress:
         with self._lock:
             for name, n in counts.items():
                 setattr(kind, name, getattr(kind, name) + n)
-        self._listener.tick()
 
     def failed(self, name: str, error: BaseException) -> None:
         """Show a failure."""
@@ -91,7 +86,7 @@ class CallProgress:
             kind.total += n
             if not self._began:
                 self._began = True
-                self._listener.begin(load=self._load)
+                self._listener.begin(self._load)
         return kind
 
     def _call_ended(self, kind: KindCounts, future: Any) -> None:

@@ -6,9 +6,11 @@ import os
 import sys
 from typing import Any
 
+from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.counting import CountingListener
 from bsbpool.progress import PoolProgress
+from bsbpool.status import PoolStatus
 
 VARIABLE = "BSBPOOL_PROGRESS"
 CHOICES = ("auto", "terminal", "lines", "tqdm", "off")
@@ -62,7 +64,9 @@ def _choose() -> str:
 
 
 class DefaultListener(Listener):
-    """The display that suits the output of this process, chosen when the first job is added."""
+    """The display that suits the output of this process, chosen when the pool executes."""
+
+    job_records = False
 
     def __init__(self) -> None:
         self._listener: CountingListener | None = None
@@ -75,8 +79,14 @@ class DefaultListener(Listener):
         if self._listener is not None:
             self._listener.__exit__(*error)
 
-    def __call__(self, progress: PoolProgress) -> Any:
+    def __call__(self, progress: PoolProgress) -> None:
         """Show a record."""
-        if not self._chosen and hasattr(progress, "job"):
+        if not self._chosen and progress.status is PoolStatus.EXECUTING:
             self._chosen, self._listener = True, default_listener()
-        return None if self._listener is None else self._listener(progress)
+        if self._listener is not None:
+            self._listener(progress)
+
+    def job_failed(self, job: Job[Any], error: BaseException) -> None:
+        """Show the failure of a job."""
+        if self._listener is not None:
+            self._listener.job_failed(job, error)

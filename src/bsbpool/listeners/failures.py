@@ -5,12 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from bsbpool.exceptions import WorkerTraceback
-from bsbpool.jobs import Job
 from bsbpool.naming import error_text, shortened
-from bsbpool.status import JobStatus
 
 FRAMES = 2
 """The number of frames that are shown."""
@@ -19,32 +16,22 @@ _FRAME = re.compile(r' *File "(?P<file>.+)", line (?P<line>\d+)(, in (?P<functio
 _FOLDER = f"{Path(__file__).parents[1]}/"
 
 
-def failure_of_job(job: Job[Any], status: JobStatus) -> list[str]:
-    """Return the lines about a job that has failed."""
-    verb = "was lost" if status is JobStatus.ABORTED else "failed"
-    return failure_lines(job.label, job.error, verb)
-
-
-def failure_lines(what: str, error: BaseException | None, verb: str = "failed") -> list[str]:
+def failure_lines(what: str, error: BaseException) -> list[str]:
     """Return the lines about a failure: what failed and why, then the last frames.
 
     Parameters
     ----------
     what : str
         The name of the job or call.
-    error : BaseException or None
+    error : BaseException
         Its error.
-    verb : str
-        What happened.
     """
-    if error is None:
-        return [f"{what} {verb}"]
     cause = error.__cause__
     if isinstance(cause, WorkerTraceback):
         frames, where = _frames_of_text(cause.text), f" on rank {cause.rank}"
     else:
         frames, where = _frames_of(error.__traceback__), ""
-    return [f"{what} {verb}{where}: {_one_line(error_text(error))}", *frames[-FRAMES:]]
+    return [f"{what} failed{where}: {_one_line(error_text(error))}", *frames[-FRAMES:]]
 
 
 def _one_line(text: str, longest: int = 200) -> str:

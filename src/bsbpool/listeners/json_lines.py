@@ -11,7 +11,7 @@ from bsbpool.exceptions import WorkerTraceback
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.kinds import Kinds
 from bsbpool.naming import error_text
-from bsbpool.progress import PoolJobOutputProgress, PoolProgress, PoolProgressReason
+from bsbpool.progress import PoolProgress, PoolProgressReason
 from bsbpool.status import ERRONEOUS, PoolStatus
 
 SECONDS_PER_FLUSH = 1.0
@@ -55,6 +55,7 @@ class JsonLinesListener(Listener):
         self._file: TextIO | None = None
         self._mode = "w"
         self._kinds = Kinds()
+        self._names: dict[str, str] = {}
         self._flushed = 0.0
 
     def __enter__(self) -> JsonLinesListener:
@@ -65,18 +66,42 @@ class JsonLinesListener(Listener):
 
     def __call__(self, progress: PoolProgress) -> None:
         """Write a record."""
-        event = _event_of(progress, self._kinds)
-        if event is None or (self._file is None and event["event"] == "pool"):
-            return
-        self._write(event)
-        if progress.status is PoolStatus.CLOSING:
-            self._close()
+        reason = progress.reason
+        if reason is PoolProgressReason.JOB_STATUS_CHANGE or reason is PoolProgressReason.JOB_ADDED:
+            self._write(self._job_items(progress))
+        elif reason is PoolProgressReason.JOB_OUTPUT:
+            self._write(_output_items(progress))
+        elif reason is PoolProgressReason.POOL_STATUS_CHANGE and self._file is not None:
+            self._write(_pool_items(progress))
+            if progress.status is PoolStatus.CLOSING:
+                self._close()
 
-    def _write(self, event: dict[str, Any]) -> None:
+    def _job_items(self, progress: Any) -> str:
+        job = progress.job
+        items = f'"event": "job", "job": {job.number}, "name": {self._name_of(job)}'
+        if progress.reason is PoolProgressReason.JOB_ADDED:
+            return f'{items}, "status": "pending"'
+        status = progress.status
+        # Not made by `json`, since there are several of them for each job.
+        items += f', "status": "{status.value}", "old": "{progress.old_status.value}"'
+        if status in ERRONEOUS and (error := job.error) is not None:
+            items += f', "error": {json.dumps(error_text(error))}'
+            if isinstance(error.__cause__, WorkerTraceback):
+                items += f', "rank": {error.__cause__.rank}'
+        return items
+
+    def _name_of(self, job: Any) -> str:
+        name = self._kinds.of_job(job).name
+        text = self._names.get(name)
+        if text is None:
+            text = self._names[name] = json.dumps(name)
+        return text
+
+    def _write(self, items: str) -> None:
         if self._file is None:
             self._file = self._open()
         now = time.time()
-        self._file.write(f"{json.dumps({'time': round(now, 6)} | event)}\n")
+        self._file.write(f'{{"time": {now:.6f}, {items}}}\n')
         if now - self._flushed >= SECONDS_PER_FLUSH:
             self._flushed = now
             self._file.flush()
@@ -95,46 +120,14 @@ class JsonLinesListener(Listener):
                 file.close()
 
 
-def _event_of(progress: PoolProgress, kinds: Kinds) -> dict[str, Any] | None:
-    """Return the items of a record; None if it is not written."""
-    reason = progress.reason
-    if reason is PoolProgressReason.JOB_STATUS_CHANGE:
-        return _job_event(progress, kinds)
-    if reason is PoolProgressReason.JOB_ADDED:
-        job = progress.job  # type: ignore[attr-defined]
-        return {"event": "job", "job": job.number, "name": kinds.of_job(job).name, "status": "pending"}
-    if reason is PoolProgressReason.POOL_STATUS_CHANGE:
-        return _pool_event(progress)
-    if isinstance(progress, PoolJobOutputProgress):
-        job = progress.job
-        return {
-            "event": "output",
-            "job": job.number,
-            "stream": progress.stream,
-            "text": progress.text,
-        }
-    return None
+def _output_items(progress: Any) -> str:
+    items = {"job": progress.job.number, "stream": progress.stream, "text": progress.text}
+    return f'"event": "output", {json.dumps(items)[1:-1]}'
 
 
-def _job_event(progress: Any, kinds: Kinds) -> dict[str, Any]:
-    job, status = progress.job, progress.status
-    event = {
-        "event": "job",
-        "job": job.number,
-        "name": kinds.of_job(job).name,
-        "status": status.value,
-        "old": progress.old_status.value,
-    }
-    if status in ERRONEOUS and (error := job.error) is not None:
-        event["error"] = error_text(error)
-        if isinstance(error.__cause__, WorkerTraceback):
-            event["rank"] = error.__cause__.rank
-    return event
-
-
-def _pool_event(progress: PoolProgress) -> dict[str, Any]:
+def _pool_items(progress: PoolProgress) -> str:
     counts = {status.value: n for status, n in progress.counts.items() if n}
-    event: dict[str, Any] = {"event": "pool", "status": progress.status.value, "counts": counts}
+    items = f'"event": "pool", "status": "{progress.status.value}", "counts": {json.dumps(counts)}'
     if progress.workflow is not None:
-        event["phase"] = progress.workflow.phase
-    return event
+        items += f', "phase": {json.dumps(progress.workflow.phase)}'
+    return items

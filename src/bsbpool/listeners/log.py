@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TextIO
 
-from bsbpool.listeners.counting import CHANGED, CountingListener
+from bsbpool.listeners.counting import CountingListener
 from bsbpool.listeners.summary import (
     further_failures,
     progress_line,
@@ -15,8 +15,6 @@ from bsbpool.listeners.summary import (
     summary_rows,
 )
 from bsbpool.naming import printable
-from bsbpool.progress import PoolProgress
-from bsbpool.status import FINISHED, JobStatus
 
 SECONDS_PER_LINE = 5.0
 SLOWER = ((600.0, 12.0), (60.0, 3.0))
@@ -33,8 +31,6 @@ class LogListener(CountingListener):
     seconds : float
         Seconds between two lines; three times as many after a minute, and twelve times as many
         after ten minutes.
-    jobs : bool
-        Whether to print a line for each job that starts or ends as well.
 
     Examples
     --------
@@ -49,26 +45,11 @@ class LogListener(CountingListener):
     bsbpool: 1/1 jobs succeeded in 0.0 s...
     """
 
-    def __init__(
-        self,
-        file: TextIO | None = None,
-        seconds: float = SECONDS_PER_LINE,
-        jobs: bool = False,
-    ) -> None:
+    def __init__(self, file: TextIO | None = None, seconds: float = SECONDS_PER_LINE) -> None:
         super().__init__(seconds)
         self._file = file
-        self._seconds = seconds
-        self._jobs = jobs
+        self._interval = seconds
         self._printed = False
-
-    def __call__(self, progress: PoolProgress) -> Any:
-        """Count a record; print it with `jobs`."""
-        super().__call__(progress)
-        if self._jobs and progress.reason is CHANGED:
-            status = progress.status
-            if status is JobStatus.RUNNING or status in FINISHED:
-                job = progress.job  # type: ignore[attr-defined]
-                self._print(f"bsbpool: {job.label} is {status.value}")
 
     def start_display(self) -> None:
         """Begin with no lines."""
@@ -76,13 +57,10 @@ class LogListener(CountingListener):
 
     def show(self) -> float:
         """Print the present counts; return the seconds until the next line."""
-        now = time.monotonic()
-        self.speeds.update(now)
         self._printed = True
         self._print(progress_line(self))
-        return self._seconds * next(
-            (factor for after, factor in SLOWER if now - self.began >= after), 1.0
-        )
+        elapsed = time.monotonic() - self.began
+        return self._interval * next((factor for after, factor in SLOWER if elapsed >= after), 1.0)
 
     def show_failure(self, lines: list[str]) -> None:
         """Print a failure."""
@@ -91,6 +69,8 @@ class LogListener(CountingListener):
 
     def show_end(self) -> None:
         """Print the summary: the counts of each kind too if the run was long or jobs failed."""
+        if not self.kinds.all():
+            return
         lines = [summary_line(self, time.monotonic() - self.began)]
         if self._printed or self.kinds.sum().unsuccessful:
             lines += summary_rows(self)

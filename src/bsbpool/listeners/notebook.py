@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from bsbpool.listeners.counting import CountingListener
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.listeners.summary import MOST_ROWS, further_failures, rows_of, states_text
-from bsbpool.progress import PoolProgress
 
 DRAWINGS_PER_SECOND = 5.0
 
@@ -28,33 +26,17 @@ class TqdmListener(CountingListener):
     >>> from bsbpool import create_job_pool
     >>> from bsbpool.listeners import TqdmListener
     >>> pool = create_job_pool(quiet=True)
-    >>> pool.add_listener(TqdmListener(leave=False), max_wait=1)
+    >>> pool.add_listener(TqdmListener(leave=False))
     """
 
     def __init__(self, fps: float = DRAWINGS_PER_SECOND, **options: Any) -> None:
-        # Widgets belong to the cell whose thread made them, so they are drawn in that thread.
-        super().__init__(None)
-        self._seconds = 1 / min(fps, 10.0)
+        super().__init__(1 / min(fps, 10.0))
         self._options = options
         self._bars: dict[str, Any] = {}
-        self._next = 0.0
-
-    def __call__(self, progress: PoolProgress) -> Any:
-        """Count a record; draw the bars if it is time."""
-        super().__call__(progress)
-        self.tick()
-
-    def tick(self) -> None:
-        """Draw the bars if it is time."""
-        now = time.monotonic()
-        if now >= self._next and self.is_shown:
-            self._next = now + self._seconds
-            self.show()
 
     def start_display(self) -> None:
-        """Draw the first bars soon."""
+        """Begin with no bars."""
         self._bars = {}
-        self._next = self.began + self._seconds
 
     def show(self) -> None:
         """Draw the bars."""

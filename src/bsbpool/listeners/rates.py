@@ -56,6 +56,8 @@ class Speeds:
     ----------
     kinds : Kinds
         The counts.
+    now : float
+        The time of the start.
 
     Attributes
     ----------
@@ -63,12 +65,8 @@ class Speeds:
         The rate of all jobs.
     """
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, kinds: Kinds, now: float = 0.0) -> None:
         self._kinds = kinds
-        self.restart(0.0)
-
-    def restart(self, now: float) -> None:
-        """Begin to measure."""
         self.all = Rate(now)
         self._began = now
         self._rates: dict[str, Rate] = {}

@@ -83,7 +83,6 @@ class TerminalListener(CountingListener):
     def show(self) -> None:
         """Draw the bars."""
         if self._screen is not None:
-            self.speeds.update(time.monotonic())
             self._screen.draw(self._table(self._screen))
 
     def show_failure(self, lines: list[str]) -> None:
@@ -98,6 +97,12 @@ class TerminalListener(CountingListener):
         screen, self._screen = self._screen, None
         if screen is None:
             return
+        if self.kinds.all():
+            self._print_summary(screen)
+        with suppress(OSError, ValueError):
+            close_screen(screen)
+
+    def _print_summary(self, screen: Screen) -> None:
         seconds = time.monotonic() - self.began
         lines = [summary_line(self, seconds)]
         if seconds >= SHORT or self.kinds.sum().unsuccessful:
@@ -107,8 +112,6 @@ class TerminalListener(CountingListener):
         # A terminal that was closed must not end a run.
         with suppress(OSError, ValueError):
             screen.print(lines, "bold")
-        with suppress(OSError, ValueError):
-            close_screen(screen)
 
     # ------------------------------------------------------------ drawing
 
