@@ -22,7 +22,7 @@ _HOMES = {
 }
 """The public names, and the modules that define them."""
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> Any:

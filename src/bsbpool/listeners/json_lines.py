@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from bsbpool.exceptions import WorkerTraceback
 from bsbpool.listeners.base import Listener
@@ -53,7 +53,7 @@ class JsonLinesListener(Listener):
     def __init__(self, file: str | os.PathLike[str] | TextIO) -> None:
         self._target = file
         self._file: TextIO | None = None
-        self._mode = "w"
+        self._mode: Literal["w", "a"] = "w"
         self._kinds = Kinds()
         self._names: dict[str, str] = {}
         self._flushed = 0.0
@@ -110,7 +110,8 @@ class JsonLinesListener(Listener):
         if not isinstance(self._target, (str, os.PathLike)):
             return self._target
         mode, self._mode = self._mode, "a"
-        return open(self._target, mode, encoding="utf-8")
+        file: TextIO = open(self._target, mode, encoding="utf-8")  # noqa: SIM115
+        return file
 
     def _close(self) -> None:
         file, self._file = self._file, None

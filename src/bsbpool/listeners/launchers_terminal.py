@@ -48,7 +48,7 @@ class LaunchersTerminal:
         # It must not become the controlling terminal of this process, which MPICH starts in a
         # session of its own.
         handle = os.open(f"/proc/{launcher.pid}/fd/2", os.O_WRONLY | os.O_NOCTTY)
-        self.file: TextIO = open(handle, "w", encoding="utf-8")
+        self.file: TextIO = open(handle, "w", encoding="utf-8")  # noqa: SIM115
 
     def is_usable(self) -> bool:
         """Whether the launcher is in the foreground of the terminal, and nothing stops us."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from bsbpool.listeners.counting import CountingListener
@@ -52,6 +53,7 @@ class TqdmListener(CountingListener):
             bar = self._bars[kind.name] = tqdm(
                 **{"desc": name, "total": kind.total, "unit": "job", **self._options}
             )
+            bar.start_t -= time.monotonic() - self.began
         bar.total, bar.n = kind.total, kind.done
         bar.set_postfix_str(states_text(kind), refresh=False)
         bar.refresh()

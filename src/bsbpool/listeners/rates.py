@@ -35,6 +35,11 @@ class Rate:
             samples.popleft()
 
     @property
+    def done(self) -> int:
+        """The number of jobs that had ended at the last time."""
+        return self._last[1]
+
+    @property
     def per_second(self) -> float:
         """Jobs in a second; 0 before the first has ended."""
         since, before = self._samples[0]
@@ -76,7 +81,9 @@ class Speeds:
         n_done = 0
         for kind in self._kinds.all():
             n_done += kind.done
-            self.of(kind).update(now, kind.done)
+            rate = self.of(kind)
+            if kind.left or kind.done != rate.done:  # else all have ended some time ago
+                rate.update(now, kind.done)
         self.all.update(now, n_done)
 
     def of(self, kind: KindCounts) -> Rate:
@@ -98,7 +105,9 @@ def duration_text(seconds: float | None) -> str:
 
 
 def rate_text(per_second: float) -> str:
-    """Return a rate as ``41.3/s``, or in minutes or hours if it is low."""
+    """Return a rate as ``41.3/s``, or in minutes or hours if it is low; empty if it is 0."""
+    if per_second <= 0:
+        return ""
     for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
         rate = per_second * seconds
         if rate >= 1 or unit == "h":

@@ -1,9 +1,9 @@
 """Areas of a terminal that are drawn again and again, while other output goes on.
 
-`LiveScreen` is for a terminal that only this process writes to: output of this process is redirected
-to lines above the area. `SharedScreen` is for a terminal that the launcher of MPI writes to as well,
-with the output of all ranks. It leaves the cursor in the line before the area, where that output
-goes, and draws the area below it again.
+`LiveScreen` is for a terminal that only this process writes to: its output is redirected to lines
+above the area. `SharedScreen` is for a terminal to which the launcher of MPI writes the output of
+all ranks. It leaves the cursor in the line before the area, where that output goes, and draws the
+area below it again.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from bsbpool.naming import printable
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _screens: list[Screen] = []
 """The screen that is in use: one for a process."""
@@ -102,12 +99,12 @@ class LiveScreen:
     @property
     def width(self) -> int:
         """The number of columns."""
-        return self._console.width
+        return int(self._console.width)
 
     @property
     def height(self) -> int:
         """The number of lines."""
-        return self._console.height
+        return int(self._console.height)
 
     def draw(self, content: Any) -> None:
         """Show an object of `rich` in place of the one before."""
@@ -196,14 +193,14 @@ def area_below(lines: Sequence[str]) -> str:
     return f"{CLEAR}{scroll}\x1b7" + "".join(f"\r\n{line}" for line in lines) + "\x1b8"
 
 
-def make_console(file: TextIO) -> Console:
+def make_console(file: TextIO) -> Any:
     """Return a console of `rich` for a terminal."""
     from rich.console import Console
 
     return Console(file=file, highlight=False, soft_wrap=False)
 
 
-def print_lines(console: Console, lines: Sequence[str], style: str) -> None:
+def print_lines(console: Any, lines: Sequence[str], style: str) -> None:
     """Print lines to a console; the first one in a style."""
     from rich.text import Text
 

@@ -35,7 +35,7 @@ def progress_line(listener: CountingListener) -> str:
     """Return a line about the present progress of a listener."""
     total, rate = listener.kinds.sum(), listener.speeds.all
     elapsed = duration_text(time.monotonic() - listener.began)
-    parts = [counts_text(total), elapsed, rate_text(rate.per_second)]
+    parts = [counts_text(total), *filter(None, [elapsed, rate_text(rate.per_second)])]
     if total.left:
         parts.append(f"ETA {duration_text(rate.seconds_left(total.left))}")
     return f"{heading(listener)}{', '.join(parts)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from bsbpool.listeners.counting import CountingListener
 from bsbpool.listeners.kinds import KindCounts
@@ -27,9 +27,6 @@ from bsbpool.listeners.summary import (
     summary_rows,
 )
 from bsbpool.naming import printable, shortened
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 DRAWINGS_PER_SECOND = 5.0
 MOST_PER_SECOND = 10.0
@@ -115,7 +112,7 @@ class TerminalListener(CountingListener):
 
     # ------------------------------------------------------------ drawing
 
-    def _table(self, screen: Screen) -> Table:
+    def _table(self, screen: Screen) -> Any:
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
@@ -127,9 +124,10 @@ class TerminalListener(CountingListener):
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, screen.width // 3))
         table.add_column(ratio=1)
-        for justify in ("right", "right", "right", "right")[: 4 if wide else 2]:
-            table.add_column(no_wrap=True, justify=justify)  # type: ignore[arg-type]
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        for _ in range(4 if wide else 1):
+            table.add_column(no_wrap=True, justify="right")
+        if wide:
+            table.add_column(no_wrap=True, overflow="ellipsis")
         for kind in kinds:
             table.add_row(*self._cells(kind, self.speeds.of(kind), wide))
         if len(kinds) > 1:
@@ -146,13 +144,15 @@ class TerminalListener(CountingListener):
         style = "red" if counts.failed or counts.aborted else "bar.complete"
         finished = "red" if counts.unsuccessful else "bar.finished"
         bar = ProgressBar(total or 1, done, complete_style=style, finished_style=finished)
+        name = Text(printable(shortened(counts.name), sys.stderr))
+        cells = [name, bar, f"{done}/{total}"]
+        if not wide:
+            return cells
         states = Text(states_text(counts))
         states.highlight_regex(r"\d+ (failed|aborted)", "bold red")
-        cells: list[Any] = [Text(printable(shortened(counts.name), sys.stderr)), bar]
-        cells += [f"{done}/{total}", f"{done / total:.0%}" if total else ""]
-        if wide:
-            cells += [rate_text(rate.per_second), duration_text(rate.seconds_left(counts.left))]
-        return [*cells, states]
+        left = duration_text(rate.seconds_left(counts.left)) if counts.left else ""
+        share = f"{done / total:.0%}" if total else ""
+        return [*cells, share, rate_text(rate.per_second), left, states]
 
     def _status_text(self, total: KindCounts) -> str:
         elapsed = duration_text(time.monotonic() - self.began)
