@@ -15,7 +15,7 @@ from helpers.typed_examples import programs
 
 PAGES = [
     "README.md", "docs/clusters.md", "docs/data.md", "docs/futures.md", "docs/migrating.md",
-    "docs/options.md", "docs/scaling.md",
+    "docs/options.md", "docs/progress.md", "docs/scaling.md",
 ]  # fmt: skip
 PROGRAMS = {
     f"{page}:{number}": program

@@ -293,7 +293,7 @@ def test_the_environment_chooses(monkeypatch, choice, name):
 
 def test_an_unknown_choice_is_refused(monkeypatch):
     monkeypatch.setenv("BSBPOOL_PROGRESS", "fancy")
-    with pytest.raises(ValueError, match="BSBPOOL_PROGRESS must be one of auto, .* got 'fancy'"):
+    with pytest.raises(ValueError, match=r"BSBPOOL_PROGRESS must be one of auto, .* got 'fancy'"):
         create_job_pool()
 
 

@@ -67,7 +67,8 @@ def test_bars_and_then_a_summary(program, ranks):
     where = "" if ranks == 1 else r" on rank [12]"
     failure = rf"job 3 'simulate\(3\)' failed{where}: ValueError: seed 3 is not allowed"
     assert len([line for line in lines if re.fullmatch(failure, line)]) == 1
-    assert any(line.startswith("    program.py:11 in simulate: raise ValueError(") for line in lines)
+    frame = "    program.py:11 in simulate: raise ValueError("
+    assert any(line.startswith(frame) for line in lines)
     for line in ("the last job has begun", "the last job ends"):
         assert lines.count(line) == 1
     summary = r"bsbpool: 10/12 jobs succeeded, 1 failed, 1 cancelled in .*"

@@ -1,10 +1,18 @@
-"""Run programs in a terminal of their own, and look at its screen."""
+"""Run programs in a terminal of their own, and look at its screen.
+
+    PYTHONPATH=tests python -m helpers.terminal docs/pictures/progress.svg 4 program.py
+
+writes a picture of the terminal while a program runs on four ranks, after five seconds.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import io
+import itertools
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -95,7 +103,7 @@ class Terminal:
         """Wait until the text of the screen meets a condition; return the text."""
         end = time.monotonic() + seconds
         while not condition(text := "\n".join(self.lines())):
-            if not self._read(end - time.monotonic()):
+            if not self.read(end - time.monotonic()):
                 raise AssertionError(f"not on the screen in time, or before the end:\n{text}")
         return text
 
@@ -106,12 +114,30 @@ class Terminal:
     def end(self, seconds: float = 60.0) -> str:
         """Wait until the command has ended; return the text of the screen."""
         end = time.monotonic() + seconds
-        while self._read(end - time.monotonic()):
+        while self.read(end - time.monotonic()):
             pass
         self._process.wait(max(0.1, end - time.monotonic()))
         return "\n".join(self.lines()).rstrip("\n")
 
-    def _read(self, seconds: float) -> bool:
+    def picture(self, title: str) -> str:
+        """Return a picture of the screen, as SVG."""
+        from rich.console import Console
+        from rich.text import Text
+
+        screen = self._screen
+        console = Console(record=True, width=screen.columns, file=io.StringIO())
+        rows = [y for y in range(screen.lines) if screen.display[y].strip()]
+        for y in range(rows[-1] + 1 if rows else 0):
+            line = Text()
+            cells = [screen.buffer[y][x] for x in range(screen.columns)]
+            for style, same in itertools.groupby(cells, _style):
+                line.append("".join(cell.data for cell in same), style)
+            line.rstrip()
+            console.print(line)
+        picture = console.export_svg(title=title, unique_id="progress")
+        return re.sub(r"\s*@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+
+    def read(self, seconds: float) -> bool:
         """Read some output; return False at its end and when the time is over."""
         if not select.select([self._master], [], [], max(0.0, seconds))[0]:
             return False
@@ -122,3 +148,29 @@ class Terminal:
         self.received += data
         self._stream.feed(data)
         return bool(data)
+
+
+COLOURS = {"brown": "yellow", "default": "default"}
+"""Names of colours in `pyte` that `rich` does not have."""
+
+
+def _style(cell: pyte.screens.Char) -> str:
+    colour = COLOURS.get(cell.fg, cell.fg)
+    if len(colour) == 6 and colour.strip("0123456789abcdef") == "":
+        colour = f"#{colour}"
+    return f"bold {colour}" if cell.bold else colour
+
+
+def main(path: str, ranks: str, *program: str) -> None:
+    """Write a picture of the terminal while a program runs."""
+    with Terminal(python_in_terminal(int(ranks), *program), rows=24, columns=110) as terminal:
+        terminal.until(lambda text: "━" in text)
+        end = time.monotonic() + 5
+        while (left := end - time.monotonic()) > 0:
+            terminal.read(left)
+        name = Path(program[0]).name
+        Path(path).write_text(terminal.picture(f"mpiexec -n {ranks} python {name}"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -62,6 +62,11 @@ class KindCounts:
         return self.succeeded + self.failed + self.cancelled + self.aborted
 
     @property
+    def ran(self) -> int:
+        """The number of jobs that have run to their end."""
+        return self.succeeded + self.failed
+
+    @property
     def left(self) -> int:
         """The number of jobs that have not ended."""
         return self.total - self.done

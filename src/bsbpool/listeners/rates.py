@@ -80,10 +80,12 @@ class Speeds:
         """Measure at this time."""
         n_done = 0
         for kind in self._kinds.all():
-            n_done += kind.done
+            n_done += kind.ran
             rate = self.of(kind)
-            if kind.left or kind.done != rate.done:  # else all have ended some time ago
-                rate.update(now, kind.done)
+            if kind.ran == kind.running == 0:  # its jobs wait for others
+                self._rates[kind.name] = Rate(now)
+            elif kind.left or kind.ran != rate.done:  # else all have ended some time ago
+                rate.update(now, kind.ran)
         self.all.update(now, n_done)
 
     def of(self, kind: KindCounts) -> Rate:

@@ -141,16 +141,16 @@ class TerminalListener(CountingListener):
         from rich.text import Text
 
         done, total = counts.done, counts.total
-        style = "red" if counts.failed or counts.aborted else "bar.complete"
         finished = "red" if counts.unsuccessful else "bar.finished"
-        bar = ProgressBar(total or 1, done, complete_style=style, finished_style=finished)
+        bar = ProgressBar(total or 1, done, complete_style="cyan", finished_style=finished)
         name = Text(printable(shortened(counts.name), sys.stderr))
         cells = [name, bar, f"{done}/{total}"]
         if not wide:
             return cells
         states = Text(states_text(counts))
         states.highlight_regex(r"\d+ (failed|aborted)", "bold red")
-        left = duration_text(rate.seconds_left(counts.left)) if counts.left else ""
+        seconds = rate.seconds_left(counts.left) if counts.left else None
+        left = "" if seconds is None else duration_text(seconds)
         share = f"{done / total:.0%}" if total else ""
         return [*cells, share, rate_text(rate.per_second), left, states]
 
