@@ -81,8 +81,8 @@ LAYERS = [
 
 ONLY = {
     "listeners": {
-        "exceptions", "jobs", "listeners", "naming", "progress", "services.launchers", "statistics",
-        "status",
+        "exceptions", "jobs", "listeners", "naming", "process", "progress", "services.launchers",
+        "statistics", "status",
     },
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",

@@ -359,7 +359,7 @@ class JobPool(JobQueue):
         if max_wait is not None:
             max_wait = arguments.seconds("max_wait", max_wait)
         self._events.add_listener(listener, max_wait)
-        if self.is_main() and getattr(listener, "job_records", True):
+        if self.is_main() and getattr(type(listener), "job_records", True):
             self._engine.track_all()
 
     def add_notification(self, notification: PoolProgress) -> None:

@@ -13,8 +13,9 @@ import weakref
 import pytest
 
 from bsbpool import JobPool, Workflow, WorkflowError, create_job_pool
+from bsbpool.exceptions import DependencyError
 from bsbpool.futures import PoolExecutor
-from bsbpool.listeners import JsonLinesListener, LogListener, TqdmListener
+from bsbpool.listeners import JsonLinesListener, LogListener, TqdmListener, streams
 from bsbpool.listeners.counting import MOST_FAILURES
 from bsbpool.listeners.default import DefaultListener, default_listener
 from bsbpool.listeners.failures import failure_lines
@@ -279,6 +280,14 @@ def test_threads_of_displays_end(pool):
 
 
 # ------------------------------------------------------------------ the choice
+
+
+@pytest.mark.parametrize(("choice", "package"), [("terminal", "rich"), ("tqdm", "tqdm")])
+def test_a_missing_package_is_named(monkeypatch, choice, package):
+    monkeypatch.setenv("BSBPOOL_PROGRESS", choice)
+    monkeypatch.setattr(streams, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=rf"needs {package}; .*bsbpool\[progress\]"):
+        create_job_pool()
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,36 @@ def test_a_narrow_and_low_terminal(program):
         assert "bsbpool: 10/12 jobs succeeded" in terminal.end()
 
 
+FORKS = """
+import os, sys, time
+import bsbpool
+
+def fork(owner):
+    print("parent", flush=True)
+    child = os.fork()
+    if child == 0:
+        print("child", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+    time.sleep(0.01)
+
+with bsbpool.create_job_pool() as pool:
+    pool.queue_many(fork, [()] * 40)
+    pool.execute()
+"""
+
+
+def test_forked_children_can_print(tmp_path):
+    """A thread may hold the lock of the screen when a job forks."""
+    path = tmp_path / "program.py"
+    path.write_text(FORKS)
+    with Terminal(python_in_terminal(1, path)) as terminal:
+        lines = terminal.end().splitlines()
+    assert any(line.startswith("bsbpool: 40/40 jobs succeeded in") for line in lines)
+    assert sum("parent" in line for line in lines) == 40
+    assert terminal.received.count(b"child") == 40
+
+
 EXECUTOR = """
 import os, sys, time
 from bsbpool.futures import PoolExecutor

@@ -7,6 +7,7 @@ from typing import Any
 
 from bsbpool.listeners.counting import CountingListener
 from bsbpool.listeners.kinds import KindCounts
+from bsbpool.listeners.streams import require
 from bsbpool.listeners.summary import MOST_ROWS, further_failures, rows_of, states_text
 
 DRAWINGS_PER_SECOND = 5.0
@@ -22,6 +23,11 @@ class TqdmListener(CountingListener):
     **options
         Further arguments of `tqdm.auto.tqdm`, for example ``leave=False``.
 
+    Raises
+    ------
+    DependencyError
+        If tqdm is not installed.
+
     Examples
     --------
     >>> from bsbpool import create_job_pool
@@ -31,6 +37,7 @@ class TqdmListener(CountingListener):
     """
 
     def __init__(self, fps: float = DRAWINGS_PER_SECOND, **options: Any) -> None:
+        require("tqdm")
         super().__init__(1 / min(fps, 10.0))
         self._options = options
         self._bars: dict[str, Any] = {}

@@ -66,8 +66,14 @@ class PoolCounter:
     def _add_new(self) -> None:
         known = len(self._by_number)
         n = min(len(self._jobs), len(self._engine))  # a job may be added at this moment
+        previous, kind = None, None
         for job in self._jobs[known:n]:
-            kind = self._kinds.of_job(job)
+            # Most jobs do the same as the one before.
+            call = job.function_call
+            simple = call is not None and job.options is None and job.submission_data is None
+            if kind is None or not simple or call[0] is not previous:
+                kind = self._kinds.of_job(job)
+                previous = call[0] if simple else None
             kind.total += 1
             self._by_number.append(kind)
         self._unfinished.extend(range(known, len(self._by_number)))

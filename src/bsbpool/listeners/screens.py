@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TextIO
 
 from bsbpool.naming import printable
+from bsbpool.process import in_children
 
 _screens: list[Screen] = []
 """The screen that is in use: one for a process."""
@@ -85,6 +86,8 @@ class LiveScreen:
     def __init__(self, file: TextIO) -> None:
         from rich.live import Live
 
+        self._streams = sys.stdout, sys.stderr
+        in_children(_restore_streams)
         self._console = make_console(file)
         self._live = Live(
             console=self._console,
@@ -94,7 +97,8 @@ class LiveScreen:
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
             redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
         )
-        self._started = False
+        # In the thread of the caller, before jobs replace the streams for a while.
+        self._live.start()
 
     @property
     def width(self) -> int:
@@ -108,9 +112,6 @@ class LiveScreen:
 
     def draw(self, content: Any) -> None:
         """Show an object of `rich` in place of the one before."""
-        if not self._started:
-            self._started = True
-            self._live.start()
         self._live.update(content, refresh=True)
 
     def print(self, lines: Sequence[str], style: str = "") -> None:
@@ -119,8 +120,19 @@ class LiveScreen:
 
     def close(self) -> None:
         """Clear the area."""
-        if self._started:
-            self._live.stop()
+        self._live.stop()
+
+    def leave_streams(self) -> None:
+        """Redirect no output any more, and draw nothing: in a forked child."""
+        sys.stdout, sys.stderr = self._streams
+
+
+def _restore_streams() -> None:
+    """Let a forked child print: a thread of the parent may hold the lock of the screen."""
+    for screen in _screens:
+        if isinstance(screen, LiveScreen):
+            screen.leave_streams()
+    _screens.clear()
 
 
 class SharedScreen:

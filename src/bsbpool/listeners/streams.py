@@ -7,6 +7,8 @@ import sys
 from importlib.util import find_spec
 from typing import TextIO
 
+from bsbpool import exceptions
+
 
 def is_drawable(file: TextIO | None) -> bool:
     """Whether a file is a terminal that `rich` can draw on."""
@@ -32,6 +34,14 @@ def is_installed(package: str) -> bool:
         return find_spec(package) is not None
     except ValueError:  # a module without a specification
         return package in sys.modules
+
+
+def require(package: str) -> None:
+    """Raise a DependencyError if a package is not installed."""
+    if not is_installed(package):
+        raise exceptions.DependencyError(
+            f"This display needs {package}; install it with `pip install bsbpool[progress]`"
+        )
 
 
 def in_notebook() -> bool:

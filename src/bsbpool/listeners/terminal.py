@@ -18,6 +18,7 @@ from bsbpool.listeners.screens import (
     close_screen,
     open_screen,
 )
+from bsbpool.listeners.streams import require
 from bsbpool.listeners.summary import (
     MOST_ROWS,
     further_failures,
@@ -53,6 +54,11 @@ class TerminalListener(CountingListener):
     fps : float
         How often the bars are drawn in a second, at most 10 times.
 
+    Raises
+    ------
+    DependencyError
+        If rich is not installed.
+
     Examples
     --------
     >>> from bsbpool import create_job_pool
@@ -62,6 +68,7 @@ class TerminalListener(CountingListener):
     """
 
     def __init__(self, file: TextIO | None = None, fps: float = DRAWINGS_PER_SECOND) -> None:
+        require("rich")
         super().__init__(1 / min(fps, MOST_PER_SECOND))
         self._file = file
         self._screen: Screen | None = None
