@@ -107,7 +107,8 @@ class EventQueue:
     def add_listener(self, listener: Listener, max_wait: float | None) -> None:
         """Add a listener; of several values of `max_wait` the smallest is used."""
         self.listeners.append(listener)
-        if not getattr(type(listener), "job_records", True):
+        kind = type(listener)
+        if not getattr(kind, "job_records", True) and hasattr(kind, "job_failed"):
             self.failure_callbacks.append(listener.job_failed)  # type: ignore[attr-defined]
         if max_wait:
             self.max_wait = min(self.max_wait, max_wait) if self.has_max_wait else max_wait

@@ -15,7 +15,7 @@ import pytest
 from bsbpool import JobPool, Workflow, WorkflowError, create_job_pool
 from bsbpool.exceptions import DependencyError
 from bsbpool.futures import PoolExecutor
-from bsbpool.listeners import JsonLinesListener, LogListener, TqdmListener, streams
+from bsbpool.listeners import JsonLinesListener, Listener, LogListener, TqdmListener, streams
 from bsbpool.listeners.counting import MOST_FAILURES
 from bsbpool.listeners.default import DefaultListener, default_listener
 from bsbpool.listeners.failures import failure_lines
@@ -164,6 +164,35 @@ def test_pools_make_no_records_of_jobs_for_a_display(pool):
     assert len(events.records) >= 10
     pool.execute()
     assert "bsbpool: 110/110 jobs succeeded in" in listener.file.getvalue()
+
+
+def test_a_listener_without_records_of_jobs_can_be_told_of_failures(pool):
+    class Told(Listener):
+        job_records = False
+
+        def __init__(self):
+            self.statuses, self.failed = [], []
+
+        def __call__(self, progress):
+            self.statuses.append(progress.status.name)
+
+        def job_failed(self, job, error):
+            self.failed.append((job, str(error)))
+
+    class NotTold(Listener):
+        job_records = False
+
+        def __call__(self, progress):
+            pass
+
+    told = Told()
+    pool.add_listener(told)
+    pool.add_listener(NotTold())
+    bad = pool.submit(fail, "why")
+    with pytest.raises(WorkflowError):
+        pool.execute()
+    assert told.statuses == ["EXECUTING", "CLOSING"]
+    assert told.failed == [(bad, "why")]
 
 
 def test_only_unfinished_jobs_are_looked_at_again(pool):

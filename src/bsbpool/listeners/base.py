@@ -16,9 +16,8 @@ class Listener(abc.ABC):
     Attributes
     ----------
     job_records : bool
-        Whether the listener needs records of jobs. If no listener of a pool needs them, none are
-        made, and jobs cost less. A listener without them gets changes of the status of the pool,
-        and its method ``job_failed(job, error)`` is called when a job has failed.
+        Whether the listener needs the records of jobs. A pool makes none, which saves time, if no
+        listener needs them.
     """
 
     job_records = True
