@@ -178,7 +178,7 @@ class SharedScreen:
         if self._is_usable():
             with self._console.capture() as captured:
                 print_lines(self._console, lines, style)
-            self._write(f"\r{CLEAR}{captured.get()}")
+            self._write(f"{CLEAR}{captured.get()}")
 
     def close(self) -> None:
         """Clear the area."""
