@@ -15,7 +15,8 @@ PROGRAM = """
 import os, sys, time
 import bsbpool
 
-write = sys.stdout.write  # at once, so that lines of several ranks are not mixed
+def write(text):
+    sys.stdout.write(text)  # at once, so that lines of several ranks are not mixed
 
 def wait_for(path):
     while not os.path.exists(path):
@@ -69,7 +70,7 @@ def test_bars_and_then_a_summary(program, ranks):
     where = "" if ranks == 1 else r" on rank [12]"
     failure = rf"job 3 'simulate\(3\)' failed{where}: ValueError: seed 3 is not allowed"
     assert len([line for line in lines if re.fullmatch(failure, line)]) == 1
-    frame = "    program.py:13 in simulate: raise ValueError("
+    frame = "    program.py:14 in simulate: raise ValueError("
     assert any(line.startswith(frame) for line in lines)
     for line in ("the last job has begun", "the last job ends"):
         assert lines.count(line) == 1
@@ -181,7 +182,8 @@ EXECUTOR = """
 import os, sys, time
 from bsbpool.futures import PoolExecutor
 
-write = sys.stdout.write
+def write(text):
+    sys.stdout.write(text)
 
 def square(n):
     if n == 5:
