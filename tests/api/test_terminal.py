@@ -178,6 +178,40 @@ def test_forked_children_can_print(tmp_path):
     assert terminal.received.count(b"child") == 40
 
 
+LOGS = """
+import logging, sys, time
+import bsbpool
+logging.basicConfig()
+early = sys.stderr.write
+
+def work(owner, n):
+    time.sleep(0.02)
+    if n % 10 == 0:
+        logging.warning("logged %d", n)
+        early(f"written {n}\\n")
+        print(*(f"line {n}.{k}" for k in range(8)), sep="\\n")
+
+with bsbpool.create_job_pool() as pool:
+    pool.queue_many(work, [(n,) for n in range(100)])
+    pool.execute()
+"""
+
+
+def test_no_output_is_lost(tmp_path):
+    """Also that of streams that were looked up before."""
+    path = tmp_path / "program.py"
+    path.write_text(LOGS)
+    with Terminal(python_in_terminal(1, path)) as terminal:
+        lines = terminal.end().splitlines()
+    for n in range(0, 100, 10):
+        assert any(line.startswith(f"WARNING:root:logged {n}") for line in lines)
+        assert any(line.startswith(f"written {n}") for line in lines)
+        assert [line for line in lines if line.startswith(f"line {n}.")] == [
+            f"line {n}.{k}" for k in range(8)
+        ]
+    assert "━" not in "\n".join(lines)
+
+
 EXECUTOR = """
 import os, sys, time
 from bsbpool.futures import PoolExecutor

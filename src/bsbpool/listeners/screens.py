@@ -1,9 +1,8 @@
 """Areas of a terminal that are drawn again and again, while other output goes on.
 
-`LiveScreen` is for a terminal that only this process writes to: its output is redirected to lines
-above the area. `SharedScreen` is for a terminal to which the launcher of MPI writes the output of
-all ranks. It leaves the cursor in the line before the area, where that output goes, and draws the
-area below it again.
+A screen leaves the cursor in the line before the area, where other output goes, and draws the area
+below it again. `SharedScreen` is for a terminal to which the launcher of MPI writes the output of all
+ranks, `OwnScreen` for one that this process writes to.
 """
 
 from __future__ import annotations
@@ -74,67 +73,6 @@ class LinesOnly:
         """Do nothing."""
 
 
-class LiveScreen:
-    """The area of `rich` at the end of the output of this process.
-
-    Parameters
-    ----------
-    file : file
-        A terminal.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        from rich.live import Live
-
-        self._streams = sys.stdout, sys.stderr
-        in_children(_restore_streams)
-        self._console = make_console(file)
-        self._live = Live(
-            console=self._console,
-            auto_refresh=False,
-            transient=True,
-            # Only what goes to a terminal: a file gets the output unchanged.
-            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
-            redirect_stderr=sys.stderr is not None and sys.stderr.isatty(),
-        )
-        # In the thread of the caller, before jobs replace the streams for a while.
-        self._live.start()
-
-    @property
-    def width(self) -> int:
-        """The number of columns."""
-        return int(self._console.width)
-
-    @property
-    def height(self) -> int:
-        """The number of lines."""
-        return int(self._console.height)
-
-    def draw(self, content: Any) -> None:
-        """Show an object of `rich` in place of the one before."""
-        self._live.update(content, refresh=True)
-
-    def print(self, lines: Sequence[str], style: str = "") -> None:
-        """Print lines that stay, above the area."""
-        print_lines(self._console, lines, style)
-
-    def close(self) -> None:
-        """Clear the area."""
-        self._live.stop()
-
-    def leave_streams(self) -> None:
-        """Redirect no output any more, and draw nothing: in a forked child."""
-        sys.stdout, sys.stderr = self._streams
-
-
-def _restore_streams() -> None:
-    """Let a forked child print: a thread of the parent may hold the lock of the screen."""
-    for screen in _screens:
-        if isinstance(screen, LiveScreen):
-            screen.leave_streams()
-    _screens.clear()
-
-
 class SharedScreen:
     """An area below the cursor of a terminal that other processes write to.
 
@@ -157,12 +95,18 @@ class SharedScreen:
     @property
     def width(self) -> int:
         """The number of columns."""
-        return os.get_terminal_size(self._file.fileno()).columns
+        return self._size()[0]
 
     @property
     def height(self) -> int:
         """The number of lines."""
-        return max(1, os.get_terminal_size(self._file.fileno()).lines - self.GAP - 1)
+        return max(1, self._size()[1] - self.GAP - 1)
+
+    def _size(self) -> tuple[int, int]:
+        try:
+            return os.get_terminal_size(self._file.fileno())
+        except OSError:  # not a terminal
+            return 80, 24
 
     def draw(self, content: Any) -> None:
         """Show an object of `rich` in place of the one before."""
@@ -189,6 +133,76 @@ class SharedScreen:
     def _write(self, text: str) -> None:
         # One call, so that the output of other processes does not come in between.
         os.write(self._file.fileno(), text.encode(errors="replace"))
+
+
+class OwnScreen(SharedScreen):
+    """An area of a terminal that this process writes to: Python's output clears the area first.
+
+    Parameters
+    ----------
+    file : file
+        The terminal.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        copy = os.fdopen(os.dup(file.fileno()), "w", encoding=file.encoding, errors="replace")
+        super().__init__(copy, lambda: not _is_in_background(copy))
+        self._streams = sys.stdout, sys.stderr
+        in_children(_restore_streams)
+        # In the thread of the caller, before jobs replace the streams for a while.
+        sys.stdout, sys.stderr = map(_clearing, self._streams)
+
+    def close(self) -> None:
+        """Clear the area."""
+        self.leave_streams()
+        super().close()
+
+    def leave_streams(self) -> None:
+        """Let output be as before."""
+        for name, stream in zip(("stdout", "stderr"), self._streams, strict=True):
+            present = getattr(sys, name)
+            if isinstance(present, ClearingStream) or stream is None:
+                setattr(sys, name, stream)
+
+
+class ClearingStream:
+    """Writes to a terminal, and clears the terminal below before.
+
+    Parameters
+    ----------
+    stream : file
+        The terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        self._stream.write(CLEAR)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _clearing(stream: Any) -> Any:
+    return ClearingStream(stream) if stream is not None and stream.isatty() else stream
+
+
+def _is_in_background(file: TextIO) -> bool:
+    try:
+        return os.tcgetpgrp(file.fileno()) != os.getpgrp()
+    except OSError:  # not the terminal that controls this process
+        return False
+
+
+def _restore_streams() -> None:
+    """Let a forked child print without clearing the area of its parent."""
+    for screen in _screens:
+        if isinstance(screen, OwnScreen):
+            screen.leave_streams()
+    _screens.clear()
 
 
 CLEAR = "\x1b[J"

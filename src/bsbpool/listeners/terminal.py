@@ -12,7 +12,7 @@ from bsbpool.listeners.kinds import KindCounts
 from bsbpool.listeners.launchers_terminal import find_launchers_terminal
 from bsbpool.listeners.rates import Rate, duration_text, rate_text
 from bsbpool.listeners.screens import (
-    LiveScreen,
+    OwnScreen,
     Screen,
     SharedScreen,
     close_screen,
@@ -82,7 +82,7 @@ class TerminalListener(CountingListener):
             terminal = find_launchers_terminal()
             if terminal is not None:
                 return SharedScreen(terminal.file, terminal.is_usable)
-        return LiveScreen(self._file or sys.stderr)
+        return OwnScreen(self._file or sys.stderr)
 
     def show(self) -> None:
         """Draw the bars."""
