@@ -1,8 +1,8 @@
 """Areas of a terminal that are drawn again and again, while other output goes on.
 
 A screen leaves the cursor in the line before the area, where other output goes, and draws the area
-below it again. `SharedScreen` is for a terminal to which the launcher of MPI writes the output of all
-ranks, `OwnScreen` for one that this process writes to.
+below it again. `SharedScreen` is for a terminal to which the launcher of MPI writes the output of
+all ranks, `OwnScreen` for one that this process writes to.
 """
 
 from __future__ import annotations
