@@ -83,8 +83,8 @@ LAYERS = [
 
 ONLY = {
     "listeners": {
-        "listeners", "jobs", "naming", "progress", "run_context", "status", "timers",
-        "worker_ranks", "_core",
+        "exceptions", "jobs", "listeners", "naming", "process", "progress", "run_context",
+        "services.launchers", "statistics", "status", "timers", "worker_ranks", "_core",
     },
     "services": {
         "caching", "exceptions", "services._util", "services.mpi", "services.mpilock",
@@ -192,7 +192,6 @@ NAMES_BSB = {
     "cli.version": "prints the version of BSB",
     "integrations": "lists the integrations",
     "listeners.otel": "its spans have the attributes of BSB's telemetry",
-    "listeners.terminal": "prints lines in the format of BSB's terminal",
 }
 """Modules that name BSB as well, and why."""
 

@@ -43,7 +43,8 @@ def create_job_pool(
     fail_fast : bool
         Whether the first failed job ends the run.
     quiet : bool
-        Whether to suppress the output about the progress.
+        Whether to show no progress. By default bars on a terminal or in a notebook, else lines; the
+        environment variable BSBPOOL_PROGRESS chooses, see docs/progress.md.
     max_memory : int, optional
         Bytes of results that the main rank holds in memory; further results are written to a
         private file. See `JobPool`.
@@ -104,10 +105,11 @@ def create_job_pool(
         settings=further,
     )
     if not quiet and pool.is_main():
-        from bsbpool.listeners.terminal import terminal_listener
+        from bsbpool.listeners.default import default_listener
 
-        listener, max_wait = terminal_listener()
-        pool.add_listener(listener, max_wait=max_wait)
+        listener = default_listener()
+        if listener is not None:
+            pool.add_listener(listener)
     return pool
 
 

@@ -57,6 +57,8 @@ class EventQueue:
     ----------
     listeners : list of callable
         The listeners, in the order in which they were added.
+    failure_callbacks : list of callable
+        Called with each job that has failed and its error, in any thread.
     records : deque of PoolProgress
         The records that have not been delivered.
     due : list of tuple
@@ -77,6 +79,7 @@ class EventQueue:
         self._engine = engine
         self._lock = lock
         self.listeners: list[Listener] = []
+        self.failure_callbacks: list[Callable[[Job[Any], BaseException], None]] = []
         self.records: deque[PoolProgress] = deque()
         self.due: list[tuple[Callback, Job[Any]]] = []
         self.failures: dict[object, Exception] = {}
@@ -104,6 +107,9 @@ class EventQueue:
     def add_listener(self, listener: Listener, max_wait: float | None) -> None:
         """Add a listener; of several values of `max_wait` the smallest is used."""
         self.listeners.append(listener)
+        kind = type(listener)
+        if not getattr(kind, "job_records", True) and hasattr(kind, "job_failed"):
+            self.failure_callbacks.append(listener.job_failed)  # type: ignore[attr-defined]
         if max_wait:
             self.max_wait = min(self.max_wait, max_wait) if self.has_max_wait else max_wait
             self.has_max_wait = True
@@ -191,6 +197,8 @@ class EventQueue:
         logs = logs_if_used()
         if logs is not None:
             logs.logger("jobs").info("%s failed: %s", label, error_text(error))
+        for callback in self.failure_callbacks:
+            callback(job, error)
 
     def node_failed(self, node: object, error: BaseException) -> None:
         """Record the error of a node that could not schedule its jobs."""

@@ -135,6 +135,21 @@ def statistics_of(context: RunContext, counts: Mapping[JobStatus, int]) -> PoolS
     )
 
 
+def load_of(context: RunContext) -> tuple[int, float | None]:
+    """Return the number of workers of a run, and the share of its time for which they were busy.
+
+    The share is None in a run of one process. Jobs that run count when they have ended.
+    """
+    if not context.run.parallel:
+        return 1, None
+    ranks = context.worker_ranks
+    n_ranks = context.comm.get_size()
+    counters = [worker_counters(context.engine, worker_of(rank, n_ranks)) for rank in ranks]
+    wall = _wall_seconds(context)
+    busy = sum(busy_ns for _, _, busy_ns, _, _ in counters) * 1e-9
+    return len(ranks), min(1.0, busy / wall / len(ranks)) if wall else None
+
+
 def _clock_offsets(context: RunContext) -> dict[int, float]:
     n_ranks = context.comm.get_size()
     offsets = enumerate(context.run.clock_offsets)

@@ -15,7 +15,7 @@ from helpers.typed_examples import programs
 
 PAGES = [
     "README.md", "docs/clusters.md", "docs/data.md", "docs/futures.md", "docs/logging.md",
-    "docs/migrating.md", "docs/options.md", "docs/scaling.md", "docs/traces.md",
+    "docs/migrating.md", "docs/options.md", "docs/progress.md", "docs/scaling.md", "docs/traces.md",
 ]  # fmt: skip
 PROGRAMS = {
     f"{page}:{number}": program

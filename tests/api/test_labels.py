@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import sys
+import tempfile
 from concurrent.futures import BrokenExecutor
 
 import numpy as np
@@ -20,8 +22,10 @@ from bsbpool import (
 )
 from bsbpool.function_job import FunctionJob
 from bsbpool.futures import PoolExecutor
+from bsbpool.listeners.json_lines import JsonLinesListener
+from bsbpool.listeners.log import LogListener
 from bsbpool.listeners.tally import PoolTally
-from bsbpool.listeners.terminal import NonTTYTerminalListener, SummaryListener, TTYTerminalListener
+from bsbpool.listeners.terminal import TerminalListener
 from helpers.launch import mpirun
 
 from .on_ranks import on_ranks
@@ -153,7 +157,8 @@ def test_28_no_message_has_an_address(pool):
 def test_17_names_that_raise_do_not_end_a_run(pool, error, capsys):
     """Whether a listener, a warning or the log prints them."""
     submitter = Hostile(error)
-    for listener in (PoolTally(), NonTTYTerminalListener(), SummaryListener(0)):
+    records = io.StringIO()
+    for listener in (PoolTally(), JsonLinesListener(records), LogListener(seconds=0.001)):
         pool.add_listener(listener)
     failed = [
         pool.submit(HostileCall(error)),
@@ -173,8 +178,9 @@ def test_17_names_that_raise_do_not_end_a_run(pool, error, capsys):
         assert job.label.startswith(f"job {job._id} ")
     with pytest.warns(UserWarning, match="Could not cancel job 0 '<HostileCall: its __repr__"):
         failed[0].cancel()
-    line = "JobStatus.FAILED job 1 'fail()' of node '<Hostile: its get_node"
-    assert line in capsys.readouterr().out
+    names = {json.loads(line).get("name", "") for line in records.getvalue().splitlines()}
+    assert any(name.startswith("<Hostile: its get_node_name raised") for name in names)
+    assert "bsbpool: job 1 'fail()' of node '<Hostile: its get_node" in capsys.readouterr().err
 
 
 def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):
@@ -195,20 +201,22 @@ def test_17_nodes_that_cannot_be_printed_and_their_dependents(pool):
 
 def test_17_a_bar_of_a_job_that_cannot_be_printed(pool):
     pytest.importorskip("rich")
-    with TTYTerminalListener(fps=1e9) as listener:  # its thread ends with it
+    with tempfile.TemporaryFile("w") as file, TerminalListener(file) as listener:
         pool.add_listener(listener)
         pool.queue(nothing, submitter=Hostile())
         pool.queue(nothing, submitter="line\nbreak \udc80")
+        pool.submit(lambda owner: listener.show())
         pool.execute()
 
 
 def test_17_a_terminal_that_cannot_show_a_name(pool, monkeypatch):
     written = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
-    pool.add_listener(NonTTYTerminalListener())
-    pool.queue(nothing, submitter="caf\u00e9 \udc80")
-    pool.execute()
-    assert rb"JobStatus.SUCCESS caf\xe9 \udc80" in written.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="ascii"))
+    pool.add_listener(LogListener())
+    pool.queue(fail, submitter="caf\u00e9 \udc80")
+    with pytest.raises(WorkflowError):
+        pool.execute()
+    assert rb"of caf\xe9 \udc80' failed" in written.getvalue()
 
 
 def test_17_a_bad_argument_that_cannot_be_printed_is_still_refused(pool):

@@ -16,8 +16,8 @@ from bsbpool import create_job_pool
 from bsbpool._typing import LazyType
 
 MODULES = [
-    "bsbpool", "bsbpool.exceptions", "bsbpool.futures", "bsbpool.listeners.base",
-    "bsbpool.listeners.tally", "bsbpool.listeners.terminal", "bsbpool.progress",
+    "bsbpool", "bsbpool.exceptions", "bsbpool.futures", "bsbpool.listeners",
+    "bsbpool.listeners.counting", "bsbpool.listeners.tally", "bsbpool.progress",
     "bsbpool.services", "bsbpool.integrations.bsb", "bsbpool.integrations.mpi4py_futures",
     "bsbpool.integrations.mpipool", "bsbpool.integrations.schwimmbad",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -47,6 +48,31 @@ def test_cells_run_calls() -> None:
         "executor.shutdown()",
         "with PoolExecutor() as executor: print(executor.submit(lambda: base).result())",
     ) == [[(10, True), (11, True), (12, True)], (25, True), (27, True), 20]
+
+
+SHOW = """
+import nbformat
+from nbclient import NotebookClient
+cell = nbformat.v4.new_code_cell({cell!r})
+NotebookClient(nbformat.v4.new_notebook(cells=[cell]), timeout=60, kernel_name="python3").execute()
+report([str(out.get("text") or out["data"]["text/plain"]) for out in cell.outputs])
+"""
+BARS = """
+from bsbpool import create_job_pool
+from bsbpool.futures import PoolExecutor
+with create_job_pool() as pool:
+    jobs = pool.queue_many(lambda owner: None, [()] * 7, submitter="seven")
+    pool.execute()
+with PoolExecutor(progress=True) as executor:
+    list(executor.map(abs, range(8)))
+"""
+
+
+def test_cells_show_bars() -> None:
+    """As widgets, or as text without ipywidgets."""
+    shown = "".join(evaluate(SHOW.format(cell=BARS), seconds=120))
+    assert re.search(r"seven: +\d+%.*/7 ", shown)
+    assert re.search(r"abs: +\d+%.*/8 ", shown)
 
 
 def test_cells_may_ask_for_workers() -> None:

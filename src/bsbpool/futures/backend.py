@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bsbpool._core.jobs.inputs import inputs_of
 from bsbpool.futures import argument_checks
@@ -20,6 +20,9 @@ from bsbpool.futures.future import PoolFuture, renew_lock
 from bsbpool.futures.packing import MapPacking
 from bsbpool.naming import error_text
 from bsbpool.process import in_children
+
+if TYPE_CHECKING:
+    from bsbpool.futures.call_progress import CallProgress
 
 SECONDS_TO_START = 0.5
 """The longest time that a cancelling shutdown waits for calls to start; usually a millisecond."""
@@ -74,6 +77,8 @@ class Backend(abc.ABC):
         Whether this process was forked from the one that has the thread and the workers.
     reclaimable : bool
         Whether another executor that needs the workers may close this backend.
+    progress : CallProgress or None
+        The progress of the calls, if it is shown.
     """
 
     n_workers = 1
@@ -81,6 +86,7 @@ class Backend(abc.ABC):
     main_works = False
     in_forked_child = False
     reclaimable = False
+    progress: CallProgress | None = None
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -107,6 +113,8 @@ class Backend(abc.ABC):
         finally:
             self._closed = True
             self._thread_ended = True
+            if self.progress is not None:
+                self.progress.end()
             self._deferred_calls.clear()
             atexit.unregister(self._close_at_exit)
 
@@ -129,6 +137,15 @@ class Backend(abc.ABC):
             self._deferred_calls.popleft()()
 
     # ------------------------------------------------------------ calls
+
+    def show_progress(self, progress: CallProgress) -> None:
+        """Show the progress of all calls from now on."""
+        progress.set_load(self.load)
+        self.progress = progress
+
+    def load(self) -> tuple[int, float | None]:
+        """Return the number of workers, and the share of the time for which they were busy."""
+        return self.n_workers, None
 
     def submit(
         self,

@@ -224,6 +224,12 @@ class RanksBackend(Backend):
         else:
             self._unsettled.append(future)
 
+    def load(self) -> tuple[int, float | None]:
+        """Return the number of workers, and the share of the time for which they were busy."""
+        from bsbpool.statistics import load_of
+
+        return self.n_workers, load_of(self._pool.run_context)[1]
+
     # ------------------------------------------------------------ from any thread
 
     def submit(

@@ -84,9 +84,13 @@ class BaseExecutor(Executor):
             settings = self._call_settings
         else:
             backend.submit(future, fn, args, kwargs)
+            if backend.progress is not None:
+                backend.progress.submitted(future, fn)
             return future
         deps, cache_items, future.call_options, special = settings
         backend.queue(Call(future, fn, args, kwargs, deps, cache_items, special))
+        if backend.progress is not None:
+            backend.progress.submitted(future, self._call_options.get("name", fn))
         return future
 
     def map(

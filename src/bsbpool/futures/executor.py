@@ -20,9 +20,11 @@ from bsbpool.settings import LeaderChoice, PoolSettings
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
 
+    from bsbpool.listeners.counting import CountingListener
     from bsbpool.resources import Declaration
 else:
     Declaration = LazyType("bsbpool.resources", "Declaration")
+    CountingListener = LazyType("bsbpool.listeners.counting", "CountingListener")
     Intracomm = LazyType("mpi4py.MPI", "Intracomm")
 
 _entered_executors: list[PoolExecutor] = []
@@ -74,6 +76,9 @@ class PoolExecutor(BaseExecutor):
         has no effect. The initializer is called there as well.
     leaders : "auto", "node", int or None
         Which ranks relay the messages between the root and the workers, see `create_job_pool`.
+    progress : bool or listener
+        Whether to show the progress of all calls and maps until the executor is shut down; or a
+        `TerminalListener`, `LogListener` or `TqdmListener` of `bsbpool.listeners` that shows it.
     **options
         Options for all calls, see `options`; without `resources` and those that name futures.
 
@@ -111,6 +116,7 @@ class PoolExecutor(BaseExecutor):
         prefetch: bool = True,
         main_works: bool = False,
         leaders: LeaderChoice = "auto",
+        progress: bool | CountingListener = False,
         **options: Unpack[DefaultOptions],
     ) -> None:
         self.root = argument_checks.communicator(comm, root)
@@ -136,6 +142,11 @@ class PoolExecutor(BaseExecutor):
             comm is None,
             pool,
         )
+        if progress is not False:
+            from bsbpool.futures.call_progress import check_progress
+
+            check_progress(progress)
+        self._progress = progress
         self._entered: ExitStack | None = None
         self._backend = None
         self._shut_down = False
@@ -153,7 +164,7 @@ class PoolExecutor(BaseExecutor):
         try:
             stack.enter_context(raising_on_sigterm())
             self._shut_down = False
-            self._backend = factory.open_backend(self._settings, collective=True)
+            self._backend = self._open_backend(collective=True)
         except BaseException:
             stack.close()
             self._entered = None
@@ -204,11 +215,21 @@ class PoolExecutor(BaseExecutor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self._backend is None:
             check_not_exiting()
-            self._backend = factory.open_backend(self._settings, collective=False)
+            self._backend = self._open_backend(collective=False)
             assert self._backend is not None
             # Without a `with` block, the backend lives as long as the executor.
             weakref.finalize(self, self._backend.close_soon).atexit = False
         return self._backend
+
+    def _open_backend(self, collective: bool) -> Backend | None:
+        backend = factory.open_backend(self._settings, collective)
+        if backend is not None and self._progress is not False:
+            from bsbpool.futures.call_progress import make_progress
+
+            progress = make_progress(self._progress)
+            if progress is not None:
+                backend.show_progress(progress)
+        return backend
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls.

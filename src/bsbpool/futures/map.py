@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bsbpool._core.jobs.inputs import inputs_of
 from bsbpool.futures.backend import Backend
@@ -29,6 +29,9 @@ from bsbpool.naming import brief, explain, name_of
 from bsbpool.process import is_from_signal, marking_signals
 from bsbpool.remote_errors import load_error
 from bsbpool.serialization import dumps, loads, out_of_band
+
+if TYPE_CHECKING:
+    from bsbpool.futures.call_progress import MapProgress
 
 CHUNKS_PER_WORKER = 8
 """The number of chunks in flight for each worker: workers need not wait for the sending thread."""
@@ -113,6 +116,9 @@ class ChunkedMap:
         chunksize = options.chunksize or (settings.special and 1)
         self._sizer = ChunkSizer(chunksize, backend.n_workers, overhead)
         backend.open_map(self)
+        self._progress: MapProgress | None = None
+        if backend.progress is not None:
+            self._progress = backend.progress.map_started(f, self._items.n_known)
         self.send()
 
     def _pack_function(self, f: Callable[..., Any]) -> float:
@@ -210,6 +216,8 @@ class ChunkedMap:
         with self._chunks_lock:
             self._chunks.append(future)
             self._n_in_flight += 1
+        if self._progress is not None:
+            self._progress.sent(future.n_items)
         future.add_done_callback(self._chunk_done)
         if self._closed:  # perhaps before the chunk was in the list
             future.cancel()
@@ -217,6 +225,8 @@ class ChunkedMap:
     def _chunk_done(self, future: Any) -> None:
         with self._chunks_lock:
             self._n_in_flight -= 1
+        if self._progress is not None:
+            self._progress.chunk_ended(future)
         if not future.cancelled() and future.exception() is None:
             _, _, seconds, size = future.result()
             self._sizer.record(future.n_items, seconds, size)
@@ -291,6 +301,8 @@ class ChunkedMap:
         for future in chunks:
             future.cancel()
         self._backend.close_map(self)
+        if self._progress is not None:
+            self._progress.close(self._items.n_known or 0)
 
 
 def _argument_error(item: Any) -> TypeError | None:

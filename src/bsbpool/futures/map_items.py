@@ -57,6 +57,11 @@ class MapItems:
             self.exhausted = True
         return items
 
+    @property
+    def n_known(self) -> int | None:
+        """The number of items that were read at once and not sent yet; None with a buffer."""
+        return self._n_left if self._buffersize is None else None
+
     def take_known(self) -> list[Any]:
         """Return the items that were read at once; the second call returns an empty list."""
         known, self._known = self._known, []

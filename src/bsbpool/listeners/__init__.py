@@ -8,12 +8,20 @@ from bsbpool._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bsbpool.listeners.base import Listener as Listener
+    from bsbpool.listeners.json_lines import JsonLinesListener as JsonLinesListener
+    from bsbpool.listeners.log import LogListener as LogListener
+    from bsbpool.listeners.notebook import TqdmListener as TqdmListener
     from bsbpool.listeners.otel import OpenTelemetryListener as OpenTelemetryListener
+    from bsbpool.listeners.terminal import TerminalListener as TerminalListener
     from bsbpool.listeners.trace import TraceListener as TraceListener
 
 _HOMES = {
+    "JsonLinesListener": "json_lines",
     "Listener": "base",
+    "LogListener": "log",
     "OpenTelemetryListener": "otel",
+    "TerminalListener": "terminal",
+    "TqdmListener": "notebook",
     "TraceListener": "trace",
 }
 """The public names, and the modules that define them."""

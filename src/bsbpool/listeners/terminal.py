@@ -1,165 +1,172 @@
-"""Listeners that print progress: bars on a terminal, lines elsewhere."""
+"""A listener that shows bars on a terminal."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from datetime import datetime
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
-from bsbpool.jobs import Job
-from bsbpool.listeners.base import Listener
-from bsbpool.listeners.tally import JobTally, describe, describe_unsuccessful
-from bsbpool.naming import printable, shortened, without_addresses
-from bsbpool.progress import PoolJobAddedProgress, PoolJobUpdateProgress, PoolProgress
-from bsbpool.status import ERRONEOUS, FINISHED, JobStatus, PoolStatus
+from bsbpool.listeners.counting import CountingListener
+from bsbpool.listeners.kinds import KindCounts
+from bsbpool.listeners.launchers_terminal import find_launchers_terminal
+from bsbpool.listeners.rates import Rate, duration_text, rate_text
+from bsbpool.listeners.screens import (
+    OwnScreen,
+    Screen,
+    SharedScreen,
+    close_screen,
+    open_screen,
+)
+from bsbpool.listeners.streams import require
+from bsbpool.listeners.summary import (
+    MOST_ROWS,
+    further_failures,
+    rows_of,
+    states_text,
+    summary_line,
+    summary_rows,
+)
+from bsbpool.naming import printable, shortened
 
-SECONDS_PER_LINE = 5.0
-
-
-class NonTTYTerminalListener(Listener):
-    """Prints a line when a job starts or ends."""
-
-    def __call__(self, progress: PoolProgress) -> None:
-        """Print a record."""
-        if not isinstance(progress, PoolJobUpdateProgress):
-            return
-        if progress.status in FINISHED or progress.status is JobStatus.RUNNING:
-            phase = f" [{progress.workflow.phase}]" if progress.workflow else ""
-            line = f"[{datetime.now():%Y-%m-%d %H:%M:%S} - BSB]{phase} {progress.status} "
-            line += _text_of(progress.job, progress.status)
-            print(printable(line, sys.stdout), flush=True)
-
-
-def _text_of(job: Job[Any], status: JobStatus) -> str:
-    return job.label if status in ERRONEOUS else without_addresses(job.description)
-
-
-class SummaryListener(Listener):
-    """Prints the number of jobs by status, every few seconds and at the end.
-
-    Parameters
-    ----------
-    seconds : float
-        Seconds between two lines.
-    """
-
-    def __init__(self, seconds: float = SECONDS_PER_LINE) -> None:
-        self._seconds = seconds
-        self._next = time.monotonic() + seconds
-
-    def __call__(self, progress: PoolProgress) -> None:
-        """Print the counts of the pool if the interval has passed or the pool closes."""
-        if progress.status is PoolStatus.CLOSING or time.monotonic() >= self._next:
-            self._next = time.monotonic() + self._seconds
-            print(f"bsbpool: {describe(progress.counts)}", file=sys.stderr, flush=True)
+DRAWINGS_PER_SECOND = 5.0
+MOST_PER_SECOND = 10.0
+LINES_AROUND = 3
+"""Lines of a terminal that are not used for rows."""
+SHORT = 2.0
+"""The summary of a shorter run without failures has one line."""
+NARROW = 70
+"""With fewer columns, some columns are left out."""
 
 
-class TTYTerminalListener(Listener):
-    """Shows a progress bar for each job name with `rich`; prints summary lines without `rich`.
+class TerminalListener(CountingListener):
+    """Shows a bar for each kind of job on a terminal, with `rich`.
+
+    A row has the jobs that have ended, their rate, the estimated time that is left, and the jobs
+    that are running, failed, cancelled or aborted. Failures are printed as they occur, and a
+    summary at the end.
 
     Parameters
     ----------
+    file : file, optional
+        The terminal; by default standard error, or the terminal of the launcher if the ranks write
+        to a pipe.
     fps : float
-        Maximum number of updates per second.
+        How often the bars are drawn in a second, at most 10 times.
+
+    Raises
+    ------
+    DependencyError
+        If rich is not installed.
+
+    Examples
+    --------
+    >>> from bsbpool import create_job_pool
+    >>> from bsbpool.listeners import TerminalListener
+    >>> pool = create_job_pool(quiet=True)
+    >>> pool.add_listener(TerminalListener(fps=2))
     """
 
-    MOST_BARS = 12
+    def __init__(self, file: TextIO | None = None, fps: float = DRAWINGS_PER_SECOND) -> None:
+        require("rich")
+        super().__init__(1 / min(fps, MOST_PER_SECOND))
+        self._file = file
+        self._screen: Screen | None = None
 
-    def __init__(self, fps: float = 25) -> None:
-        self._fps = fps
-        self._tallies: dict[str, JobTally] = {}
-        self._bars: dict[str, Any] = {}
-        self._progress: Any = None
-        self._last_record: PoolProgress | None = None
-        self._next = 0.0
-        self._summary = None if _is_rich_installed() else SummaryListener()
+    def start_display(self) -> None:
+        """Open the screen."""
+        self._screen = open_screen(self._make_screen)
 
-    def __enter__(self) -> TTYTerminalListener:
-        return self
+    def _make_screen(self) -> Screen:
+        if self._file is None and not (sys.stderr is not None and sys.stderr.isatty()):
+            terminal = find_launchers_terminal()
+            if terminal is not None:
+                return SharedScreen(terminal.file, terminal.is_usable)
+        return OwnScreen(self._file or sys.stderr)
 
-    def __exit__(self, *error: Any) -> None:
-        if any(error) and self._last_record is not None:
-            self._count_again(self._last_record.jobs)
-        if self._progress is not None:
-            self._draw()
-            self._progress.stop()
+    def show(self) -> None:
+        """Draw the bars."""
+        if self._screen is not None:
+            self._screen.draw(self._table(self._screen))
 
-    def _count_again(self, jobs: list[Job[Any]]) -> None:
-        """Count all jobs again: an interrupt may have come between a record and its count."""
-        for tally in self._tallies.values():
-            tally.counts.clear()
-        for job in jobs:
-            self._tally_of(job).add(job.status)
+    def show_failure(self, lines: list[str]) -> None:
+        """Print a failure above the bars."""
+        if self._screen is not None:
+            first, *frames = lines
+            with suppress(OSError, ValueError):
+                self._screen.print([first, *(f"    {frame}" for frame in frames)], "red")
 
-    def __call__(self, progress: PoolProgress) -> None:
-        """Update the bars from a record."""
-        if self._summary is not None:
-            return self._summary(progress)
-        self._last_record = progress
-        if isinstance(progress, PoolJobAddedProgress):
-            self._tally_of(progress.job).add()
-        elif isinstance(progress, PoolJobUpdateProgress):
-            self._tally_of(progress.job).update(progress.old_status, progress.status)
-        # Not before there are jobs: the listeners of other ranks are entered as well, but get
-        # no records of jobs.
-        if self._tallies and time.monotonic() >= self._next:
-            self._next = time.monotonic() + 1 / self._fps
-            self._draw()
+    def show_end(self) -> None:
+        """Replace the bars by a summary."""
+        screen, self._screen = self._screen, None
+        if screen is None:
+            return
+        if self.kinds.all():
+            self._print_summary(screen)
+        with suppress(OSError, ValueError):
+            close_screen(screen)
 
-    def _tally_of(self, job: Job[Any]) -> JobTally:
-        name = job.name
-        if name not in self._tallies and len(self._tallies) >= self.MOST_BARS:
-            name = "others"
-        return self._tallies.setdefault(name, JobTally())
+    def _print_summary(self, screen: Screen) -> None:
+        seconds = time.monotonic() - self.began
+        lines = [summary_line(self, seconds)]
+        if seconds >= SHORT or self.kinds.sum().unsuccessful:
+            lines += summary_rows(self)
+        if further := further_failures(self):
+            lines.insert(0, f"bsbpool: {further}")
+        # A terminal that was closed must not end a run.
+        with suppress(OSError, ValueError):
+            screen.print(lines, "bold")
 
-    def _draw(self) -> None:
-        if self._progress is None:
-            self._start()
-        for name, tally in self._tallies.items():
-            if name not in self._bars:
-                self._bars[name] = self._progress.add_task(
-                    printable(shortened(name), sys.stderr), total=0, note=""
-                )
-            self._progress.update(
-                self._bars[name],
-                total=tally.total,
-                completed=tally.succeeded,
-                note=describe_unsuccessful(tally.counts),
-            )
+    # ------------------------------------------------------------ drawing
 
-    def _start(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeElapsedColumn as Elapsed
+    def _table(self, screen: Screen) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            Elapsed(),
-            auto_refresh=True,
-            refresh_per_second=self._fps,
-        )
-        self._progress.start()
+        most = max(2, min(MOST_ROWS, screen.height - LINES_AROUND))
+        kinds = rows_of(self.kinds.all(), most)
+        total = self.kinds.sum()
+        wide = screen.width >= NARROW
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(12, screen.width // 3))
+        table.add_column(ratio=1)
+        for _ in range(4 if wide else 1):
+            table.add_column(no_wrap=True, justify="right")
+        if wide:
+            table.add_column(no_wrap=True, overflow="ellipsis")
+        for kind in kinds:
+            table.add_row(*self._cells(kind, self.speeds.of(kind), wide))
+        if len(kinds) > 1:
+            total.name = "all jobs"
+            table.add_row(*self._cells(total, self.speeds.all, wide), style="bold")
+        text = Text(self._status_text(total), style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(table, text)
 
+    def _cells(self, counts: KindCounts, rate: Rate, wide: bool) -> list[Any]:
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
 
-def terminal_listener() -> tuple[Listener, float | None]:
-    """Return a listener that suits standard error, and its `max_wait` in seconds or None."""
-    if sys.stderr.isatty() and _has_known_size():
-        return TTYTerminalListener(), None
-    return SummaryListener(), SECONDS_PER_LINE
+        done, total = counts.done, counts.total
+        finished = "red" if counts.unsuccessful else "bar.finished"
+        bar = ProgressBar(total or 1, done, complete_style="cyan", finished_style=finished)
+        name = Text(printable(shortened(counts.name), sys.stderr))
+        cells = [name, bar, f"{done}/{total}"]
+        if not wide:
+            return cells
+        states = Text(states_text(counts))
+        states.highlight_regex(r"\d+ (failed|aborted)", "bold red")
+        seconds = rate.seconds_left(counts.left) if counts.left else None
+        left = "" if seconds is None else duration_text(seconds)
+        share = f"{done / total:.0%}" if total else ""
+        return [*cells, share, rate_text(rate.per_second), left, states]
 
-
-def _has_known_size() -> bool:
-    try:
-        return sum(os.get_terminal_size(sys.stderr.fileno())) > 0
-    except OSError:
-        return False
-
-
-def _is_rich_installed() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("rich") is not None
+    def _status_text(self, total: KindCounts) -> str:
+        elapsed = duration_text(time.monotonic() - self.began)
+        n_workers, busy = self.workers()
+        parts = [self.phase, elapsed]
+        if busy is not None:
+            parts.append(f"{n_workers} worker{'s' * (n_workers != 1)} busy {busy:.0%} so far")
+        if further := further_failures(self):
+            parts.append(further)
+        return " · ".join(filter(None, parts))

@@ -1,0 +1,155 @@
+"""The kinds of jobs: jobs that one function does, or that one object submitted.
+
+A display has a row for each kind. The name of a kind is the option `name` of its jobs, the name of
+the submitter, or that of the function; never an address.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+from bsbpool.jobs import Job
+from bsbpool.naming import attribute, brief, name_of, node_name, shortened
+
+MOST_KINDS = 200
+"""Kinds that are counted separately. Names may be different for each job."""
+MOST_KEYS = 10_000
+OTHERS = "others"
+
+
+class KindCounts:
+    """Counts the jobs of one kind.
+
+    Jobs that are neither running nor ended wait; they are not counted separately.
+
+    Attributes
+    ----------
+    name : str
+        The name of the kind.
+    total, running, succeeded, failed, cancelled, aborted : int
+        The numbers of jobs.
+    """
+
+    __slots__ = ("aborted", "cancelled", "failed", "name", "running", "succeeded", "total")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.clear()
+
+    def clear(self) -> None:
+        """Set all counts to 0."""
+        self.total = self.running = 0
+        self.succeeded = self.failed = self.cancelled = self.aborted = 0
+
+    def __iadd__(self, other: KindCounts) -> KindCounts:
+        self.total += other.total
+        self.running += other.running
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.cancelled += other.cancelled
+        self.aborted += other.aborted
+        return self
+
+    @property
+    def unsuccessful(self) -> int:
+        """The number of jobs that have ended without success."""
+        return self.failed + self.cancelled + self.aborted
+
+    @property
+    def done(self) -> int:
+        """The number of jobs that have ended."""
+        return self.succeeded + self.failed + self.cancelled + self.aborted
+
+    @property
+    def ran(self) -> int:
+        """The number of jobs that have run to their end."""
+        return self.succeeded + self.failed
+
+    @property
+    def left(self) -> int:
+        """The number of jobs that have not ended."""
+        return self.total - self.done
+
+
+class Kinds:
+    """The counts of all kinds, in the order in which the kinds occurred."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, KindCounts] = {}
+        self._by_key: dict[int, tuple[Any, KindCounts]] = {}
+
+    def named(self, name: str) -> KindCounts:
+        """Return the counts of a name."""
+        found = self._by_name.get(name)
+        if found is None:
+            if len(self._by_name) >= MOST_KINDS:
+                name = OTHERS
+            found = self._by_name.setdefault(name, KindCounts(name))
+        return found
+
+    def of_job(self, job: Job[Any]) -> KindCounts:
+        """Return the counts of the kind of a job."""
+        return self._of(_key_of_job(job))
+
+    def of_function(self, f: Any) -> KindCounts:
+        """Return the counts of the calls of a function."""
+        return self._of(f)
+
+    def _of(self, key: Any) -> KindCounts:
+        kept = _kept_part(key)
+        if kept is None:
+            return self.named(_name(key))
+        found = self._by_key.get(id(kept))
+        if found is not None:
+            return found[1]
+        counts = self.named(_name(key))
+        if len(self._by_key) < MOST_KEYS:
+            self._by_key[id(kept)] = kept, counts  # a reference, so that the id stays the same
+        return counts
+
+    def all(self) -> list[KindCounts]:
+        """Return the counts of all kinds."""
+        return list(self._by_name.values())
+
+    def sum(self) -> KindCounts:
+        """Return the counts of all jobs."""
+        total = KindCounts("")
+        for counts in self.all():
+            total += counts
+        return total
+
+
+def _key_of_job(job: Job[Any]) -> Any:
+    """Return the name of a job, or the function or other object that names it."""
+    if job.options is not None and job.options.name is not None:
+        return job.options.name
+    call = job.function_call
+    if call is None:
+        return job.submitter
+    data = job.submission_data
+    if data is None:  # so for most jobs, for which `job.submitter` would make a context
+        return call[0]
+    return data.get("submitter", call[0]) if type(data) is dict else job.submitter
+
+
+def _kept_part(key: Any) -> Any:
+    """Return an object that lives as long as others of the same name; None if there is none.
+
+    Functions, methods and partials are often made for each job, and refer to large objects.
+    """
+    kind = type(key)
+    if kind is types.MethodType:
+        key = key.__func__
+        kind = type(key)
+    if kind is types.FunctionType:
+        return key.__code__
+    if kind is types.BuiltinFunctionType or isinstance(key, type):
+        return key
+    return None if callable(key) or attribute(kind, "get_node_name") is None else key
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, str) or attribute(key, "get_node_name") is not None:
+        return shortened(node_name(key))
+    return name_of(key) if callable(key) else brief(key)
