@@ -50,7 +50,7 @@ python_maximum_signature_line_length = 88
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
-numpydoc_xref_ignore = {"optional", "of", "or", "to", "callable", "object", "any"}
+numpydoc_xref_ignore = {"optional", "of", "or", "to", "object", "any"}
 numpydoc_xref_aliases = {name: name for name in ("bool", "bytes", "dict", "float", "int", "str")} | {
     "iterable": "collections.abc.Iterable",
     "mapping": "collections.abc.Mapping",
@@ -59,7 +59,9 @@ numpydoc_xref_aliases = {name: name for name in ("bool", "bytes", "dict", "float
     "tuple": "tuple",
     "set": "set",
     "None": "None",
-}
+    "callable": "collections.abc.Callable",
+    "DependencyError": "bsbpool.exceptions.DependencyError",
+} | {name: f"bsbpool.{name}" for name in bsbpool.__all__ if name.endswith("Error")}
 
 # Adapters can be imported without the packages that they are for.
 autodoc_mock_imports = ["IPython", "joblib", "mpi4py", "scinexus", "threadpoolctl", "traitlets"]

@@ -39,11 +39,11 @@ def arrow(start: tuple[float, float], end: tuple[float, float], shift: float) ->
     left = to_x - WIDTH / 2 - 3
     if to_y == y:
         return f"M{x + WIDTH / 2},{y} L{left},{to_y}"
-    x -= 9 * (to_y - y) / ROW - 13  # arrows to lower boxes begin further left
     to_y -= shift
     if to_x - x <= COLUMN:
-        right = start[0] + WIDTH / 2
-        return f"M{right},{y} C{right + 45},{y} {left - 45},{to_y} {left},{to_y}"
+        x += WIDTH / 2
+        return f"M{x},{y} C{x + 45},{y} {left - 45},{to_y} {left},{to_y}"
+    x += 13 - 9 * (end[1] - y) / ROW  # arrows to lower boxes begin further left
     return f"M{x},{y + HEIGHT / 2} C{x},{to_y} {x},{to_y} {x + 70},{to_y} L{left},{to_y}"
 
 
