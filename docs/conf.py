@@ -51,7 +51,12 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = {"optional", "of", "or", "to", "object", "any"}
-numpydoc_xref_aliases = {name: name for name in ("bool", "bytes", "dict", "float", "int", "str")} | {
+numpydoc_xref_aliases = {
+    "bool": "bool",
+    "dict": "dict",
+    "float": "float",
+    "int": "int",
+    "str": "str",
     "iterable": "collections.abc.Iterable",
     "mapping": "collections.abc.Mapping",
     "sequence": "collections.abc.Sequence",

@@ -47,9 +47,9 @@ def check_external(app: Any, doctree: nodes.document) -> None:
     """Warn of external links that are not well-formed."""
     for node in doctree.findall(nodes.reference):
         address = node.get("refuri", "")
-        if "://" in address or address.startswith("mailto:"):
-            if not is_well_formed(address):
-                logger.warning("the external link %r is malformed", address, location=node)
+        external = "://" in address or address.startswith("mailto:")
+        if external and not is_well_formed(address):
+            logger.warning("the external link %r is malformed", address, location=node)
 
 
 class _Page(HTMLParser):
@@ -70,7 +70,7 @@ class _Page(HTMLParser):
 
 
 def broken_links(folder: Path) -> list[str]:
-    """Return the links of the pages in a folder that lead to no file or anchor, with their pages."""
+    """Return the links in a folder that lead to no file or anchor, with their pages."""
     pages = {path: _Page(path.read_text()) for path in sorted(folder.rglob("*.html"))}
     broken = []
     for path, page in pages.items():

@@ -39,8 +39,8 @@ PROGRAMS = {
 def program_parameters(named):
     """Return a parameter of pytest for each program; those that use BSB are marked."""
     return [
-        pytest.param(program, id=name, marks=pytest.mark.interop if "bsb import " in program else ())
-        for name, program in named
+        pytest.param(text, id=name, marks=pytest.mark.interop if "bsb import " in text else ())
+        for name, text in named
     ]
 
 MODULES = sorted(
