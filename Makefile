@@ -194,7 +194,7 @@ lint: $(ENVS)/lint/lint
 
 # -E: Sphinx repeats no warnings for pages that it has read before.
 docs: $(ENVS)/docs/docs $(if $(filter yes,$(PROGRAMS)),$(ENVS)/mpich/test)
-	$(ENVS)/docs/bin/python -m pytest -p no:cacheprovider -q tests/site
+	$(ENVS)/docs/bin/python -m pytest -p no:cacheprovider -q tests/documentation
 	rm -rf $(BUILD)/docs
 	$(ENVS)/docs/bin/python -m sphinx -E -W --keep-going -q -b html -d $(BUILD)/doctrees docs $(BUILD)/docs
 ifeq ($(PROGRAMS),yes)
