@@ -25,7 +25,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_copybutton",
-    "api_completeness",
+    "api_names",
     "link_checks",
     "status_diagram",
 ]
@@ -65,8 +65,7 @@ numpydoc_xref_aliases = {
     "set": "set",
     "None": "None",
     "callable": "collections.abc.Callable",
-    "DependencyError": "bsbpool.exceptions.DependencyError",
-} | {name: f"bsbpool.{name}" for name in bsbpool.__all__ if name.endswith("Error")}
+}
 
 # Adapters can be imported without the packages that they are for.
 autodoc_mock_imports = ["IPython", "joblib", "mpi4py", "scinexus", "threadpoolctl", "traitlets"]

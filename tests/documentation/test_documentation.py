@@ -17,6 +17,7 @@ pytest.importorskip("sphinx", reason="these tests need the environment of `make 
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS / "_extensions"))
 
+import api_names  # noqa: E402
 import link_checks  # noqa: E402
 import status_diagram  # noqa: E402
 import stored_inventories  # noqa: E402
@@ -125,3 +126,21 @@ def test_inventories_need_no_network() -> None:
     assert item.uri == (
         "https://docs.python.org/3/library/concurrent.futures.html#concurrent.futures.Future"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("Job.cancel", "bsbpool.Job.cancel"),
+        ("create_job_pool", "bsbpool.create_job_pool"),
+        ("JobOptions", "bsbpool.options.JobOptions"),
+        ("timeout", None),
+        ("Pool", None),
+    ],
+)
+def test_short_names_in_docstrings(name: str, full: str | None) -> None:
+    known = [
+        "bsbpool.Job", "bsbpool.Job.cancel", "bsbpool.create_job_pool", "bsbpool.timeout",
+        "bsbpool.options.JobOptions", "bsbpool.a.Pool", "bsbpool.b.Pool",
+    ]  # fmt: skip
+    assert api_names.full_name(name, known) == full

@@ -1,4 +1,4 @@
-"""The API reference must contain each public name, and describe it."""
+"""The API reference: it must contain each public name, and short names in docstrings are links."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from sphinx.util import logging
+from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,32 @@ def check(app: Any, env: Any) -> None:
             logger.warning("the API reference does not contain %s", name)
 
 
+def full_name(name: str, known: Any) -> str | None:
+    """Return the documented name that a short one stands for, such as `Job.cancel`.
+
+    A name in lower case must have an underscore: others are mostly parameters.
+    """
+    is_class = name[:1].isupper()
+    if f"bsbpool.{name}" in known and (is_class or "_" in name):
+        return f"bsbpool.{name}"
+    ends = [full for full in known if is_class and full.endswith(f".{name}")]
+    return ends[0] if len(ends) == 1 else None
+
+
+def resolve(app: Any, env: Any, node: Any, text: Any) -> Any:
+    """Return a link for a short name that the page's module does not have."""
+    if node.get("refdomain") != "py":
+        return None
+    known = env.domains.python_domain.objects
+    full = full_name(node["reftarget"].removesuffix("()"), known)
+    if full is None:
+        return None
+    found = known[full]
+    return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, text, full)
+
+
 def setup(app: Any) -> dict[str, bool]:
-    """Run the check when all pages have been read."""
+    """Run the check when all pages have been read, and find short names."""
     app.connect("env-check-consistency", check)
+    app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
