@@ -10,7 +10,7 @@ from sphinx.util.nodes import make_refnode
 
 logger = logging.getLogger(__name__)
 
-MODULES = ("bsbpool", "bsbpool.futures", "bsbpool.services", "bsbpool.progress")
+MODULES = ("bsbpool", "bsbpool.futures", "bsbpool.listeners", "bsbpool.services")
 """The modules whose `__all__` the reference must contain."""
 
 ELSEWHERE = {

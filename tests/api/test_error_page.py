@@ -26,7 +26,9 @@ WITHOUT_REMEDY = {
     "NameError", "NotImplementedError", "OSError", "OverflowError", "SystemExit", "TimeoutError",
 }  # fmt: skip
 """Classes whose messages say what to do; they are on the page only if there is more to say."""
-OWN_PAGES = ("integrations", "simulation", "locking", "script", "cli", "run.py")
+OWN_PAGES = (
+    "cli", "diagnostics", "integrations", "locking", "reporting", "run.py", "script", "simulation",
+)  # fmt: skip
 """Parts whose messages have a page of their own, or are few: the page has what is frequent."""
 
 def text_of(node: ast.expr) -> str | None:
