@@ -5,6 +5,8 @@
 #                      ARGS="-k name" runs only these tests, without lint
 #   make check-mpi     the tests in tests/mpi on N=3 ranks; ARGS="-k name" selects
 #   make lint          ruff, cython-lint and mypy, also of the programs in README.md
+#   make docs          the documentation in build/docs: pages, API reference, links; and run all
+#                      programs of the pages; with PROGRAMS=no only the first
 # Tests
 #   make test          the test suite, on MPICH and on Open MPI; LEGS="api mpich-3" selects
 #                      legs (tests/run.py describes them), ARGS="-k cancel" goes to pytest
@@ -34,6 +36,7 @@
 PYTHON ?= python3
 LEGS ?=
 ARGS ?=
+PROGRAMS ?= yes
 N ?= 3
 SEEDS ?= 1000
 FIRST ?= 0
@@ -52,6 +55,8 @@ INTEROP := bsb-core[parallel] bsb-hdf5 bsb-json bsb-otel bsb-test bsb-yaml opent
 # Packages whose programs run on the executor: see examples/with_*.py and docs/migrating.md.
 EXAMPLES := adaptive dask emcee mpipool optuna pymoo schwimmbad scipy tqdm
 PEERS := distributed matplotlib
+# For the documentation: Sphinx, and the lexer of the IPython blocks.
+DOCS := furo ipython_pygments_lexers myst-parser numpydoc sphinx sphinx-copybutton
 LINTERS := ruff cython-lint mypy
 
 # pip installs these when it builds the package. The environments hold them for `make rebuild`, and
@@ -77,6 +82,8 @@ WRITE_METADATA := from scikit_build_core.build import prepare_metadata_for_build
 RUN_LINTERS = failed=0; for linter in "ruff check" "cython-lint src/_core" mypy \
     "python tests/helpers/typed_examples.py"; do echo "$$linter"; $$linter || failed=1; done; \
     test $$failed = 0
+TESTS_OF_PAGES := tests/api/test_docs.py tests/interop/test_integrations_page.py \
+    tests/interop/test_ipyparallel_page.py
 WHEEL = $$(ls "$(CURDIR)"/$(BUILD)/wheel/*.whl)
 SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
              $(shell find cmake src -type f ! -name '*.py[co]'))
@@ -85,7 +92,7 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .PHONY: help demo dev rebuild check check-mpi test test-all test-environments differential latest \
-        constraints environments sim chaos lock-check many soak sanitize sanitized fuzz valgrind lint bench \
+        constraints environments sim chaos lock-check many soak sanitize sanitized fuzz valgrind lint docs bench \
         bench-check wheel clean FORCE
 .DELETE_ON_ERROR:
 
@@ -144,12 +151,12 @@ latest:
 constraints:
 	$(MAKE) $(LATEST) environments
 	@{ echo "# Made by 'make constraints'; see the Makefile."; \
-	for env in mpich openmpi lint; do \
+	for env in mpich openmpi lint docs; do \
 	    .envs/latest/$$env/bin/python $(PIP) freeze --exclude bsbpool || exit 1; \
 	done | LC_ALL=C sort -fu; } >build/latest/constraints.txt
 	mv build/latest/constraints.txt tests/constraints.txt
 
-environments: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/lint/lint
+environments: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/lint/lint $(ENVS)/docs/docs
 
 sim: $(ENVS)/testing/test
 	cd tests && ../$(ENVS)/testing/bin/python -m sim --seeds $(SEEDS) --first $(FIRST)
@@ -184,6 +191,16 @@ valgrind:
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; $(RUN_LINTERS)
+
+# -E: Sphinx repeats no warnings for pages that it has read before.
+docs: $(ENVS)/docs/docs $(if $(filter yes,$(PROGRAMS)),$(ENVS)/mpich/test)
+	$(ENVS)/docs/bin/python -m pytest -p no:cacheprovider -q tests/documentation
+	rm -rf $(BUILD)/docs
+	$(ENVS)/docs/bin/python -m sphinx -E -W --keep-going -q -b html -d $(BUILD)/doctrees docs $(BUILD)/docs
+ifeq ($(PROGRAMS),yes)
+	$(ENVS)/mpich/bin/python -m pytest -p no:cacheprovider -q $(TESTS_OF_PAGES)
+endif
+	@echo "The first page: $(BUILD)/docs/index.html"
 
 bench: $(ENVS)/mpich/bench $(ENVS)/openmpi/test $(ENVS)/testing/test
 	$(ENVS)/mpich/bin/python -m benches run --openmpi $(ENVS)/openmpi/bin/python \
@@ -305,5 +322,10 @@ $(ENVS)/sanitize/coverage.so: tests/fuzz/coverage.c $(ENVS)/sanitize/made
 
 $(ENVS)/lint/lint: $(BUILD)/wheel/made $(ENVS)/lint/made Makefile
 	$(@D)/bin/python $(PIP) install $(LINTERS) $(BUILDERS) rich "$(WHEEL)"
+	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
+	@touch $@
+
+$(ENVS)/docs/docs: $(BUILD)/wheel/made $(ENVS)/docs/made Makefile
+	$(@D)/bin/python $(PIP) install $(DOCS) "$(WHEEL)[test]"
 	$(@D)/bin/python $(PIP) install --force-reinstall --no-deps "$(WHEEL)"
 	@touch $@

@@ -1,4 +1,4 @@
-"""The pages on clusters: their scripts are valid, their programs run, and the check works."""
+"""The pages with shell scripts: these are valid. Those on clusters: the check of a start works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from helpers.launch import mpirun
 from helpers.typed_examples import programs
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["docs/clusters.md", "docs/command-line.md", "docs/scaling.md"]
+PAGES = [
+    "docs/bsb.md", "docs/clusters.md", "docs/command-line.md", "docs/scaling.md",
+    "docs/start.md", "docs/troubleshooting.md", "docs/tutorial.md",
+]  # fmt: skip
 SCRIPTS = {
     f"{page}:{number}": script
     for page in PAGES
