@@ -216,7 +216,7 @@ def test_17_a_terminal_that_cannot_show_a_name(pool, monkeypatch):
     pool.queue(fail, submitter="caf\u00e9 \udc80")
     with pytest.raises(WorkflowError):
         pool.execute()
-    assert rb"of caf\xe9 \udc80' failed" in written.getvalue()
+    assert rb"'fail()' of 'caf\xe9 \udc80' failed" in written.getvalue()
 
 
 def test_17_a_bad_argument_that_cannot_be_printed_is_still_refused(pool):

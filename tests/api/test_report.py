@@ -295,7 +295,7 @@ class TestCommand:
         assert end.value.code == 0
         out = capsys.readouterr().out
         assert "bsbpool report run.trace.json -o report.html" in out
-        assert "exit status" in out
+        assert "exit codes" in out
 
     def test_a_reader_that_ends_early_is_no_error(self, path):
         command = [sys.executable, "-m", "bsbpool", "report", "--text", str(path)]
