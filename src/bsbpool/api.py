@@ -96,6 +96,10 @@ def create_job_pool(
     warn_of_owner(owner)
     ids = _ids_inside_jobs if running.in_job else _ids
     further = _settings(settings)
+    if not quiet and "BSBPOOL_PROGRESS" in os.environ:
+        from bsbpool.listeners.default import chosen_display
+
+        chosen_display()  # a bad value is refused on all ranks, before they make the pool
     pool = JobPool(
         next(ids),
         owner,

@@ -20,7 +20,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from bsbpool._typing import Any
@@ -68,7 +68,10 @@ def print_state(number: int, frame: Any) -> None:
         lines += _stacks_of_other_threads()
     except Exception as error:  # the signal must not disturb the program
         lines = [head, f"  its state cannot be read: {type(error).__name__}: {error}"]
-    os.write(STDERR, "".join(f"{line}\n" for line in lines).encode(errors="replace"))
+    text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+    with suppress(OSError):
+        while text:
+            text = text[os.write(STDERR, text) :]
 
 
 def _stacks_of_other_threads() -> Iterator[str]:
@@ -97,9 +100,9 @@ def install(rank: int, n_ranks: int) -> None:
     ValueError
         If the setting has another value.
     """
-    _dump.place = f"rank {rank} of {n_ranks} on {os.uname().nodename}"
     if _dump.number is not None:
         return
+    _dump.place = f"rank {rank} of {n_ranks} on {os.uname().nodename}"
     setting = os.environ.get(SETTING, "")
     numbers = chosen_signals(setting)
     for number in numbers:

@@ -50,8 +50,8 @@ def test_a_circle_of_two(pool):
     text = deadlock(pool)
     assert "2 jobs have not finished" in text
     assert text.endswith(
-        "Job 0 'nothing() of A' waits for job 1 'nothing() of B', "
-        "which waits for job 0 'nothing() of A'."
+        "Job 0 'nothing()' of 'A' waits for job 1 'nothing()' of 'B', "
+        "which waits for job 0 'nothing()' of 'A'."
     )
     assert free.result == 1  # the jobs outside the circle have run
     assert statuses(*jobs) == ["cancelled"] * 2
@@ -63,9 +63,9 @@ def test_a_chain_that_leads_into_a_circle(pool):
     way, free = chain_of(pool, ["way", "free"], deps=jobs[-1:])
     turn_edge(pool.run_context.engine, way._id, free._id, outside._id)
     assert deadlock(pool).endswith(
-        "Job 0 'nothing() of outside' waits for job 4 'nothing() of way', "
-        "which waits for job 2 'nothing() of B', which waits for job 1 'nothing() of A', "
-        "which waits for job 2 'nothing() of B'."
+        "Job 0 'nothing()' of 'outside' waits for job 4 'nothing()' of 'way', "
+        "which waits for job 2 'nothing()' of 'B', which waits for job 1 'nothing()' of 'A', "
+        "which waits for job 2 'nothing()' of 'B'."
     )
 
 
@@ -73,7 +73,7 @@ def test_a_chain_down_to_the_job_that_never_runs(pool):
     first, *_ = chain_of(pool, "ABC")
     wait_for_nothing(pool.run_context.engine, first._id)
     assert deadlock(pool).endswith(
-        "Job 0 'nothing() of A' waits for a job that is not in this pool."
+        "Job 0 'nothing()' of 'A' waits for a job that is not in this pool."
     )
 
 
@@ -81,8 +81,8 @@ def test_jobs_that_wait_for_a_manually_started_one(pool):
     first, *others = chain_of(pool, ["load", "align", "merge"])
     first.change_status(JobStatus.RUNNING)
     assert deadlock(pool) == (
-        "Deadlock: 3 jobs have not finished, but none can run. Job 1 'nothing() of align' waits "
-        "for job 0 'nothing() of load', which was set to RUNNING by change_status() and has not "
+        "Deadlock: 3 jobs have not finished, but none can run. Job 1 'nothing()' of 'align' waits "
+        "for job 0 'nothing()' of 'load', which was set to RUNNING by change_status() and has not "
         "finished."
     )
     assert statuses(first, *others) == ["aborted", "cancelled", "cancelled"]
@@ -107,14 +107,14 @@ def test_the_chain_comes_from_the_core_and_not_from_the_handles(pool):
     for job in jobs:
         job._deps = ()
     text = deadlock(pool)
-    assert "waits for job 1 'nothing() of B', which waits for job 0 'nothing() of A'." in text
+    assert "waits for job 1 'nothing()' of 'B', which waits for job 0 'nothing()' of 'A'." in text
 
 
 def test_a_long_chain_is_shortened(pool):
     circle_of(pool, [f"j{n}" * 100 for n in range(100)])
     text = deadlock(pool)
-    assert "job 96 'nothing() of j96" in text  # the next but two of job 0, going round by edges
-    assert "(95 more), which waits for job 0 'nothing() of j0" in text
+    assert "job 96 'nothing()' of 'j96" in text  # the next but two of job 0, going round by edges
+    assert "(95 more), which waits for job 0 'nothing()' of 'j0" in text
     assert len(text) < 1000
 
 
@@ -182,7 +182,7 @@ def test_a_circle_ends_the_run_on_all_ranks():
         if pool.is_main():
             jobs, free = circle_of(pool, "ABC")
             text = deadlock(pool)
-            assert "Job 0 'nothing() of A' waits for job 2 'nothing() of C', which waits" in text
+            assert "Job 0 'nothing()' of 'A' waits for job 2 'nothing()' of 'C', which" in text
             assert free.result == 1
             assert statuses(*jobs) == ["cancelled"] * 3
         else:

@@ -74,7 +74,9 @@ def test_31_python_m_bsbpool_is_the_command():
     code, out, _ = python("-m", "bsbpool", "--help")
     assert code == 0 and {"bsb", "run"} <= {line.split()[0] for line in out if line.strip()}
     assert python("-m", "bsbpool", "brew")[0] == 2
-    assert python("-m", "bsbpool", "run") == python("-m", "bsbpool.run")
+    code, _, errors = python("-m", "bsbpool", "run")
+    assert (code, errors[0].split(" [")[0]) == (2, "usage: bsbpool run")
+    assert python("-m", "bsbpool.run")[0] == 2
 
 
 @pytest.fixture(scope="module")

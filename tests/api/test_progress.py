@@ -58,6 +58,19 @@ class TestKinds:
         )  # fmt: skip
         pool.execute()
 
+    def test_of_functions_that_share_a_decorator(self):
+        def decorated(f):
+            @functools.wraps(f)
+            def wrapper(*args):
+                return f(*args)
+
+            return wrapper
+
+        kinds = Kinds()
+        for f in (decorated(nothing), decorated(give), decorated(nothing)):
+            kinds.of_function(f).total += 1
+        assert [(kind.name, kind.total) for kind in kinds.all()] == [("nothing", 2), ("give", 1)]
+
     def test_have_a_limit(self):
         kinds = Kinds()
         for n in range(2 * MOST_KINDS):
@@ -299,6 +312,66 @@ class TestLines:
                 pool.execute()
         found = re.findall(r"bsbpool: (\S+) jobs succeeded in", file.getvalue())
         assert found == ["2/2", "3/3"]
+
+
+class Broken(LogListener):
+    def start_display(self):
+        if self._file is None:
+            raise OSError("no terminal")
+
+    def show_failure(self, lines):
+        raise OSError("no terminal")
+
+    def show_end(self):
+        raise OSError("no terminal")
+
+
+def test_a_display_that_raises_does_not_end_the_run(pool):
+    pool.add_listener(Broken(io.StringIO()))
+    pool.submit(fail)
+    good = pool.submit(give, 3)
+    with pytest.raises(WorkflowError) as raised:
+        pool.execute()
+    assert len(raised.value.exceptions) == 1
+    assert good.result == 3
+
+
+def test_a_display_that_cannot_begin_is_left_off(pool):
+    pool.add_listener(Broken())
+    job = pool.submit(give, 3)
+    with pytest.warns(RuntimeWarning, match="The progress is not shown: no terminal"):
+        pool.execute()
+    assert job.result == 3
+
+
+@pytest.mark.parametrize("unordered", [False, True])
+def test_a_display_that_raises_does_not_end_a_map(unordered):
+    with PoolExecutor(progress=Broken(io.StringIO())) as executor:
+        mapped = executor.map(abs, range(5), unordered=unordered)
+        assert sorted(mapped) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("value", [0, -1.0])
+def test_intervals_must_be_positive(value):
+    with pytest.raises(ValueError, match="fps must be positive"):
+        TqdmListener(fps=value)
+    with pytest.raises(ValueError, match="seconds must be positive"):
+        LogListener(seconds=value)
+
+
+def test_bars_of_tqdm_may_be_disabled(pool):
+    pool.add_listener(TqdmListener(disable=True))
+    job = pool.submit(give, 3)
+    pool.execute()
+    assert job.result == 3
+
+
+def test_json_lines_on_a_full_disk_do_not_end_the_run(pool):
+    pool.add_listener(JsonLinesListener("/dev/full"))
+    jobs = [pool.submit(give, n) for n in range(2000)]
+    with pytest.warns(RuntimeWarning, match=r"No more records are written to /dev/full: .*space"):
+        pool.execute()
+    assert [job.result for job in jobs] == list(range(2000))
 
 
 def test_threads_of_displays_end(pool):

@@ -67,20 +67,20 @@ def test_each_rank_prints_where_it_is_and_what_it_waits_for(tmp_path):
     line = next(n for n, text in lines if "# this rank prints" in text)
     for rank, text in enumerate(workers, 1):
         assert text.count(f"bsbpool: rank {rank} of 3 on {HOST} (process ") == 1, text
-        assert "  it runs job " in text and " 'simulate' of pool " in text
+        assert "  it has been running job " in text and " 'simulate' of pool " in text
         assert text.count(f'  File "{script}", line {line} in simulate\n') == 1, text
     assert f"bsbpool: rank 0 of 3 on {HOST} (process " in main
     assert " in look\n" in main
-    assert "  it executes pool " in main and ": 2 jobs: 2 running\n" in main
+    assert "  it has been executing pool " in main and ": 2 jobs: 2 running\n" in main
     assert "  it waits for the workers\n" in main
     assert "  2 of 2 workers have a job:\n" in main
     for number, rank in enumerate((1, 2)):
         # With the arguments and the submitter, which the worker does not know.
-        row = f"    rank {rank} on {HOST} has job {number} 'simulate('/"
+        row = f"    rank {rank} on {HOST} has been running job {number} 'simulate('/"
         assert row in main, main
-    assert main.count("' of node 'granule' since ") == 2
+    assert main.count("' of node 'granule' for ") == 2
     for text in (*workers, *main.splitlines()[-2:]):
-        (seconds,) = re.findall(r" since (\d+\.\d+) s\n?", text)
+        (seconds,) = re.findall(r" for (\d+\.\d+) s\n?", text)
         assert 0.3 <= float(seconds) < 30, text
 
 

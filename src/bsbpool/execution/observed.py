@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from bsbpool.process import logs_if_used
 from bsbpool.run_context import RunContext
-from bsbpool.state_dump import described_by, install, seconds_text
+from bsbpool.state_dump import SETTING, described_by, install, seconds_text
 
 
 def execute(context: RunContext) -> None:
     """Take part in the run of a pool until it has ended."""
-    if not context.run.parallel:
+    if not context.run.parallel and os.environ.get(SETTING):
         install(context.comm.get_rank(), context.comm.get_size())
     _log(
         context,

@@ -68,8 +68,8 @@ def main_lines(
 
 def head_lines(context: RunContext) -> Iterator[str]:
     """Return lines about the pool of a run."""
-    since = seconds_text(time.monotonic() - context.began)
-    yield f"it executes pool {context.pool_id} since {since}: {counts_text(context)}"
+    took = seconds_text(time.monotonic() - context.began)
+    yield f"it has been executing pool {context.pool_id} for {took}: {counts_text(context)}"
 
 
 def label_of(context: RunContext, number: int) -> str:
@@ -98,4 +98,4 @@ def _row_text(row: Row) -> str:
         state = {-1: "has died", -2: "is inside of a job of an earlier run"}
         return f"{place} {state.get(row.waiting, 'has no job')}"
     more = f"; {row.waiting} more wait there" if row.waiting else ""
-    return f"{place} has {row.job} since {seconds_text(row.seconds)}{more}"
+    return f"{place} has been running {row.job} for {seconds_text(row.seconds)}{more}"

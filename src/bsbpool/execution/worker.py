@@ -83,8 +83,8 @@ class WorkerRun:
         else:
             current = self._loop.running_job.details  # of a job with options
             label = getattr(current, "label", "") or self._describe(number).label
-            since = seconds_text(self._loop.job_seconds())
-            yield f"it runs {label} of pool {self._context.pool_id} since {since}"
+            took = seconds_text(self._loop.job_seconds())
+            yield f"it has been running {label} of pool {self._context.pool_id} for {took}"
 
     def execute(self) -> None:
         """Run jobs until the main rank ends the run."""

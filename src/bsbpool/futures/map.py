@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bsbpool._core.jobs.inputs import inputs_of
@@ -225,8 +226,6 @@ class ChunkedMap:
     def _chunk_done(self, future: Any) -> None:
         with self._chunks_lock:
             self._n_in_flight -= 1
-        if self._progress is not None:
-            self._progress.chunk_ended(future)
         if not future.cancelled() and future.exception() is None:
             _, _, seconds, size = future.result()
             self._sizer.record(future.n_items, seconds, size)
@@ -234,6 +233,9 @@ class ChunkedMap:
             self._done.put(future)
         if self.eager:
             self.send()
+        if self._progress is not None:
+            with suppress(Exception):  # a display must not end a map
+                self._progress.chunk_ended(future)
 
     # ------------------------------------------------------------ results
 

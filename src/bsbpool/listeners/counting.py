@@ -7,7 +7,9 @@ second. Pools make no records of jobs for it, so that a job costs the main rank 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bsbpool.jobs import Job
@@ -41,6 +43,11 @@ class CountingListener(Listener):
     seconds : float
         The interval between two calls of `show`.
 
+    Raises
+    ------
+    ValueError
+        If it is not positive.
+
     Attributes
     ----------
     kinds : Kinds
@@ -56,6 +63,8 @@ class CountingListener(Listener):
     job_records = False
 
     def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise ValueError(f"seconds must be positive, got {seconds!r}")
         self.kinds = Kinds()
         self.speeds = Speeds(self.kinds)
         self.began = 0.0
@@ -85,6 +94,7 @@ class CountingListener(Listener):
     def _begin_pool(self, pool: Any, workflow: Any) -> None:
         from bsbpool.statistics import load_of
 
+        self.end()
         self.kinds = Kinds()
         self._counter = PoolCounter(pool, self.kinds)
         self.begin(lambda: load_of(pool.run_context), workflow)
@@ -92,7 +102,7 @@ class CountingListener(Listener):
     # ------------------------------------------------------------ the begin and the end
 
     def begin(self, load: Load | None = None, workflow: Any = None) -> None:
-        """Begin to show the counts.
+        """Begin to show the counts; end the display of an earlier run that was not ended.
 
         Parameters
         ----------
@@ -101,13 +111,18 @@ class CountingListener(Listener):
         workflow : Workflow, optional
             The workflow of which one phase runs.
         """
+        self.end()
         self._load = load
         self._n_failures = 0
         self.began = time.monotonic()
         self.speeds = Speeds(self.kinds, self.began)
         self.phase = "" if workflow is None else phase_text(workflow)
+        try:
+            self.start_display()
+        except Exception as error:  # a display must not end a run
+            warnings.warn(f"The progress is not shown: {error}", RuntimeWarning, stacklevel=2)
+            return
         self._is_shown = True
-        self.start_display()
         self._refresher.start()
 
     def end(self) -> None:
@@ -115,12 +130,15 @@ class CountingListener(Listener):
         if not self._is_shown:
             return
         self._is_shown = False
-        self._refresher.stop()
-        if self._counter is not None:
-            self._counter.count_again()
-        self.speeds.update(time.monotonic())
-        self.show_end()
-        self._counter = self._load = None
+        try:
+            self._refresher.stop()
+            if self._counter is not None:
+                self._counter.count_again()
+            self.speeds.update(time.monotonic())
+        finally:
+            with suppress(Exception):
+                self.show_end()
+            self._counter = self._load = None
 
     def _refresh(self) -> float:
         """Count and show; return the seconds until the next time."""
@@ -128,7 +146,7 @@ class CountingListener(Listener):
         if self._counter is not None:
             self._counter.update()
         self.speeds.update(time.monotonic())
-        seconds = self.show() or self._seconds if self.kinds.all() else self._seconds
+        seconds = (self.show() if self.kinds.all() else None) or self._seconds
         return max(seconds, (time.thread_time() - began) / LARGEST_SHARE)
 
     # ------------------------------------------------------------ failures
@@ -141,7 +159,8 @@ class CountingListener(Listener):
         """Show the failure of a job or call of that name."""
         self._n_failures += 1
         if self._is_shown and self._n_failures <= MOST_FAILURES:
-            self.show_failure(failure_lines(name, error))
+            with suppress(Exception):
+                self.show_failure(failure_lines(name, error))
 
     @property
     def n_further_failures(self) -> int:
@@ -165,6 +184,19 @@ class CountingListener(Listener):
 
     def show_end(self) -> None:
         """Show the final counts."""
+
+
+def interval(fps: float, most: float) -> float:
+    """Return the seconds between two drawings; `most` is the largest number in a second.
+
+    Raises
+    ------
+    ValueError
+        If `fps` is not positive.
+    """
+    if not fps > 0:
+        raise ValueError(f"fps must be positive, got {fps!r}")
+    return 1 / min(fps, most)
 
 
 def phase_text(workflow: Any) -> str:

@@ -14,6 +14,8 @@ from bsbpool.status import PoolStatus
 
 VARIABLE = "BSBPOOL_PROGRESS"
 CHOICES = ("auto", "terminal", "lines", "tqdm", "off")
+PACKAGES = {"terminal": "rich", "tqdm": "tqdm"}
+"""The packages that displays need."""
 
 
 def default_listener() -> CountingListener | None:
@@ -27,9 +29,7 @@ def default_listener() -> CountingListener | None:
     ValueError
         If the variable has another value.
     """
-    choice = os.environ.get(VARIABLE) or "auto"
-    if choice not in CHOICES:
-        raise ValueError(f"{VARIABLE} must be one of {', '.join(CHOICES)}, got {choice!r}")
+    choice = chosen_display()
     if choice == "off":
         return None
     if choice == "auto":
@@ -45,6 +45,26 @@ def default_listener() -> CountingListener | None:
     from bsbpool.listeners.log import LogListener
 
     return LogListener()
+
+
+def chosen_display() -> str:
+    """Return what BSBPOOL_PROGRESS chooses, after checking it.
+
+    Raises
+    ------
+    ValueError
+        If the variable has another value.
+    DependencyError
+        If the display needs a package that is not installed.
+    """
+    choice = os.environ.get(VARIABLE) or "auto"
+    if choice not in CHOICES:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(CHOICES)}, got {choice!r}")
+    if choice in PACKAGES:
+        from bsbpool.listeners.streams import require
+
+        require(PACKAGES[choice])
+    return choice
 
 
 def _choose() -> str:

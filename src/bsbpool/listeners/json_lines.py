@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from typing import Any, Literal, TextIO
 
 from bsbpool.exceptions import WorkerTraceback
@@ -57,6 +58,7 @@ class JsonLinesListener(Listener):
         self._kinds = Kinds()
         self._names: dict[str, str] = {}
         self._flushed = 0.0
+        self._failed = False
 
     def __enter__(self) -> JsonLinesListener:
         return self
@@ -98,13 +100,18 @@ class JsonLinesListener(Listener):
         return text
 
     def _write(self, items: str) -> None:
+        if self._failed:
+            return
         if self._file is None:
             self._file = self._open()
         now = time.time()
-        self._file.write(f'{{"time": {now:.6f}, {items}}}\n')
-        if now - self._flushed >= SECONDS_PER_FLUSH:
-            self._flushed = now
-            self._file.flush()
+        try:
+            self._file.write(f'{{"time": {now:.6f}, {items}}}\n')
+            if now - self._flushed >= SECONDS_PER_FLUSH:
+                self._flushed = now
+                self._file.flush()
+        except OSError as error:
+            self._fail(error)
 
     def _open(self) -> TextIO:
         if not isinstance(self._target, (str, os.PathLike)):
@@ -115,10 +122,24 @@ class JsonLinesListener(Listener):
 
     def _close(self) -> None:
         file, self._file = self._file, None
-        if file is not None:
+        if file is None:
+            return
+        try:
             file.flush()
             if file is not self._target:
                 file.close()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        """Write nothing more: a full disk must not end a run."""
+        if not self._failed:
+            self._failed = True
+            warnings.warn(
+                f"No more records are written to {self._target}: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
 
 def _output_items(progress: Any) -> str:

@@ -35,10 +35,6 @@ class KindCounts:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.clear()
-
-    def clear(self) -> None:
-        """Set all counts to 0."""
         self.total = self.running = 0
         self.succeeded = self.failed = self.cancelled = self.aborted = 0
 
@@ -77,7 +73,7 @@ class Kinds:
 
     def __init__(self) -> None:
         self._by_name: dict[str, KindCounts] = {}
-        self._by_key: dict[int, tuple[Any, KindCounts]] = {}
+        self._by_key: dict[tuple[int, str], tuple[Any, KindCounts]] = {}
 
     def named(self, name: str) -> KindCounts:
         """Return the counts of a name."""
@@ -100,12 +96,14 @@ class Kinds:
         kept = _kept_part(key)
         if kept is None:
             return self.named(_name(key))
-        found = self._by_key.get(id(kept))
+        # Functions that one decorator has made share their code, and have names of their own.
+        place = id(kept), key.__qualname__ if type(key) is types.FunctionType else ""
+        found = self._by_key.get(place)
         if found is not None:
             return found[1]
         counts = self.named(_name(key))
         if len(self._by_key) < MOST_KEYS:
-            self._by_key[id(kept)] = kept, counts  # a reference, so that the id stays the same
+            self._by_key[place] = kept, counts  # a reference, so that the id stays the same
         return counts
 
     def all(self) -> list[KindCounts]:

@@ -11,7 +11,7 @@ from bsbpool.listeners.streams import can_draw, is_drawable
 from bsbpool.services.launchers import launch_of_several
 
 LAUNCHERS = ("mpiexec", "mpirun", "orterun", "prterun", "prun", "srun", "flux")
-"""Begins of the names of programs that start ranks and pass their output on."""
+"""Prefixes of the names of programs that start ranks and pass their output on."""
 MOST_ANCESTORS = 20
 
 

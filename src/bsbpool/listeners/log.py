@@ -27,7 +27,7 @@ class LogListener(CountingListener):
     Parameters
     ----------
     file : file, optional
-        The file that is written to; by default the standard error of the time.
+        The file that is written to; by default what `sys.stderr` is then.
     seconds : float
         Seconds between two lines; three times as many after a minute, and twelve times as many
         after ten minutes.
@@ -80,6 +80,8 @@ class LogListener(CountingListener):
 
     def _print(self, *lines: str) -> None:
         file = sys.stderr if self._file is None else self._file
+        if file is None:  # the program was started without a standard error
+            return
         # A file that is closed or full must not end a run.
         with suppress(OSError, ValueError):
             file.write("".join(f"{printable(line, file)}\n" for line in lines))

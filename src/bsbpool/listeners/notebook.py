@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from bsbpool.listeners.counting import CountingListener
+from bsbpool.listeners.counting import CountingListener, interval
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.listeners.streams import require
 from bsbpool.listeners.summary import MOST_ROWS, further_failures, rows_of, states_text
@@ -38,7 +38,7 @@ class TqdmListener(CountingListener):
 
     def __init__(self, fps: float = DRAWINGS_PER_SECOND, **options: Any) -> None:
         require("tqdm")
-        super().__init__(1 / min(fps, 10.0))
+        super().__init__(interval(fps, 10.0))
         self._options = options
         self._bars: dict[str, Any] = {}
 
@@ -60,7 +60,8 @@ class TqdmListener(CountingListener):
             bar = self._bars[kind.name] = tqdm(
                 **{"desc": name, "total": kind.total, "unit": "job", **self._options}
             )
-            bar.start_t -= time.monotonic() - self.began
+            if not bar.disable:
+                bar.start_t -= time.monotonic() - self.began
         bar.total, bar.n = kind.total, kind.done
         bar.set_postfix_str(states_text(kind), refresh=False)
         bar.refresh()
@@ -75,6 +76,9 @@ class TqdmListener(CountingListener):
     def show_end(self) -> None:
         """Show the final counts."""
         self.show()
+        for kind in self.kinds.all():
+            if kind.name in self._bars:  # perhaps it is one of the others by now
+                self._draw(kind)
         for bar in self._bars.values():
             bar.close()
         self._bars = {}

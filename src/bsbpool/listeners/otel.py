@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from bsbpool._core.jobs.job_times import JobTimes
 from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.trace_texts import kind_of
+from bsbpool.naming import repr_of, text_of
 from bsbpool.progress import PoolJobUpdateProgress, PoolProgress, PoolStatusProgress
 from bsbpool.status import ERRONEOUS, FINISHED, PoolStatus
 
@@ -140,7 +142,7 @@ class OpenTelemetryListener(Listener):
         for number, attempt in enumerate(job.attempts, 1):
             span.add_event(
                 "attempt failed",
-                {"attempt": number, "mpi.rank": attempt.rank, "error": repr(attempt.error)},
+                {"attempt": number, "mpi.rank": attempt.rank, "error": repr_of(attempt.error)},
                 timestamp=begin,
             )
         if data.status in ERRONEOUS:
@@ -163,7 +165,8 @@ class OpenTelemetryListener(Listener):
         return {name: value for name, value in found.items() if value is not None}
 
     def _set_error(self, span: Any, error: BaseException | None, at: int) -> None:
-        status = self._trace.Status(self._trace.StatusCode.ERROR, str(error or "") or None)
-        span.set_status(status)
+        text = None if error is None else text_of(error)
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, text))
         if error is not None:
-            span.record_exception(error, timestamp=at)
+            with suppress(Exception):  # it calls methods of the error
+                span.record_exception(error, timestamp=at)

@@ -66,7 +66,7 @@ class LinesOnly:
 
     def print(self, lines: Sequence[str], style: str = "") -> None:
         """Print lines."""
-        for line in lines:
+        for line in lines if sys.stderr is not None else ():
             print(printable(line, sys.stderr), file=sys.stderr, flush=True)
 
     def close(self) -> None:
@@ -151,6 +151,13 @@ class OwnScreen(SharedScreen):
         in_children(_restore_streams)
         # In the thread of the caller, before jobs replace the streams for a while.
         sys.stdout, sys.stderr = map(_clearing, self._streams)
+
+    def print(self, lines: Sequence[str], style: str = "") -> None:
+        """Print lines; plain ones while this process is in the background."""
+        if self._is_usable():
+            super().print(lines, style)
+        else:
+            LinesOnly().print(lines)
 
     def close(self) -> None:
         """Clear the area."""

@@ -7,18 +7,19 @@ import time
 from contextlib import suppress
 from typing import Any, TextIO
 
-from bsbpool.listeners.counting import CountingListener
+from bsbpool.listeners.counting import CountingListener, interval
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.listeners.launchers_terminal import find_launchers_terminal
 from bsbpool.listeners.rates import Rate, duration_text, rate_text
 from bsbpool.listeners.screens import (
+    LinesOnly,
     OwnScreen,
     Screen,
     SharedScreen,
     close_screen,
     open_screen,
 )
-from bsbpool.listeners.streams import require
+from bsbpool.listeners.streams import is_drawable, require
 from bsbpool.listeners.summary import (
     MOST_ROWS,
     further_failures,
@@ -69,7 +70,7 @@ class TerminalListener(CountingListener):
 
     def __init__(self, file: TextIO | None = None, fps: float = DRAWINGS_PER_SECOND) -> None:
         require("rich")
-        super().__init__(1 / min(fps, MOST_PER_SECOND))
+        super().__init__(interval(fps, MOST_PER_SECOND))
         self._file = file
         self._screen: Screen | None = None
 
@@ -82,12 +83,15 @@ class TerminalListener(CountingListener):
             terminal = find_launchers_terminal()
             if terminal is not None:
                 return SharedScreen(terminal.file, terminal.is_usable)
+        if self._file is None and not is_drawable(sys.stderr):
+            return LinesOnly()
         return OwnScreen(self._file or sys.stderr)
 
     def show(self) -> None:
         """Draw the bars."""
-        if self._screen is not None:
-            self._screen.draw(self._table(self._screen))
+        screen = self._screen  # `show_end` sets it to None
+        if screen is not None:
+            screen.draw(self._table(screen))
 
     def show_failure(self, lines: list[str]) -> None:
         """Print a failure above the bars."""

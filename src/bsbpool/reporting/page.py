@@ -79,8 +79,8 @@ def _cards(analysis: Analysis) -> Iterator[str]:
         yield f'<div class="card {kind}"><b>{value}</b><span>{name}</span></div>'
     yield "</div>"
     yield (
-        "<p>No run on so many ranks is shorter than the work for each rank, and no run on any "
-        "number of ranks is shorter than the critical path.</p>"
+        "<p>With this many ranks, no run can take less time than the work for each rank; with any "
+        "number of ranks, none can take less time than the critical path.</p>"
     )
 
 
