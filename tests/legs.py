@@ -91,9 +91,10 @@ TEST = {
         "sanitize",
         (
             "tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py",
-            # It measures memory, of which the sanitizer takes more.
+            # They measure memory and time, of which the sanitizer takes more.
             "--deselect=tests/core/test_many_workers.py::"
             "test_the_tables_take_few_bytes_for_each_worker",
+            "--deselect=tests/core/test_simulator.py::test_a_million_jobs_take_little_time",
             "--effort=0.2",
         ),
         under=("tests/helpers/under.py", "asan"),
