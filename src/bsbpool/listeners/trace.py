@@ -8,7 +8,6 @@ import warnings
 from typing import Any
 
 from bsbpool._core.jobs.job_times import JobTimes
-from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
 from bsbpool.listeners.memory_samples import MemorySamples
 from bsbpool.listeners.trace_file import TraceFile
@@ -86,9 +85,6 @@ class TraceListener(Listener):
         recording.phases.append((time.monotonic_ns(), progress.status))
         if progress.status is PoolStatus.CLOSING and not self._entered:
             self._write()
-
-    def job_failed(self, job: Job[Any], error: BaseException) -> None:
-        """Do nothing: the file is made from the table of times."""
 
     def _begin(self, pool: Any) -> None:
         self._write()
