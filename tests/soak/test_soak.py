@@ -34,7 +34,7 @@ def test_hundreds_of_pools_of_all_kinds(tmp_path: Path, ranks: int) -> None:
 
 
 @on_ranks
-def test_hundreds_of_thousands_of_jobs_whose_results_nobody_keeps(tmp_path: Path, ranks: int) -> None:
+def test_many_jobs_whose_results_nobody_keeps(tmp_path: Path, ranks: int) -> None:
     assert faults(soaked(tmp_path, ranks, "jobs", 60, 4_000), LITTLE) == []
 
 
