@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from bsbpool import arguments, resources
 from bsbpool.naming import brief
 from bsbpool.options import JobOptions, make_options
 
+if TYPE_CHECKING:
+    from bsbpool.leaving.rules import LeavingRules
+
 LeaderChoice: TypeAlias = Literal["auto", "node"] | int | None
 """Which ranks relay messages, see `create_job_pool`."""
+Deadline: TypeAlias = float | datetime.datetime | Literal["slurm", "pbs"] | None
+"""When the run must have ended, see `create_job_pool`."""
+GRACE = 20.0
+"""The seconds that running jobs have after a signal, by default."""
 
 
 class Settings(TypedDict, total=False):
@@ -24,6 +33,8 @@ class Settings(TypedDict, total=False):
     prefetch: bool
     main_works: bool | None
     leaders: LeaderChoice
+    deadline: Deadline
+    grace: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +58,10 @@ class PoolSettings:
         Whether rank 0 runs jobs, too.
     leaders : "auto", "node", int or None
         Which ranks relay the messages between rank 0 and the other ranks.
+    deadline : float, datetime, "slurm", "pbs", optional
+        When the run must have ended.
+    grace : float, optional
+        The seconds that running jobs have after a signal of the batch system.
 
     Raises
     ------
@@ -61,6 +76,9 @@ class PoolSettings:
     prefetch: bool = True
     main_works: bool | None = None
     leaders: LeaderChoice = "auto"
+    deadline: Deadline = None
+    grace: float | None = None
+    leaving: LeavingRules | None = dataclasses.field(init=False, default=None)
 
     def __post_init__(self) -> None:
         check_leaders(self.leaders, "leaders")
@@ -70,6 +88,13 @@ class PoolSettings:
             object.__setattr__(self, "main_works", arguments.flag("main_works", self.main_works))
         if self.resources is not None:
             resources.check(self.resources)
+        if self.deadline is not None or self.grace is not None:
+            from bsbpool.leaving.deadlines import end_of
+            from bsbpool.leaving.rules import LeavingRules
+
+            end = math.inf if self.deadline is None else end_of(self.deadline)
+            grace = GRACE if self.grace is None else arguments.seconds("grace", self.grace)
+            object.__setattr__(self, "leaving", LeavingRules(end, grace))
         options = self.options
         if options is not None and not isinstance(options, JobOptions):
             if not isinstance(options, Mapping):

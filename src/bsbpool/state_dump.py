@@ -153,6 +153,12 @@ def is_free(number: int) -> bool:
     return not used >> (number - 1) & 1
 
 
+def release_default() -> None:
+    """Release the signal if it was chosen by default, for another use."""
+    if not os.environ.get(SETTING):
+        uninstall()
+
+
 def _install(number: signal.Signals) -> None:
     import faulthandler
 
@@ -166,7 +172,7 @@ def _install(number: signal.Signals) -> None:
 
 
 def uninstall() -> None:
-    """Restore the default action, in forked children; a handler of the program stays."""
+    """Restore the default action; a handler of the program stays."""
     number, _dump.number = _dump.number, None
     if number is None:
         return

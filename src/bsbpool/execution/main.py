@@ -24,9 +24,10 @@ from bsbpool.jobs import Job
 from bsbpool.logs import logger
 from bsbpool.naming import explain, job_text
 from bsbpool.process import Terminated, is_from_signal, marking_signals, running
-from bsbpool.run_context import INFINITY, INTERRUPTING, RunContext
+from bsbpool.run_context import INTERRUPTING, RunContext
 from bsbpool.serialization import dumps, is_pickled_by_name
 from bsbpool.status import PoolStatus
+from bsbpool.time_limit import INFINITY
 from bsbpool.worker_ranks import rank_of
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class MainRun(ReplyCallbacks):
 
     def _stop_code(self) -> int:
         """Return the number that the other ranks get at the end of the run."""
-        return 0
+        return self._context.time_limit.stop_code
 
     # The callbacks of the compiled loop
 

@@ -124,6 +124,10 @@ class WorkerRun:
 
     def _conclude(self, aborted: bool) -> None:
         """Raise an error if the main rank ended the run early."""
+        if self._loop.stop_code:
+            from bsbpool.leaving import LeftInTime
+
+            raise LeftInTime("Rank 0 ended the run in time.")
         if aborted:
             raise early_end_error(self._rank)
 
