@@ -192,13 +192,3 @@ def described_by(describe: Describe) -> Iterator[None]:
         yield
     finally:
         _dump.describe.remove(describe)
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a duration: ``0.012 s``, ``3.2 s``, ``5 min 20 s``, ``3 h 5 min``."""
-    if seconds < 100:
-        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 100:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -117,14 +117,6 @@ class TestFigures:
         assert (analysis.work, analysis.used_share, analysis.longest) == (0, 0, [])
 
     @pytest.mark.parametrize(
-        ("value", "text"),
-        [(0, "0 s"), (3e-9, "3 ns"), (1.5e-6, "1.5 us"), (0.0123, "12.3 ms"), (2, "2 s"),
-         (299, "299 s"), (600, "10.0 min"), (7200, "2.0 h")],
-    )  # fmt: skip
-    def test_seconds(self, value, text):
-        assert units.seconds(value) == text
-
-    @pytest.mark.parametrize(
         ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")]
     )
     def test_size(self, value, text):

@@ -21,7 +21,7 @@ from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.naming import add_note, error_text, explain, job_text, name_of
+from bsbpool.naming import add_note, duration_text, error_text, explain, job_text, name_of
 from bsbpool.process import (
     Terminated,
     end_if_child_of,
@@ -33,7 +33,6 @@ from bsbpool.process import (
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
-from bsbpool.state_dump import seconds_text
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class WorkerRun:
         else:
             current = self._loop.running_job.details  # of a job with options
             label = getattr(current, "label", "") or self._describe(number).label
-            took = seconds_text(self._loop.job_seconds())
+            took = duration_text(self._loop.job_seconds())
             yield f"it has been running {label} of pool {self._context.pool_id} for {took}"
 
     def execute(self) -> None:

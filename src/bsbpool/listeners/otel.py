@@ -9,8 +9,7 @@ from typing import Any
 from bsbpool._core.jobs.job_times import JobTimes
 from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
-from bsbpool.listeners.trace_texts import kind_of
-from bsbpool.naming import repr_of, text_of
+from bsbpool.naming import kind_of, repr_of, text_of
 from bsbpool.progress import PoolJobUpdateProgress, PoolProgress, PoolStatusProgress
 from bsbpool.status import ERRONEOUS, FINISHED, PoolStatus
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from bsbpool.jobs import Job
-from bsbpool.naming import attribute, error_text, name_of, without_addresses
+from bsbpool.naming import error_text, kind_of, without_addresses
 from bsbpool.status import JobStatus
 
 LONGEST_ERROR = 500
@@ -26,15 +26,6 @@ def further_members(job: Job[Any], attempts: int) -> bytes:
     if job.status is not JobStatus.SUCCESS:
         args |= {"status": job.status.value, "error": error_of(job)}
     return f",{json.dumps(args, separators=(',', ':'))[1:-1]}".encode()
-
-
-def kind_of(job: Job[Any]) -> str:
-    """Return the name of this kind of jobs: the option `name`, the function or the submitter."""
-    if job.options is not None and job.options.name is not None:
-        return job.options.name
-    submitter = job.submitter
-    is_function = callable(submitter) and attribute(submitter, "get_node_name") is None
-    return name_of(submitter) if is_function else without_addresses(job.name)
 
 
 def error_of(job: Job[Any]) -> str:

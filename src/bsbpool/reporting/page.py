@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 
+from bsbpool.naming import duration_text
 from bsbpool.reporting import units
 from bsbpool.reporting.analysis import Analysis, RankUse
 from bsbpool.reporting.timeline import timeline_data
@@ -62,12 +63,12 @@ def _cards(analysis: Analysis) -> Iterator[str]:
     pool = analysis.pool
     ideal = analysis.work / max(1, len(analysis.ranks))
     cards = [
-        (units.seconds(pool.seconds), "the run took", ""),
+        (duration_text(pool.seconds), "the run took", ""),
         (f"{len(pool.jobs):,}", "jobs ran", ""),
         (f"{len(analysis.ranks):,}", "ranks ran jobs", ""),
         (units.share(analysis.used_share), "of their time was used", ""),
-        (units.seconds(ideal), "work for each rank", ""),
-        (units.seconds(analysis.critical_seconds), "critical path", ""),
+        (duration_text(ideal), "work for each rank", ""),
+        (duration_text(analysis.critical_seconds), "critical path", ""),
     ]
     cards += [
         (f"{pool.counts[status]:,}", status, "bad")
@@ -131,8 +132,8 @@ def _rank_row(use: RankUse, whole: float) -> Row:
         f'<div class="bar">{bar}</div>',
         units.share(use.busy / whole),
         f"{use.jobs:,}",
-        units.seconds(use.dispatch),
-        units.seconds(use.no_job),
+        duration_text(use.dispatch),
+        duration_text(use.no_job),
         units.size(use.peak_memory) if use.peak_memory else "",
     )
 
@@ -144,9 +145,9 @@ def _waiting(analysis: Analysis) -> Iterator[str]:
         (
             cause.cause,
             f"{cause.jobs:,}",
-            units.seconds(cause.total),
-            units.seconds(cause.total / n_jobs),
-            units.seconds(cause.longest),
+            duration_text(cause.total),
+            duration_text(cause.total / n_jobs),
+            duration_text(cause.longest),
         )
         for cause in analysis.waiting
     )
@@ -161,9 +162,9 @@ def _kinds(analysis: Analysis) -> Iterator[str]:
             escape(kind.name),
             f"{kind.jobs:,}",
             f"{kind.failed:,}",
-            units.seconds(kind.total),
-            units.seconds(kind.median),
-            units.seconds(kind.longest),
+            duration_text(kind.total),
+            duration_text(kind.median),
+            duration_text(kind.longest),
             units.size(kind.bytes_in),
             units.size(kind.bytes_out),
         )
@@ -186,8 +187,8 @@ def _jobs(analysis: Analysis) -> Iterator[str]:
             (
                 escape(job.label),
                 str(job.rank),
-                units.seconds(max(0.0, job.begin - executed)),
-                units.seconds(job.seconds),
+                duration_text(max(0.0, job.begin - executed)),
+                duration_text(job.seconds),
                 units.size(job.bytes_in),
                 units.size(job.bytes_out),
             )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsbpool.reporting.analysis import Analysis, ready_times
+from bsbpool.reporting.analysis import Analysis
 
 MOST_CRITICAL = 5000
 MOST_LABELS = 1000
@@ -42,7 +42,7 @@ def _rows(analysis: Analysis, kinds: Mapping[str, int]) -> list[dict[str, Any]]:
         use.rank: {"rank": use.rank, **{name: [] for name in columns}} for use in analysis.ranks
     }
     last: dict[int, int] = defaultdict(int)
-    for job, ready in zip(analysis.pool.jobs, ready_times(analysis.pool), strict=True):
+    for job, ready in zip(analysis.pool.jobs, analysis.ready, strict=True):
         begin = round(job.begin * 1e9)
         values = (
             begin - last[job.rank],
