@@ -44,7 +44,7 @@ with create_job_pool(quiet=True) as pool:
     pool.execute()
 """
 
-MOST_MODULES = 61
+MOST_MODULES = 62
 MOST_FILES = 26
 
 SLOW = [
