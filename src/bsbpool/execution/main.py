@@ -83,6 +83,16 @@ class MainRun(ReplyCallbacks):
         busy_seconds = self._loop.outbox.busy_seconds
         return main_lines(self._context, self._channel, self._n_workers, busy_seconds)
 
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return the jobs that run: the rank, the number, and for how long."""
+        found: list[tuple[int, int, float | None]] = []
+        for worker in range(self._n_workers):
+            number = self._context.engine.running_job(worker)
+            if number is not None:
+                seconds = self._loop.outbox.busy_seconds(worker)
+                found.append((rank_of(worker, self._n_ranks), number, seconds))
+        return found
+
     def execute(self) -> None:
         """Run all jobs."""
         try:
