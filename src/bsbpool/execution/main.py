@@ -113,6 +113,7 @@ class MainRun(ReplyCallbacks):
         context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
+            pool.notify()
             context.start_run()
             self._ping_timer.reset()
             self._allow_direct()
@@ -269,7 +270,10 @@ class MainRun(ReplyCallbacks):
 
     def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode and the pickle of a function."""
-        return self._functions.parcel(number)
+        mode, payload, buffers = self._functions.parcel(number)
+        if self._context.function_parcel is not None:
+            payload, buffers = self._context.function_parcel(payload, buffers)
+        return mode, payload, buffers
 
     def required_functions(self, number: int) -> Collection[int]:
         """Return the numbers of functions that a worker needs before this one: none."""
