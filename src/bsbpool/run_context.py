@@ -88,6 +88,8 @@ class RunContext:
         The resources of the ranks, as they were declared.
     times : JobTimes or None
         The times of jobs, if they are noted.
+    function_parcel : callable or None
+        Changes the pickle and the buffers of a function before they are sent.
     leaders : "auto", "node", int or None
         The choice of leaders, see `create_job_pool`.
     began, ended : float
@@ -135,12 +137,12 @@ class RunContext:
         self.time_limit = TimeLimit()
         self.results: dict[Job[Any], Any] | None = None
         self.ranks_of_jobs: dict[int, tuple[int, ...]] = {}
-        self.closed = False
-        self.has_timeouts = self.has_deadlines = self._started = False
+        self.closed = self.has_timeouts = self.has_deadlines = self._started = False
         self.strict = False
         self.leaders: LeaderChoice = "auto"
         self.resources: Declaration | None = None
         self.times: JobTimes | None = None
+        self.function_parcel: Callable[[bytes, list[memoryview]], Any] | None = None
         self.began = self.ended = 0.0
         self.main_works: bool | None = None
         self.leaving: LeavingRules | None = None

@@ -172,7 +172,7 @@ class TestTraces:
 class TestTables:
     def test_of_a_run(self, path):
         trace = read_trace(path)
-        text = report_text([analyze(pool) for pool in trace.pools])
+        text = report_text(trace, [analyze(pool) for pool in trace.pools])
         lines = text.splitlines()
         assert lines[0] == "pool 1"
         assert "  jobs            103 success, 1 failed" in lines
@@ -182,7 +182,7 @@ class TestTables:
         assert re.search(r"failed +ValueError: a <b>bold</b> error & </script>", text)
 
     def test_columns_are_aligned(self):
-        text = report_text([analyze(pool_of(JOBS))])
+        text = report_text(Trace(0.0, "1", []), [analyze(pool_of(JOBS))])
         table = text.partition("  Ranks\n")[2].partition("\n\n")[0].splitlines()
         assert table[0].split() == [
             *("rank", "host", "jobs", "used", "before", "no", "job", "dispatch", "after", "memory"),

@@ -84,6 +84,16 @@ class MainRun(ReplyCallbacks):
         busy_seconds = self._loop.outbox.busy_seconds
         return main_lines(self._context, self._channel, self._n_workers, busy_seconds)
 
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return the jobs that run: the rank, the number, and for how long."""
+        found: list[tuple[int, int, float | None]] = []
+        for worker in range(self._n_workers):
+            number = self._context.engine.running_job(worker)
+            if number is not None:
+                seconds = self._loop.outbox.busy_seconds(worker)
+                found.append((rank_of(worker, self._n_ranks), number, seconds))
+        return found
+
     def execute(self) -> None:
         """Run all jobs."""
         try:
@@ -104,6 +114,7 @@ class MainRun(ReplyCallbacks):
         context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
+            pool.notify()
             context.start_run()
             self._ping_timer.reset()
             self._allow_direct()
@@ -260,7 +271,10 @@ class MainRun(ReplyCallbacks):
 
     def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode and the pickle of a function."""
-        return self._functions.parcel(number)
+        mode, payload, buffers = self._functions.parcel(number)
+        if self._context.function_parcel is not None:
+            payload, buffers = self._context.function_parcel(payload, buffers)
+        return mode, payload, buffers
 
     def required_functions(self, number: int) -> Collection[int]:
         """Return the numbers of functions that a worker needs before this one: none."""

@@ -85,6 +85,10 @@ class WorkerRun:
             took = duration_text(self._loop.job_seconds())
             yield f"it has been running {label} of pool {self._context.pool_id} for {took}"
 
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return no jobs: this rank does not know those of the others."""
+        return []
+
     def execute(self) -> None:
         """Run jobs until the main rank ends the run."""
         context, pool = self._context, self._context.pool

@@ -39,6 +39,8 @@ def _page(trace: Trace, analyses: Sequence[Analysis], title: str) -> Iterator[st
     yield f"<title>{escape(title)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>"
     yield f"<h1>{escape(title)}</h1>"
     yield f"<p>Traced from {began}, with bsbpool {escape(trace.version)}.</p>"
+    if trace.note:
+        yield f'<p class="note">{trace.note}</p>'
     for number, analysis in enumerate(analyses):
         yield from _pool(analysis, number)
     yield "<footer>Made by <code>bsbpool report</code>.</footer>"
@@ -52,6 +54,7 @@ def _pool(analysis: Analysis, number: int) -> Iterator[str]:
     yield from _ranks(analysis)
     yield from _waiting(analysis)
     yield from _kinds(analysis)
+    yield from _running(analysis)
     yield from _jobs(analysis)
     yield from _failures(analysis)
 
@@ -63,8 +66,8 @@ def _cards(analysis: Analysis) -> Iterator[str]:
     pool = analysis.pool
     ideal = analysis.work / max(1, len(analysis.ranks))
     cards = [
-        (duration_text(pool.seconds), "the run took", ""),
-        (f"{len(pool.jobs):,}", "jobs ran", ""),
+        (duration_text(pool.seconds), "the run took" + " so far" * (not pool.is_complete), ""),
+        (f"{len(pool.jobs):,}", "jobs ran" if pool.is_complete else "jobs had ended", ""),
         (f"{len(analysis.ranks):,}", "ranks ran jobs", ""),
         (units.share(analysis.used_share), "of their time was used", ""),
         (duration_text(ideal), "work for each rank", ""),
@@ -89,8 +92,8 @@ def _timeline(analysis: Analysis, number: int) -> Iterator[str]:
     data = json.dumps(timeline_data(analysis), separators=(",", ":")).replace("<", "\\u003c")
     yield "<h3>Timeline</h3>"
     yield (
-        "<p>The wheel zooms, dragging moves, a double click shows all. Red slices are jobs that "
-        "failed; outlined ones are the critical path.</p>"
+        "<p>The wheel zooms, dragging moves, a double click shows all. Red slices are jobs and "
+        "attempts that failed; outlined ones are the critical path.</p>"
     )
     yield f'<div class="legend" id="kinds-{number}"></div>'
     yield f'<div class="timeline" data-source="{number}"><canvas></canvas>'
@@ -195,6 +198,18 @@ def _jobs(analysis: Analysis) -> Iterator[str]:
             for job in jobs
         )
         yield from _table(head, rows, name)
+
+
+def _running(analysis: Analysis) -> Iterator[str]:
+    running = analysis.pool.running
+    if not running:
+        return
+    yield "<h3>Unfinished jobs</h3>"
+    rows = (
+        (escape(job.label), str(job.rank), duration_text(job.seconds))
+        for job in running[:MOST_RANKS]
+    )
+    yield from _table(("job", "#rank", "#has run for"), rows, "running")
 
 
 def _failures(analysis: Analysis) -> Iterator[str]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from bsbpool.naming import duration_text
 from bsbpool.reporting.analysis import Analysis
+from bsbpool.reporting.trace import Trace
 from bsbpool.reporting.units import share, size
 
 MOST_RANKS = 64
 MOST_ROWS = 10
+WIDTH = 96
 
 
-def report_text(analyses: Sequence[Analysis]) -> str:
+def report_text(trace: Trace, analyses: Sequence[Analysis]) -> str:
     """Return the tables of the pools of a trace."""
-    return "\n".join(line for analysis in analyses for line in _pool(analysis))
+    notes = [*textwrap.wrap(trace.note, WIDTH), ""] if trace.note else []
+    return "\n".join([*notes, *(line for analysis in analyses for line in _pool(analysis))])
 
 
 def _pool(analysis: Analysis) -> Iterator[str]:
@@ -38,6 +42,7 @@ def _pool(analysis: Analysis) -> Iterator[str]:
     yield from _table("Kinds of jobs", _kinds(analysis))
     yield from _table("Ranks", _ranks(analysis))
     yield from _table("Jobs waited for", _waiting(analysis))
+    yield from _table("Unfinished jobs", _running(analysis))
     yield from _table("Longest jobs", _longest(analysis))
     yield from _table("Failures", _failures(analysis))
     yield ""
@@ -86,6 +91,12 @@ def _waiting(analysis: Analysis) -> Iterator[Sequence[str]]:
             duration_text(cause.total / n_jobs),
             duration_text(cause.longest),
         )
+
+
+def _running(analysis: Analysis) -> Iterator[Sequence[str]]:
+    yield "job", "rank", "has run for"
+    for job in analysis.pool.running[:MOST_RANKS]:
+        yield job.label, str(job.rank), duration_text(job.seconds)
 
 
 def _longest(analysis: Analysis) -> Iterator[Sequence[str]]:
