@@ -266,7 +266,7 @@ cdef class MainLoop:
     cdef int check_rank(self, int64_t rank) except -1:
         if 0 < rank <= self.engine.d.workers.n:
             return 0
-        raise MalformedFrameError(f"A message came from or names rank {rank}, which is not a worker")
+        raise MalformedFrameError(f"A message came from or names rank {rank}, which is no worker")
 
     cdef int read(self) except -1:
         """Process the records of the open message."""

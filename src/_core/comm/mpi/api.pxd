@@ -42,8 +42,8 @@ cdef extern from *:
     #include <mpi-ext.h>
     #endif
     #if defined(OMPI_HAVE_MPI_EXT_FTMPI)
-    /* Weak, because a module that was built with Open MPI 5 must load with Open MPI 4, which has the
-     * same ABI without these functions. */
+    /* Weak, because a module that was built with Open MPI 5 must load with Open MPI 4, which has
+     * the same ABI without these functions. */
     #pragma weak MPIX_Comm_get_failed
     #pragma weak MPIX_Comm_ack_failed
     static int is_rank_failure(int code) {
