@@ -16,6 +16,10 @@ set(CYTHON_FLAGS
 # How many groups of modules Cython translates in a process each; they run at the same time.
 set(CYTHON_GROUPS 4)
 
+# After an update of Cython all C files are written anew.
+execute_process(COMMAND ${Python_EXECUTABLE} -c "import Cython.Shadow; print(Cython.Shadow.__file__, end='')"
+                OUTPUT_VARIABLE CYTHON_FILE)
+
 # The C options of every module. Cython generates helper functions that are not always used.
 add_library(module_options INTERFACE)
 target_include_directories(module_options INTERFACE ${CMAKE_SOURCE_DIR}/src/_core)
@@ -47,7 +51,7 @@ function(cythonize variable group)
     OUTPUT ${c_files}
     COMMAND Python::Interpreter ${CMAKE_SOURCE_DIR}/cmake/cythonize.py ${group} ${CYTHON_FLAGS} -I .
             -- ${pairs}
-    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/cythonize.py ${sources}
+    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/cythonize.py ${CYTHON_FILE} ${sources}
     DEPFILE ${CMAKE_BINARY_DIR}/${group}.d
     WORKING_DIRECTORY ${CMAKE_BINARY_DIR}
     COMMENT "Cythonizing ${group}"
@@ -63,7 +67,7 @@ function(cythonize_shared variable)
     OUTPUT ${c_file}
     COMMAND Python::Interpreter -m cython -X language_level=3
             --module-name bsbpool._core._shared --generate-shared=${c_file}
-    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/cython.cmake
+    DEPENDS ${CMAKE_SOURCE_DIR}/cmake/cython.cmake ${CYTHON_FILE}
     COMMENT "Cythonizing _shared"
     VERBATIM)
   set(${variable} ${c_file} PARENT_SCOPE)

@@ -78,13 +78,14 @@ def create_job_pool(
         environment variable BSBPOOL_LEADERS replaces the default.
     deadline : float, datetime, "slurm" or "pbs"
         When the run must have ended: seconds from now; a time; or 30 s before the end of the batch
-        job. Jobs that by the run times of their kind cannot end before that are not started, and
-        those that still run then are interrupted. If jobs are left, `execute` raises `LeftInTime`
-        on all ranks, which ends the program with exit code 75.
+        job. Jobs that, by the run times of their kind so far, take longer than the time left are
+        not started, and jobs that still run at the end are interrupted. If jobs are left, `execute`
+        raises `LeftInTime` on all ranks, which ends the program with exit code 75.
     grace : float
-        SIGTERM, SIGUSR1 and SIGUSR2, by which batch systems announce the end of a job, end the run
-        in the same way after so many seconds, by default 20 if there is a deadline. A second
-        signal ends it at once. Without `deadline` and `grace`, SIGTERM ends the run at once.
+        After SIGTERM, SIGUSR1 or SIGUSR2, by which batch systems announce the end of a job, the run
+        has so many seconds left, by default 20 if there is a deadline, and then ends in the same
+        way. A second signal ends it at once. Without `deadline` and `grace`, SIGTERM ends the run
+        at once.
 
     Returns
     -------

@@ -61,6 +61,8 @@ class Running(CallDepth):
     after_deaths : list of callable
         Called by pools when ranks of this node have died, and again while one of them returns
         False.
+    abort_code : int
+        The exit code when this process must end all ranks with MPI_Abort.
     other_threads : set of int
         Threads that are outside of the jobs that this process runs: on a main rank that runs jobs,
         other threads schedule them, or belong to the program.
@@ -68,6 +70,7 @@ class Running(CallDepth):
 
     def __init__(self) -> None:
         self.workers_dedicated = False
+        self.abort_code = 1
         self.before_execute: list[Callable[[], object]] = []
         self.job_contexts: list[Callable[[], AbstractContextManager[Any]]] = []
         self.after_deaths: list[Callable[[], bool]] = []
@@ -329,8 +332,7 @@ def marking_signals() -> Iterator[None]:
     _marks.active = True
     for number in (signal.SIGINT, signal.SIGTERM):
         handler = signal.getsignal(number)
-        # Handlers of this module need no mark: they raise Terminated.
-        if callable(handler) and getattr(handler, "__module__", None) != __name__:
+        if callable(handler) and getattr(handler, "__module__", None) not in OWN_HANDLERS:
             _replaced[number] = handler, _marking(handler)
             signal.signal(number, _replaced[number][1])
     try:
@@ -371,5 +373,7 @@ class _Marks:
 Handler = Callable[[int, Any], Any]
 _marks = _Marks()
 _MARK = "_bsbpool_from_signal"
+OWN_HANDLERS = (__name__, "bsbpool.leaving.signals")
+"""Modules of this package whose handlers raise `Terminated`, which needs no mark, or nothing."""
 _replaced: dict[int, tuple[Handler, Handler]] = {}
 """For each signal, the handler of the program and the handler that replaces it."""

@@ -18,7 +18,7 @@ from bsbpool.events import EventQueue
 from bsbpool.process import Terminated, marking_signals, raising_on_sigterm
 from bsbpool.scheduling import Schedulers
 from bsbpool.status import PoolStatus
-from bsbpool.time_limit import INFINITY, TimeLimit, TimeLimitReached
+from bsbpool.time_limit import TimeLimit, TimeLimitReached
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -181,13 +181,9 @@ class RunContext:
 
         return leaving_on_signals(self._leave)
 
-    def _leave(self, signal: str) -> None:
-        from bsbpool.timers import timers
-
-        self.time_limit.leave(signal)
+    def _leave(self, signal: str, at: float) -> None:
+        self.time_limit.leave(signal, at)
         self.run.wake()
-        if self.time_limit.end < INFINITY:
-            timers.call_at(self.time_limit.end, lambda: self.run.wake())
 
     def begin(self, limit: TimeLimit, results: dict[Any, Any] | None) -> None:
         """Prepare for the run; `results` is the dictionary to fill, or None."""

@@ -139,6 +139,12 @@ def chosen_signals(setting: str) -> list[signal.Signals]:
     return [SIGNALS[name]] if name in SIGNALS else []
 
 
+def is_chosen(number: int) -> bool:
+    """Whether the setting names a signal for this purpose."""
+    setting = os.environ.get(SETTING, "")
+    return bool(setting) and number in chosen_signals(setting)
+
+
 def is_free(number: int) -> bool:
     """Whether a signal has its default action, as far as Python and the system know."""
     if signal.getsignal(number) is not signal.SIG_DFL:

@@ -63,13 +63,13 @@ class TimeLimit:
         return self._stopped or time.monotonic() >= self.end
 
     def check(self) -> None:
-        """Do what must be done before the limit is reached: nothing."""
+        """Look at the jobs before the limit is reached; a plain limit does nothing."""
 
     def run_ended(self) -> None:
-        """Do what must be done when no job is left: nothing."""
+        """Look at the run when no job is left; a plain limit does nothing."""
 
-    def leave(self, signal: str) -> None:
-        """Leave after a signal: nothing on other ranks than the main rank, which ends the run."""
+    def leave(self, signal: str, at: float) -> None:
+        """Leave after a signal; a plain limit, as other ranks than the main rank have, does not."""
 
     def end_now(self) -> None:
         """Leave no time: the run was stopped."""

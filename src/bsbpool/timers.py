@@ -117,7 +117,7 @@ class Repeating:
     def __init__(self, f: Callable[[], object], seconds: float, at: float) -> None:
         self._f, self._seconds, self._at = f, seconds, at
         self._number = -1
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ended = False
 
     def __enter__(self) -> None:
@@ -127,6 +127,13 @@ class Repeating:
         with self._lock:
             self._ended = True
             timers.cancel(self._number)
+
+    def move(self, at: float) -> None:
+        """Let the next call be due at another time; from a signal handler, too."""
+        with self._lock:
+            if not self._ended:
+                timers.cancel(self._number)
+                self._number = timers.call_at(at, self._call)
 
     def _call(self) -> None:
         with self._lock:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import functools
+import math
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,9 +15,15 @@ import time
 
 import pytest
 
-from bsbpool import JobStatus, LeftInTime, create_job_pool
+from bsbpool import JobCancelledError, JobStatus, LeftInTime, create_job_pool
 from bsbpool.leaving import EXIT_CODE
 from bsbpool.leaving.deadlines import MARGIN, end_of, process_start
+from bsbpool.leaving.limit import LeavingLimit
+from bsbpool.leaving.rules import LeavingRules
+from bsbpool.leaving.run_times import RunTimes, estimate
+from bsbpool.leaving.signals import forget
+from bsbpool.process import running
+from bsbpool.time_limit import TimeLimitReached
 from helpers.launch import environment, launcher, start, stop
 
 
@@ -22,10 +32,22 @@ def sleep(owner, seconds):
     return seconds
 
 
+def divide(owner, a, b):
+    return a / b
+
+
 def spin(owner, seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         pass
+
+
+@pytest.fixture(autouse=True)
+def no_signal_received():
+    """Forget signals, and that a run has left, after each test."""
+    yield
+    forget()
+    running.abort_code = 1
 
 
 # ------------------------------------------------------------------ the settings
@@ -74,44 +96,32 @@ def test_a_bad_grace_is_refused() -> None:
 
 
 def test_a_run_that_ends_in_time_is_as_without_a_deadline() -> None:
-    with create_job_pool(quiet=True, deadline=60) as pool:
+    with create_job_pool(quiet=True, deadline=600) as pool:
         job = pool.queue(sleep, (0.01,))
         results = pool.execute(return_results=True)
         assert results == {job: 0.01}
 
 
-def test_a_job_that_runs_at_the_deadline_is_interrupted_and_others_are_left() -> None:
-    with create_job_pool(quiet=True, deadline=0.5) as pool:
-        quick = pool.queue(sleep, (0.01,))
+def test_a_job_that_runs_at_the_deadline_is_interrupted_and_others_are_left(caplog) -> None:
+    with create_job_pool(quiet=True, deadline=2) as pool:
+        quick = pool.queue(sleep, (0.0,))
+        failing = pool.queue(divide, (1, 0))
         endless = pool.queue(spin, (60,))
         never = pool.queue(sleep, (0.02,))
-        with pytest.raises(LeftInTime, match="deadline is reached: 2 of 3 jobs are left") as left:
-            pool.execute()
+        with pytest.raises(LeftInTime, match="2 of 4 jobs are left and 1 failed") as left:
+            pool.execute(return_results=True)
         assert left.value.code == EXIT_CODE == 75
         assert left.value.n_left == 2
-        assert [job.status for job in (quick, endless, never)] == [
-            JobStatus.SUCCESS, JobStatus.ABORTED, JobStatus.CANCELLED,
+        assert left.value.results == {quick: 0.0}
+        assert [job.status for job in (quick, failing, endless, never)] == [
+            JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.ABORTED, JobStatus.CANCELLED,
         ]  # fmt: skip
-        assert quick.result == 0.01
         assert "its deadline is reached" in str(endless.error)
-
-
-def test_jobs_that_cannot_end_in_time_are_not_started() -> None:
-    """After the first job of a kind its run time is known."""
-    with create_job_pool(quiet=True, deadline=3) as pool:
-        first = pool.queue(sleep, (2.0,))
-        long = [pool.queue(sleep, (2.0,)) for _ in range(3)]
-        short = [pool.queue(spin, (0.0,)) for _ in range(3)]
-        with pytest.raises(LeftInTime, match="3 of 7 jobs are left"):
-            pool.execute()
-        assert first.status is JobStatus.SUCCESS
-        assert {job.status for job in short} == {JobStatus.SUCCESS}
-        assert {job.status for job in long} == {JobStatus.CANCELLED}
-        assert "could not end in time" in str(long[0].error)
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_jobs_that_depend_on_one_that_is_left_are_left() -> None:
-    with create_job_pool(quiet=True, deadline=0.3) as pool:
+    with create_job_pool(quiet=True, deadline=1) as pool:
         endless = pool.queue(spin, (60,))
         later = pool.queue(sleep, (0,), deps=[endless])
         with pytest.raises(LeftInTime, match="2 of 2"):
@@ -119,11 +129,138 @@ def test_jobs_that_depend_on_one_that_is_left_are_left() -> None:
         assert later.status is JobStatus.CANCELLED
 
 
-def test_a_timeout_before_the_deadline_is_a_timeout() -> None:
-    with create_job_pool(quiet=True, deadline=60) as pool:
-        pool.queue(spin, (60,))
-        with pytest.raises(TimeoutError, match=r"0\.2 s"):
-            pool.execute(timeout=0.2)
+@pytest.mark.parametrize("settings", [{"deadline": 600}, {"grace": 600}])
+def test_a_timeout_before_the_deadline_is_a_timeout(settings) -> None:
+    with create_job_pool(quiet=True, **settings) as pool:
+        pool.queue(sleep, (0.3,))
+        others = [pool.queue(sleep, (0.3,)) for _ in range(100)]
+        with pytest.raises(TimeoutError, match=r"did not end within 1 s"):
+            pool.execute(timeout=1)
+        assert "timeout of 1 s" in str(others[-1].error)
+
+
+def test_a_run_that_is_stopped_does_not_leave() -> None:
+    with create_job_pool(quiet=True, deadline=600) as pool:
+        pool.queue(lambda owner: pool.stop())
+        pool.queue(sleep, (0,))
+        with pytest.raises(JobCancelledError, match=r"pool\.stop\(\)"):
+            pool.execute()
+
+
+# ------------------------------------------------------------------ the limit alone
+
+
+class Times:
+    """The run times of jobs that have ended, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = {}
+
+    def entry(self, number):
+        seconds = self.seconds.get(number)
+        return 0, 0, 0, int((seconds or 0) * 1e9), 0, 0, 0, int(seconds is not None)
+
+
+class FakeJob:
+    """A job of a kind."""
+
+    options = submission_data = error = None
+
+    def __init__(self, number, f) -> None:
+        self.function_call = (f, ())
+        self.number, self.label = number, f"job {number}"
+        self.status = JobStatus.QUEUED
+
+    def record_error(self, error) -> None:
+        self.error = error
+
+
+class FakeRun:
+    """Jobs, of which some have ended."""
+
+    def __init__(self) -> None:
+        self.engine, self.events, self.times, self.jobs = self, self, Times(), []
+        self.failures = {}
+        self.lock = contextlib.nullcontext()
+
+    def status(self, number):
+        return self.jobs[number].status
+
+    def is_sent(self, number):
+        return self.jobs[number].status is JobStatus.RUNNING
+
+    def cancel(self, number, running):
+        before, self.jobs[number].status = self.jobs[number].status, JobStatus.CANCELLED
+        return before
+
+    def add(self, f, seconds=None):
+        job = FakeJob(len(self.jobs), f)
+        self.jobs.append(job)
+        if seconds is not None:
+            job.status = JobStatus.SUCCESS
+            self.times.seconds[job.number] = seconds
+        return job
+
+
+def limit_of(run, seconds=math.inf, timeout=None, grace=20.0):
+    return LeavingLimit(timeout, LeavingRules(time.time() + seconds, grace), run)
+
+
+def test_jobs_that_cannot_end_in_time_are_not_started() -> None:
+    run = FakeRun()
+    for seconds in (10, 1000):
+        run.add(sleep, seconds)
+    run.add(spin, 1)
+    long, short, new = run.add(sleep), run.add(spin), run.add(divide)
+    sent = run.add(sleep)
+    sent.status = JobStatus.RUNNING
+    limit = limit_of(run, 900)
+    limit.check()
+    assert long.status is JobStatus.CANCELLED
+    assert "could not end in time: its deadline is reached" in str(long.error)
+    assert short.status is new.status is JobStatus.QUEUED
+    assert sent.status is JobStatus.RUNNING
+    limit.leave("SIGUSR2", time.monotonic())
+    limit.check()
+    assert (short.status, new.status) == (JobStatus.QUEUED, JobStatus.CANCELLED)
+    with pytest.raises(TimeLimitReached):
+        limit.run_ended()
+    assert limit.stop_code == EXIT_CODE
+
+
+def test_a_signal_while_the_jobs_are_looked_at_is_not_lost() -> None:
+    run = FakeRun()
+    limit = limit_of(run, 3600)
+    run.status = lambda number: limit.leave("SIGTERM", time.monotonic()) or JobStatus.QUEUED
+    run.add(sleep)
+    limit.check()
+    assert limit.seconds == 0
+
+
+def test_estimates_are_those_of_the_last_jobs_of_a_kind() -> None:
+    run = FakeRun()
+    times = RunTimes(run)
+    for seconds in [600] * 50 + [1] * 2000:
+        run.add(sleep, seconds)
+        run.add(functools.partial(spin, seconds=seconds), 5)
+    waiting = run.add(sleep)
+    times.update()
+    assert times.of(waiting, -1) == 1
+    assert times.longest == 5
+    assert times.of(run.add(functools.partial(spin, seconds=7)), -1) == 5
+    assert estimate([1, 2, 3]) == 3
+    assert estimate(range(100)) == 95
+    for other in (Callable(), Callable()):
+        run.add(other, 3)
+    times.update()
+    assert times.of(run.add(Callable()), -1) == 3
+
+
+class Callable:
+    """A function with state."""
+
+    def __call__(self, owner):
+        return None
 
 
 SIGNAL = """
@@ -162,6 +299,32 @@ def test_a_signal_lets_the_running_job_end(number, tmp_path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment())
     assert done.returncode == EXIT_CODE, done.stderr
     assert f"{number.name} was received: 3 of 4 jobs are left" in done.stdout
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_memory": 1_000_000}])
+def test_forked_children_end_on_sigterm(settings) -> None:
+    def end_a_child(owner):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(30)
+        return child.exitcode
+
+    with create_job_pool(quiet=True, grace=600, **settings) as pool:
+        job = pool.queue(end_a_child)
+        pool.execute(timeout=60)
+        assert job.result == -signal.SIGTERM
+
+
+def test_a_signal_in_a_run_that_ends_in_time_ends_the_next_one() -> None:
+    with create_job_pool(quiet=True, grace=1) as pool:
+        pool.queue(lambda owner: os.kill(os.getpid(), signal.SIGTERM))
+        pool.execute()
+    with create_job_pool(quiet=True, grace=1) as pool:
+        job = pool.queue(spin, (60,))
+        with pytest.raises(LeftInTime, match="SIGTERM"):
+            pool.execute()
+        assert job.status in (JobStatus.ABORTED, JobStatus.CANCELLED)
 
 
 BETWEEN_RUNS = """
@@ -216,40 +379,43 @@ def test_the_job_that_runs_is_interrupted_after_the_grace_period() -> None:
 # ------------------------------------------------------------------ with several ranks
 
 PROGRAM = """
-import os, signal, sys, time
-from bsbpool import create_job_pool
+import hashlib, os, signal, sys, time
+from bsbpool import LeftInTime, create_job_pool
 
 how = sys.argv[1]
 
 def work(owner, seconds):
     time.sleep(seconds)
 
-def signal_parent(owner, main):
+def compute(owner):
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 40_000_000)
+
+def signal_main(owner, main):
     os.kill(main, signal.SIGTERM)
     time.sleep(0.2)
     return "ended"
 
-settings = {"deadline": 2.0} if how == "deadline" else {"grace": 3}
+settings = {"deadline": 3.0} if how in ("deadline", "no reaction") else {"grace": 3}
 if how == "main_works":
     settings["main_works"] = True
 with create_job_pool(quiet=True, **settings) as pool:
     if pool.is_main():
-        if how != "deadline":
-            first = pool.queue(signal_parent, (os.getpid(),))
+        first = pool.queue(signal_main, (os.getpid(),)) if "grace" in settings else None
+        if how == "no reaction":
+            pool.queue(compute)
         jobs = [pool.queue(work, (60,)) for _ in range(10)]
     try:
-        pool.execute()
+        pool.execute(timeout=2.5 if how == "timeout" else None)
     finally:
-        if pool.is_main():
-            if how != "deadline":
-                assert first.result == "ended"
-            counts = {status.name: n for status, n in pool.counts.items() if n}
-            sys.stdout.write(f"counts {counts}\\n")
-            sys.stdout.flush()
+        error = sys.exc_info()[1]
+        counts = {status.name for status, n in pool.counts.items() if n} if pool.is_main() else {}
+        sys.stderr.write(f"{type(error).__name__} {getattr(error, 'n_left', '')} {counts}\\n")
+        sys.stderr.flush()
+        assert not pool.is_main() or first is None or first.result == "ended"
 """
 
 
-@pytest.mark.parametrize("how", ["deadline", "signal", "main_works"])
+@pytest.mark.parametrize("how", ["deadline", "signal", "main_works", "timeout", "no reaction"])
 def test_all_ranks_leave_with_the_exit_code(how, tmp_path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     command = [*launcher(3), sys.executable, tmp_path / "program.py", how]
@@ -261,4 +427,5 @@ def test_all_ranks_leave_with_the_exit_code(how, tmp_path) -> None:
         raise
     assert process.returncode == EXIT_CODE, text
     assert "Traceback" not in text, text
-    assert "counts {" in text and "'CANCELLED'" in text, text
+    assert text.count("LeftInTime ") == 3 - (how == "no reaction"), text
+    assert "'CANCELLED'" in text, text

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from bsbpool.process import OWN_HANDLERS, in_children
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -34,6 +36,8 @@ class HeldSignals:
 
     def __enter__(self) -> HeldSignals:
         if threading.current_thread() is threading.main_thread():
+            in_children(_restore_all)
+            _present.append(self)
             for number in NUMBERS:
                 handler = signal.getsignal(number)
                 if callable(handler):
@@ -42,9 +46,17 @@ class HeldSignals:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self in _present:
+            _present.remove(self)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is self._handle:  # else the program has set another one
                 signal.signal(number, handler)
+
+    def restore_in_child(self) -> None:
+        """Restore the handlers of the program, and the default actions in place of our own."""
+        for number, handler in self._handlers.items():
+            is_own = getattr(handler, "__module__", None) in OWN_HANDLERS
+            signal.signal(number, signal.SIG_DFL if is_own else handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if not self._allowed:
@@ -69,3 +81,11 @@ class HeldSignals:
         while self._waiting:
             number = self._waiting.pop(0)
             self._handlers[number](number, None)
+
+
+_present: list[HeldSignals] = []
+
+
+def _restore_all() -> None:
+    for held in _present:
+        held.restore_in_child()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bsbpool.execution.strict import StrictCalls
     from bsbpool.jobs import Job
     from bsbpool.run_context import RunContext
+    from bsbpool.timers import Repeating
 
 CANCEL = int(InterruptKind.CANCEL_INTERRUPT)
 RUN_ENDED = int(InterruptKind.RUN_ENDED_INTERRUPT)
@@ -79,6 +80,7 @@ class SerialRun:
         self._thread: JobThread | None = None
         self._strict_calls: StrictCalls | None = None
         self._deadline_timer: DeadlineTimer | None = None
+        self._interrupts: Repeating | None = None
         self._process = os.getpid()
         self._log: Any = None
         self._loop = SerialLoop(
@@ -184,7 +186,10 @@ class SerialRun:
         from bsbpool.timers import Repeating
 
         # Repeated, since the next job may begin at the same moment.
-        return Repeating(lambda: self._interrupt(RUN_ENDED), SECONDS_BETWEEN_INTERRUPTS, limit.end)
+        self._interrupts = Repeating(
+            lambda: self._interrupt(RUN_ENDED), SECONDS_BETWEEN_INTERRUPTS, limit.end
+        )
+        return self._interrupts
 
     def close(self) -> None:
         """Do nothing: there are no other ranks."""
@@ -198,6 +203,8 @@ class SerialRun:
         self._loop.check_soon()
         if self._context.time_limit.is_over:
             self._interrupt(RUN_ENDED)
+        elif self._interrupts is not None:
+            self._interrupts.move(self._context.time_limit.end)  # a signal may have changed it
         self._update_deadlines()
 
     def _update_deadlines(self) -> None:

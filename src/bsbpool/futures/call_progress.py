@@ -49,6 +49,8 @@ class CallProgress:
         self._lock = threading.Lock()  # calls are submitted, and end, in several threads
         self._began = self._ended = False
         self._load: LoadOf | None = None
+        # The calls of this executor that have not ended: another one may use the same listener.
+        self._left: dict[int, tuple[KindCounts, int]] = {}
 
     def set_load(self, load: LoadOf) -> None:
         """Set the function that returns the load of the workers."""
@@ -66,9 +68,9 @@ class CallProgress:
         """Show the final counts: the thread of the backend has ended, and no more calls run."""
         with self._lock:
             began, self._began, self._ended = self._began, False, True
-            for kind in self._listener.kinds.all():
+            for kind, n_left in self._left.values():
                 # Another thread is cancelling these, or a map that was stopped has not sent them.
-                kind.cancelled += kind.left
+                kind.cancelled += n_left
         if began:
             self._listener.end()
 
@@ -76,17 +78,22 @@ class CallProgress:
         """Increase counts, except after the end."""
         with self._lock:
             for name, n in counts.items() if not self._ended else ():
-                setattr(kind, name, getattr(kind, name) + n)
+                self._add(kind, name, n)
 
     def failed(self, name: str, error: BaseException) -> None:
         """Show a failure."""
         with self._lock:
             self._listener.call_failed(name, error)
 
+    def _add(self, kind: KindCounts, name: str, n: int) -> None:
+        setattr(kind, name, getattr(kind, name) + n)
+        _, n_left = self._left.get(id(kind), (kind, 0))
+        self._left[id(kind)] = kind, n_left + (n if name == "total" else -n)
+
     def _begin(self, f: Any, n: int) -> KindCounts:
         with self._lock:
             kind = self._listener.kinds.of_function(f)
-            kind.total += n
+            self._add(kind, "total", n)
             if not self._began:
                 self._began = True
                 self._listener.begin(self._load)

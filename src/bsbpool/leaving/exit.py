@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h: a temporary failure, the command can be run again."""
 
@@ -18,6 +20,8 @@ class LeftInTime(SystemExit):
         Why the run ended.
     n_left : int
         The number of jobs that did not end. On ranks other than 0 it is not known, and 0.
+    results : dict of Job to object, optional
+        The results so far, if `execute` was to return them.
 
     Attributes
     ----------
@@ -27,12 +31,17 @@ class LeftInTime(SystemExit):
         As above.
     n_left : int
         As above.
+    results : dict or None
+        As above.
     """
 
-    def __init__(self, reason: str = "", n_left: int = 0) -> None:
+    def __init__(
+        self, reason: str = "", n_left: int = 0, results: dict[Any, Any] | None = None
+    ) -> None:
         super().__init__(EXIT_CODE)
         self.reason = reason
         self.n_left = n_left
+        self.results = results
 
     def __str__(self) -> str:
         return self.reason

@@ -10,6 +10,8 @@ from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.leaving.exit import EXIT_CODE, LeftInTime
 from bsbpool.leaving.run_times import RunTimes
+from bsbpool.logs import logger
+from bsbpool.process import running
 from bsbpool.status import JobStatus
 from bsbpool.time_limit import INFINITY, TimeLimit
 
@@ -25,6 +27,8 @@ SHARE_OF_TIME_LEFT = 0.05
 """The interval between two looks, relative to the time that is left."""
 MOST_OF_CPU = 0.05
 """The share of the time of rank 0 that these looks may take."""
+MOST_FAILURES = 10
+"""The number of failures that are logged when the run leaves."""
 
 
 class LeavingLimit(TimeLimit):
@@ -40,46 +44,48 @@ class LeavingLimit(TimeLimit):
         The run, whose jobs have times.
     """
 
-    stop_code = 0
-
     def __init__(self, timeout: Any, rules: LeavingRules, context: LimitedRun) -> None:
         super().__init__(timeout)
         self._rules = rules
         self._context = context
-        self._timeout_end = self.end
         self._run_times = RunTimes(context)
+        self._leave_end = time.monotonic() + rules.deadline - time.time()
         self._reason = "its deadline is reached"
         self._next_look = 0.0
         self._n_cancelled = 0
-        self._signalled = False
-        self.end = min(self.end, time.monotonic() + rules.deadline - time.time())
+        self._signalled = self._leaves = False
+        self.end = min(self.end, self._leave_end)
 
     @property
     def is_set(self) -> bool:
-        """True: the loops must look at the limit."""
+        """Whether the loops must look at the limit: always."""
         return True
 
     @property
     def seconds(self) -> float:
         """The seconds until `check` must be called again."""
-        now = time.monotonic()
-        return max(min(self.end, self._next_look) - now, 0.0)
+        return max(min(self.end, self._next_look) - time.monotonic(), 0.0)
 
     @property
     def reason(self) -> str:
         """The end of the error messages of jobs that the limit ended."""
-        return super().reason if self._is_timeout else f": {self._reason}"
+        return f": {self._reason}" if self._leaves else super().reason
 
-    @property
-    def _is_timeout(self) -> bool:
-        return self._stopped or self.end >= self._timeout_end
+    def leave(self, signal: str, at: float) -> None:
+        """Leave when the grace period is over, after a signal; at once after a second one.
 
-    def leave(self, signal: str) -> None:
-        """Leave when the grace period is over, after a signal; at once after a second one."""
+        Parameters
+        ----------
+        signal : str
+            Its name.
+        at : float
+            When it arrived, as `time.monotonic()` returns it.
+        """
         grace = 0.0 if self._signalled else self._rules.grace
         self._signalled = True
         self._reason = f"{signal} was received"
-        self.end = min(self.end, time.monotonic() + grace)
+        self._leave_end = min(self._leave_end, at + grace)
+        self.end = min(self.end, self._leave_end)
         self._next_look = 0.0
 
     def check(self) -> None:
@@ -87,26 +93,25 @@ class LeavingLimit(TimeLimit):
         began = time.monotonic()
         if began < self._next_look:
             return
-        left = self.end - began
+        self._next_look = INFINITY  # a signal that arrives from now on sets it to 0
+        left = self._leave_end - began
         if left < INFINITY:
             self._cancel_late(left)
         took = time.monotonic() - began
         interval = max(SHORTEST_INTERVAL, took / MOST_OF_CPU, left * SHARE_OF_TIME_LEFT)
-        self._next_look = began + interval
+        self._next_look = min(self._next_look, began + interval)
 
     def _cancel_late(self, left: float) -> None:
         """Cancel the jobs that wait and need more seconds than are left."""
-        context, engine = self._context, self._context.engine
         self._run_times.update()
         unknown = math.inf if self._signalled else -math.inf
         if max(self._run_times.longest, unknown) <= left:
             return
-        for number in self._run_times.unfinished():
-            job = context.jobs[number]
-            if job.status in WAITING and not engine.is_sent(number):
-                needed = self._run_times.of(job.name, unknown)
-                if needed > left:
-                    self._cancel(job, number)
+        for number in self._run_times.unfinished:
+            job = self._context.jobs[number]
+            waits = job.status in WAITING and not self._context.engine.is_sent(number)
+            if waits and self._run_times.of(job, unknown) > left:
+                self._cancel(job, number)
 
     def _cancel(self, job: Job[Any], number: int) -> None:
         with self._context.lock:
@@ -125,21 +130,24 @@ class LeavingLimit(TimeLimit):
             self.stop_run()
 
     def stop_run(self) -> None:
-        """End the run; with the stop code that makes the other ranks raise `LeftInTime`."""
-        if not self._is_timeout:
-            self.stop_code = EXIT_CODE
+        """End the run, and decide why: it leaves, unless it was stopped or its timeout is over."""
+        is_due = self._n_cancelled > 0 or time.monotonic() >= self._leave_end
+        self._leaves = is_due and not self._stopped
+        if self._leaves:
+            self.stop_code = running.abort_code = EXIT_CODE
         super().stop_run()
 
     def error(self, counts: Mapping[JobStatus, int], results: Any) -> BaseException:
         """Return the error of the run, when all jobs have ended."""
-        if self._is_timeout and not self._n_cancelled:
+        if not self._leaves:
             return super().error(counts, results)
-        from bsbpool.logs import logger
-
         n_left = counts[JobStatus.CANCELLED] + counts[JobStatus.ABORTED]
+        failed = f" and {counts[JobStatus.FAILED]:,} failed" if counts[JobStatus.FAILED] else ""
         text = (
             f"The run left in time, because {self._reason}: {n_left:,} of "
-            f"{sum(counts.values()):,} jobs are left. Run the same command again."
+            f"{sum(counts.values()):,} jobs are left{failed}. Run the same command again."
         )
         logger("runs").warning(text)
-        return LeftInTime(text, n_left)
+        for failure in list(self._context.events.failures.values())[:MOST_FAILURES]:
+            logger("runs").error("%s", failure, exc_info=failure)  # LeftInTime prints no cause
+        return LeftInTime(text, n_left, results)

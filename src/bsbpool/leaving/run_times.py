@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from bsbpool._core.jobs.job_times import JobTimes
 from bsbpool._core.scheduling.engine import Engine
+from bsbpool.events import EventQueue
 from bsbpool.jobs import Job
+from bsbpool.naming import kind_of
 from bsbpool.status import FINISHED
 
 SHARE = 0.95
-"""The share of the jobs of one name that took at most the estimate."""
+"""The share of the jobs of one kind that took at most the estimate."""
 MOST_KEPT = 1_000
-"""The number of run times that are kept for each name."""
+"""The number of run times that are kept for each kind: those that ended last."""
 
 
 class LimitedRun(Protocol):
     """The part of a `RunContext` that the limit uses."""
 
     engine: Engine
+    events: EventQueue
     jobs: list[Job[Any]]
     times: JobTimes | None
 
@@ -31,7 +34,7 @@ class LimitedRun(Protocol):
 
 
 class RunTimes:
-    """Estimates the run times of jobs from those of the same name.
+    """Estimates the run times of jobs from those of the same kind.
 
     Parameters
     ----------
@@ -40,54 +43,58 @@ class RunTimes:
 
     Attributes
     ----------
+    unfinished : list of int
+        The numbers of the jobs that had not ended at the last update.
     longest : float
         The longest estimate in seconds; 0 if there is none.
     """
 
     def __init__(self, context: LimitedRun) -> None:
         self._context = context
-        self._unfinished: list[int] = []
         self._n_seen = 0
-        self._times: defaultdict[str, list[float]] = defaultdict(list)
+        self._times: dict[str, deque[float]] = {}
         self._estimates: dict[str, float] = {}
+        self.unfinished: list[int] = []
         self.longest = 0.0
 
     def update(self) -> None:
         """Take the jobs into account that have ended, or were queued, since the last call."""
-        context, status = self._context, self._context.engine.status
-        n = len(context.jobs)
-        numbers = [*self._unfinished, *range(self._n_seen, n)]
+        status = self._context.engine.status
+        n = len(self._context.jobs)
+        numbers = [*self.unfinished, *range(self._n_seen, n)]
         self._n_seen = n
-        self._unfinished = []
+        self.unfinished = []
+        changed = set()
         for number in numbers:
-            if status(number) in FINISHED:
-                self._add(number)
-            else:
-                self._unfinished.append(number)
-        for name, times in self._times.items():
-            times.sort()
-            self._estimates[name] = times[min(int(SHARE * len(times)), len(times) - 1)]
-            del times[: -MOST_KEPT]
+            if status(number) not in FINISHED:
+                self.unfinished.append(number)
+            elif (seconds := self._run_time(number)) is not None:
+                kind = kind_of(self._context.jobs[number])
+                self._times.setdefault(kind, deque(maxlen=MOST_KEPT)).append(seconds)
+                changed.add(kind)
+        for kind in changed:
+            self._estimates[kind] = estimate(self._times[kind])
         self.longest = max(self._estimates.values(), default=0.0)
 
-    def _add(self, number: int) -> None:
+    def _run_time(self, number: int) -> float | None:
+        """Return the run time of a job in seconds; None if it did not run to its end."""
         assert self._context.times is not None
-        run_ns, ended = self._context.times.entry(number)[3::4]
-        if ended:
-            self._times[self._context.jobs[number].name].append(run_ns * 1e-9)
+        _, _, _, run_ns, _, _, _, n_ends = self._context.times.entry(number)
+        return run_ns * 1e-9 if n_ends else None
 
-    def unfinished(self) -> Iterator[int]:
-        """Iterate over the numbers of the jobs that had not ended at the last update."""
-        return iter(self._unfinished)
-
-    def of(self, name: str, unknown: float) -> float:
-        """Return the estimated run time of jobs of a name in seconds.
+    def of(self, job: Job[Any], unknown: float) -> float:
+        """Return the estimated run time of a job in seconds.
 
         Parameters
         ----------
-        name : str
-            The name of the job.
+        job : Job
+            The job.
         unknown : float
-            What to return if no job of this name has ended.
+            The result if no job of this kind has ended.
         """
-        return self._estimates.get(name, unknown)
+        return self._estimates.get(kind_of(job), unknown)
+
+
+def estimate(times: Sequence[float] | deque[float]) -> float:
+    """Return the time within which most jobs end; the longest time of fewer than 20 jobs."""
+    return sorted(times)[min(int(SHARE * len(times)), len(times) - 1)]

@@ -174,4 +174,4 @@ def _abort(reason: str) -> None:
     flush_stdout()
     print(f"bsbpool: {reason}; ending all ranks with MPI_Abort.", file=sys.stderr, flush=True)
     time.sleep(0.3)  # launchers drop output that they have not forwarded yet
-    MPI.COMM_WORLD.Abort(1)
+    MPI.COMM_WORLD.Abort(running.abort_code)
