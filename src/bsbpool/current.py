@@ -63,8 +63,8 @@ class CurrentJob:
     name : str
         The option `name`, or the name of its function.
     label : str
-        The text of the job, as in messages; without its arguments and submitter on a worker that
-        has not received them.
+        The text of the job, as in messages. On a worker, those of jobs without options have no
+        submitter, and no arguments either if these are not plain values such as numbers and texts.
     rank : int
         The rank that runs it, in the communicator of its pool.
     gang : object
@@ -88,6 +88,7 @@ class CurrentJob:
         rank: int,
         *,
         label: str | None = None,
+        call_text: Callable[[], str] | None = None,
         attempt: int = 1,
         resources: Mapping[str, Any] = _NOTHING,
         seed: int | None = None,
@@ -97,7 +98,8 @@ class CurrentJob:
         self._running = running
         self.number = running.number
         self.name = name
-        self.label = job_text(self.number, name) if label is None else label
+        self._label = label
+        self._call_text = call_text
         self.rank = rank
         self.attempt = attempt
         self.resources = resources
@@ -110,6 +112,18 @@ class CurrentJob:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.label} on rank {self.rank}>"
+
+    @property
+    def label(self) -> str:
+        """The text of the job, made when it is first used."""
+        if self._label is None:
+            text = self.name if self._call_text is None else self._call_text()
+            self._label = job_text(self.number, text)
+        return self._label
+
+    @label.setter
+    def label(self, label: str) -> None:
+        self._label = label
 
     @property
     def id(self) -> int:

@@ -67,7 +67,7 @@ def test_each_rank_prints_where_it_is_and_what_it_waits_for(tmp_path):
     line = next(n for n, text in lines if "# this rank prints" in text)
     for rank, text in enumerate(workers, 1):
         assert text.count(f"bsbpool: rank {rank} of 3 on {HOST} (process ") == 1, text
-        assert "  it has been running job " in text and " 'simulate' of pool " in text
+        assert "  it has been running job " in text and " 'simulate('/" in text
         assert text.count(f'  File "{script}", line {line} in simulate\n') == 1, text
     assert f"bsbpool: rank 0 of 3 on {HOST} (process " in main
     assert " in look\n" in main

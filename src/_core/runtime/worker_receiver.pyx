@@ -7,6 +7,7 @@ long job. The progress thread also sends waiting replies.
 """
 from bsbpool._core.comm.channel cimport Channel
 from bsbpool._core.comm.transport cimport TRANSPORT_MALFORMED, TRANSPORT_NO_MEMORY
+from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_t
 from bsbpool._core.protocol.wire cimport (
     DATA,
@@ -16,6 +17,7 @@ from bsbpool._core.protocol.wire cimport (
     INTERRUPT,
     OUTPUT,
     RANK_FAILED,
+    SCALARS,
     SEND_DATA,
     SKIP,
     STEAL_REQUEST,
@@ -90,6 +92,16 @@ cdef class WorkerReceiver(ProgressThread):
         """
         if not self.has_thread:
             self.progress()
+
+    def running_payload(self, int64_t number):
+        """Return the flags and the payload of a job while it runs here; None if it has a pickle.
+
+        The payload has plain values, so reading it again runs no code of their classes.
+        """
+        cdef FrameReader r = self.inbox.reader
+        if r.record.id != number or self.running_job.number != number:
+            return None
+        return (r.record.flags & 0x7F, r.payload()) if r.record.flags & SCALARS else None
 
     def send_output(self, int64_t job, uint32_t stream, bytes text not None):
         """Send output of the running job to the main rank, from another thread of this process.

@@ -21,7 +21,15 @@ from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.naming import add_note, duration_text, error_text, explain, job_text, name_of
+from bsbpool.naming import (
+    add_note,
+    call_text,
+    duration_text,
+    error_text,
+    explain,
+    job_text,
+    name_of,
+)
 from bsbpool.process import (
     Terminated,
     end_if_child_of,
@@ -164,12 +172,19 @@ class WorkerRun:
         from bsbpool.current import CurrentJob
 
         running = self._loop.running_job
-        f, _ = self._loop.running_function()
+        f, mode = self._loop.running_function()
         if f is FunctionJob and running.details is not None:
             f = running.details[0]
         loop = self._loop
         poll, send_output = loop.poll_interrupts, loop.send_output
-        current = CurrentJob(running, name_of(f), self._rank, poll=poll, send_output=send_output)
+        current = CurrentJob(
+            running,
+            name_of(f),
+            self._rank,
+            call_text=lambda: _call_text(f, mode, loop.running_payload(number)),
+            poll=poll,
+            send_output=send_output,
+        )
         if self._gang_member is not None:
             current.gang = self._gang_member.gang_of(number)
         return current
@@ -258,7 +273,7 @@ class WorkerRun:
         self, number: int, function: tuple[Any, int], flags: int, payload: Any, buffers: list[Any]
     ) -> tuple[int, bytes | None, list[memoryview]]:
         """Run a job as `run_job`, and log its begin and its end."""
-        label = _label(function[0], number)
+        label = job_text(number, _call_text(*function, (flags, payload)))
         assert self._log is not None
         self._log.debug("running %s", label)
         reply = type(self).run_job(self, number, function, flags, payload, buffers)
@@ -328,6 +343,18 @@ def _label(f: Any, number: int) -> str:
     """Return the label of a job without its arguments, which the worker may not know."""
     known = not (f is FunctionJob or isinstance(f, _Unloadable))
     return job_text(number, name_of(f) if known else "")
+
+
+def _call_text(f: Any, mode: int, received: tuple[int, Any] | None) -> str:
+    """Return the text of a call, with its arguments if they were received as plain values."""
+    if f is FunctionJob or isinstance(f, _Unloadable):
+        return ""
+    if received is None or mode == EXECUTE or not received[0] & SCALARS:
+        return name_of(f)
+    flags, payload = received
+    given = scalar_codec.loads(payload)
+    args, kwargs = (given, None) if flags & ONLY_ARGS else given[:2]
+    return call_text(f, args, kwargs)
 
 
 class _Unloadable:
