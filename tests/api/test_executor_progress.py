@@ -97,8 +97,9 @@ def check_maps_that_stop() -> None:
             del mapped
         if executor is not None:
             counts = counts_of(file)
-            assert counts.keys() == {"succeeded", "cancelled", "total"}, (stop, counts)
-            assert counts["total"] == N_ITEMS == counts["succeeded"] + counts["cancelled"], counts
+            assert counts.keys() <= {"succeeded", "cancelled", "total"}, (stop, counts)
+            n_ended = counts["succeeded"] + counts.get("cancelled", 0)
+            assert counts["total"] == N_ITEMS == n_ended, (stop, counts)
             assert counts["succeeded"] % 4 == 0
 
 
