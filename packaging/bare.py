@@ -1,7 +1,7 @@
 """Install the release into bare environments, and run a program in each.
 
-A bare environment has nothing but bsbpool, its requirements and an MPI. Its PATH has no compiler and no
-other MPI: a folder with links to a few programs takes the place of /usr/bin.
+A bare environment has nothing but bsbpool, its requirements and an MPI. Its PATH has no compiler
+and no other MPI: a folder with links to a few programs takes the place of /usr/bin.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from checks import Fault, run
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 RANKS = 3
-PROGRAMS = "cat env hostname id sed sh uname".split()
+PROGRAMS = ["cat", "env", "hostname", "id", "sed", "sh", "uname"]
 """The programs that launchers and Python call."""
-COMPILERS = "c++ cc clang g++ gcc mpicc".split()
+COMPILERS = ["c++", "cc", "clang", "g++", "gcc", "mpicc"]
 OF_LAUNCHERS = "OMPI_", "PMIX_", "PRTE_", "PMI_", "HYDRA_"
 DEMO = "bsb-core>=8,<9", "bsb-hdf5>=8,<9", "matplotlib", "rich"
 """The requirements of examples/network.py without MPI; with MPI it needs the extra `demo`."""
@@ -139,7 +139,8 @@ def _command(launcher: str, program: Sequence[object], folder: Path) -> list[obj
     python = [folder / "env/bin/python", *program]
     if not launcher:
         return python
-    openmpi = "Open MPI" in run([launcher, "--version"]) or "OpenRTE" in run([launcher, "--version"])
+    version = run([launcher, "--version"])
+    openmpi = "Open MPI" in version or "OpenRTE" in version  # Open MPI 5 and 4
     return [launcher, *(["--oversubscribe"] if openmpi else []), "-n", RANKS, *python]
 
 
