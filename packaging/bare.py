@@ -102,10 +102,11 @@ def _pip(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
 def _install_from_source(place: Place, folder: Path, sdist: Path) -> None:
     """Build as the recipes of distributions do: no isolation, no index, the mpicc of the system.
 
-    mpi4py is compiled, too, since its wheel does not know the name of this library.
+    mpi4py is compiled, too, since its wheel does not know the name of this library. The cache of pip
+    may hold one for another MPI.
     """
     of_mpi = {"MPICC": place.mpicc, "MPI4PY_BUILD_MPICC": place.mpicc}
-    _pip(folder, "--no-binary", "mpi4py", "mpi4py", env=of_mpi)
+    _pip(folder, "--no-cache-dir", "--no-binary", "mpi4py", "mpi4py", env=of_mpi)
     _pip(folder, "cmake", "cython", "ninja", "scikit-build-core", "cloudpickle", "numpy", *DEMO)
     path = f"{folder / 'env/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     options = f"-DBSBPOOL_MPI=mpicc -DMPI_C_COMPILER={shutil.which(place.mpicc)}"
@@ -129,6 +130,7 @@ def _bare_environment(folder: Path) -> dict[str, str]:
         env.pop(name, None)
     env["PATH"] = os.pathsep.join([str(folder / "env/bin"), str(tools)])
     env |= {"OMP_NUM_THREADS": "1", "UCX_LOG_LEVEL": "error", "MPLCONFIGDIR": str(folder)}
+    env["OMPI_MCA_plm_rsh_agent"] = "sh"  # Open MPI 4 looks for ssh, also on one node
     if os.geteuid() == 0:
         env |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return env
