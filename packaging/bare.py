@@ -102,8 +102,8 @@ def _pip(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
 def _install_from_source(place: Place, folder: Path, sdist: Path) -> None:
     """Build as the recipes of distributions do: no isolation, no index, the mpicc of the system.
 
-    mpi4py is compiled, too, since its wheel does not know the name of this library. The cache of pip
-    may hold one for another MPI.
+    mpi4py is compiled, too, since its wheel does not know the name of this library. The cache of
+    pip may hold one for another MPI.
     """
     of_mpi = {"MPICC": place.mpicc, "MPI4PY_BUILD_MPICC": place.mpicc}
     _pip(folder, "--no-cache-dir", "--no-binary", "mpi4py", "mpi4py", env=of_mpi)

@@ -51,9 +51,13 @@ def check_versions() -> None:
     )  # fmt: skip
 
 
+def _first_heading() -> re.Match[str] | None:
+    return HEADING.search((ROOT / "CHANGELOG.md").read_text())
+
+
 def check_changelog(allow_unreleased: bool) -> None:
     """The first part of the changelog has the date of the release."""
-    heading = HEADING.search((ROOT / "CHANGELOG.md").read_text())
+    heading = _first_heading()
     if heading is None:
         raise Fault("CHANGELOG.md has no heading '## version (date)'", "write it")
     if heading[2] == NOT_RELEASED and allow_unreleased:
@@ -102,11 +106,17 @@ def check_classifiers(wheels: Sequence[Path]) -> None:
     )
 
 
-def check_digests(sdist: Path, allow_unreleased: bool) -> None:
-    """The recipes have the digest of the sdist."""
+def check_digests(sdist: Path) -> None:
+    """The recipes have the digest of the sdist, once the changelog has a date.
+
+    Before, the digest changes with each commit.
+    """
+    heading = _first_heading()
+    if heading is not None and heading[2] == NOT_RELEASED:
+        return
     right = recipes.digest_of(sdist)
     wrong = [file.name for file, found in recipes.digests().items() if found != right]
-    if wrong and not allow_unreleased:  # the digest changes with each commit until the release
+    if wrong:
         raise Fault(
             f"{', '.join(wrong)} have another digest than {sdist.name}",
             f"python packaging/recipes.py {sdist}, and commit; the sdist does not contain them",
@@ -139,7 +149,7 @@ def checks_of(
         "the tag": check_tag,
         "no changes in the checkout": check_clean,
         "recipes": lambda: joined(recipes.faults()),
-        "the digest in the recipes": partial(check_digests, sdist, allow_unreleased),
+        "the digest in the recipes": partial(check_digests, sdist),
         "a wheel for each Python": partial(check_classifiers, wheels),
         "twine check": partial(check_twine, [*wheels, sdist]),
         "contents of the sdist": partial(archives.check_sdist, sdist, version),

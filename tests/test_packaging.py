@@ -190,6 +190,16 @@ def test_the_changelog_needs_a_date(tmp_path, monkeypatch, heading, allowed, fau
         release.check_changelog(allowed)
 
 
+def test_the_recipes_need_the_digest_only_for_a_release(tmp_path, monkeypatch):
+    sdist = tmp_path / "sdist.tar.gz"
+    sdist.write_bytes(b"another sdist")
+    monkeypatch.setattr(release, "ROOT", tmp_path)
+    (tmp_path / "CHANGELOG.md").write_text("## 1.0.0 (not released)\n")
+    release.check_digests(sdist)
+    (tmp_path / "CHANGELOG.md").write_text("## 1.0.0 (2026-12-01)\n")
+    assert "have another digest than sdist.tar.gz" in fault_of(release.check_digests, sdist)
+
+
 def test_all_files_have_the_same_version(monkeypatch):
     release.check_versions()
     monkeypatch.setattr(release, "version_of_project", lambda: "9.9")
