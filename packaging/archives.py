@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
-from checks import joined
 from packaging.utils import parse_wheel_filename
+
+from checks import joined
 
 NEWEST_MANYLINUX = {"x86_64": (2, 17)}
 """The newest glibc that wheels of an architecture may need; others are not limited."""
@@ -130,7 +131,9 @@ def _metadata_faults(text: str, version: str) -> Iterator[str]:
     metadata = Parser().parsestr(text)
     if metadata["Version"] != version:
         yield f"the metadata has version {metadata['Version']}; {version} is needed"
-    yield from (f"the metadata has no {key}" for key in ("Requires-Python", "Summary") if not metadata[key])
+    for key in ("Requires-Python", "Summary"):
+        if not metadata[key]:
+            yield f"the metadata has no {key}"
     if not metadata.get_payload():
         yield "the metadata has no description"
 

@@ -55,7 +55,9 @@ class Checks:
     def table(self) -> str:
         """Return a table of all checks, with faults and remedies below it."""
         width = max((len(name) for name, _ in self.results), default=0)
-        rows = [f"{name:{width}}  {'OK' if fault is None else 'FAULT'}" for name, fault in self.results]
+        rows = [
+            f"{name:{width}}  {'OK' if fault is None else 'FAULT'}" for name, fault in self.results
+        ]
         for name, fault in self.results:
             if fault is not None:
                 rows += ["", f"{name}: {fault.fault}"]

@@ -4,7 +4,8 @@
  * takes the newest version of a function, so the wheel would need glibc 2.34 (manylinux_2_34). With the
  * old versions below the newest symbol that is needed is of glibc 2.17 (manylinux2014). They are the
  * same functions, but for pthread_kill: the old one returns ESRCH for a thread that has ended, and
- * bsbpool signals only threads that run a job. Before 2.34 they are in libpthread, hence LDFLAGS in wheels.py.
+ * bsbpool signals only threads that run a job. Before 2.34 they are in libpthread, hence LDFLAGS in
+ * wheels.py.
  *
  * Only for x86-64: elsewhere the first versions of these functions have other numbers. */
 #if defined(__x86_64__) && defined(__gnu_linux__)

@@ -2,9 +2,9 @@
 
     python packaging/wheels.py build/dist [--python PATH]... [--first]
 
-Without --python: the newest releases of CPython 3.11 and later in pyenv and on PATH, one of each minor
-version. --first builds only the first of them. No container is needed: glibc.h in this folder keeps
-the symbols of newer glibcs out. The wheels contain no MPI: a program brings its own.
+Without --python: the newest releases of CPython 3.11 and later in pyenv and on PATH, one of each
+minor version. --first builds only the first of them. No container is needed: glibc.h in this folder
+keeps the symbols of newer glibcs out. The wheels contain no MPI: a program brings its own.
 """
 
 from __future__ import annotations
@@ -174,7 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks = Checks()
     print("Pythons:", *(f"{p.name} ({p.path})" for p in pythons))
     build_all(output, output.with_name(f"{output.name}-work"), pythons, checks)
-    print(f"\n{checks.table()}\n\nIn {output}: {', '.join(sorted(p.name for p in output.iterdir()))}")
+    print(f"\n{checks.table()}\n\nIn {output}:")
+    print(*sorted(path.name for path in output.iterdir()), sep="\n")
     return int(checks.failed)
 
 

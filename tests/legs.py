@@ -91,6 +91,7 @@ TEST = {
         "sanitize",
         (
             "tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py",
+            "--ignore=tests/core/test_cythonize.py",  # it needs Cython and no core
             # They measure memory and time, of which the sanitizer takes more.
             "--deselect=tests/core/test_many_workers.py::"
             "test_the_tables_take_few_bytes_for_each_worker",
