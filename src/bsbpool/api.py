@@ -76,6 +76,10 @@ def create_job_pool(
         message for many ranks: with "node" one rank of each node, with a number one rank for each
         so many ranks, with None none. "auto", the default, is "node" from 1,024 ranks on. The
         environment variable BSBPOOL_LEADERS replaces the default.
+    journal : str, path-like or bsbpool.journal.Journal
+        A file on rank 0 that records each job that ends. The same program, started again, gets
+        the results of these jobs from it and runs only the others, see docs/resuming.md. With a
+        `Journal` you choose how it is written.
 
     Returns
     -------

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from bsbpool.options import JobOptions, OptionValues
     from bsbpool.placement import Placement
     from bsbpool.pool_options import PoolOptions
-    from bsbpool.run_context import RunContext, SubmitterIndex
-    from bsbpool.scheduling import Scheduler, Schedulers
+    from bsbpool.run_context import RunContext
+    from bsbpool.scheduling import Scheduler, Schedulers, SubmitterIndex
     from bsbpool.statistics import PoolStatistics
     DataFrame = Any  # of pandas, which is optional
 else:
@@ -45,7 +45,7 @@ else:
     PoolOptions = LazyType("bsbpool.pool_options", "PoolOptions")
     Unpack = LazyType("typing", "Unpack")
     FunctionJob = LazyType("bsbpool.function_job", "FunctionJob")
-    SubmitterIndex = LazyType("bsbpool.run_context", "SubmitterIndex")
+    SubmitterIndex = LazyType("bsbpool.scheduling", "SubmitterIndex")
     RunContext = LazyType("bsbpool.run_context", "RunContext")
     Scheduler = LazyType("bsbpool.scheduling", "Scheduler")
     Schedulers = LazyType("bsbpool.scheduling", "Schedulers")
@@ -94,10 +94,11 @@ class JobQueue(Submitter):
         /,
         *args: Any,
         deps: Iterable[Job[Any]] | None = None,
+        key: str | None = None,
         **kwargs: Any,
     ) -> FunctionJob[T]:
-        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
-        return self.queue(f, args, kwargs, deps)
+        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`, for `key` `JobOptions`."""
+        return (self if key is None else self.options(key=key)).queue(f, args, kwargs, deps)
 
     def options(self, **options: Unpack[OptionValues]) -> PoolOptions:
         """Return a view of this pool that queues jobs with options.
@@ -129,7 +130,6 @@ class JobQueue(Submitter):
         """
         from bsbpool.options import make_options
         from bsbpool.pool_options import PoolOptions
-
         return PoolOptions(self, make_options(options))
 
     def broadcast(self, obj: T) -> Broadcast[T]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bsbpool.caching import CacheRequirements, RankCache
     from bsbpool.deadlines import DependencyDeadlines
     from bsbpool.jobs import Job
+    from bsbpool.journal.pool_journal import PoolJournal
     from bsbpool.resources import Declaration
     from bsbpool.runs import Run, RunnablePool
     from bsbpool.settings import LeaderChoice, PoolSettings
@@ -181,9 +182,12 @@ class RunContext:
         The threads that execute the run; empty while none does.
     run : Run
         The way in which this rank runs the jobs.
+    journal : PoolJournal or None
+        Records the jobs that end, on the main rank.
     """
 
     run: Run
+    journal: PoolJournal | None = None
 
     def __init__(
         self,
@@ -228,13 +232,12 @@ class RunContext:
         self._made_by = threading.get_ident()
         self._collect_results = collect_results
 
-    def apply(self, settings: PoolSettings | None, main_works: bool | None) -> None:
+    def apply(self, settings: PoolSettings | None) -> None:
         """Apply the settings of the pool, before it takes jobs."""
-        self.main_works = main_works
         if settings is None:
             return
         self.strict, self.resources = settings.strict, settings.resources
-        self.main_works = settings.main_works if main_works is None else main_works
+        self.main_works = settings.main_works
         self.leaders = settings.leaders
         if not settings.prefetch:
             self.engine.disable_prefetch(True)
@@ -242,6 +245,20 @@ class RunContext:
             from bsbpool._core.jobs.job_times import JobTimes
 
             self.times = JobTimes(self.submitter)
+
+    def open(self, run: Run, settings: PoolSettings | None) -> None:
+        """Set the way in which this rank runs the jobs; open the journal on the main rank."""
+        self.run = run
+        journal = None if settings is None else settings.journal_options
+        if journal is not None and (not run.parallel or self.comm.get_rank() == 0):
+            from bsbpool.journal.pool_journal import PoolJournal
+            self.journal = PoolJournal(self, journal)
+
+    def close(self) -> None:
+        """Close the journal, at the end of the ``with`` block."""
+        self.closed = True
+        if self.journal is not None:
+            self.journal.close()
 
     def begin(self, limit: TimeLimit, results: dict[Any, Any] | None) -> None:
         """Prepare for the run; `results` is the dictionary to fill, or None."""
@@ -254,6 +271,8 @@ class RunContext:
         self.ended = time.monotonic()
         self.executing_threads = frozenset()
         results, self.results = self.results, None
+        if self.journal is not None:
+            self.journal.end_run()
         return results
 
     def check_waiting(self, timeout: float | None) -> None:
@@ -379,20 +398,3 @@ class OpenPools:
 
 
 open_pools = OpenPools()
-
-
-class SubmitterIndex:
-    """Finds the jobs that an object submitted; built when it is first used."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[int, list[Job[Any]]] = {}
-        self._indexed = 0
-
-    def jobs_of(self, submitter: object, jobs: list[Job[Any]]) -> list[Job[Any]]:
-        """Return those of the pool's jobs that this object submitted, compared by identity."""
-        new = jobs[self._indexed :]
-        # Before the loop: a property of a submitter may call this method again.
-        self._indexed += len(new)
-        for job in new:
-            self._jobs.setdefault(id(job.submitter), []).append(job)
-        return list(self._jobs.get(id(submitter), ()))

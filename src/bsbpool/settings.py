@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast
 
 from bsbpool import arguments, resources
 from bsbpool.naming import brief
 from bsbpool.options import JobOptions, make_options
+
+if TYPE_CHECKING:
+    from bsbpool.journal.options import Journal
 
 LeaderChoice: TypeAlias = Literal["auto", "node"] | int | None
 """Which ranks relay messages, see `create_job_pool`."""
@@ -24,6 +28,7 @@ class Settings(TypedDict, total=False):
     prefetch: bool
     main_works: bool | None
     leaders: LeaderChoice
+    journal: str | os.PathLike[str] | Journal | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,8 @@ class PoolSettings:
         Whether rank 0 runs jobs, too.
     leaders : "auto", "node", int or None
         Which ranks relay the messages between rank 0 and the other ranks.
+    journal : str, path-like or Journal, optional
+        The file that records the jobs that end, from which a later run goes on.
 
     Raises
     ------
@@ -61,6 +68,7 @@ class PoolSettings:
     prefetch: bool = True
     main_works: bool | None = None
     leaders: LeaderChoice = "auto"
+    journal: str | os.PathLike[str] | Journal | None = None
 
     def __post_init__(self) -> None:
         check_leaders(self.leaders, "leaders")
@@ -70,6 +78,10 @@ class PoolSettings:
             object.__setattr__(self, "main_works", arguments.flag("main_works", self.main_works))
         if self.resources is not None:
             resources.check(self.resources)
+        if self.journal is not None:
+            from bsbpool.journal.options import check_journal  # few pools have one
+
+            object.__setattr__(self, "journal", check_journal(self.journal))
         options = self.options
         if options is not None and not isinstance(options, JobOptions):
             if not isinstance(options, Mapping):
@@ -84,6 +96,11 @@ class PoolSettings:
         """The default options; None if there are none."""
         return self.options if isinstance(self.options, JobOptions) else None
 
+    @property
+    def journal_options(self) -> Journal | None:
+        """The journal; None if there is none."""
+        return cast("Journal | None", self.journal)
+
 
 def check_leaders(value: Any, name: str) -> LeaderChoice:
     """Return the argument `leaders`; raise TypeError or ValueError if it is not allowed."""
@@ -95,6 +112,15 @@ def check_leaders(value: Any, name: str) -> LeaderChoice:
     if isinstance(value, str) or value < 2:
         raise ValueError(f"{name} {allowed}, got {value!r}")
     return value
+
+
+def merged(
+    settings: PoolSettings | None, main_works: bool | None, journal: Any
+) -> PoolSettings:
+    """Return settings in which the arguments that are not None take the place of others."""
+    given = {"main_works": main_works, "journal": journal}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings or PoolSettings(), **changes)
 
 
 def make_settings(given: Settings, strict: str) -> PoolSettings:
