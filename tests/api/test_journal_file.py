@@ -118,7 +118,7 @@ def test_a_flipped_bit_of_the_header_is_detected(path):
         data = bytearray(WHOLE)
         data[at] ^= 1
         write(path, data)
-        with pytest.raises(JournalError, match="not a journal|damaged|version"):
+        with pytest.raises(JournalError, match=r"not a journal|damaged|version"):
             JournalFile(path)
         with open(path, "rb") as file:
             assert file.read() == data  # nothing was lost
@@ -194,7 +194,7 @@ def test_later_records_of_a_job_count(path):
 def test_the_table_of_keys_grows():
     buffer = RecordBuffer()
     n = 50_000
-    for i in range(n):
+    for _ in range(n):
         buffer.add(RecordKind.ENDED, SUCCESS, 0, random_bytes(16))
     batch = buffer.take()
     batch.seal()
@@ -218,7 +218,7 @@ def test_a_new_journal_is_private(path):
 def test_a_file_that_others_can_write_is_refused(path):
     write(path, WHOLE)
     os.chmod(path, 0o660)
-    with pytest.raises(JournalError, match="written by other users.*chmod 600"):
+    with pytest.raises(JournalError, match=r"written by other users.*chmod 600"):
         JournalFile(path)
 
 
@@ -235,14 +235,14 @@ def test_a_later_version_is_refused(path):
     data = bytearray(WHOLE)
     data[16] = 2
     write(path, data)
-    with pytest.raises(JournalError, match="has version 2.*versions up to 1"):
+    with pytest.raises(JournalError, match=r"has version 2.*versions up to 1"):
         JournalFile(path)
 
 
 def test_a_missing_folder_is_an_error_of_the_journal(tmp_path):
-    with pytest.raises(JournalError, match="cannot be opened as a journal.*No such file"):
+    with pytest.raises(JournalError, match=r"cannot be opened as a journal.*No such file"):
         JournalFile(str(tmp_path / "no" / "run.journal"))
-    with pytest.raises(JournalError, match="is not a file|Is a directory"):
+    with pytest.raises(JournalError, match=r"is not a file|Is a directory"):
         JournalFile(str(tmp_path))
 
 
