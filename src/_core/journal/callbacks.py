@@ -9,10 +9,10 @@ from typing import Any, Protocol
 class JournalCallbacks(Protocol):
     """What few jobs need. None of the methods but `group_ended` and `refuse_key` raises."""
 
-    def key_options(self, job: Any) -> tuple[str | None, Any, Sequence[Any]] | None:
-        """Return the key of a job with options, further data for keys, and jobs in options.
+    def key_options(self, job: Any) -> tuple[str | None, Any, Sequence[Any], bool]:
+        """Return the key of a job with options, further data for keys, jobs in options.
 
-        None means that the job is not recorded.
+        The last item is whether the job is recorded.
         """
 
     def with_attempts(self, job: Any, special: Any, attempts: int) -> Any:

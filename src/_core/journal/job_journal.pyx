@@ -99,7 +99,7 @@ cdef class JobJournal:
         self.pool.queue_recorded = queue_recorded
 
     def put(self, Handle job not None, int32_t cache_set, special):
-        """Queue a job that the caller made; return False if it is not to be recorded.
+        """Queue a job that the caller made; return False if it is not to be recorded, and has no key.
 
         Parameters
         ----------
@@ -112,28 +112,34 @@ cdef class JobJournal:
         """
         cdef uint8_t[16] key
         cdef entry_t *known
+        cdef bint recorded = True
         name, version, extra = None, None, ()
         if job.options is not None:
-            given = self.callbacks.key_options(job)
-            if given is None:
-                return False
-            name, version, extra = given
+            name, version, extra, recorded = self.callbacks.key_options(job)
         if job.deps is not None and type(job.deps) is not tuple:
             job.deps = tuple(job.deps)
+        deps = (*(job.deps or ()), *extra) if extra else job.deps
         if name is not None:
             self.keys.make_named(name, key)
+        elif recorded:
+            self.make_key(job, deps, version, key)
         else:
-            self.make_key(job, (*(job.deps or ()), *extra) if extra else job.deps, version, key)
-        if self.resume(job, key):
-            return True
-        known = self.table.find(key)
-        if special is not None and known.is_used and known.attempts:
-            special = self.callbacks.with_attempts(job, special, known.attempts)
+            try:  # a key, if it has one, for the keys of the jobs that depend on it
+                self.keys.make(job, deps, version, key)
+            except TypeError:
+                return False
+        if recorded:
+            if self.resume(job, key):
+                return True
+            known = self.table.find(key)
+            if special is not None and known.is_used and known.attempts:
+                special = self.callbacks.with_attempts(job, special, known.attempts)
         if special is None:
-            self.pool.submit(job, job.deps, cache_set, True)
+            self.pool.submit(job, job.deps, cache_set, recorded or bool(job.completion_callbacks))
         else:
             special.submit(self.pool, job, cache_set, True)
         self.enter_key(job, key)
+        self.keys.jobs[job.number].is_silent = not recorded
         return True
 
     cdef int make_key(self, Handle job, object deps, object version, uint8_t *key) except -1:
@@ -182,7 +188,7 @@ cdef class JobJournal:
         number = dispatcher_submit(&engine.d, NULL, 0, NULL, 0, -1, TRACKED, NULL)
         self.pool.enter(job, number)
         self.enter_key(job, key)
-        self.keys.jobs[number].was_resumed = True
+        self.keys.jobs[number].is_silent = True
         if status_is_terminal(engine.d.jobs[number].status):
             return True  # the run was aborted, which has cancelled the job
         if dispatcher_start_job(&engine.d, number) < 0:
@@ -269,11 +275,11 @@ cdef class JobJournal:
         if not 0 <= number < self.keys.n:
             return 0
         entry = self.keys.jobs + number
-        if not entry.has_key or entry.was_resumed:
+        if not entry.has_key or entry.is_silent:
             return 0
         if status == CANCELLED and self.pool.engine.d.jobs[number].flags & RUN_ENDED:
             return 0  # the job did not begin, so there is nothing to know about it
-        if status != CANCELLED:
+        if status == SUCCESS or status == FAILED:
             entry.attempts += 1
         self.n_recorded += 1
         outcome = job.outcome

@@ -8,8 +8,7 @@ ctypedef struct job_key_t:
     uint8_t[16] key
     uint32_t attempts  # in earlier runs of the program
     uint8_t has_key
-    uint8_t was_resumed  # whether the end of the job was in the journal
-    uint8_t counts_attempts
+    uint8_t is_silent  # whether no end is recorded: it was resumed, or is not to be recorded
 
 
 cdef class JobKeys:

@@ -84,6 +84,11 @@ class JournalFile:
             self.close()
             raise
 
+    def __del__(self) -> None:
+        """Close the file of a pool that was never used."""
+        with contextlib.suppress(Exception):
+            self.close()
+
     # ------------------------------------------------------------ opening
 
     def _open(self, must_exist: bool) -> None:

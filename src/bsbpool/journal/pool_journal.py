@@ -171,14 +171,17 @@ class PoolJournal:
 
     # ------------------------------------------------------------ queueing
 
-    def key_options(self, job: Any) -> tuple[str | None, Any, Sequence[Any]] | None:
-        """Return the key of a job with options, further data for keys, and jobs in options."""
+    def key_options(self, job: Any) -> tuple[str | None, Any, Sequence[Any], bool]:
+        """Return the key of a job with options, further data for keys, jobs in options.
+
+        The last item is whether the job is recorded.
+        """
         options = job.options
-        if not options.journaled or options.keep == "worker":
-            return None
+        recorded = options.journaled and options.keep != "worker"
         version = (options.key_version, options.seed, options.ranks, options.gather)
         others = (*options.after_any, *options.on_failure, *options.on_end)
-        return options.key, None if version == (None, None, 1, False) else version, others
+        plain = version == (None, None, 1, False)
+        return options.key, None if plain else version, others, recorded
 
     def with_attempts(self, job: Any, special: Any, attempts: int) -> Any:
         """Return the options of a job that has run before, with so many fewer attempts."""
