@@ -173,8 +173,9 @@ class JobOptions:
 
     @functools.cached_property
     def is_placement(self) -> bool:
-        """Whether only `targets`, `follow`, `follow_grace` and `priority` were given."""
-        return self.given <= {"targets", "follow", "follow_grace", "priority"}
+        """Whether only `targets`, `follow`, `follow_grace`, `priority` or keys were given."""
+        keys = {"key", "key_version", "journaled"}
+        return self.given <= {"targets", "follow", "follow_grace", "priority", *keys}
 
     @property
     def names_jobs(self) -> bool:

@@ -93,7 +93,8 @@ def test_results_of_all_kinds(path, value, options):
     queue = lambda pool: [pool.submit(note, value, key="k")]  # noqa: E731
     first, _, second, again = both(journal, queue, **options)
     assert again == []
-    assert repr(first) == repr(second)
+    if not isinstance(value, set):  # which may have another order
+        assert repr(first) == repr(second)
     assert type(first[0]) is type(second[0])
 
 
@@ -160,7 +161,7 @@ def test_a_result_that_cannot_be_kept_runs_again(path, caplog):
         return threading.Lock()
 
     run(path, lambda pool: [pool.submit(lock)])
-    assert "is not kept, so it runs again: TypeError" in caplog.text
+    assert "is not kept, so its job runs again: TypeError" in caplog.text
     run(path, lambda pool: [pool.submit(lock)])
     assert RAN == ["lock", "lock"]
 

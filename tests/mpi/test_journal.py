@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bsbpool import WorkflowError, create_job_pool
+from bsbpool import PoolExecutor, WorkflowError, create_job_pool
 from bsbpool.journal import Journal
 
 from .support import MAIN, WORKERS, WORLD, fail, give, rank, run
@@ -110,3 +110,13 @@ def test_jobs_on_several_ranks(path: str) -> None:
     assert not MAIN or effects(path) == ["gang"] * n
     assert run(fill, journal=path, main_works=False) == first
     assert effects(path) == []
+
+
+def test_executors(path: str) -> None:
+    for expected in (["1", "2", "3", "then"], []):
+        with PoolExecutor(journal=path) as executor:
+            if executor is not None:
+                futures = list(executor.map(effect, [None] * 3, [path] * 3, [1, 2, 3]))
+                then = executor.submit(effect, None, path, "then", executor.submit(give, None, 5))
+                assert [*futures, then.result()] == [[1], [2], [3], ["then", 5]]
+        assert effects(path) == (expected if MAIN else [])

@@ -99,7 +99,7 @@ cdef class JobJournal:
         self.pool.queue_recorded = queue_recorded
 
     def put(self, Handle job not None, int32_t cache_set, special):
-        """Queue a job that the caller made; return False if it is not to be recorded, and has no key.
+        """Queue a job that the caller made; return False if it has no key and is not recorded.
 
         Parameters
         ----------

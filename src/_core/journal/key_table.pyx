@@ -86,6 +86,12 @@ cdef class KeyTable:
             return None
         return entry.status, entry.offset, entry.attempts, bool(entry.was_seen)
 
+    def see(self, bytes key not None):
+        """Note that the program has queued the job with a key."""
+        cdef entry_t *entry = self.find(<const uint8_t *>PyBytes_AS_STRING(key))
+        if PyBytes_GET_SIZE(key) == 16 and entry.is_used:
+            entry.was_seen = True
+
     def unseen(self, int status):
         """Return the offsets of the ends with a status whose jobs the program did not queue."""
         cdef int64_t i

@@ -88,12 +88,15 @@ class Digests:
     ----------
     keys : JobKeys
         Makes the keys.
+    of_future : callable or None
+        Returns the key of a future of an executor, None for other objects.
     """
 
     def __init__(self) -> None:
         self._functions = functions.Descriptions()
         self._broadcast: dict[int, bytes] = {}
         self._depth = 0
+        self.of_future: Callable[[Any], bytes | None] | None = None
         self.keys = JobKeys(self.digest_function, self.digest_other)
 
     def digest_function(self, f: Any) -> tuple[bytes, bool]:
@@ -109,6 +112,8 @@ class Digests:
         TypeError
             If it has none.
         """
+        if self.of_future is not None and (key := self.of_future(value)) is not None:
+            return key
         if isinstance(value, DataRef):
             return self._of_broadcast(value)
         if self._depth >= DEEPEST:

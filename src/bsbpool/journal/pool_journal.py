@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bsbpool import exceptions
-from bsbpool._core.jobs.handle import RemoteResult, StoredResult
 from bsbpool._core.journal.job_journal import JobJournal
-from bsbpool._core.journal.records import PayloadKind, RecordKind
-from bsbpool.journal import header, side_files
-from bsbpool.journal.digests import Digests
-from bsbpool.journal.file import JournalFile
 from bsbpool.journal.options import Journal
-from bsbpool.journal.writer import MOST_WAITING, JournalWriter
+from bsbpool.journal.store import ERROR, FAILED, NOT_KEPT, SUCCESS, JournalStore
+from bsbpool.journal.writer import MOST_WAITING
 from bsbpool.logs import logger
-from bsbpool.naming import error_text, name_of
-from bsbpool.process import is_from_signal
-from bsbpool.remote_errors import dump_error, load_error
-from bsbpool.serialization import copies_of, dumps
-from bsbpool.status import JOB_STATUSES, JobStatus
+from bsbpool.naming import error_text
+from bsbpool.remote_errors import dump_error
 
 _log = logger("journals")
-
-SUCCESS, FAILED = JOB_STATUSES.index(JobStatus.SUCCESS), JOB_STATUSES.index(JobStatus.FAILED)
-NO_KEY = bytes(16)
-RUN, NAME = int(RecordKind.RUN), int(RecordKind.NAME)
-NOTHING, PICKLE, SIDE_FILE, NOT_KEPT, ERROR = map(int, PayloadKind)
 
 
 class JournaledPool(Protocol):
@@ -42,29 +28,7 @@ class JournaledPool(Protocol):
     pool: Any
 
 
-class JournaledResult(StoredResult):
-    """A result that is in the journal. It is read anew for each reader.
-
-    Parameters
-    ----------
-    journal : PoolJournal
-        The journal.
-    offset : int
-        The offset of the record.
-    """
-
-    __slots__ = ("_journal", "_offset")
-
-    def __init__(self, journal: PoolJournal, offset: int) -> None:
-        self._journal = journal
-        self._offset = offset
-
-    def load(self, copy: bool) -> tuple[Any, list[Any]]:
-        """Return the pickle of the result and its buffers."""
-        return self._journal.read_result(self._offset)
-
-
-class PoolJournal:
+class PoolJournal(JournalStore):
     """Records the jobs of a pool, and resumes those that ended in earlier runs.
 
     Implements `JournalCallbacks`.
@@ -83,50 +47,20 @@ class PoolJournal:
     """
 
     def __init__(self, context: JournaledPool, options: Journal) -> None:
+        super().__init__(options)
         self._context = context
-        self._options = options
-        self._file = JournalFile(str(options.path))
-        try:
-            self._writer = JournalWriter(self._file, options)
-            self._report_opening()
-            self._names = {name: number for number, name in self._file.names.items()}
-            self._warned: set[str] = set()
-            self._jobs = JobJournal(
-                context.submitter,
-                Digests().keys,
-                self._file.table,
-                self._writer.buffer,
-                self,
-                MOST_WAITING,
-                options.sync == "always",
-                options.key_version,
-            )
-            run = json.dumps(header.of_this_run()).encode()
-            self._writer.buffer.add(RUN, 0, NOTHING, NO_KEY, run)
-            self._writer.write(sync=True)
-            self._check()
-            self._jobs.connect()
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _report_opening(self) -> None:
-        file = self._file
-        for begin, end in file.damaged:
-            _log.warning(
-                "%s is damaged from byte %d to %d; the jobs that were recorded there run again",
-                file.path, begin, end,
-            )  # fmt: skip
-        if file.torn:
-            _log.info("%s ended in a part of a record, %d bytes, which were cut off", file.path,
-                      file.torn)  # fmt: skip
-        written_by = str(file.contents.get("python", ""))
-        if file.runs and written_by.split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
-            _log.warning(
-                "%s was begun with Python %s. Functions have another code in this Python, so only "
-                "jobs with a `key` are found in it",
-                file.path, written_by,
-            )  # fmt: skip
+        self._jobs = JobJournal(
+            context.submitter,
+            self.digests.keys,
+            self._file.table,
+            self._writer.buffer,
+            self,
+            MOST_WAITING,
+            options.sync == "always",
+            options.key_version,
+        )
+        self._check()
+        self._jobs.connect()
 
     # ------------------------------------------------------------ life cycle
 
@@ -216,41 +150,6 @@ class PoolJournal:
                 return f"argument {name}: "
         return "its function, or a value bound to it: "
 
-    def load(self, status: int, payload_kind: int, offset: int) -> tuple[bool, Any]:
-        """Return whether a recorded end counts, and the outcome that the job keeps."""
-        if status == SUCCESS:
-            if payload_kind == PICKLE:
-                return True, JournaledResult(self, offset)
-            return payload_kind == SIDE_FILE and self._has_file(offset), JournaledResult(
-                self, offset
-            )
-        if status != FAILED or self._options.resume_failed:
-            return False, None
-        return True, self._error_at(offset)
-
-    def _has_file(self, offset: int) -> bool:
-        reference = side_files.unpack(self._file.record(offset)[4])
-        if self._writer.side_files.has(reference):
-            return True
-        self._warn(f"{self._writer.side_files.path_of(reference)} is missing; its job runs again")
-        return False
-
-    def read_result(self, offset: int) -> tuple[Any, list[Any]]:
-        """Return the pickle and the buffers of a result."""
-        _, _, kind, _, payload, buffers, _ = self._file.record(offset)
-        if kind == SIDE_FILE:
-            return self._writer.side_files.read(side_files.unpack(payload))
-        return payload, buffers
-
-    def _error_at(self, offset: int) -> BaseException:
-        _, _, kind, _, payload, buffers, more = self._file.record(offset)
-        try:
-            if kind == ERROR:
-                return load_error(payload, buffers)
-        except Exception as error:
-            self._warn(f"an error cannot be unpickled: {error_text(error)}")
-        return exceptions.RemoteError(more["text"].decode(errors="replace"))
-
     def fail(self, job: Any, outcome: Any) -> None:
         """End a job that failed in an earlier run."""
         with self._context.lock:
@@ -261,35 +160,10 @@ class PoolJournal:
 
     def record_result(self, job: Any, outcome: Any) -> None:
         """Record a result that is large, or not a number, text or the like."""
-        try:
-            payload, buffers = self._parcel(outcome)
-        except BaseException as error:
-            if is_from_signal(error):
-                raise
-            text = error_text(error)
-            self._warn(f"the result of {job.label} is not kept, so it runs again: {text}")
-            self._jobs.add_end(job.number, SUCCESS, NOT_KEPT, text.encode(errors="replace"))
-            return
-        size = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
-        if size < self._options.side_file_size:
-            self._jobs.add_end(job.number, SUCCESS, PICKLE, payload, buffers)
-            return
-        if not isinstance(outcome, StoredResult):
-            buffers = copies_of(buffers)  # other code may change the arrays
         key = self._jobs.keys.key_of(job.number)
         assert key is not None
-        parts = (payload, *buffers)
-        reference = side_files.reference_to(f"{key.hex()}.pickle", parts)
-        self._writer.add_side_file(reference, parts)
-        self._jobs.add_end(job.number, SUCCESS, SIDE_FILE, side_files.pack(reference))
-
-    def _parcel(self, outcome: Any) -> tuple[Any, list[Any]]:
-        if isinstance(outcome, RemoteResult):
-            raise LookupError("it stayed on the worker")
-        if isinstance(outcome, StoredResult):
-            return outcome.load(copy=False)
-        payload, buffers = dumps(outcome)
-        return payload, list(buffers)
+        kind, payload, buffers = self.pack(key, outcome)
+        self._jobs.add_end(job.number, SUCCESS, kind, payload, buffers)
 
     def record_failure(self, job: Any) -> None:
         """Record the error of a job."""
@@ -312,16 +186,6 @@ class PoolJournal:
                 job.number, FAILED, NOT_KEPT, b"", text=error_text(error).encode(errors="replace")
             )
 
-    def number_of_name(self, f: Any) -> int:
-        """Return the number of the name of a function."""
-        name = name_of(f)
-        if name not in self._names:
-            self._names[name] = len(self._names) + 1
-            self._writer.buffer.add(
-                NAME, 0, NOTHING, NO_KEY, name.encode(errors="replace"), name=self._names[name]
-            )
-        return self._names[name]
-
     # ------------------------------------------------------------ writing
 
     def wake(self) -> None:
@@ -339,9 +203,3 @@ class PoolJournal:
         if self._writer.error is None:
             self._writer.write(sync=True)
         self._check()
-
-    def _warn(self, text: str) -> None:
-        """Log a warning; only the first ten of a run."""
-        if len(self._warned) < 10 and text not in self._warned:
-            self._warned.add(text)
-            _log.warning("%s: %s", self._file.path, text)
