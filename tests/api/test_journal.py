@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -398,6 +399,23 @@ def test_with_always_an_end_is_in_the_file_before_the_next_job(path):
         jobs = pool.queue_many(size, zip(range(5)))
         pool.execute()
         sizes = [job.result for job in jobs]
+    assert sizes == sorted(set(sizes))
+
+
+def test_ends_are_in_the_file_soon(path):
+    """While the next job runs, which waits for that; so they survive the death of the process."""
+
+    def grown(owner, i):
+        for _ in range(1000):
+            if os.stat(path).st_size > sizes[-1]:
+                break
+            time.sleep(0.01)
+        sizes.append(os.stat(path).st_size)
+
+    with create_job_pool(quiet=True, journal=path) as pool:
+        sizes = [0]
+        pool.queue_many(grown, zip(range(4)))
+        pool.execute()
     assert sizes == sorted(set(sizes))
 
 

@@ -3,7 +3,7 @@ from bsbpool._core.journal.crc32 cimport crc32_init
 from bsbpool._core.journal.layout cimport (
     ATTEMPT, ENDED, HEADER_SIZE, MARKER, body_t, end_of_record, frame_t,
 )
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
@@ -101,6 +101,16 @@ cdef class KeyTable:
             if self.entries[i].is_used and self.entries[i].offset >= 0
             and not self.entries[i].was_seen and self.entries[i].status == status
         ])
+
+    def unfinished(self):
+        """Return the keys and the attempts of the jobs of which no end is known."""
+        cdef int64_t i
+        return [
+            (PyBytes_FromStringAndSize(<const char *>self.entries[i].key, 16),
+             self.entries[i].attempts)
+            for i in range(self.capacity)
+            if self.entries[i].is_used and self.entries[i].offset < 0
+        ]
 
     def offsets(self):
         """Return the offset of the last end of each job, in the order of the file."""

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from bsbpool._core.jobs.handle import Handle
@@ -30,11 +30,6 @@ from bsbpool.journal.store import (
 from bsbpool.naming import error_text, name_of
 from bsbpool.remote_errors import dump_error
 from bsbpool.serialization import loads
-
-if TYPE_CHECKING:
-    from bsbpool.futures.backend import Backend, OpenMap
-    from bsbpool.futures.base_executor import BaseExecutor
-    from bsbpool.futures.map import MapOptions
 
 
 class CallJournal(JournalStore):
@@ -60,9 +55,9 @@ class CallJournal(JournalStore):
         self._functions: dict[Any, bytes] = {}
         self._lock = threading.RLock()
         self._pending = 0
-        self._closing = False
+        self._closing = self._closed = False
 
-    def attach(self, backend: Backend) -> None:
+    def attach(self, backend: Any) -> None:
         """Get the calls that a backend accepts from now on."""
         self._queue_call = backend.queue
         backend.journal = self
@@ -82,7 +77,7 @@ class CallJournal(JournalStore):
     ) -> None:
         self._queue(Call(future, f, args, kwargs))
 
-    def _queue(self, call: Call, of_map: OpenMap | None = None) -> None:
+    def _queue(self, call: Call, of_map: Any = None) -> None:
         options = None if call.special is None else call.special.options
         if options is not None and not options.journaled:
             self._queue_call(call, of_map)
@@ -211,15 +206,15 @@ class CallJournal(JournalStore):
 
     def _close_if_done(self) -> None:
         with self._lock:
-            if not self._closing or self._pending:
+            if not self._closing or self._pending or self._closed:
                 return
-            self._closing = False
+            self._closed = True
         self._writer.close()
         self._file.close()
 
 
 def start_journaled_map(
-    executor: BaseExecutor, f: Callable[..., Any], items: Iterable[Any], options: MapOptions
+    executor: Any, f: Callable[..., Any], items: Iterable[Any], options: Any
 ) -> Iterator[Any]:
     """Submit a call for each item; return an iterator over the results."""
     end = None if options.timeout is None else time.monotonic() + options.timeout

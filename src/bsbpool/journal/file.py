@@ -190,6 +190,10 @@ class JournalFile:
         ValueError, OSError
             If it is damaged or cannot be read.
         """
+        return parse(self.raw(offset))
+
+    def raw(self, offset: int) -> bytearray:
+        """Return a record as it is in the file."""
         if self._fd < 0:
             raise ValueError("the journal is closed")
         frame = os.pread(self._fd, FRAME_SIZE, offset)
@@ -201,7 +205,7 @@ class JournalFile:
             if n == 0:
                 raise ValueError("the journal is too short: another program has truncated it")
             done += n
-        return parse(data)
+        return data
 
     def append(self, batch: Any) -> None:
         """Write records at the end.

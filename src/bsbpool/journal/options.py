@@ -23,7 +23,7 @@ class Journal:
         The file. It is made if it does not exist; the folder must exist.
     sync : float, "always" or "never"
         How many seconds records may take to get to the disk, where they survive a crash of the
-        machine. Records survive the death of the process about 20 ms after the end of their jobs.
+        machine. Records survive the death of the process about 10 ms after the end of their jobs.
         With "always" both is so before the run goes on; with "never" the system decides.
     on_error : {"raise", "continue"}
         Whether the run ends with a JournalError when the file cannot be written, for example since

@@ -79,9 +79,8 @@ class PoolJournal(JournalStore):
         )  # fmt: skip
         if left:
             _log.warning(
-                "%s has the results of %d jobs that the program did not queue in this run; "
-                "`bsbpool journal show --unused` lists them",
-                self._file.path, len(left),
+                "%s has the results of %d jobs that the program did not queue in this run: %s",
+                self._file.path, len(left), self.names_at(left),
             )  # fmt: skip
         if sys.exc_info()[1] is None:
             self._check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ NO_KEY = bytes(16)
 RUN, NAME, ENDED = int(RecordKind.RUN), int(RecordKind.NAME), int(RecordKind.ENDED)
 NOTHING, PICKLE, SIDE_FILE, NOT_KEPT, ERROR = map(int, PayloadKind)
 MOST_WARNINGS = 10
+MOST_NAMED = 1000
 
 Packed = tuple[int, Any, Sequence[Any]]
 """The kind of a payload, the payload and its buffers."""
@@ -145,6 +147,16 @@ class JournalStore:
             self._warn(f"an error cannot be unpickled: {error_text(error)}")
         return exceptions.RemoteError(more["text"].decode(errors="replace"))
 
+    def names_at(self, offsets: Sequence[int]) -> str:
+        """Return a text with the functions of some jobs, and how many there are of each."""
+        counts = Counter(
+            self._file.names.get(self._file.record(offset)[6]["name"], "?")
+            for offset in offsets[:MOST_NAMED]
+        )
+        shown = [f"{name} ({n})" for name, n in counts.most_common(5)]
+        more = len(counts) > 5 or len(offsets) > MOST_NAMED
+        return ", ".join([*shown, "and others"] if more else shown)
+
     # ------------------------------------------------------------ writing
 
     def pack(self, key: bytes, outcome: Any) -> Packed:
@@ -189,10 +201,11 @@ class JournalStore:
             self._writer.buffer.add(
                 NAME, 0, NOTHING, NO_KEY, name.encode(errors="replace"), name=self._names[name]
             )
+            self._writer.wake()  # the buffer is not empty when the next record is appended
         return self._names[name]
 
     def _warn(self, text: str) -> None:
         """Log a warning; only the first ten of a run."""
-        if len(self._warned) < 10 and text not in self._warned:
+        if len(self._warned) < MOST_WARNINGS and text not in self._warned:
             self._warned.add(text)
             _log.warning("%s: %s", self._file.path, text)

@@ -1,16 +1,16 @@
-"""The thread that writes the records of a journal.
+"""The threads that write the records of a journal.
 
 The main thread appends records to a buffer in memory, which takes less than a microsecond. When it
-appends the first one, it wakes this thread, which waits for a moment, so that more records join,
-and then writes all of them with one call. It calls `fsync` at most once in the interval that the
-user has chosen.
+appends the first one, it wakes a thread, which waits for a moment, so that more records join, and
+then writes all of them with one call: from then on they survive the death of the process. Another
+thread calls `fsync`, at most once in the interval that the user has chosen; meanwhile the first one
+goes on.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import Any
 
 from bsbpool import exceptions
@@ -22,14 +22,14 @@ from bsbpool.logs import logger
 
 _log = logger("journals")
 
-SECONDS_TO_JOIN = 0.02
+SECONDS_TO_JOIN = 0.005
 """How long the thread waits for further records."""
 MOST_WAITING = 64 << 20
 """Bytes of records in memory from which the main thread writes them itself."""
 
 
 class JournalWriter:
-    """Writes records to a journal, in a thread of its own and in the calling thread.
+    """Writes records to a journal, in threads of its own and in the calling thread.
 
     Parameters
     ----------
@@ -57,20 +57,22 @@ class JournalWriter:
         self.n_syncs = 0
         self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
         self._has_records = threading.Event()
+        self._is_dirty = threading.Event()  # whether the disk may lack records
         self._closing = threading.Event()
         self._lock = threading.Lock()  # held while the file is written
-        self._thread: threading.Thread | None = None
-        self._synced = 0.0
-        self._is_dirty = False
+        self._threads: list[threading.Thread] = []
         self._pid = os.getpid()
 
     def wake(self) -> None:
         """Write the records soon."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._run, name="bsbpool-journal", daemon=True
-            )
-            self._thread.start()
+        if not self._threads:
+            loops = [self._write_often]
+            if not isinstance(self._options.sync, str):
+                loops.append(self._sync_at_times)
+            for loop in loops:
+                thread = threading.Thread(target=loop, name="bsbpool-journal", daemon=True)
+                self._threads.append(thread)
+                thread.start()
         self._has_records.set()
 
     def add_side_file(self, reference: dict[str, Any], parts: Any) -> None:
@@ -97,23 +99,31 @@ class JournalWriter:
         """Write the records, and stop the thread."""
         self._closing.set()
         self._has_records.set()
-        if self._thread is not None and os.getpid() == self._pid:
-            self._thread.join()
+        self._is_dirty.set()
+        if os.getpid() == self._pid:
+            for thread in self._threads:
+                thread.join()
         self.write(sync=True)
 
-    def _run(self) -> None:
+    def _write_often(self) -> None:
         while not self._closing.is_set():
-            self._has_records.wait(self._seconds_to_sync())
-            if self._has_records.is_set():
-                self._closing.wait(SECONDS_TO_JOIN)
-                self._has_records.clear()  # before the records are taken
-            self.write(sync=self._seconds_to_sync() == 0)
+            self._has_records.wait()
+            self._closing.wait(SECONDS_TO_JOIN)
+            self._has_records.clear()  # before the records are taken
+            self.write()
 
-    def _seconds_to_sync(self) -> float | None:
-        """Return the seconds until `fsync` is due; None if it is not."""
-        if not self._is_dirty or isinstance(self._options.sync, str):
-            return None
-        return max(self._synced + self._options.sync - time.monotonic(), 0.0)
+    def _sync_at_times(self) -> None:
+        assert not isinstance(self._options.sync, str)
+        while not self._closing.is_set():
+            self._is_dirty.wait()
+            if self._closing.wait(self._options.sync):
+                return  # `close` does the rest
+            try:
+                self._sync()
+            except OSError as error:
+                with self._lock:
+                    self._fail(error)
+                return
 
     def _write_all(self) -> None:
         batch = self.buffer.take()
@@ -125,14 +135,13 @@ class JournalWriter:
             return
         batch.seal()
         self._file.append(batch)
-        self._is_dirty = True
+        self._is_dirty.set()
 
     def _sync(self) -> None:
-        if self._is_dirty and self._options.sync != "never":
+        if self._is_dirty.is_set() and self._options.sync != "never":
+            self._is_dirty.clear()  # before: records that are written meanwhile come next
             self._file.sync()
             self.n_syncs += 1
-        self._is_dirty = False
-        self._synced = time.monotonic()
 
     def _fail(self, error: OSError) -> None:
         if self._options.on_error == "continue":
