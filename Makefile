@@ -19,6 +19,7 @@
 #   make fuzz          random bytes for the decoders, 10 minutes, with ASan and UBSan
 #   make valgrind      the tests of the core under memcheck; needs valgrind
 #   make chaos         kill ranks of 200 real runs; ARGS="--kills 20"
+#   make chaos-restart kill 100 programs with a journal and start them again; ARGS="--runs 3"
 #   make lock-check    a million operations under the lock; ARGS="--operations 100000"
 #   make many          16, 32 and 64 ranks on this machine; ARGS="--ranks 16 --mpi mpich"
 #   make soak          look for leaks in 10,000 pools and 5 million jobs; ARGS="--pools 1000"
@@ -99,8 +100,8 @@ SOURCES := $(sort CMakeLists.txt LICENSE pyproject.toml $(wildcard README.md) \
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX
 
 .PHONY: help demo dev rebuild check check-mpi test test-all test-environments differential latest \
-        constraints environments sim chaos lock-check many soak sanitize sanitized fuzz valgrind lint docs bench \
-        bench-check wheel wheels release-check clean FORCE
+        constraints environments sim chaos chaos-restart lock-check many soak sanitize sanitized fuzz \
+        valgrind lint docs bench bench-check wheel wheels release-check clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -171,6 +172,11 @@ sim: $(ENVS)/testing/test
 
 chaos: $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/openmpi/bin/python -m chaos $(ARGS)
+
+chaos-restart: $(ENVS)/mpich/test $(ENVS)/openmpi/test
+	cd tests && ../$(ENVS)/mpich/bin/python -m chaos.restart --ranks 1 $(ARGS)
+	cd tests && ../$(ENVS)/mpich/bin/python -m chaos.restart --ranks 3 $(ARGS)
+	cd tests && ../$(ENVS)/openmpi/bin/python -m chaos.restart --ranks 3 $(ARGS)
 
 soak: $(ENVS)/mpich/test $(ENVS)/openmpi/test
 	cd tests && ../$(ENVS)/mpich/bin/python -m soak ../$(ENVS) $(ARGS)

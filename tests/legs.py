@@ -63,6 +63,7 @@ TEST = {
             "tests/api/test_doctor_launch.py",
             "tests/api/test_ends.py",
             "tests/api/test_logging.py",
+            "tests/api/test_restarts.py",
             "tests/api/test_services.py",
             "tests/api/test_state_dump.py",
             "tests/interop/test_network.py",

@@ -246,7 +246,7 @@ def test_the_main_line_of_an_output():
 def test_targets_are_complete():
     for quick in (False, True):
         found = all_targets(quick)
-        assert len(found) == 26
+        assert len(found) == 27
         for target in found.values():
             names = [check.name for check in target.checks]
             assert len(set(names)) == len(names) > 0

@@ -6,6 +6,7 @@ from benches.targets import (
     data,
     engines,
     gangs,
+    journal,
     locks,
     main_works,
     rich,
@@ -27,6 +28,7 @@ def all_targets(quick: bool = False) -> dict[str, Target]:
     found += data.targets(quick)
     found += engines.targets(quick)
     found += gangs.targets(quick)
+    found += journal.targets(quick)
     found += main_works.targets(quick)
     found += scale.targets(quick)
     return {target.name: target for target in found}

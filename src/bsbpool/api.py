@@ -86,6 +86,10 @@ def create_job_pool(
         has so many seconds left, by default 20 if there is a deadline, and then ends in the same
         way. A second signal ends it at once. Without `deadline` and `grace`, SIGTERM ends the run
         at once.
+    journal : str, path-like or bsbpool.journal.Journal
+        A file on rank 0 that records each job that ends. The same program, started again, gets
+        the results of these jobs from it and runs only the others, see docs/resuming.md. With a
+        `Journal` you choose how it is written.
 
     Returns
     -------

@@ -22,6 +22,7 @@ OPTIONS = (
     "name", "after_any", "on_failure", "on_end", "targets", "follow", "follow_grace", "priority",
     "retries", "retry_on", "retry_elsewhere", "retries_if_lost", "timeout", "dependency_timeout",
     "resources", "capture_output", "seed", "requires", "keep", "ranks", "gather", "placement",
+    "key", "key_version", "journaled",
 )  # fmt: skip
 """The options of jobs besides `deps`, which only `JobPool.options` takes."""
 _OTHER_WORDS = {

@@ -50,6 +50,10 @@ class JobPoolTimeoutError(JobPoolError, TimeoutError):
         return type(self), self.args
 
 
+class JournalError(JobPoolError):
+    """A journal is in use, damaged, or cannot be written."""
+
+
 class UnmetDependency(JobPoolError):
     """A check of the option `requires` found that a rank cannot run a job."""
 

@@ -100,6 +100,8 @@ class PoolJobControl(JobControl):
             if not self._context.closed and job.status is JobStatus.SUCCESS:
                 self._context.events.job_failed(job, error)
                 self._engine.revoke(_number_of(job))
+                if self._context.journal is not None:
+                    self._context.journal.result_unreadable(job, error)
 
     def metadata_of(self, job: Job[Any]) -> JobMetadata:
         """Return when and where a job ran."""

@@ -120,6 +120,13 @@ def _resources(name: str, value: Any) -> Mapping[str, int | float | str]:
     return dict(value)
 
 
+def key_version(name: str, value: Any) -> int | str | None:
+    """Return the option `key_version`; raise TypeError if it is no number and no text."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, str))):
+        raise TypeError(f"{name} must be an integer or a string, got {brief(value)}")
+    return value
+
+
 CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "name": _name,
     "deps": _jobs,
@@ -144,5 +151,8 @@ CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "ranks": _ranks_of_job,
     "gather": arguments.flag,
     "placement": _placement,
+    "key": _name,
+    "key_version": key_version,
+    "journaled": arguments.flag,
 }
 """The checks by the names of the options: `check(name, value)`."""

@@ -31,6 +31,9 @@ class CommonOptions(TypedDict, total=False):
     ranks: int
     gather: bool
     placement: Literal["any", "node"]
+    key: str | None
+    key_version: int | str | None
+    journaled: bool
 
 
 class OptionValues(CommonOptions, total=False):
@@ -104,6 +107,14 @@ class JobOptions:
     keep : {"main", "worker"}
         Where a large result is kept. With "worker" the main rank does not receive it; other jobs
         can have it as an argument.
+    key : str, optional
+        The key of the job in the journal of the pool, instead of one that is made from its
+        function, arguments and dependencies. Each job needs another one.
+    key_version : int or str, optional
+        Part of the key that is made: another value makes another job.
+    journaled : bool
+        Whether the journal of the pool, if it has one, records the job. Otherwise it runs in each
+        run of the program, as do jobs with ``keep="worker"``.
     given : frozenset of str
         For internal use: the names of the options that were given to `updated`.
 
@@ -136,6 +147,9 @@ class JobOptions:
     gather: bool = False
     placement: Literal["any", "node"] = "any"
     keep: Literal["main", "worker"] = "main"
+    key: str | None = None
+    key_version: int | str | None = None
+    journaled: bool = True
 
     given: frozenset[str] = dataclasses.field(default=frozenset(), compare=False, repr=False)
 
@@ -159,8 +173,9 @@ class JobOptions:
 
     @functools.cached_property
     def is_placement(self) -> bool:
-        """Whether only `targets`, `follow`, `follow_grace` and `priority` were given."""
-        return self.given <= {"targets", "follow", "follow_grace", "priority"}
+        """Whether only `targets`, `follow`, `follow_grace`, `priority` or keys were given."""
+        keys = {"key", "key_version", "journaled"}
+        return self.given <= {"targets", "follow", "follow_grace", "priority", *keys}
 
     @property
     def names_jobs(self) -> bool:

@@ -58,16 +58,15 @@ class JobPool(JobQueue):
         count. With one rank, results are kept as pickles, so each access gives a copy.
     settings : PoolSettings, optional
         Further settings, see `create_job_pool`.
-    main_works : bool, optional
-        Whether the main rank runs jobs, too; by default as `settings` say.
+    main_works, journal : optional
+        As of `create_job_pool`; by default as `settings` say.
 
     Examples
     --------
     >>> with JobPool(1, None) as pool:
     ...     three = pool.queue(lambda owner: 3)
     ...     later = pool.queue(lambda owner, x: x * x, (4,), deps=[three])
-    ...     results = pool.execute(return_results=True)
-    >>> list(results.values())
+    ...     list(pool.execute(return_results=True).values())
     [3, 16]
     """
 
@@ -84,10 +83,12 @@ class JobPool(JobQueue):
         max_memory: int | None = None,
         settings: PoolSettings | None = None,
         main_works: bool | None = None,
+        journal: Any = None,
     ) -> None:
         self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
-        if main_works is not None:
-            main_works = arguments.flag("main_works", main_works)
+        if main_works is not None or journal is not None:
+            from bsbpool.settings import merged
+            settings = merged(settings, main_works, journal)
         self.default_options = None if settings is None else settings.job_options
         if max_memory is not None:
             from bsbpool.spilling import ResultStore  # imports tempfile and logging, which are slow
@@ -102,11 +103,11 @@ class JobPool(JobQueue):
         self._state = PoolState.NEW
         self._open_submission(JOB_STATUSES, self._job_type, self._requires_put())
         self.run_context = self._make_context(pool_id)
-        self.run_context.apply(settings, main_works)
+        self.run_context.apply(settings)
         self._lock = self.run_context.lock
         self._events = self.run_context.events
         self._schedulers = self.run_context.schedulers
-        self.run_context.run = self._make_run()
+        self.run_context.open(self._make_run(), settings)
 
     def _make_context(self, pool_id: int) -> RunContext:
         return RunContext(
@@ -129,8 +130,6 @@ class JobPool(JobQueue):
         from bsbpool.job_control import PoolJobControl
 
         return PoolJobControl(self.run_context)
-
-    # Subclasses replace these.
 
     def _make_cache(self) -> RankCache:
         return RankCache(self._scaffold, self._needed_by_others)
@@ -194,7 +193,7 @@ class JobPool(JobQueue):
                 self._events.exit_listeners(kind, error, traceback)
         finally:
             self._state = PoolState.CLOSED
-            self.run_context.closed = True
+            self.run_context.close()
             self._drop_contents()
             self._unregister(self.id)
             self.id = None

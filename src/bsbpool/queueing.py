@@ -92,10 +92,11 @@ class JobQueue(Submitter):
         /,
         *args: Any,
         deps: Iterable[Job[Any]] | None = None,
+        key: str | None = None,
         **kwargs: Any,
     ) -> FunctionJob[T]:
-        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`."""
-        return self.queue(f, args, kwargs, deps)
+        """Queue a call of ``f(owner, *args, **kwargs)``; see `queue`, for `key` `JobOptions`."""
+        return (self if key is None else self.options(key=key)).queue(f, args, kwargs, deps)
 
     def options(self, **options: Unpack[OptionValues]) -> PoolOptions:
         """Return a view of this pool that queues jobs with options.
@@ -127,7 +128,6 @@ class JobQueue(Submitter):
         """
         from bsbpool.options import make_options
         from bsbpool.pool_options import PoolOptions
-
         return PoolOptions(self, make_options(options))
 
     def broadcast(self, obj: T) -> Broadcast[T]:

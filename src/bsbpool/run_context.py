@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bsbpool.caching import CacheRequirements, RankCache
     from bsbpool.deadlines import DependencyDeadlines
     from bsbpool.jobs import Job
+    from bsbpool.journal.pool_journal import PoolJournal
     from bsbpool.leaving.rules import LeavingRules
     from bsbpool.resources import Declaration
     from bsbpool.runs import Run, RunnablePool
@@ -102,9 +103,12 @@ class RunContext:
         The threads that execute the run; empty while none does.
     run : Run
         The way in which this rank runs the jobs.
+    journal : PoolJournal or None
+        Records the jobs that end, on the main rank.
     """
 
     run: Run
+    journal: PoolJournal | None = None
 
     def __init__(
         self,
@@ -150,13 +154,12 @@ class RunContext:
         self._made_by = threading.get_ident()
         self._collect_results = collect_results
 
-    def apply(self, settings: PoolSettings | None, main_works: bool | None) -> None:
+    def apply(self, settings: PoolSettings | None) -> None:
         """Apply the settings of the pool, before it takes jobs."""
-        self.main_works = main_works
         if settings is None:
             return
         self.strict, self.resources = settings.strict, settings.resources
-        self.main_works = settings.main_works if main_works is None else main_works
+        self.main_works = settings.main_works
         self.leaders, self.leaving = settings.leaders, settings.leaving
         if not settings.prefetch:
             self.engine.disable_prefetch(True)
@@ -185,6 +188,20 @@ class RunContext:
         self.time_limit.leave(signal, at)
         self.run.wake()
 
+    def open(self, run: Run, settings: PoolSettings | None) -> None:
+        """Set the way in which this rank runs the jobs; open the journal on the main rank."""
+        self.run = run
+        journal = None if settings is None else settings.journal_options
+        if journal is not None and (not run.parallel or self.comm.get_rank() == 0):
+            from bsbpool.journal.pool_journal import PoolJournal
+            self.journal = PoolJournal(self, journal)
+
+    def close(self) -> None:
+        """Close the journal, at the end of the ``with`` block."""
+        self.closed = True
+        if self.journal is not None:
+            self.journal.close()
+
     def begin(self, limit: TimeLimit, results: dict[Any, Any] | None) -> None:
         """Prepare for the run; `results` is the dictionary to fill, or None."""
         self.time_limit, self.results = limit, results
@@ -196,6 +213,8 @@ class RunContext:
         self.ended = time.monotonic()
         self.executing_threads = frozenset()
         results, self.results = self.results, None
+        if self.journal is not None:
+            self.journal.end_run()
         return results
 
     def check_waiting(self, timeout: float | None) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast
 
 from bsbpool import arguments, resources
 from bsbpool.naming import brief
 from bsbpool.options import JobOptions, make_options
 
 if TYPE_CHECKING:
+    from bsbpool.journal.options import Journal
     from bsbpool.leaving.rules import LeavingRules
 
 LeaderChoice: TypeAlias = Literal["auto", "node"] | int | None
@@ -35,6 +37,7 @@ class Settings(TypedDict, total=False):
     leaders: LeaderChoice
     deadline: Deadline
     grace: float | None
+    journal: str | os.PathLike[str] | Journal | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class PoolSettings:
         When the run must have ended.
     grace : float, optional
         The seconds that running jobs have after a signal of the batch system.
+    journal : str, path-like or Journal, optional
+        The file that records the jobs that end, from which a later run goes on.
 
     Raises
     ------
@@ -79,6 +84,7 @@ class PoolSettings:
     deadline: Deadline = None
     grace: float | None = None
     leaving: LeavingRules | None = dataclasses.field(init=False, default=None)
+    journal: str | os.PathLike[str] | Journal | None = None
 
     def __post_init__(self) -> None:
         check_leaders(self.leaders, "leaders")
@@ -95,6 +101,10 @@ class PoolSettings:
             end = math.inf if self.deadline is None else end_of(self.deadline)
             grace = GRACE if self.grace is None else arguments.seconds("grace", self.grace)
             object.__setattr__(self, "leaving", LeavingRules(end, grace))
+        if self.journal is not None:
+            from bsbpool.journal.options import check_journal  # few pools have one
+
+            object.__setattr__(self, "journal", check_journal(self.journal))
         options = self.options
         if options is not None and not isinstance(options, JobOptions):
             if not isinstance(options, Mapping):
@@ -109,6 +119,11 @@ class PoolSettings:
         """The default options; None if there are none."""
         return self.options if isinstance(self.options, JobOptions) else None
 
+    @property
+    def journal_options(self) -> Journal | None:
+        """The journal; None if there is none."""
+        return cast("Journal | None", self.journal)
+
 
 def check_leaders(value: Any, name: str) -> LeaderChoice:
     """Return the argument `leaders`; raise TypeError or ValueError if it is not allowed."""
@@ -120,6 +135,15 @@ def check_leaders(value: Any, name: str) -> LeaderChoice:
     if isinstance(value, str) or value < 2:
         raise ValueError(f"{name} {allowed}, got {value!r}")
     return value
+
+
+def merged(
+    settings: PoolSettings | None, main_works: bool | None, journal: Any
+) -> PoolSettings:
+    """Return settings in which the arguments that are not None take the place of others."""
+    given = {"main_works": main_works, "journal": journal}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(settings or PoolSettings(), **changes)
 
 
 def make_settings(given: Settings, strict: str) -> PoolSettings:

@@ -45,7 +45,9 @@ def run_on_all(
 ) -> dict[int, Job[Any]]:
     """Queue a call on each rank that runs jobs; return the jobs by rank."""
     return {
-        rank: pool.options(targets=[rank]).queue(f, args, kwargs) for rank in ranks_of(pool)
+        # What they do to the memory of the workers does not outlive the run.
+        rank: pool.options(targets=[rank], journaled=False).queue(f, args, kwargs)
+        for rank in ranks_of(pool)
     }
 
 

@@ -109,10 +109,14 @@ cdef class ChangeLog:
         cdef int64_t i
         try:
             for i in range(n):
+                if records is None and not status_is_terminal(changes[i].new):
+                    continue
                 if changes[i].job < len(self.pool.job_list):  # else the pool is closed
                     self.read_change(&changes[i], records, due)
         finally:
             free(changes)
+        if self.pool.record_end != NULL:
+            self.pool.record_end(self.pool.journal, None, 0)
         return 0
 
     cdef int read_change(self, change_t *change, object records, list due) except -1:
@@ -127,11 +131,15 @@ cdef class ChangeLog:
             status_is_terminal(change.new)
             and self.pool.engine.d.jobs[change.job].flags & TRACKED
         ):
+            if self.pool.record_end != NULL:
+                self.pool.record_end(self.pool.journal, job, change.new)
             if self.pool.on_job_end is not None:
                 due.append((self.pool.on_job_end, job))
                 return 0
-            due.extend([(callback, job) for callback in job.completion_callbacks])
-            job.completion_callbacks = ()
+            callbacks = job.completion_callbacks
+            if callbacks:
+                due.extend([(callback, job) for callback in callbacks])
+                job.completion_callbacks = ()
         return 0
 
     cdef JobRecord new_record(self, change_t *change, Handle job):

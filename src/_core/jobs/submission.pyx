@@ -175,8 +175,7 @@ cdef class Submitter:
         if isinstance(f, OptionedFunction):
             return self._optioned(f).queue(f, args, kwargs, deps, **context)
         if self.requires_put:
-            args = as_tuple(self, args)
-            return self.put(self.job_class(self, f, args, kwargs, deps, **context))
+            return self.queue_by_put(f, args, kwargs, deps, context)
         items = context.pop("cache_items", None) if n_named else None
         if context:
             self._check_context(context)
@@ -240,7 +239,9 @@ cdef class Submitter:
         if deps is not None:
             deps = self.sets.as_tuple(deps)  # an iterator can be read only once
         if context or self.requires_put or isinstance(f, OptionedFunction):
-            return [self.queue(f, args, keywords, deps, **context) for args in argses]
+            if context or self.queue_recorded == NULL or isinstance(f, OptionedFunction):
+                return [self.queue(f, args, keywords, deps, **context) for args in argses]
+            return [self.queue_by_put(f, args, keywords, deps, context) for args in argses]
         jobs = []
         for args in argses:
             job = self.new_job(f, as_tuple(self, args), keywords, None)
@@ -296,7 +297,9 @@ cdef class Submitter:
             job.deps = self._with_inputs(job, job.deps)
         cache_set = self._set_of(job.required_items)
         tracked = tracked or bool(job.completion_callbacks)
-        if special is None:
+        if self.journal is not None and self.journal.put(job, cache_set, special):
+            pass
+        elif special is None:
             self.submit(job, job.deps, cache_set, tracked)
         else:
             special.submit(self, job, cache_set, tracked)
@@ -316,26 +319,22 @@ cdef class Submitter:
     def put(self, job):
         raise NotImplementedError
 
-    def _refuse(self):
-        raise NotImplementedError
-
     def _refuse_argument(self, name, value):
         raise NotImplementedError
 
-    def _refuse_dependency(self, deps, item, inside):
-        raise NotImplementedError
+    _refuse = _refuse_dependency = _with_inputs = _optioned = _check_context = _set_of = None
 
-    def _with_inputs(self, job, deps):
-        raise NotImplementedError
-
-    def _optioned(self, function):
-        raise NotImplementedError
-
-    def _check_context(self, context):
-        raise NotImplementedError
-
-    def _set_of(self, cache_items):
-        raise NotImplementedError
+    cdef object queue_by_put(self, object f, object args, object kwargs, object deps, dict context):
+        """Queue a call in a pool that does not queue calls directly."""
+        if not self.accepts:
+            self._refuse()
+        args = as_tuple(self, args)
+        if self.queue_recorded != NULL and not context:
+            kwargs = None if kwargs is None else as_keywords(self, kwargs)
+            job = self.queue_recorded(self.journal, f, args, kwargs, deps)
+            if job is not None:
+                return job
+        return self.put(self.job_class(self, f, args, kwargs, deps, **context))
 
     cdef Handle new_job(self, object f, tuple arguments, object keywords, object context):
         """Make the handle of a call without calling the constructor of its class."""

@@ -47,6 +47,8 @@ cdef class SerialLoop:
     cdef object owner
     cdef CallDepth call_depth
     cdef object events
+    cdef object gather
+    cdef object due
     cdef object callbacks
     cdef readonly RunningJob running_job
     cdef bint uses_job_thread
@@ -84,8 +86,7 @@ cdef class SerialLoop:
                 or self.delivered_failures != engine.d.counts[<int>FAILED]
                 or self.events
             ):
-                self.delivered_failures = engine.d.counts[<int>FAILED]
-                self.callbacks.deliver_events()
+                self.deliver()
             number = dispatcher_start_next(&engine.d)
             if number < 0:
                 engine.raise_fault()
@@ -108,6 +109,21 @@ cdef class SerialLoop:
                 if limited or self.must_check:
                     self.must_check = False
                     self.callbacks.check_time_limit()
+
+    cdef int deliver(self) except -1:
+        """Deliver the events. Those that only the journal of the pool needs cost no callback."""
+        cdef int64_t failures = self.pool.engine.d.counts[<int>FAILED]
+        if self.due is not None and self.delivered_failures == failures:
+            self.gather()
+            if not self.events and not self.due:
+                return 0
+        self.delivered_failures = failures
+        self.callbacks.deliver_events()
+        return 0
+
+    def set_events(self, events):
+        """Set the events of a pool with a journal, an `EventQueue`."""
+        self.gather, self.due = events.gather, events.due
 
     def check_soon(self):
         """Call `check_time_limit` after the present job; from any thread."""

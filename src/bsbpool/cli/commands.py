@@ -24,6 +24,7 @@ COMMANDS = {
     "bsb": Command("bsbpool.cli.bsb", "run the bsb command, with bsbpool as its job pool"),
     "simulate": Command("bsbpool.simulation.command", "predict how a pool uses many ranks"),
     "report": Command("bsbpool.reporting.command", "make a report about a run from its trace"),
+    "journal": Command("bsbpool.cli.journal", "show, verify or compact the journal of a run"),
     "completion": Command("bsbpool.cli.completion", "print a completion script for a shell"),
     "version": Command("bsbpool.cli.version", "print the versions of bsbpool and its libraries"),
 }

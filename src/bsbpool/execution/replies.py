@@ -58,7 +58,10 @@ class ReplyCallbacks:
 
         context = self._context
         with context.lock:
-            return runs_again(context.engine, job, error, context.comm.get_size(), lost)
+            again = runs_again(context.engine, job, error, context.comm.get_size(), lost)
+        if again and not lost and context.journal is not None:
+            context.journal.attempt_failed(job, error)
+        return again
 
     def refuse_job(self, number: int) -> None:
         """Record that no rank is left that may run a job."""

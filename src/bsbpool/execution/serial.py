@@ -113,6 +113,8 @@ class SerialRun:
             context.start_run()
             self._update_deadlines()
             self._log = self._debug_log()
+            if context.journal is not None:
+                self._loop.set_events(context.events)
             self._loop.indirect = context.strict or self._log is not None
             with (
                 context.cache.scope(),
@@ -336,7 +338,10 @@ class SerialRun:
     def _retries(self, job: Job[Any], error: BaseException) -> bool:
         from bsbpool.retries import retry_here
 
-        return retry_here(self._context.engine, job, error)
+        again = retry_here(self._context.engine, job, error)
+        if again and self._context.journal is not None:
+            self._context.journal.attempt_failed(job, error)
+        return again
 
     def free_unneeded_items(self) -> None:
         """Free the cache items that no job needs any more."""

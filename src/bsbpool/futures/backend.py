@@ -22,6 +22,7 @@ from bsbpool.naming import error_text
 from bsbpool.process import in_children
 
 if TYPE_CHECKING:
+    from bsbpool.futures.call_journal import CallJournal
     from bsbpool.futures.call_progress import CallProgress
 
 SECONDS_TO_START = 0.5
@@ -79,6 +80,8 @@ class Backend(abc.ABC):
         Whether another executor that needs the workers may close this backend.
     progress : CallProgress or None
         The progress of the calls, if it is shown.
+    journal : CallJournal or None
+        Records the calls.
     """
 
     n_workers = 1
@@ -87,6 +90,7 @@ class Backend(abc.ABC):
     in_forked_child = False
     reclaimable = False
     progress: CallProgress | None = None
+    journal: CallJournal | None = None
 
     def __init__(self) -> None:
         self.lock = threading.RLock()

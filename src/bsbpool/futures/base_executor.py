@@ -177,7 +177,12 @@ class BaseExecutor(Executor):
             arguments.flag("unordered", unordered),
             self._call_settings,
         )
-        return start_map(self._get_backend(), fn, items, options)
+        backend = self._get_backend()
+        if backend.journal is not None:
+            from bsbpool.futures.call_journal import start_journaled_map
+
+            return start_journaled_map(self, fn, items, options)
+        return start_map(backend, fn, items, options)
 
     def run_on_all(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
@@ -194,7 +199,8 @@ class BaseExecutor(Executor):
         True
         """
         ranks = self._get_backend().worker_ranks
-        return {rank: self.options(targets=[rank]).submit(fn, *args, **kwargs) for rank in ranks}
+        views = {rank: self.options(targets=[rank], journaled=False) for rank in ranks}
+        return {rank: view.submit(fn, *args, **kwargs) for rank, view in views.items()}
 
     def push(self, values: Mapping[str, Any]) -> dict[int, PoolFuture[None]]:
         """Set variables on each worker, which `bsbpool.worker_data.pushed` has there.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -20,9 +21,12 @@ from bsbpool.settings import LeaderChoice, PoolSettings
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm
 
+    from bsbpool.futures.call_journal import CallJournal
+    from bsbpool.journal.options import Journal
     from bsbpool.listeners.counting import CountingListener
     from bsbpool.resources import Declaration
 else:
+    Journal = LazyType("bsbpool.journal.options", "Journal")
     Declaration = LazyType("bsbpool.resources", "Declaration")
     CountingListener = LazyType("bsbpool.listeners.counting", "CountingListener")
     Intracomm = LazyType("mpi4py.MPI", "Intracomm")
@@ -79,6 +83,9 @@ class PoolExecutor(BaseExecutor):
     progress : bool or listener
         Whether to show the progress of all calls and maps until the executor is shut down; or a
         `TerminalListener`, `LogListener` or `TqdmListener` of `bsbpool.listeners` that shows it.
+    journal : str, path-like or bsbpool.journal.Journal
+        A file on the root that records each call that ends; the same program, started again, runs
+        only the others. See docs/resuming.md. The items of maps are then sent one by one.
     **options
         Options for all calls, see `options`; without `resources` and those that name futures.
 
@@ -117,6 +124,7 @@ class PoolExecutor(BaseExecutor):
         main_works: bool = False,
         leaders: LeaderChoice = "auto",
         progress: bool | CountingListener = False,
+        journal: str | PathLike[str] | Journal | None = None,
         **options: Unpack[DefaultOptions],
     ) -> None:
         self.root = argument_checks.communicator(comm, root)
@@ -147,6 +155,12 @@ class PoolExecutor(BaseExecutor):
 
             check_progress(progress)
         self._progress = progress
+        self._journal: CallJournal | None = None
+        self._journal_options: Journal | None = None
+        if journal is not None:
+            from bsbpool.journal.options import check_journal
+
+            self._journal_options = check_journal(journal)
         self._entered: ExitStack | None = None
         self._backend = None
         self._shut_down = False
@@ -223,6 +237,8 @@ class PoolExecutor(BaseExecutor):
 
     def _open_backend(self, collective: bool) -> Backend | None:
         backend = factory.open_backend(self._settings, collective)
+        if backend is not None and self._journal_options is not None:
+            self._open_journal(backend, self._journal_options)
         if backend is not None and self._progress is not False:
             from bsbpool.futures.call_progress import make_progress
 
@@ -230,6 +246,17 @@ class PoolExecutor(BaseExecutor):
             if progress is not None:
                 backend.show_progress(progress)
         return backend
+
+    def _open_journal(self, backend: Backend, options: Journal) -> None:
+        from bsbpool.futures.call_journal import CallJournal
+
+        try:
+            self._journal = CallJournal(options)
+        except BaseException:
+            backend.close()
+            raise
+        self._journal.attach(backend)
+        weakref.finalize(self, self._journal.close_soon)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accept no more calls.
@@ -248,6 +275,8 @@ class PoolExecutor(BaseExecutor):
             self._backend.close(cancel_futures)
             if wait:
                 self._backend.join()
+        if self._journal is not None:
+            self._journal.close_soon()
 
     def bootup(self, wait: bool = True) -> PoolExecutor:
         """Make sure that there are workers; return the executor.

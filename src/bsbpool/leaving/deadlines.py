@@ -68,7 +68,7 @@ def _end_in_pbs(environ: Mapping[str, str]) -> float:
 
 
 def process_start() -> float:
-    """Return when this process began, as `time.time` returns it; on other systems than Linux, now."""
+    """Return when this process began, as `time.time` returns it. Elsewhere than on Linux: now."""
     try:
         with open("/proc/self/stat") as file:
             ticks = int(file.read().rpartition(")")[2].split()[19])

@@ -1,0 +1,257 @@
+"""Digests of arguments that have no builtin type.
+
+`bsbpool._core.journal.keys` digests numbers, texts and containers. Here other objects are described
+by such values: a dataclass by its class and fields, an array by its type, shape and contents. An
+object that no rule describes has no digest, since a guess could give two jobs one key.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import pathlib
+import random
+import re
+import sys
+import types
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bsbpool._core.jobs.handle import DataRef
+from bsbpool._core.journal.keys import JobKeys
+from bsbpool.journal import functions
+from bsbpool.naming import brief
+
+T = TypeVar("T")
+
+DEEPEST = 50
+"""How deep objects without a builtin type may be inside each other."""
+
+_registered: dict[type, Callable[[Any], Any]] = {}
+
+
+def register_key(cls: type[T], function: Callable[[T], Any]) -> None:
+    """Set what stands for the objects of a class, and of its subclasses, in keys of jobs.
+
+    Parameters
+    ----------
+    cls : type
+        The class.
+    function : callable
+        Called with an object; returns numbers, texts, tuples and the like that differ whenever two
+        objects make different jobs, and that are the same in each run of the program.
+
+    Examples
+    --------
+    >>> import bsbpool.journal
+    >>> class Model:
+    ...     def __init__(self, name):
+    ...         self.name = name
+    >>> bsbpool.journal.register_key(Model, lambda model: model.name)
+    >>> digest = bsbpool.journal.stable_digest
+    >>> digest(Model("a")) == digest(Model("a")), digest(Model("a")) == digest(Model("b"))
+    (True, False)
+    """
+    if not isinstance(cls, type):
+        raise TypeError(f"cls must be a class, got {brief(cls)}")
+    if not callable(function):
+        raise TypeError(f"function must be a function of an object, got {brief(function)}")
+    _registered[cls] = function
+
+
+def stable_digest(value: Any) -> str:
+    """Return the digest that an argument has in keys of jobs, the same in each run.
+
+    Raises
+    ------
+    TypeError
+        If the object has none.
+    """
+    return make_keys().digest(value).hex()
+
+
+def make_keys() -> JobKeys:
+    """Return an object that makes keys."""
+    return Digests().keys
+
+
+class Digests:
+    """Digests functions and objects for keys.
+
+    Attributes
+    ----------
+    keys : JobKeys
+        Makes the keys.
+    of_future : callable or None
+        Returns the key of a future of an executor, None for other objects.
+    """
+
+    def __init__(self) -> None:
+        self._functions = functions.Descriptions()
+        self._broadcast: dict[int, bytes] = {}
+        self._depth = 0
+        self.of_future: Callable[[Any], bytes | None] | None = None
+        self.keys = JobKeys(self.digest_function, self.digest_other)
+
+    def digest_function(self, f: Any) -> tuple[bytes, bool]:
+        """Return the digest of a function, and whether it can change."""
+        description, can_change = self._functions.of_callee(f)
+        return self.keys.digest(description), can_change
+
+    def digest_other(self, value: Any) -> bytes:
+        """Return the digest of an object.
+
+        Raises
+        ------
+        TypeError
+            If it has none.
+        """
+        if self.of_future is not None and (key := self.of_future(value)) is not None:
+            return key
+        if isinstance(value, DataRef):
+            return self._of_broadcast(value)
+        if self._depth >= DEEPEST:
+            raise TypeError(f"{brief(value)} refers to itself, or to objects that are too deep")
+        self._depth += 1
+        try:
+            return self.keys.digest(self._describe(value))
+        finally:
+            self._depth -= 1
+
+    def _of_broadcast(self, data: Any) -> bytes:
+        target = data.target or data
+        if target.id not in self._broadcast:
+            self._broadcast[target.id] = self.keys.digest(("broadcast", target.value()))
+        return self._broadcast[target.id]
+
+    def _describe(self, value: Any) -> Any:
+        kind = type(value)
+        own = getattr(kind, "__bsbpool_key__", None)
+        if own is not None:
+            return functions.name_of_class(kind), own(value)
+        for base in kind.__mro__[:-1]:
+            if base in _registered:
+                return functions.name_of_class(kind), _registered[base](value)
+        for base in kind.__mro__[:-1]:
+            describe = _RULES.get(base)
+            if describe is not None and (kind is base or base in _WITH_SUBCLASSES):
+                return functions.name_of_class(kind), describe(value)
+        if "__dataclass_fields__" in vars(kind):
+            fields = dataclasses.fields(value)
+            return functions.name_of_class(kind), [(f.name, getattr(value, f.name)) for f in fields]
+        if issubclass(kind, tuple) and hasattr(kind, "_make"):
+            return functions.name_of_class(kind), tuple(value)
+        package = kind.__module__.partition(".")[0]
+        if package in _PACKAGES and package in sys.modules:
+            found = _PACKAGES[package](value)
+            if found is not None:
+                return functions.name_of_class(kind), found
+        if self._functions.is_function(value):
+            return self._functions.of_argument(value)
+        raise TypeError(
+            f"{brief(value)} of class {functions.name_of_class(kind)} has no stable digest"
+        )
+
+
+def _of_module(module: types.ModuleType) -> Any:
+    return module.__name__
+
+
+def _of_deque(value: collections.deque[Any]) -> Any:
+    return list(value), value.maxlen
+
+
+_RULES: dict[type, Callable[[Any], Any]] = {
+    enum.Enum: lambda value: value.name,
+    bytearray: bytes,
+    memoryview: lambda value: (value.format, value.shape, bytes(value)),
+    array.array: lambda value: (value.typecode, value.tobytes()),
+    complex: lambda value: (value.real, value.imag),
+    range: lambda value: (value.start, value.stop, value.step),
+    slice: lambda value: (value.start, value.stop, value.step),
+    type(...): lambda value: (),
+    type(NotImplemented): lambda value: (),
+    decimal.Decimal: str,
+    fractions.Fraction: lambda value: (value.numerator, value.denominator),
+    datetime.date: datetime.date.isoformat,
+    datetime.time: lambda value: (value.isoformat(), value.fold, str(value.tzinfo)),
+    datetime.datetime: lambda value: (value.isoformat(), value.fold, str(value.tzinfo)),
+    datetime.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
+    datetime.timezone: str,
+    uuid.UUID: lambda value: value.bytes,
+    pathlib.PurePath: str,
+    re.Pattern: lambda value: (value.pattern, value.flags),
+    random.Random: lambda value: value.getstate(),
+    collections.OrderedDict: lambda value: list(value.items()),
+    collections.defaultdict: lambda value: (value.default_factory, dict(value)),
+    collections.Counter: dict,
+    collections.deque: _of_deque,
+    types.MappingProxyType: dict,
+    types.SimpleNamespace: vars,
+    types.ModuleType: _of_module,
+    types.GenericAlias: lambda value: (value.__origin__, value.__args__),
+}
+"""What stands for the objects of a class."""
+_WITH_SUBCLASSES = {enum.Enum, pathlib.PurePath}
+"""Classes whose subclasses hold no further data."""
+
+
+# ------------------------------------------------------------------ packages, if they are imported
+
+def _of_numpy(value: Any) -> Any:
+    numpy = sys.modules["numpy"]
+    if type(value) is numpy.ma.MaskedArray:
+        return numpy.asarray(value.data), numpy.asarray(value.mask), value.fill_value
+    if type(value) in (numpy.ndarray, numpy.memmap):
+        if value.dtype.hasobject:
+            if value.dtype.names is not None:
+                return None
+            return "objects", value.shape, value.ravel().tolist()
+        contents = numpy.ascontiguousarray(value)
+        return _of_dtype(value.dtype), value.shape, contents.tobytes()
+    if isinstance(value, numpy.generic):
+        return None if value.dtype.hasobject else (_of_dtype(value.dtype), value.tobytes())
+    if isinstance(value, numpy.dtype):
+        return _of_dtype(value)
+    if isinstance(value, numpy.random.Generator):
+        return value.bit_generator.state
+    if isinstance(value, numpy.random.RandomState):
+        return value.get_state(legacy=False)
+    if isinstance(value, numpy.random.SeedSequence):
+        return value.entropy, tuple(value.spawn_key), value.pool_size, value.n_children_spawned
+    if isinstance(value, numpy.ufunc):
+        return value.__name__
+    return None
+
+
+def _of_dtype(dtype: Any) -> Any:
+    return dtype.str if dtype.names is None else repr(dtype)
+
+
+def _of_pandas(value: Any) -> Any:
+    pandas = sys.modules["pandas"]
+    if isinstance(value, pandas.DataFrame):
+        columns = [(name, str(kind)) for name, kind in value.dtypes.items()]
+        return columns, value.shape, list(value.index.names), _rows(value)
+    if isinstance(value, pandas.Series):
+        return value.name, str(value.dtype), list(value.index.names), _rows(value)
+    if isinstance(value, pandas.Index):
+        return list(value.names), str(value.dtype), _rows(value)
+    if isinstance(value, (pandas.Timestamp, pandas.Timedelta)):
+        return value.isoformat(), str(getattr(value, "tz", None))
+    return None
+
+
+def _rows(value: Any) -> bytes:
+    hashes = sys.modules["pandas"].util.hash_pandas_object(value)
+    found: bytes = hashes.to_numpy().tobytes() if hasattr(hashes, "to_numpy") else hashes.tobytes()
+    return found
+
+
+_PACKAGES = {"numpy": _of_numpy, "pandas": _of_pandas}

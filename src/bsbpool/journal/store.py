@@ -1,0 +1,211 @@
+"""The contents of a journal that a pool or an executor has open: results and errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from bsbpool import exceptions
+from bsbpool._core.jobs.handle import RemoteResult, StoredResult
+from bsbpool._core.journal.records import PayloadKind, RecordKind
+from bsbpool.journal import header, side_files
+from bsbpool.journal.digests import Digests
+from bsbpool.journal.file import JournalFile
+from bsbpool.journal.options import Journal
+from bsbpool.journal.writer import JournalWriter
+from bsbpool.logs import logger
+from bsbpool.naming import error_text, name_of
+from bsbpool.process import is_from_signal
+from bsbpool.remote_errors import load_error
+from bsbpool.serialization import copies_of, dumps
+from bsbpool.status import JOB_STATUSES, JobStatus
+
+_log = logger("journals")
+
+SUCCESS, FAILED = JOB_STATUSES.index(JobStatus.SUCCESS), JOB_STATUSES.index(JobStatus.FAILED)
+NO_KEY = bytes(16)
+RUN, NAME, ENDED = int(RecordKind.RUN), int(RecordKind.NAME), int(RecordKind.ENDED)
+NOTHING, PICKLE, SIDE_FILE, NOT_KEPT, ERROR = map(int, PayloadKind)
+MOST_WARNINGS = 10
+MOST_NAMED = 1000
+
+Packed = tuple[int, Any, Sequence[Any]]
+"""The kind of a payload, the payload and its buffers."""
+
+
+class JournaledResult(StoredResult):
+    """A result that is in the journal. It is read anew for each reader.
+
+    Parameters
+    ----------
+    journal : JournalStore
+        The journal.
+    offset : int
+        The offset of the record.
+    """
+
+    __slots__ = ("_journal", "_offset")
+
+    def __init__(self, journal: JournalStore, offset: int) -> None:
+        self._journal = journal
+        self._offset = offset
+
+    def load(self, copy: bool) -> tuple[Any, list[Any]]:
+        """Return the pickle of the result and its buffers."""
+        return self._journal.read_result(self._offset)
+
+
+class JournalStore:
+    """A journal that is open, for a pool or an executor.
+
+    Parameters
+    ----------
+    options : Journal
+        The journal.
+
+    Attributes
+    ----------
+    digests : Digests
+        Makes the keys.
+
+    Raises
+    ------
+    JournalError
+        If the journal cannot be used.
+    """
+
+    def __init__(self, options: Journal) -> None:
+        self._options = options
+        self._warned: set[str] = set()
+        self._file = JournalFile(str(options.path))
+        try:
+            self._writer = JournalWriter(self._file, options)
+            self.digests = Digests()
+            self._names = {name: number for number, name in self._file.names.items()}
+            self._report_opening()
+            run = json.dumps(header.of_this_run()).encode()
+            self._writer.buffer.add(RUN, 0, NOTHING, NO_KEY, run)
+            self._writer.write(sync=True)
+            if self._writer.error is not None and options.on_error == "raise":
+                raise self._writer.error
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _report_opening(self) -> None:
+        file = self._file
+        for begin, end in file.damaged:
+            _log.warning(
+                "%s is damaged from byte %d to %d; the jobs that were recorded there run again",
+                file.path, begin, end,
+            )  # fmt: skip
+        if file.torn:
+            _log.info("%s ended in a part of a record, %d bytes, which were cut off", file.path,
+                      file.torn)  # fmt: skip
+        written_by = str(file.contents.get("python", ""))
+        if file.runs and written_by.split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
+            _log.warning(
+                "%s was begun with Python %s. Functions have another code in this Python, so only "
+                "jobs with a `key` are found in it",
+                file.path, written_by,
+            )  # fmt: skip
+
+    # ------------------------------------------------------------ reading
+
+    def load(self, status: int, payload_kind: int, offset: int) -> tuple[bool, Any]:
+        """Return whether a recorded end counts, and the outcome that the job keeps."""
+        if status == SUCCESS:
+            known = payload_kind == PICKLE or (payload_kind == SIDE_FILE and self._has_file(offset))
+            return known, JournaledResult(self, offset)
+        if status != FAILED or self._options.resume_failed:
+            return False, None
+        return True, self._error_at(offset)
+
+    def _has_file(self, offset: int) -> bool:
+        reference = side_files.unpack(self._file.record(offset)[4])
+        if self._writer.side_files.has(reference):
+            return True
+        self._warn(f"{self._writer.side_files.path_of(reference)} is missing; its job runs again")
+        return False
+
+    def read_result(self, offset: int) -> tuple[Any, list[Any]]:
+        """Return the pickle and the buffers of a result."""
+        _, _, kind, _, payload, buffers, _ = self._file.record(offset)
+        if kind == SIDE_FILE:
+            return self._writer.side_files.read(side_files.unpack(payload))
+        return payload, buffers
+
+    def _error_at(self, offset: int) -> BaseException:
+        _, _, kind, _, payload, buffers, more = self._file.record(offset)
+        try:
+            if kind == ERROR:
+                return load_error(payload, buffers)
+        except Exception as error:
+            self._warn(f"an error cannot be unpickled: {error_text(error)}")
+        return exceptions.RemoteError(more["text"].decode(errors="replace"))
+
+    def names_at(self, offsets: Sequence[int]) -> str:
+        """Return a text with the functions of some jobs, and how many there are of each."""
+        counts = Counter(
+            self._file.names.get(self._file.record(offset)[6]["name"], "?")
+            for offset in offsets[:MOST_NAMED]
+        )
+        shown = [f"{name} ({n})" for name, n in counts.most_common(5)]
+        more = len(counts) > 5 or len(offsets) > MOST_NAMED
+        return ", ".join([*shown, "and others"] if more else shown)
+
+    # ------------------------------------------------------------ writing
+
+    def pack(self, key: bytes, outcome: Any) -> Packed:
+        """Return the payload of the record of a result, which stays as it is from now on.
+
+        Raises
+        ------
+        BaseException
+            The error of a signal.
+        """
+        try:
+            payload, buffers = self._parcel(outcome)
+        except BaseException as error:
+            if is_from_signal(error):
+                raise
+            text = error_text(error)
+            self._warn(f"a result is not kept, so its job runs again: {text}")
+            return NOT_KEPT, text.encode(errors="replace"), ()
+        size = len(payload) + sum(memoryview(buffer).nbytes for buffer in buffers)
+        if size < self._options.side_file_size:
+            return PICKLE, payload, buffers
+        if not isinstance(outcome, StoredResult):
+            buffers = copies_of(buffers)  # other code may change the arrays
+        parts = (payload, *buffers)
+        reference = side_files.reference_to(f"{key.hex()}.pickle", parts)
+        self._writer.add_side_file(reference, parts)
+        return SIDE_FILE, side_files.pack(reference), ()
+
+    def _parcel(self, outcome: Any) -> tuple[Any, list[Any]]:
+        if isinstance(outcome, RemoteResult):
+            raise LookupError("it stayed on the worker")
+        if isinstance(outcome, StoredResult):
+            return outcome.load(copy=False)
+        payload, buffers = dumps(outcome)
+        return payload, list(buffers)
+
+    def number_of_name(self, f: Any) -> int:
+        """Return the number of the name of a function."""
+        name = name_of(f)
+        if name not in self._names:
+            self._names[name] = len(self._names) + 1
+            self._writer.buffer.add(
+                NAME, 0, NOTHING, NO_KEY, name.encode(errors="replace"), name=self._names[name]
+            )
+            self._writer.wake()  # the buffer is not empty when the next record is appended
+        return self._names[name]
+
+    def _warn(self, text: str) -> None:
+        """Log a warning; only the first ten of a run."""
+        if len(self._warned) < MOST_WARNINGS and text not in self._warned:
+            self._warned.add(text)
+            _log.warning("%s: %s", self._file.path, text)

@@ -1,0 +1,159 @@
+"""The threads that write the records of a journal.
+
+The main thread appends records to a buffer in memory, which takes less than a microsecond. When it
+appends the first one, it wakes a thread, which waits for a moment, so that more records join, and
+then writes all of them with one call: from then on they survive the death of the process. Another
+thread calls `fsync`, at most once in the interval that the user has chosen; meanwhile the first one
+goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from bsbpool import exceptions
+from bsbpool._core.journal.records import RecordBuffer
+from bsbpool.journal.file import JournalFile
+from bsbpool.journal.options import Journal
+from bsbpool.journal.side_files import SideFiles
+from bsbpool.logs import logger
+
+_log = logger("journals")
+
+SECONDS_TO_JOIN = 0.005
+"""How long the thread waits for further records."""
+MOST_WAITING = 64 << 20
+"""Bytes of records in memory from which the main thread writes them itself."""
+
+
+class JournalWriter:
+    """Writes records to a journal, in threads of its own and in the calling thread.
+
+    Parameters
+    ----------
+    file : JournalFile
+        The file.
+    options : Journal
+        How it is written.
+
+    Attributes
+    ----------
+    buffer : RecordBuffer
+        Gets the records.
+    error : JournalError or None
+        Why nothing is written any more.
+    n_syncs : int
+        How often `fsync` was called.
+    """
+
+    def __init__(self, file: JournalFile, options: Journal) -> None:
+        self._file = file
+        self._options = options
+        self.buffer = RecordBuffer()
+        self.side_files = SideFiles(file.path)
+        self.error: exceptions.JournalError | None = None
+        self.n_syncs = 0
+        self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
+        self._has_records = threading.Event()
+        self._is_dirty = threading.Event()  # whether the disk may lack records
+        self._closing = threading.Event()
+        self._lock = threading.Lock()  # held while the file is written
+        self._threads: list[threading.Thread] = []
+        self._pid = os.getpid()
+
+    def wake(self) -> None:
+        """Write the records soon."""
+        if not self._threads:
+            loops = [self._write_often]
+            if not isinstance(self._options.sync, str):
+                loops.append(self._sync_at_times)
+            for loop in loops:
+                thread = threading.Thread(target=loop, name="bsbpool-journal", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._has_records.set()
+
+    def add_side_file(self, reference: dict[str, Any], parts: Any) -> None:
+        """Write the file of a result before the record that the caller appends next."""
+        self._waiting.append((reference, parts))
+
+    def write(self, sync: bool = False) -> None:
+        """Write the records now; with `sync`, wait for the disk, unless the user chose "never"."""
+        if os.getpid() != self._pid:
+            return  # in a forked child, which must not write
+        with self._lock:
+            if self.error is not None:
+                self.buffer.take()
+                self._waiting.clear()
+                return
+            try:
+                self._write_all()
+                if sync:
+                    self._sync()
+            except OSError as error:
+                self._fail(error)
+
+    def close(self) -> None:
+        """Write the records, and stop the thread."""
+        self._closing.set()
+        self._has_records.set()
+        self._is_dirty.set()
+        if os.getpid() == self._pid:
+            for thread in self._threads:
+                thread.join()
+        self.write(sync=True)
+
+    def _write_often(self) -> None:
+        while not self._closing.is_set():
+            self._has_records.wait()
+            self._closing.wait(SECONDS_TO_JOIN)
+            self._has_records.clear()  # before the records are taken
+            self.write()
+
+    def _sync_at_times(self) -> None:
+        assert not isinstance(self._options.sync, str)
+        while not self._closing.is_set():
+            self._is_dirty.wait()
+            if self._closing.wait(self._options.sync):
+                return  # `close` does the rest
+            try:
+                self._sync()
+            except OSError as error:
+                with self._lock:
+                    self._fail(error)
+                return
+
+    def _write_all(self) -> None:
+        batch = self.buffer.take()
+        # In this order: the main thread adds the file before the record that names it.
+        waiting, self._waiting = self._waiting, []
+        for reference, parts in waiting:
+            self.side_files.write(reference, parts, self._options.sync != "never")
+        if not len(batch):
+            return
+        batch.seal()
+        self._file.append(batch)
+        self._is_dirty.set()
+
+    def _sync(self) -> None:
+        if self._is_dirty.is_set() and self._options.sync != "never":
+            self._is_dirty.clear()  # before: records that are written meanwhile come next
+            self._file.sync()
+            self.n_syncs += 1
+
+    def _fail(self, error: OSError) -> None:
+        if self._options.on_error == "continue":
+            remedy = "the run goes on without a journal"
+        else:
+            remedy = (
+                "the run ends; free disk space and start the program again, which goes on here, "
+                'or use Journal(..., on_error="continue")'
+            )
+        self.error = exceptions.JournalError(
+            f"the journal {self._file.path} cannot be written: {error}; {remedy}"
+        )
+        self.error.__cause__ = error
+        if self._options.on_error == "continue":
+            _log.warning("%s", self.error)

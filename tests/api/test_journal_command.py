@@ -1,0 +1,187 @@
+"""The command ``bsbpool journal``."""
+
+import json
+import os
+import pickle
+
+import pytest
+
+from bsbpool import WorkflowError, create_job_pool
+from bsbpool.cli import main
+from bsbpool.journal import Journal
+from bsbpool.journal.file import JournalFile
+
+
+class Bomb:
+    """Cannot be loaded."""
+
+    def __reduce__(self):
+        return pickle.loads, (b"not a pickle",)
+
+
+def square(owner, x):
+    return x * x
+
+
+def fail(owner):
+    raise ValueError("no luck")
+
+
+def large(owner):
+    return b"x" * 5000
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Make a journal of two runs: 5 squares, 3 new in the second; a failure; a large result."""
+    path = str(tmp_path / "run.journal")
+    journal = Journal(path, side_file_size=1000)
+    for n in (2, 5):
+        with create_job_pool(quiet=True, journal=journal, timestamps=True) as pool:
+            pool.queue_many(square, zip(range(n)))
+            pool.options(retries=1, key="failure").submit(fail)
+            pool.submit(large)
+            with pytest.raises(WorkflowError):
+                pool.execute()
+    return path
+
+
+def run(capsys, *arguments):
+    code = main(["journal", *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def resumed(path, n):
+    with create_job_pool(quiet=True, journal=path) as pool:
+        jobs = [*pool.queue_many(square, zip(range(n))), pool.submit(large)]
+        pool.execute()
+        assert [job.result for job in jobs] == [*(x * x for x in range(n)), b"x" * 5000]
+        return pool.run_context.journal.n_resumed
+
+
+def test_show(path, capsys):
+    code, out, _ = run(capsys, "show", path)
+    assert code == 0
+    assert "7 jobs" in out
+    assert "2 runs; the last one at" in out
+    table = {line.split()[-1]: line.split()[:-1] for line in out.splitlines()[3:]}
+    assert table["function"] == ["SUCCESS", "FAILED", "bytes"]
+    assert table["square"][:2] == ["5", "0"]
+    assert table["fail"][:2] == ["0", "1"]
+    assert table["large"][:2] == ["1", "0"]
+
+
+def test_show_jobs_as_lines_and_as_json(path, capsys):
+    code, out, _ = run(capsys, "show", "--jobs", path)
+    assert code == 0
+    assert len(out.splitlines()) == 7
+    (failed,) = [line for line in out.splitlines() if "FAILED" in line]
+    assert "fail after" in failed
+    assert failed.endswith(": ValueError: no luck")
+    _, out, _ = run(capsys, "show", "--json", path)
+    jobs = [json.loads(line) for line in out.splitlines()]
+    by_name = {job["name"]: job for job in jobs}
+    assert (by_name["fail"]["attempts"], by_name["fail"]["rank"]) == (3, 0)
+    assert by_name["large"]["side_file"] == os.listdir(f"{path}.d")[0]
+    assert by_name["large"]["size"] > 5000
+
+
+def test_results_are_not_loaded(tmp_path, capsys):
+    path = str(tmp_path / "j")
+    with create_job_pool(quiet=True, journal=path) as pool:
+        pool.submit(lambda owner: Bomb())
+        pool.execute()
+    for action in ("show", "verify", "compact"):
+        assert run(capsys, action, path)[0] == 0
+
+
+def test_verify_finds_damage(path, capsys):
+    assert run(capsys, "verify", path) == (0, f"{path}: 7 jobs, 0 problems\n", "")
+    with open(path, "r+b") as file:
+        file.seek(900)
+        byte = file.read(1)
+        file.seek(900)
+        file.write(bytes([byte[0] ^ 4]))
+    with open(path, "ab") as file:
+        file.write(b"part of a record")
+    (name,) = os.listdir(f"{path}.d")
+    with open(f"{path}.d/{name}", "r+b") as file:
+        file.write(b"x")
+    code, out, _ = run(capsys, "verify", path)
+    assert code == 1
+    assert "damaged from byte" in out
+    assert "the last 16 bytes are no whole record" in out
+    assert "is damaged: its checksum is wrong" in out
+    os.unlink(f"{path}.d/{name}")
+    assert "is missing; its job runs again" in run(capsys, "verify", path)[1]
+
+
+def test_a_journal_in_use_can_be_read(path, capsys):
+    file = JournalFile(path)
+    assert run(capsys, "show", path)[0] == run(capsys, "verify", path)[0] == 0
+    code, _, err = run(capsys, "compact", path)
+    assert (code, "in use" in err) == (1, True)
+    file.close()
+
+
+def test_compact_keeps_what_is_known(path, capsys):
+    with open(f"{path}.d/old.pickle", "wb"):
+        pass
+    before = os.stat(path).st_size
+    _, shown, _ = run(capsys, "show", "--json", path)
+    code, out, _ = run(capsys, "compact", path)
+    assert code == 0
+    assert f"{before:,} bytes before" in out
+    assert os.stat(path).st_size < before
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert run(capsys, "show", "--json", path)[1] == shown
+    assert run(capsys, "verify", path)[0] == 0
+    assert len(os.listdir(f"{path}.d")) == 1
+    assert resumed(path, 7) == 6
+
+
+def test_compact_repairs_a_damaged_header(path, capsys):
+    with open(path, "r+b") as file:
+        file.seek(40)
+        file.write(b"\xff")
+    assert "the header of" in run(capsys, "verify", path)[1]
+    with open(path, "rb") as file:
+        data = file.read()
+    assert run(capsys, "compact", path)[0] == 0
+    assert data != open(path, "rb").read()  # noqa: SIM115
+    assert run(capsys, "verify", path)[0] == 0
+    assert resumed(path, 5) == 6
+
+
+def test_compact_keeps_attempts_of_jobs_that_have_not_ended(tmp_path, capsys):
+    path = str(tmp_path / "j")
+    ran = []
+
+    def attempt(owner):
+        ran.append(1)
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        raise ValueError("no")
+
+    for n in (2, 3):
+        with create_job_pool(quiet=True, journal=path) as pool:
+            pool.options(retries=1, key="k").submit(attempt)
+            with pytest.raises((KeyboardInterrupt, WorkflowError)):
+                pool.execute()
+        assert len(ran) == n
+        assert run(capsys, "compact", path)[0] == 0
+
+
+def test_other_files(tmp_path, capsys):
+    other = tmp_path / "other"
+    other.write_text("text" * 400)
+    for action in ("show", "verify", "compact"):
+        code, _, err = run(capsys, action, str(other))
+        assert (code, "is not a journal" in err) == (1, True)
+        code, _, err = run(capsys, action, str(tmp_path / "missing"))
+        assert (code, "No such file" in err) == (1, True)
+    assert other.read_text() == "text" * 400
+    with pytest.raises(SystemExit) as error:
+        main(["journal", "print", str(other)])
+    assert error.value.code == 2

@@ -1,0 +1,191 @@
+"""Keys of jobs: the same in each process, and different for different jobs."""
+
+import collections
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import types
+
+import pytest
+
+import api.journal_cases as cases
+from bsbpool import create_job_pool
+from bsbpool.journal import register_key, stable_digest
+from bsbpool.journal.digests import make_keys
+from helpers.launch import TESTS
+
+PACKAGES = [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages():
+    for name in PACKAGES:
+        importlib.import_module(name)
+
+
+def test_digests_are_the_same_in_another_process():
+    """With another seed of hashes, in which sets have another order."""
+    here = cases.digests()
+    for seed in ("1", "2"):
+        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+        done = subprocess.run(
+            [sys.executable, "-m", "api.journal_cases", *PACKAGES],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": path},
+            cwd=TESTS, capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        there = json.loads(done.stdout)
+        assert {name for name in here if here[name] != there[name]} == set()
+
+
+def test_different_values_have_different_digests():
+    names = collections.defaultdict(list)
+    for name, digest in cases.digests().items():
+        names[digest].append(name)
+    assert [same for same in names.values() if len(same) > 1] == []
+
+
+def test_digests_are_those_of_hashlib():
+    """The hash function is BLAKE2b; b"b", the size and the data stand for bytes."""
+    keys = make_keys()
+    for size in [*range(600), 5000]:
+        data = os.urandom(size)
+        encoded = b"b" + size.to_bytes(8, "little") + data
+        assert keys.digest(data) == hashlib.blake2b(encoded, digest_size=16).digest()
+
+
+def test_the_order_of_dicts_and_sets_does_not_matter():
+    forwards = {word: i for i, word in enumerate(cases.WORDS)}
+    backwards = dict(reversed(forwards.items()))
+    assert stable_digest(forwards) == stable_digest(backwards)
+    assert stable_digest([1, 2]) != stable_digest([2, 1])
+
+
+SOURCE = '''
+def f(owner, x, flag=None):
+    """Text."""
+    values = [y + 1 for y in range(x)]
+    return values, (lambda z: z * 2)(x)
+'''
+
+
+def compiled(source, name="f", module="m"):
+    namespace = {"__name__": module}
+    exec(compile(source, "somewhere", "exec"), namespace)
+    return namespace[name]
+
+
+def test_a_function_that_moves_is_the_same():
+    moved = compile("\n\n\n\n" + SOURCE, "elsewhere", "exec")
+    namespace = {"__name__": "m"}
+    exec(moved, namespace)
+    assert stable_digest(namespace["f"]) == stable_digest(compiled(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("y + 1", "y + 2"), ("y + 1", "y - 1"), ("z * 2", "z * 3"), ("range", "list"),
+        ("flag=None", "flag=1"), ("flag=None", "flag=()"), ("(x)", "(owner)"), ("x,", "*x,"),
+    ],
+)  # fmt: skip
+def test_a_changed_function_is_another(old, new):
+    assert stable_digest(compiled(SOURCE.replace(old, new))) != stable_digest(compiled(SOURCE))
+
+
+def test_the_name_of_a_function_counts():
+    renamed = compiled(SOURCE.replace("def f", "def g"), "g")
+    assert stable_digest(renamed) != stable_digest(compiled(SOURCE))
+    assert stable_digest(compiled(SOURCE, module="n")) != stable_digest(compiled(SOURCE))
+
+
+# ------------------------------------------------------------------ what has no digest
+
+class Plain:
+    pass
+
+
+@dataclasses.dataclass
+class Base:
+    x: int
+
+
+class Derived(Base):
+    pass
+
+
+CYCLE = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(), Plain(), Derived(1), threading.Lock(), (i for i in ()), [Plain()], {1: Plain()},
+        {"a": {Plain()}}, Base(Plain()), CYCLE, types.SimpleNamespace(a=object()), Plain().__eq__,
+        cases.adder(Plain()),
+    ],
+)  # fmt: skip
+def test_other_objects_have_none(value):
+    with pytest.raises(TypeError, match=r"no stable digest|contains itself|refers to itself"):
+        stable_digest(value)
+
+
+def test_a_closure_that_contains_itself_in_a_list_has_none():
+    functions = []
+    functions.append(cases.adder(functions))
+    with pytest.raises(TypeError, match="refers to itself"):
+        stable_digest(functions[0])
+
+
+def test_classes_can_be_registered():
+    class Model:
+        def __init__(self, name):
+            self.name = name
+
+    class Special(Model):
+        pass
+
+    register_key(Model, lambda model: model.name)
+    assert stable_digest(Model("a")) == stable_digest(Model("a"))
+    made = {stable_digest(kind(name)) for kind in (Model, Special) for name in "ab"}
+    assert len(made) == 4
+    with pytest.raises(TypeError, match="cls must be a class"):
+        register_key("Model", len)
+    with pytest.raises(TypeError, match="function must be"):
+        register_key(Model, None)
+
+
+def f(owner, *args, **kwargs):
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "culprit"),
+    [
+        ((1, Plain()), {}, "argument 2: .*Plain"),
+        ((), {"model": [Plain()]}, "argument model: .*Plain"),
+    ],
+)
+def test_the_error_names_the_argument_and_the_remedies(tmp_path, args, kwargs, culprit):
+    with create_job_pool(quiet=True, journal=tmp_path / "j") as pool:
+        with pytest.raises(TypeError, match=rf"job 'f\(.*' has no key .*: {culprit}") as caught:
+            pool.queue(f, args, kwargs)
+        for remedy in ("key='...'", "__bsbpool_key__", "register_key"):
+            assert remedy in str(caught.value)
+        assert pool.jobs == []
+        pool.options(key="mine").queue(f, args, kwargs)
+        assert len(pool.jobs) == 1
+        pool.execute()
+
+
+def test_the_error_names_the_function(tmp_path):
+    with (
+        create_job_pool(quiet=True, journal=tmp_path / "j") as pool,
+        pytest.raises(TypeError, match=r"its function, or a value bound to it: .*Plain"),
+    ):
+        pool.submit(cases.adder(Plain()), 1)

@@ -1,0 +1,145 @@
+"""Executors with a journal, with one process: a second run gets what the first one has done."""
+
+import pytest
+
+from bsbpool import PoolExecutor
+from bsbpool.exceptions import JournalError
+from bsbpool.journal import Journal
+
+RAN = []
+
+
+@pytest.fixture(autouse=True)
+def clear():
+    RAN.clear()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.journal"
+
+
+def note(x=None, *others):
+    RAN.append(x)
+    return [x, *others]
+
+
+def fail(x):
+    RAN.append(x)
+    raise ValueError(x)
+
+
+def twice(path, play, **options):
+    """Use two executors; return what `play` returned with each, and the calls that ran in each."""
+    found = []
+    for _ in range(2):
+        RAN.clear()
+        with PoolExecutor(journal=path, **options) as executor:
+            found += [play(executor), RAN[:]]
+    return found
+
+
+def test_calls_are_resumed(path):
+    def play(executor):
+        first = executor.submit(note, 1)
+        then = executor.submit(note, "then", first)
+        third = executor.options(deps=[first]).submit(note, "third")
+        return [future.result() for future in (first, then, third, executor.submit(print))]
+
+    one, ran, two, again = twice(path, play)
+    assert one == two == [[1], ["then", [1]], ["third"], None]
+    assert (ran, again) == ([1, "then", "third"], [])
+
+
+@pytest.mark.parametrize("options", [{}, {"buffersize": 2}, {"chunksize": 3}, {"unordered": True}])
+def test_the_items_of_maps_are_calls(path, options):
+    one, ran, two, again = twice(
+        path, lambda executor: sorted(executor.map(note, range(6), range(6), **options))
+    )
+    assert one == two == [[i, i] for i in range(6)]
+    assert (sorted(ran), again) == ([0, 1, 2, 3, 4, 5], [])
+    with PoolExecutor(journal=path) as executor:
+        assert list(executor.starmap(note, [(5, 5), (7, 8)])) == [[5, 5], [7, 8]]
+    assert RAN == [7]
+
+
+def test_a_map_that_fails(path):
+    with PoolExecutor(journal=path) as executor:
+        results = executor.map(fail, [1])
+        with pytest.raises(ValueError, match="1"):
+            next(results)
+        with pytest.raises(TimeoutError):
+            next(executor.map(slow, [5], timeout=0.01))
+
+
+def slow(x):
+    import time
+
+    time.sleep(0.2)
+
+
+def test_failures_run_again_unless_they_are_kept(path):
+    def play(executor):
+        error = executor.submit(fail, "no").exception()
+        return type(error), str(error)
+
+    one, ran, two, again = twice(path, play)
+    assert one == two == (ValueError, "no")
+    assert ran == again == ["no"]
+    assert twice(Journal(path, resume_failed=False), play)[1:] == [[], one, []]
+
+
+def test_options_of_calls(path):
+    def play(executor):
+        views = [
+            executor.options(key="mine"), executor.options(key_version=2), executor,
+            executor.options(journaled=False),
+        ]  # fmt: skip
+        return [view.submit(note, 1).result() for view in views]
+
+    _, ran, _, again = twice(path, play)
+    assert (len(ran), len(again)) == (4, 1)
+    with PoolExecutor(journal=path) as executor:
+        view = executor.options(key="mine")
+        view.submit(note, 3).result()
+        with pytest.raises(ValueError, match="key 'mine' was given to a call before"):
+            view.submit(note, 4)
+
+
+def test_equal_calls_are_counted(path):
+    play = lambda executor: [executor.submit(note).result() for _ in range(3)]  # noqa: E731
+    _, ran, _, again = twice(path, play)
+    assert (len(ran), len(again)) == (3, 0)
+
+
+def test_large_results_and_arrays(path):
+    numpy = pytest.importorskip("numpy")
+    journal = Journal(path, side_file_size=10_000, sync="always")
+
+    def play(executor):
+        results = executor.map(numpy.arange, [10, 100_000])
+        return [int(array.sum()) for array in results]
+
+    one, _, two, _ = twice(journal, play)
+    assert one == two == [45, 4999950000]
+
+
+def test_a_call_without_a_key_is_refused(path):
+    with (
+        PoolExecutor(journal=path) as executor,
+        pytest.raises(TypeError, match=r"call of note has no key .*no stable digest.*key='...'"),
+    ):
+        executor.submit(note, object())
+
+
+def test_one_executor_uses_a_journal(path):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1)
+        with pytest.raises(JournalError, match="in use"), PoolExecutor(journal=path):
+            pass
+    executor = PoolExecutor(journal=path)  # without a `with` block
+    assert executor.submit(note, 1).result() == [1]
+    executor.shutdown()
+    assert RAN == [1]
+    with pytest.raises(TypeError, match="journal must be a path"):
+        PoolExecutor(journal=5)
