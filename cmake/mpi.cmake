@@ -32,7 +32,7 @@ endfunction()
 # libraries that a wheel's libmpi needs in turn may be missing here, hence --allow-shlib-undefined.
 # The source has no .pxd of its own: Cython would look for <name>.pxd.
 function(add_mpi_module name target)
-  cythonize(c_file ${name} comm/mpi/transport)
+  cythonize(c_file ${name} ${name}=comm/mpi/transport)
   python_add_library(${name} MODULE WITH_SOABI ${c_file})
   target_link_libraries(${name} PRIVATE module_options ${target})
   target_link_options(${name} PRIVATE -Wl,--allow-shlib-undefined)

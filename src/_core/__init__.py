@@ -58,6 +58,9 @@ class _Finder:
         prefix, _, rest = name.partition("bsbpool._core.")
         if prefix or not rest:
             return None
+        if rest == "_shared":  # functions of Cython's own that all modules use
+            library = _library("_modules")
+            return ModuleSpec(name, ExtensionFileLoader(name, library), origin=library)
         package, _, module = rest.partition(".")
         if package not in MODULES:
             return None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bsbpool.exceptions import WorkflowError as WorkflowError
     from bsbpool.futures import PoolExecutor as PoolExecutor
     from bsbpool.jobs import Job as Job
+    from bsbpool.leaving import LeftInTime as LeftInTime
     from bsbpool.pool import JobPool as JobPool
     from bsbpool.services import register_service as register_service
     from bsbpool.status import JobStatus as JobStatus
@@ -59,6 +60,7 @@ _MODULE_OF = {
     "requires": "decorators",
     "CurrentJob": "current",
     "current_job": "current",
+    "LeftInTime": "leaving",
     "JobCancelledError": "exceptions",
     "JobErroredError": "exceptions",
     "JobPoolContextError": "exceptions",

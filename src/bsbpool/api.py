@@ -80,6 +80,15 @@ def create_job_pool(
         A file on rank 0 that records each job that ends. The same program, started again, gets
         the results of these jobs from it and runs only the others, see docs/resuming.md. With a
         `Journal` you choose how it is written.
+    deadline : float, datetime, "slurm" or "pbs"
+        When the run must have ended: seconds from now; a time; or 30 s before the end of the batch
+        job. Jobs that by the run times of their kind cannot end before that are not started, and
+        those that still run then are interrupted. If jobs are left, `execute` raises `LeftInTime`
+        on all ranks, which ends the program with exit code 75.
+    grace : float
+        SIGTERM, SIGUSR1 and SIGUSR2, by which batch systems announce the end of a job, end the run
+        in the same way after so many seconds, by default 20 if there is a deadline. A second
+        signal ends it at once. Without `deadline` and `grace`, SIGTERM ends the run at once.
 
     Returns
     -------

@@ -137,6 +137,57 @@ def submitter_text(submitter: Any) -> str:
     return "" if submitter is None else safely(text, submitter, "__repr__")
 
 
+# ------------------------------------------------------------------ kinds of jobs
+
+
+def kind_of(job: Any) -> str:
+    """Return the name of the kind of a job: jobs that one function does, or one object submitted.
+
+    It is the option `name`, the name of the submitter, or that of the function.
+    """
+    return kind_text(kind_key(job))
+
+
+def kind_key(job: Any) -> Any:
+    """Return the option `name` of a job, or the function or other object that names its kind."""
+    if job.options is not None and job.options.name is not None:
+        return job.options.name
+    call = job.function_call
+    if call is None:
+        return job.submitter
+    data = job.submission_data
+    if data is None:  # so for most jobs, for which `job.submitter` would make a context
+        return call[0]
+    return data.get("submitter", call[0]) if type(data) is dict else job.submitter
+
+
+def kind_text(key: Any) -> str:
+    """Return the name of a kind, of which `kind_key` has returned the object that names it."""
+    if isinstance(key, str):
+        return str.__str__(key)
+    if attribute(key, "get_node_name") is not None:
+        return without_addresses(node_name(key))
+    return name_of(key) if callable(key) else brief(key)
+
+
+# ------------------------------------------------------------------ plain texts
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration: ``1.5 us``, ``12.3 ms``, ``3.21 s``, ``5 min 20 s``, ``2 d 7 h``."""
+    if seconds < 99.95:
+        seconds = float(f"{seconds:.3g}")  # so that 0.9999 is not 1000 ms
+        for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us"), (1e9, "ns")):
+            if seconds * factor >= 1:
+                return f"{seconds * factor:.3g} {unit}"
+        return "0 s"
+    whole = round(seconds)
+    for large, small, name, rest in ((86400, 3600, "d", "h"), (3600, 60, "h", "min")):
+        if whole >= large:
+            return f"{whole // large:,} {name} {whole % large // small} {rest}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
 def without_addresses(text: str) -> str:
     """Return a text without memory addresses such as `` at 0x7f1c``."""
     if " at 0x" not in text:

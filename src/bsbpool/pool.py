@@ -12,12 +12,12 @@ from bsbpool.caching.items import CacheRequirements, RankCache
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
 from bsbpool.naming import brief
-from bsbpool.process import raising_on_sigterm, running
+from bsbpool.process import running
 from bsbpool.progress import Listener, PoolProgress, PoolProgressReason, PoolStatusProgress
 from bsbpool.queueing import JobQueue
-from bsbpool.run_context import RunContext, TimeLimit, TimeLimitReached, open_pools
-from bsbpool.scheduling import SubmitterIndex
+from bsbpool.run_context import RunContext, open_pools
 from bsbpool.status import JOB_STATUSES, PoolState, PoolStatus
+from bsbpool.time_limit import TimeLimitReached
 
 if TYPE_CHECKING:
     from bsbpool.job_control import PoolJobControl
@@ -101,7 +101,6 @@ class JobPool(JobQueue):
         self._workflow = workflow
         self._status: PoolStatus | None = None
         self._state = PoolState.NEW
-        self._submitters = SubmitterIndex()
         self._open_submission(JOB_STATUSES, self._job_type, self._requires_put())
         self.run_context = self._make_context(pool_id)
         self.run_context.apply(settings)
@@ -209,7 +208,7 @@ class JobPool(JobQueue):
         self._release_jobs()
         if self._store is not None:
             self._store.close()
-        self._submitters = SubmitterIndex()
+        vars(self.run_context).pop("submitters", None)
         vars(self).pop("job_control", None)  # it refers to jobs that have failed
         self._events.clear()
 
@@ -315,8 +314,8 @@ class JobPool(JobQueue):
             After `stop`.
         """
         return_results = arguments.flag("return_results", return_results)
-        limit = TimeLimit(timeout if self.is_main() else None)
         context = self.run_context
+        limit = context.make_limit(timeout, self.is_main())
         with self._lock:  # so that only one of several threads begins
             in_scheduler = self._schedulers.is_current_thread()
             if in_scheduler or self._state is not PoolState.OPEN:
@@ -328,7 +327,7 @@ class JobPool(JobQueue):
         try:
             for prepare in running.before_execute:
                 prepare()
-            with raising_on_sigterm():
+            with context.handling_signals():
                 execution.execute(context)
         except TimeLimitReached:
             error = limit.error(self.counts, context.results)

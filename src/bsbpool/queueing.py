@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bsbpool.placement import Placement
     from bsbpool.pool_options import PoolOptions
     from bsbpool.run_context import RunContext
-    from bsbpool.scheduling import Scheduler, Schedulers, SubmitterIndex
+    from bsbpool.scheduling import Scheduler, Schedulers
     from bsbpool.statistics import PoolStatistics
     DataFrame = Any  # of pandas, which is optional
 else:
@@ -45,7 +45,6 @@ else:
     PoolOptions = LazyType("bsbpool.pool_options", "PoolOptions")
     Unpack = LazyType("typing", "Unpack")
     FunctionJob = LazyType("bsbpool.function_job", "FunctionJob")
-    SubmitterIndex = LazyType("bsbpool.scheduling", "SubmitterIndex")
     RunContext = LazyType("bsbpool.run_context", "RunContext")
     Scheduler = LazyType("bsbpool.scheduling", "Scheduler")
     Schedulers = LazyType("bsbpool.scheduling", "Schedulers")
@@ -64,7 +63,6 @@ class JobQueue(Submitter):
     _lock: RLock
     _schedulers: Schedulers
     _state: PoolState
-    _submitters: SubmitterIndex
 
     if TYPE_CHECKING:  # the compiled base class has these methods
 
@@ -251,7 +249,7 @@ class JobQueue(Submitter):
     def get_submissions_of(self, submitter: object) -> list[Job[Any]]:
         """Return the jobs that this object submitted, compared by identity."""
         with self._lock:
-            return self._submitters.jobs_of(submitter, self._job_queue)
+            return self.run_context.submitters.jobs_of(submitter, self._job_queue)
 
     def statistics(self) -> PoolStatistics:
         """Return numbers about the jobs and the workers at this time, on the main rank.

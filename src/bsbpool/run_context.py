@@ -10,16 +10,18 @@ import functools
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from bsbpool import arguments, exceptions
+from bsbpool import exceptions
 from bsbpool._typing import TYPE_CHECKING, Any
 from bsbpool.events import EventQueue
-from bsbpool.process import Terminated, marking_signals
+from bsbpool.process import Terminated, marking_signals, raising_on_sigterm
 from bsbpool.scheduling import Schedulers
-from bsbpool.status import JobStatus, PoolStatus
+from bsbpool.status import PoolStatus
+from bsbpool.time_limit import INFINITY, TimeLimit, TimeLimitReached
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from tempfile import TemporaryDirectory
 
     from bsbpool._core.jobs.job_times import JobTimes
@@ -29,100 +31,15 @@ if TYPE_CHECKING:
     from bsbpool.deadlines import DependencyDeadlines
     from bsbpool.jobs import Job
     from bsbpool.journal.pool_journal import PoolJournal
+    from bsbpool.leaving.rules import LeavingRules
     from bsbpool.resources import Declaration
     from bsbpool.runs import Run, RunnablePool
     from bsbpool.settings import LeaderChoice, PoolSettings
     from bsbpool.spilling import ResultStore
-
-INFINITY = float("inf")
-
-
-class TimeLimitReached(Exception):
-    """Ends a run inside the package; callers of `JobPool.execute` get a JobPoolTimeoutError.
-
-    It is not a JobPoolError, since a job may raise the JobPoolTimeoutError of another pool.
-    """
-
+    from bsbpool.submitters import SubmitterIndex
 
 INTERRUPTING = TimeLimitReached, KeyboardInterrupt, Terminated
 """The errors of a run that interrupt its jobs. After other errors jobs run to their end."""
-
-
-class TimeLimit:
-    """The time that a run may take, counted from now.
-
-    Parameters
-    ----------
-    timeout : float, optional
-        Seconds. By default there is no limit.
-
-    Attributes
-    ----------
-    end : float
-        When the time is over, as `time.monotonic()` returns it.
-
-    Raises
-    ------
-    TypeError, ValueError
-        When `timeout` is not a number of seconds.
-    """
-
-    def __init__(self, timeout: Any = None) -> None:
-        self.timeout = INFINITY if timeout is None else arguments.seconds("timeout", timeout)
-        self.end = time.monotonic() + self.timeout
-        self._reached = self._stopped = False
-
-    @property
-    def is_set(self) -> bool:
-        """Whether there is a limit."""
-        return self.timeout < INFINITY
-
-    @property
-    def seconds(self) -> float:
-        """The seconds that are left; infinite without a limit."""
-        return max(self.end - time.monotonic(), 0.0) if self.is_set else INFINITY
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no time is left."""
-        return self._stopped or time.monotonic() >= self.end
-
-    def end_now(self) -> None:
-        """Leave no time: the run was stopped."""
-        self._stopped = True
-
-    @property
-    def reason(self) -> str:
-        """The end of the error messages of jobs that the limit ended; empty for other jobs."""
-        if self._stopped:
-            return ": it was stopped"
-        return f": its timeout of {self.timeout:g} s was over" if self._reached else ""
-
-    def error(
-        self, counts: Mapping[JobStatus, int], results: dict[Any, Any] | None
-    ) -> exceptions.JobPoolError:
-        """Return the error of a run that did not end in time, when all jobs have ended."""
-        ends = (
-            f"Of {sum(counts.values()):,} jobs {counts[JobStatus.SUCCESS]:,} succeeded, "
-            f"{counts[JobStatus.FAILED]:,} failed, {counts[JobStatus.ABORTED]:,} were aborted and "
-            f"{counts[JobStatus.CANCELLED]:,} cancelled."
-        )
-        if self._stopped:
-            return exceptions.JobCancelledError(f"The run was stopped by pool.stop(). {ends}")
-        return exceptions.JobPoolTimeoutError(
-            f"timeout: the run did not end within {self.timeout:g} s. {ends}", results
-        )
-
-    def stop_run(self) -> None:
-        """End the run; the errors of jobs that it ends name the limit as the reason.
-
-        Raises
-        ------
-        TimeLimitReached
-            Always.
-        """
-        self._reached = True
-        raise TimeLimitReached
 
 
 class RunContext:
@@ -172,12 +89,16 @@ class RunContext:
         The resources of the ranks, as they were declared.
     times : JobTimes or None
         The times of jobs, if they are noted.
+    function_parcel : callable or None
+        Changes the pickle and the buffers of a function before they are sent.
     leaders : "auto", "node", int or None
         The choice of leaders, see `create_job_pool`.
     began, ended : float
         When the run began and ended, on the clock of `time.monotonic`; 0 before.
     main_works : bool or None
         Whether the main rank runs jobs, too, if there are others; None if nothing says so.
+    leaving : LeavingRules or None
+        When and how the run leaves in time, if it does.
     executing_threads : frozenset of int
         The threads that execute the run; empty while none does.
     run : Run
@@ -220,14 +141,15 @@ class RunContext:
         self.time_limit = TimeLimit()
         self.results: dict[Job[Any], Any] | None = None
         self.ranks_of_jobs: dict[int, tuple[int, ...]] = {}
-        self.closed = False
-        self.has_timeouts = self.has_deadlines = self._started = False
+        self.closed = self.has_timeouts = self.has_deadlines = self._started = False
         self.strict = False
         self.leaders: LeaderChoice = "auto"
         self.resources: Declaration | None = None
         self.times: JobTimes | None = None
+        self.function_parcel: Callable[[bytes, list[memoryview]], Any] | None = None
         self.began = self.ended = 0.0
         self.main_works: bool | None = None
+        self.leaving: LeavingRules | None = None
         self.executing_threads: frozenset[int] = frozenset()
         self._made_by = threading.get_ident()
         self._collect_results = collect_results
@@ -238,10 +160,10 @@ class RunContext:
             return
         self.strict, self.resources = settings.strict, settings.resources
         self.main_works = settings.main_works
-        self.leaders = settings.leaders
+        self.leaders, self.leaving = settings.leaders, settings.leaving
         if not settings.prefetch:
             self.engine.disable_prefetch(True)
-        if settings.timestamps:
+        if settings.timestamps or settings.leaving:
             from bsbpool._core.jobs.job_times import JobTimes
 
             self.times = JobTimes(self.submitter)
@@ -259,6 +181,30 @@ class RunContext:
         self.closed = True
         if self.journal is not None:
             self.journal.close()
+
+    def make_limit(self, timeout: float | None, is_main: bool) -> TimeLimit:
+        """Return the limit of the run; other ranks than the main rank have none."""
+        if self.leaving is None or not is_main:
+            return TimeLimit(timeout if is_main else None)
+        from bsbpool.leaving.limit import LeavingLimit
+
+        return LeavingLimit(timeout, self.leaving, self)
+
+    def handling_signals(self) -> AbstractContextManager[None]:
+        """Return a context in which SIGTERM ends the run, and other signals if the pool leaves."""
+        if self.leaving is None:
+            return raising_on_sigterm()
+        from bsbpool.leaving.signals import leaving_on_signals
+
+        return leaving_on_signals(self._leave)
+
+    def _leave(self, signal: str) -> None:
+        from bsbpool.timers import timers
+
+        self.time_limit.leave(signal)
+        self.run.wake()
+        if self.time_limit.end < INFINITY:
+            timers.call_at(self.time_limit.end, lambda: self.run.wake())
 
     def begin(self, limit: TimeLimit, results: dict[Any, Any] | None) -> None:
         """Prepare for the run; `results` is the dictionary to fill, or None."""
@@ -297,6 +243,13 @@ class RunContext:
         return range(not self.main_works, self.comm.get_size()) if self.run.parallel else range(1)
 
     @functools.cached_property
+    def submitters(self) -> SubmitterIndex:
+        """Finds the jobs that an object submitted."""
+        from bsbpool.submitters import SubmitterIndex
+
+        return SubmitterIndex()
+
+    @functools.cached_property
     def deadlines(self) -> DependencyDeadlines:
         """How long jobs may wait for their dependencies."""
         from bsbpool.deadlines import DependencyDeadlines
@@ -322,9 +275,11 @@ class RunContext:
         # In this order: a job that a scheduler queues before it ends must be counted.
         if self.time_limit.is_over and (self.pool.scheduling or self.engine.unfinished):
             self.time_limit.stop_run()
+        self.time_limit.check()
 
     def read_results(self) -> None:
         """Read the results that `execute` returns, while their errors can fail the run."""
+        self.time_limit.run_ended()
         if self.results is not None and not self.events.failures:
             self.results = self._collect_results()
 

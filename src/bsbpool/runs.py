@@ -56,6 +56,9 @@ class Run(Protocol):
     def describe(self) -> Iterable[str]:
         """Return lines about what this rank does at present, for a signal handler."""
 
+    def running_jobs(self) -> Iterable[tuple[int, int, float | None]]:
+        """Return the jobs that run: the rank, the number, and for how long, if that is known."""
+
     def execute(self) -> None:
         """Take part in the run until it has ended."""
 

@@ -13,7 +13,6 @@ from bsbpool.process import running
 
 if TYPE_CHECKING:
     from bsbpool.events import EventQueue
-    from bsbpool.jobs import Job
 
 Scheduler = Callable[[Any], object]
 """Called with a node; queues the jobs of that node."""
@@ -123,20 +122,3 @@ class Schedulers:
         if broken:
             nodes = ", ".join(map(repr_of, broken))
             raise exceptions.JobSchedulingError(f"Depends on [{nodes}], whom failed.")
-
-
-class SubmitterIndex:
-    """Finds the jobs that an object submitted; built when it is first used."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[int, list[Job[Any]]] = {}
-        self._indexed = 0
-
-    def jobs_of(self, submitter: object, jobs: list[Job[Any]]) -> list[Job[Any]]:
-        """Return those of the pool's jobs that this object submitted, compared by identity."""
-        new = jobs[self._indexed :]
-        # Before the loop: a property of a submitter may call this method again.
-        self._indexed += len(new)
-        for job in new:
-            self._jobs.setdefault(id(job.submitter), []).append(job)
-        return list(self._jobs.get(id(submitter), ()))

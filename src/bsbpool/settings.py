@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast
@@ -13,9 +15,14 @@ from bsbpool.options import JobOptions, make_options
 
 if TYPE_CHECKING:
     from bsbpool.journal.options import Journal
+    from bsbpool.leaving.rules import LeavingRules
 
 LeaderChoice: TypeAlias = Literal["auto", "node"] | int | None
 """Which ranks relay messages, see `create_job_pool`."""
+Deadline: TypeAlias = float | datetime.datetime | Literal["slurm", "pbs"] | None
+"""When the run must have ended, see `create_job_pool`."""
+GRACE = 20.0
+"""The seconds that running jobs have after a signal, by default."""
 
 
 class Settings(TypedDict, total=False):
@@ -29,6 +36,8 @@ class Settings(TypedDict, total=False):
     main_works: bool | None
     leaders: LeaderChoice
     journal: str | os.PathLike[str] | Journal | None
+    deadline: Deadline
+    grace: float | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +63,10 @@ class PoolSettings:
         Which ranks relay the messages between rank 0 and the other ranks.
     journal : str, path-like or Journal, optional
         The file that records the jobs that end, from which a later run goes on.
+    deadline : float, datetime, "slurm", "pbs", optional
+        When the run must have ended.
+    grace : float, optional
+        The seconds that running jobs have after a signal of the batch system.
 
     Raises
     ------
@@ -69,6 +82,9 @@ class PoolSettings:
     main_works: bool | None = None
     leaders: LeaderChoice = "auto"
     journal: str | os.PathLike[str] | Journal | None = None
+    deadline: Deadline = None
+    grace: float | None = None
+    leaving: LeavingRules | None = dataclasses.field(init=False, default=None)
 
     def __post_init__(self) -> None:
         check_leaders(self.leaders, "leaders")
@@ -82,6 +98,13 @@ class PoolSettings:
             from bsbpool.journal.options import check_journal  # few pools have one
 
             object.__setattr__(self, "journal", check_journal(self.journal))
+        if self.deadline is not None or self.grace is not None:
+            from bsbpool.leaving.deadlines import end_of
+            from bsbpool.leaving.rules import LeavingRules
+
+            end = math.inf if self.deadline is None else end_of(self.deadline)
+            grace = GRACE if self.grace is None else arguments.seconds("grace", self.grace)
+            object.__setattr__(self, "leaving", LeavingRules(end, grace))
         options = self.options
         if options is not None and not isinstance(options, JobOptions):
             if not isinstance(options, Mapping):

@@ -153,6 +153,12 @@ def is_free(number: int) -> bool:
     return not used >> (number - 1) & 1
 
 
+def release_default() -> None:
+    """Release the signal if it was chosen by default, for another use."""
+    if not os.environ.get(SETTING):
+        uninstall()
+
+
 def _install(number: signal.Signals) -> None:
     import faulthandler
 
@@ -166,7 +172,7 @@ def _install(number: signal.Signals) -> None:
 
 
 def uninstall() -> None:
-    """Restore the default action, in forked children; a handler of the program stays."""
+    """Restore the default action; a handler of the program stays."""
     number, _dump.number = _dump.number, None
     if number is None:
         return
@@ -186,13 +192,3 @@ def described_by(describe: Describe) -> Iterator[None]:
         yield
     finally:
         _dump.describe.remove(describe)
-
-
-def seconds_text(seconds: float) -> str:
-    """Return a duration: ``0.012 s``, ``3.2 s``, ``5 min 20 s``, ``3 h 5 min``."""
-    if seconds < 100:
-        return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 100:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"

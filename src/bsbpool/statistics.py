@@ -135,19 +135,33 @@ def statistics_of(context: RunContext, counts: Mapping[JobStatus, int]) -> PoolS
     )
 
 
-def load_of(context: RunContext) -> tuple[int, float | None]:
-    """Return the number of workers of a run, and the share of its time for which they were busy.
+class Load:
+    """The load of the workers of a run. Only making it calls MPI, so any thread may call it.
 
-    The share is None in a run of one process. Jobs that run count when they have ended.
+    Parameters
+    ----------
+    context : RunContext
+        Of the pool. The attribute may be replaced by that of a later pool on the same ranks.
     """
-    if not context.run.parallel:
-        return 1, None
-    ranks = context.worker_ranks
-    n_ranks = context.comm.get_size()
-    counters = [worker_counters(context.engine, worker_of(rank, n_ranks)) for rank in ranks]
-    wall = _wall_seconds(context)
-    busy = sum(busy_ns for _, _, busy_ns, _, _ in counters) * 1e-9
-    return len(ranks), min(1.0, busy / wall / len(ranks)) if wall else None
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self._workers: list[int] = []
+        if context.run.parallel:
+            n_ranks = context.comm.get_size()
+            self._workers = [worker_of(rank, n_ranks) for rank in context.worker_ranks]
+
+    def __call__(self) -> tuple[int, float | None]:
+        """Return the number of workers, and the share of the run for which they were busy.
+
+        The share is None in a run of one process. Jobs that run count when they have ended.
+        """
+        workers = self._workers
+        if not workers:
+            return 1, None
+        engine, wall = self.context.engine, _wall_seconds(self.context)
+        busy = sum(worker_counters(engine, worker)[2] for worker in workers) * 1e-9
+        return len(workers), min(1.0, busy / wall / len(workers)) if wall else None
 
 
 def _clock_offsets(context: RunContext) -> dict[int, float]:

@@ -31,6 +31,7 @@ FINE = {
     "thread_level": "MPI_THREAD_MULTIPLE",
     "hosts": {"node": HOST},
     "different": {},
+    "without_module": {},
     "jobs": 8,
     "job_ranks": [1],
     "seconds": 0.1,
@@ -169,7 +170,8 @@ def test_a_full_file_system_is_a_fault(tmp_path, monkeypatch):
     ("changes", "expected"),
     [
         ({}, []),
-        ({"module": "", "module_error": "no support"}, ["not-built-for-mpi"]),
+        ({"module": "", "without_module": {"node": "no support"}}, ["not-built-for-mpi"]),
+        ({"without_module": {"b": "no support"}}, ["not-built-for-mpi"]),
         ({"hosts": {"node": HOST | {"wakeups": "none"}}}, ["no-wakeups"]),
         ({"hosts": {"node": HOST | {"wakeups": "fail"}}}, ["no-wakeups"]),
         ({"hosts": {"node": HOST | {"wakeups": "one rank"}}}, []),
@@ -186,6 +188,23 @@ def test_a_full_file_system_is_a_fault(tmp_path, monkeypatch):
 )
 def test_what_an_answer_means(changes, expected):
     assert codes(check_answer(FINE | changes)) == expected
+
+
+def test_hosts_without_a_module_are_named():
+    def text(without, hosts):
+        hosts = {f"n{i}": HOST for i in hosts}
+        without = {f"n{i}": f"MPI {i}: no" for i in without}
+        (found,) = check_answer(FINE | {"hosts": hosts, "without_module": without})
+        return f"{found.text} {found.remedy}"
+
+    assert text([0], [0]).startswith(
+        "bsbpool has no module for the MPI of the ranks (MPI 0: no) Reinstall bsbpool with"
+    )
+    some = text([3, 5], range(9))
+    assert "of the ranks on n3, n5 (MPI 3: no) Let all hosts use one environment" in some
+    assert "Reinstall bsbpool on these hosts" in some
+    many = text(range(25), range(99))
+    assert "n0, n1," in many and ", n19 and 5 further hosts (" in many
 
 
 def test_mpi_connects_fewer_ranks_than_were_started():

@@ -319,6 +319,24 @@ def test_bsbpool_was_built_without_this_mpi(tmp_path):
     assert "mpicc" in remedy(report, "not-built-for-mpi")
 
 
+HIDE_ON_RANK_1 = f"""
+import os
+if "1" in (os.environ.get("PMI_RANK"), os.environ.get("OMPI_COMM_WORLD_RANK")):
+    name = os.uname_result(("Linux", "node1", *os.uname()[2:]))
+    os.uname = lambda: name
+{HIDE.replace(chr(10), chr(10) + "    ")}
+"""
+
+
+def test_only_one_host_lacks_a_module(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HIDE_ON_RANK_1)
+    code, report = doctor(*oversubscribed(), PYTHONPATH=python_path(tmp_path))
+    assert (code, codes(report)) == (1, ["not-built-for-mpi"])
+    (found,) = (f for f in report["findings"] if f["severity"] == "problem")
+    assert "of the ranks on node1 (" in found["text"]
+    assert len(report["facts"]["hosts"]) == 2
+
+
 NO_SHARED_MEMORY = """
 import errno, os
 open_before = os.open

@@ -226,6 +226,16 @@ def test_the_text_of_a_job():
     assert naming.job_text(0, "area(2, 3)", submitter) == "job 0 'area(2, 3)' of 'Alice'"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (2e-10, "0 s"), (3e-9, "3 ns"), (1.5e-6, "1.5 us"), (0.0123, "12.3 ms"),
+     (0.9999, "1 s"), (3.21, "3.21 s"), (99.94, "99.9 s"), (99.96, "1 min 40 s"),
+     (320, "5 min 20 s"), (3599.6, "1 h 0 min"), (11100, "3 h 5 min"), (200_000, "2 d 7 h")],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert naming.duration_text(seconds) == text
+
+
 def test_a_text_that_a_file_cannot_encode():
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     assert naming.printable("caf\u00e9 \udc80", file) == r"caf\xe9 \udc80"

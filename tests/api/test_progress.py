@@ -21,8 +21,9 @@ from bsbpool.listeners.default import DefaultListener, default_listener
 from bsbpool.listeners.failures import failure_lines
 from bsbpool.listeners.kinds import MOST_KINDS, KindCounts, Kinds
 from bsbpool.listeners.polling import PoolCounter
-from bsbpool.listeners.rates import Rate, duration_text, rate_text
+from bsbpool.listeners.rates import Rate, clock_text, rate_text
 from bsbpool.listeners.summary import counts_text, rows_of
+from bsbpool.naming import kind_of
 
 from .support import Node, fail, give, nothing, until
 
@@ -56,6 +57,7 @@ class TestKinds:
             ["nothing", "<lambda>", "Worker.step", "partial(give)", "<Worker>", "{root}.soma",
              "a name", "give", "option"], 3,
         )  # fmt: skip
+        assert {kind_of(job) for job in pool.jobs} == {kind.name for kind in kinds.all()}
         pool.execute()
 
     def test_of_functions_that_share_a_decorator(self):
@@ -131,7 +133,7 @@ class TestRates:
         [(None, "-:--:--"), (0.4, "0:00:00"), (3725, "1:02:05"), (200000, "2 d 7:33:20")],
     )
     def test_durations(self, seconds, text):
-        assert duration_text(seconds) == text
+        assert clock_text(seconds) == text
 
 
 def outer(owner=None):
@@ -453,6 +455,18 @@ def test_json_lines(tmp_path):
     assert events[-1] == {
         "event": "pool", "status": "closing", "counts": {"success": 2, "failed": 1},
     }  # fmt: skip
+
+
+def test_json_lines_name_each_job(tmp_path):
+    names = [f"{'long ' * 20}{n}" for n in range(MOST_KINDS + 2)]
+    pool = create_job_pool(quiet=True)
+    pool.add_listener(JsonLinesListener(tmp_path / "jobs.jsonl"))
+    with pool:
+        for name in names:
+            pool.options(name=name).submit(nothing)
+        pool.execute()
+    events = [json.loads(line) for line in (tmp_path / "jobs.jsonl").read_text().splitlines()]
+    assert [event["name"] for event in events if event.get("status") == "pending"] == names
 
 
 def test_json_lines_of_a_second_pool_are_appended(tmp_path):

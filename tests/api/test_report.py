@@ -117,14 +117,6 @@ class TestFigures:
         assert (analysis.work, analysis.used_share, analysis.longest) == (0, 0, [])
 
     @pytest.mark.parametrize(
-        ("value", "text"),
-        [(0, "0 s"), (3e-9, "3 ns"), (1.5e-6, "1.5 us"), (0.0123, "12.3 ms"), (2, "2 s"),
-         (299, "299 s"), (600, "10.0 min"), (7200, "2.0 h")],
-    )  # fmt: skip
-    def test_seconds(self, value, text):
-        assert units.seconds(value) == text
-
-    @pytest.mark.parametrize(
         ("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")]
     )
     def test_size(self, value, text):
@@ -180,7 +172,7 @@ class TestTraces:
 class TestTables:
     def test_of_a_run(self, path):
         trace = read_trace(path)
-        text = report_text([analyze(pool) for pool in trace.pools])
+        text = report_text(trace, [analyze(pool) for pool in trace.pools])
         lines = text.splitlines()
         assert lines[0] == "pool 1"
         assert "  jobs            103 success, 1 failed" in lines
@@ -190,7 +182,7 @@ class TestTables:
         assert re.search(r"failed +ValueError: a <b>bold</b> error & </script>", text)
 
     def test_columns_are_aligned(self):
-        text = report_text([analyze(pool_of(JOBS))])
+        text = report_text(Trace(0.0, "1", []), [analyze(pool_of(JOBS))])
         table = text.partition("  Ranks\n")[2].partition("\n\n")[0].splitlines()
         assert table[0].split() == [
             *("rank", "host", "jobs", "used", "before", "no", "job", "dispatch", "after", "memory"),

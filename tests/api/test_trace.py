@@ -11,7 +11,7 @@ from array import array
 
 import pytest
 
-from bsbpool import JobStatus, WorkflowError, create_job_pool, services
+from bsbpool import JobStatus, WorkflowError, create_job_pool, current_job, services
 from bsbpool.exceptions import JobPoolTimeoutError
 from bsbpool.listeners import TraceListener
 from bsbpool.listeners.memory_samples import MOST_SAMPLES, MemorySamples
@@ -140,7 +140,33 @@ class TestOneProcess:
             tmp_path / "t.json",
             lambda pool: pool.options(retries=2).submit(flaky, tmp_path),
         )
-        assert args_of(trace)[0]["attempts"] == 2
+        (first,), (second,) = slices_of(trace, "attempt"), slices_of(trace)
+        assert (second["args"]["attempts"], second["args"]["attempt"]) == (2, 2)
+        assert "status" not in second["args"]
+        assert (first["args"]["job"], first["args"]["attempt"]) == (0, 1)
+        assert (first["args"]["status"], first["args"]["error"]) == ("failed", "ValueError: once")
+        assert first["name"] == second["name"] == "flaky"
+        assert first["ts"] + first["dur"] <= second["ts"]
+
+    def test_retries_that_all_fail(self, tmp_path):
+        def fill(pool):
+            pool.queue_many(give, zip(range(10)))
+            pool.options(retries=2).submit(fail)
+            pool.queue_many(give, zip(range(10)))
+
+        pool = create_job_pool(quiet=True)
+        pool.add_listener(TraceListener(tmp_path / "t.json"))
+        with pytest.raises(WorkflowError), pool:
+            fill(pool)
+            pool.execute()
+        trace = read(tmp_path / "t.json")
+        assert [event["args"]["attempt"] for event in slices_of(trace, "attempt")] == [1, 2]
+        assert args_of(trace)[10]["attempt"] == 3
+        assert len(slices_of(trace)) == 21
+        counts = [event["args"] for event in trace["traceEvents"] if event["ph"] == "C"]
+        jobs = [args for args in counts if "running" in args]
+        assert {args["running"] for args in jobs} == {0, 1}
+        assert min(args["waiting"] for args in jobs) == 0 == jobs[-1]["waiting"]
 
     def test_two_pools_in_one_file(self, tmp_path):
         listener = TraceListener(tmp_path / "t.json")
@@ -256,6 +282,46 @@ def test_a_process_that_is_interrupted_writes_its_trace(signal, tmp_path):
     trace = read(tmp_path / "t.json")
     assert 0 in args_of(trace)
     assert trace["bsbpool"]["pools"][0]["jobs"]["aborted"] == 1, done.stderr
+
+
+def fails_twice(owner):
+    attempt = current_job().attempt
+    time.sleep(0.002)
+    if attempt < 3:
+        raise ValueError(attempt)
+
+
+@on_ranks(3)
+def test_attempts_on_ranks():
+    import pathlib
+    import tempfile
+
+    path = pathlib.Path(tempfile.gettempdir()) / f"trace-{services.MPI.bcast(time.time_ns())}.json"
+    pool = create_job_pool(quiet=True)
+    pool.add_listener(TraceListener(path))
+    with pool:
+        if pool.is_main():
+            pool.queue_many(give, zip(range(50)))
+            for _ in range(5):
+                pool.options(retries=2, retry_elsewhere=True).submit(fails_twice)
+        pool.execute()
+    if services.MPI.get_rank():
+        return
+    trace = read(path)
+    path.unlink()
+    attempts = slices_of(trace, "attempt")
+    assert len(attempts) == 10 and len(slices_of(trace)) == 55
+    for job in range(50, 55):
+        of_job = sorted(
+            (e["args"]["attempt"], e["ts"], e["tid"], e["args"].get("error"))
+            for e in (*attempts, *slices_of(trace))
+            if e["args"]["job"] == job
+        )
+        assert [attempt for attempt, *_ in of_job] == [1, 2, 3]
+        assert [error for *_, error in of_job] == ["ValueError: 1", "ValueError: 2", None]
+        assert [begin for _, begin, *_ in of_job] == sorted(begin for _, begin, *_ in of_job)
+        ranks = [rank for _, _, rank, _ in of_job]
+        assert set(ranks) == {1, 2} and ranks[0] != ranks[1]
 
 
 @on_ranks(3)

@@ -28,6 +28,9 @@ from bsbpool._core.protocol.wire import RecordFlag, RecordKind
 from bsbpool._core.runtime.worker_loop import WorkerLoop
 from bsbpool._core.testing.inprocess_transport import InProcessNetwork
 
+SHUTDOWN_RUN_ID = 2**31 - 1
+"""The run of the last message of a rank."""
+
 
 @pytest.mark.parametrize(
     ("code", "reason"), [(-7, "error 7 of the network"), (-100, "memory"), (-101, "malformed")]
@@ -85,7 +88,14 @@ def test_an_invalid_reply_ends_the_run_with_an_error(reply, error):
 def test_a_reply_for_a_job_that_the_rank_does_not_run(rank, number):
     network, run = main_alone(n_jobs=2)
     run.callbacks.on_turn = lambda: network.inject(rank, 0, frame(1, (DONE, number, {"flags": OK})))
-    with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|not a worker"):
+    with pytest.raises((RuntimeError, MalformedFrameError), match=r"not running|no worker"):
+        run.execute()
+
+
+def test_a_last_message_of_a_rank_that_is_no_worker():
+    network, run = main_alone()
+    run.callbacks.on_turn = lambda: network.inject(0, 0, frame(SHUTDOWN_RUN_ID))
+    with pytest.raises(MalformedFrameError, match="rank 0, which is no worker"):
         run.execute()
 
 

@@ -70,6 +70,11 @@ def exit_code_if_terminated() -> int | None:
     process.start()
     process.terminate()
     process.join(20)
+    # `Process.start` in another thread may have called waitpid for this child, without having
+    # stored the exit code yet.
+    until = time.monotonic() + 20
+    while process.exitcode is None and time.monotonic() < until:
+        time.sleep(0.001)
     return process.exitcode
 
 

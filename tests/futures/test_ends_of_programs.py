@@ -55,19 +55,32 @@ def test_open_executors_do_not_block_the_end_of_a_program(tmp_path, ranks) -> No
     assert output == EXPECTED_OUTPUT, done.stdout
 
 
+INTERRUPTED = """\
+import signal, sys, threading, time
+from pathlib import Path
+from bsbpool.futures import PoolExecutor
+
+def wait(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+def interrupt(path):
+    threading.main_thread().join()
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    time.sleep(0.2)
+    path.touch()
+
+path = Path(sys.argv[1])
+future = PoolExecutor().submit(wait, path)
+while not future.running():
+    time.sleep(0.01)
+threading.Thread(target=interrupt, args=[path], daemon=True).start()
+threading.Thread(target=future.exception).start()
+"""
+"""The main thread is interrupted while it joins a thread that waits for a call."""
+
+
 @pytest.mark.limit(LIMIT + 30)
 def test_ctrl_c_while_threads_are_joined_ends_all_ranks(tmp_path) -> None:
-    program = (
-        "import _thread, signal, threading, time\n"
-        "from bsbpool.futures import PoolExecutor\n"
-        "executor = PoolExecutor()\n"
-        "future = executor.submit(time.sleep, 50)\n"
-        "while not future.running(): time.sleep(0.01)\n"
-        "def interrupt():\n"
-        "    threading.main_thread().join()\n"
-        "    signal.raise_signal(signal.SIGINT)\n"
-        "threading.Thread(target=interrupt, daemon=True).start()\n"
-        "threading.Thread(target=future.exception).start()\n"
-    )
-    done = mpirun(2, "-m", "bsbpool.run", "-c", program, timeout=LIMIT)
+    done = mpirun(2, "-m", "bsbpool.run", "-c", INTERRUPTED, tmp_path / "go", timeout=LIMIT)
     assert done.returncode != 0 and "KeyboardInterrupt" in done.stdout, done.stdout

@@ -155,6 +155,69 @@ def test_without_the_package_an_error_names_the_remedy(monkeypatch: pytest.Monke
         OpenTelemetryListener()
 
 
+def nested(owner: Any, n: int, table: Any = None) -> int:
+    """Start a span in the job."""
+    from opentelemetry import trace
+
+    with trace.get_tracer("test").start_as_current_span("nested") as span:
+        span.set_attribute("n", n)
+        return n
+
+
+def gather_spans(exporter: Any) -> list[tuple[str, int, int, int | None, Any]]:
+    """Return on rank 0 the finished spans of all ranks: name, trace, id, parent, attribute n."""
+    own = [
+        (s.name, s.context.trace_id, s.context.span_id, s.parent and s.parent.span_id,
+         s.attributes.get("n", s.attributes.get("bsbpool.job.number")))
+        for s in exporter.get_finished_spans()
+    ]  # fmt: skip
+    gathered = services.MPI.get_communicator().gather(own)
+    return [span for spans in gathered or () for span in spans]
+
+
+def check_nested(main_works: bool) -> None:
+    import numpy as np
+    from opentelemetry import trace
+
+    provider, exporter = provider_and_exporter()
+    trace.set_tracer_provider(provider)
+    pool = create_job_pool(quiet=True, main_works=main_works)
+    pool.add_listener(OpenTelemetryListener())
+    table = np.arange(100_000)  # sent out of band with the function
+    with pool:
+        if pool.is_main():
+            pool.queue_many(nested, [(n,) for n in range(10)])
+            pool.submit(lambda owner, n: nested(owner, n + len(table) - 100_000), 10)
+            pool.options(retries=1).submit(nested, 11)
+        pool.execute()
+    with create_job_pool(quiet=True, main_works=main_works) as other:  # without the listener
+        job = other.submit(nested, 12) if other.is_main() else None
+        other.execute()
+        assert job is None or job.result == 12
+    spans = gather_spans(exporter)
+    if services.MPI.get_rank():
+        return
+    (run,) = [span for span in spans if span[0] == "bsbpool.execute"]
+    inner = {span[4]: span for span in spans if span[0] == "nested" and span[3] != run[2]}
+    jobs = {span[4]: span for span in spans if span[3] == run[2]}
+    assert sorted(inner) == list(range(13)) and sorted(jobs) == list(range(12))
+    for n in range(12):
+        assert inner[n][1] == jobs[n][1] == run[1]
+        assert inner[n][3] == jobs[n][2], n
+    assert inner[12][3] is None and inner[12][1] != run[1]
+    assert len({span[2] for span in jobs.values()}) == 12
+
+
+@on_ranks(3)
+def test_spans_of_workers_are_children_of_their_jobs() -> None:
+    check_nested(main_works=False)
+
+
+@on_ranks(2)
+def test_spans_of_workers_are_children_of_their_jobs_if_rank_0_works() -> None:
+    check_nested(main_works=True)
+
+
 @on_ranks(3)
 def test_the_trace_of_bsb_otel_on_three_ranks() -> None:
     from bsb_otel.tracer import get_bsb_tracer

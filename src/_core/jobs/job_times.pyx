@@ -25,6 +25,7 @@ cdef class JobTimes:
 
     def __dealloc__(self):
         free(self.times.jobs)
+        free(self.times.earlier)
 
     def entry(self, int64_t job):
         """Return what is known of a job.

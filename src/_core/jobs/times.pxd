@@ -16,10 +16,19 @@ ctypedef struct job_times_t:
     int32_t rank  # that ran it; -1 if none has
     int32_t attempts  # how often it ran to its end
 
+# An attempt of a job that ended, and after which the job ran again; `times.attempts` is its number
+# among those that ended.
+ctypedef struct attempt_t:
+    job_times_t times
+    int64_t job
+
 ctypedef struct times_t:
     job_times_t *jobs
     int64_t n
     int64_t capacity
+    attempt_t *earlier  # in the order in which they ended
+    int64_t n_earlier
+    int64_t earlier_capacity
 
 
 cdef inline job_times_t *times_of(times_t *t, int64_t job) noexcept nogil:
@@ -50,11 +59,23 @@ cdef inline int times_sent(times_t *t, int64_t job, uint64_t size) noexcept nogi
     return 0
 
 
+cdef inline int times_keep(times_t *t, int64_t job, const job_times_t *entry) noexcept nogil:
+    """Keep an entry that is about to be replaced by that of the next attempt."""
+    if grow(
+        <void **>&t.earlier, &t.earlier_capacity, t.n_earlier + 1, sizeof(attempt_t)
+    ) < 0:
+        return -1
+    t.earlier[t.n_earlier].times = entry[0]
+    t.earlier[t.n_earlier].job = job
+    t.n_earlier += 1
+    return 0
+
+
 cdef inline int times_ended(
     times_t *t, int64_t job, int32_t rank, int64_t started, int64_t run, int64_t now, uint64_t size,
 ) noexcept nogil:
     cdef job_times_t *entry = times_of(t, job)
-    if entry == NULL:
+    if entry == NULL or (entry.attempts and times_keep(t, job, entry) < 0):
         return -1
     entry.rank = rank
     entry.started_ns = started

@@ -6,9 +6,10 @@ about 0.2 us.
 from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.jobs.job_times cimport JobTimes
 from bsbpool._core.jobs.submission cimport Submitter
-from bsbpool._core.jobs.times cimport job_times_t
+from bsbpool._core.jobs.times cimport attempt_t, job_times_t
 from bsbpool._core.jobs.trace_text cimport (
-    put_bytes, put_microseconds, put_number, text_reserve, text_t,
+    add_attempt_steps, compare, put_bytes, put_microseconds, put_number, ran_t, span_t, step_of,
+    text_reserve, text_t,
 )
 from bsbpool._core.scheduling.status cimport SUCCESS
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -21,29 +22,18 @@ cdef enum:
     PER_DEPENDENCY = 12
     GAP_NS = 2  # between slices, since viewers read times as floating-point numbers
 
-ctypedef struct ran_t:
-    int64_t begin
-    int32_t job
-
-
-cdef int compare(const void *a, const void *b) noexcept nogil:
-    cdef const ran_t *x = <const ran_t *>a
-    cdef const ran_t *y = <const ran_t *>b
-    if x.begin != y.begin:
-        return -1 if x.begin < y.begin else 1
-    return -1 if x.job < y.job else 1
-
 
 cdef class TraceText:
     """The jobs of a pool that ran to an end, in the order in which they began.
 
-    Slices of a rank must not overlap. The times of workers are rounded, and those of other hosts
-    are estimates, so a slice begins at the earliest where the one before it ends.
+    A job that ran again has a slice of the category "attempt" for each earlier attempt. Slices of a
+    rank must not overlap. The times of workers are rounded, and those of other hosts are estimates,
+    so a slice begins at the earliest where the one before it ends.
 
     Parameters
     ----------
     pool : Submitter
-        The pool; no job may be added meanwhile.
+        The pool. Jobs that are added or end meanwhile are left out.
     times : JobTimes
         Its times.
     name_of : callable
@@ -53,6 +43,9 @@ cdef class TraceText:
         Returns further members of the object `args` of a slice as bytes, each with a comma in
         front. It is called with the job and its number of attempts, for jobs that failed or ran
         more than once, or for all.
+    further_of_attempt : callable
+        Returns further members of the slice of an earlier attempt in the same way. It is called
+        with the job, and the number of the attempt among those that ended.
     for_all : bool
         Whether it is called for all jobs.
     members : dict
@@ -70,6 +63,7 @@ cdef class TraceText:
     cdef Submitter pool
     cdef object name_of
     cdef object further
+    cdef object further_of_attempt
     cdef bint for_all
     cdef dict members
     cdef int64_t pid
@@ -78,6 +72,8 @@ cdef class TraceText:
     cdef int64_t n_jobs
     cdef int64_t n_ran
     cdef ran_t *ran  # in the order of their beginning
+    cdef int64_t n_attempts
+    cdef span_t *attempts  # the slices of earlier attempts
     cdef int64_t *ends  # by number; 0 for jobs that did not run
     cdef int64_t *begins
     cdef int64_t *rank_ends
@@ -90,8 +86,9 @@ cdef class TraceText:
     cdef readonly int64_t arrows_left_out
 
     def __init__(
-        self, Submitter pool not None, JobTimes times not None, name_of, further, bint for_all,
-        dict members not None, int64_t pid, int64_t origin, int32_t n_ranks,
+        self, Submitter pool not None, JobTimes times not None, name_of, further,
+        further_of_attempt, bint for_all, dict members not None, int64_t pid, int64_t origin,
+        int32_t n_ranks,
     ):
         cdef int64_t i
         if self.ran != NULL:
@@ -99,31 +96,46 @@ cdef class TraceText:
         if n_ranks < 1:
             raise ValueError(f"n_ranks must be positive, got {n_ranks}")
         self.pool, self.jobs, self.times = pool, pool.job_list, times
-        self.name_of, self.further, self.for_all, self.members = name_of, further, for_all, members
+        self.name_of, self.further, self.further_of_attempt = name_of, further, further_of_attempt
+        self.for_all, self.members = for_all, members
         self.pid, self.origin, self.n_ranks = pid, origin, n_ranks
         self.n_jobs = min(len(self.jobs), times.times.n)
-        self.ran = <ran_t *>malloc((self.n_jobs + 1) * sizeof(ran_t))
+        self.n_attempts = times.times.n_earlier
+        self.ran = <ran_t *>malloc((self.n_jobs + self.n_attempts + 1) * sizeof(ran_t))
+        self.attempts = <span_t *>calloc(self.n_attempts + 1, sizeof(span_t))
         self.begins = <int64_t *>calloc(self.n_jobs + 1, sizeof(int64_t))
         self.ends = <int64_t *>calloc(self.n_jobs + 1, sizeof(int64_t))
         self.rank_ends = <int64_t *>calloc(n_ranks, sizeof(int64_t))
-        if not self.ran or not self.begins or not self.ends or not self.rank_ends:
+        if (
+            not self.ran or not self.attempts or not self.begins or not self.ends
+            or not self.rank_ends
+        ):
             raise MemoryError()
         for i in range(self.n_jobs):
             if times.times.jobs[i].rank >= 0:
-                self.ran[self.n_ran].begin = times.times.jobs[i].started_ns
-                self.ran[self.n_ran].job = <int32_t>i
-                self.n_ran += 1
+                self.add_run(times.times.jobs[i].started_ns, i, -1)
+        for i in range(self.n_attempts):
+            if times.times.earlier[i].job < self.n_jobs:
+                self.add_run(times.times.earlier[i].times.started_ns, times.times.earlier[i].job, i)
         qsort(self.ran, self.n_ran, sizeof(ran_t), &compare)
+
+    cdef void add_run(self, int64_t begin, int64_t job, int64_t attempt) noexcept:
+        self.ran[self.n_ran].begin = begin
+        self.ran[self.n_ran].job = <int32_t>job
+        self.ran[self.n_ran].attempt = <int32_t>attempt
+        self.n_ran += 1
 
     def __dealloc__(self):
         free(self.ran)
+        free(self.attempts)
         free(self.begins)
         free(self.ends)
         free(self.rank_ends)
         free(self.text.data)
 
     def __len__(self):
-        return self.n_ran
+        """Return the number of jobs."""
+        return self.n_ran - self.n_attempts
 
     # ------------------------------------------------------------ slices
 
@@ -131,7 +143,10 @@ cdef class TraceText:
         """Return the next slices as bytes, up to so many, with commas between them."""
         self.text.size = 0
         while self.next_slice < self.n_ran and most > 0:
-            self.add_slices(self.ran[self.next_slice].job)
+            if self.ran[self.next_slice].attempt < 0:
+                self.add_slices(self.ran[self.next_slice].job)
+            else:
+                self.add_attempt(self.ran[self.next_slice].attempt)
             self.next_slice += 1
             most -= 1
         return self.taken()
@@ -142,9 +157,10 @@ cdef class TraceText:
 
     cdef int add_slices(self, int32_t number) except -1:
         """Add the slice of a job, and those of its other ranks."""
-        cdef job_times_t *entry = &self.times.times.jobs[number]
-        cdef int32_t rank = entry.rank % self.n_ranks
+        # A copy, since another thread may move the table while `name_of` runs.
+        cdef job_times_t entry = self.times.times.jobs[number]
         cdef int32_t member
+        cdef span_t span = self.free_span(&entry)
         cdef Handle job = <Handle>self.jobs[number]
         cdef bytes name = self.name(job)
         cdef bytes further = b""
@@ -152,16 +168,34 @@ cdef class TraceText:
             self.for_all
             or entry.attempts != 1
             or self.pool.engine.d.jobs[number].status != SUCCESS
+            or (job.options is not None and job.attempts)
         ):
             further = self.further(job, entry.attempts)
-        self.begins[number] = max(entry.started_ns, self.rank_ends[rank] + GAP_NS)
-        self.ends[number] = max(entry.started_ns + entry.run_ns, self.begins[number])
-        self.add_slice(entry, job, rank, name, further)
+        self.begins[number], self.ends[number] = span.begin, span.end
+        self.add_slice(b"job", &entry, job, span, name, further)
         if self.members and number in self.members:
             for member in self.members[number]:
-                if member != rank and 0 <= member < self.n_ranks:
+                if member != entry.rank % self.n_ranks and 0 <= member < self.n_ranks:
                     self.add_member(job, member, name)
         return 0
+
+    cdef int add_attempt(self, int64_t index) except -1:
+        """Add the slice of an earlier attempt of a job."""
+        cdef attempt_t attempt = self.times.times.earlier[index]  # a copy, as in `add_slices`
+        cdef Handle job = <Handle>self.jobs[attempt.job]
+        cdef bytes further = self.further_of_attempt(job, attempt.times.attempts)
+        self.attempts[index] = self.free_span(&attempt.times)
+        return self.add_slice(
+            b"attempt", &attempt.times, job, self.attempts[index], self.name(job), further
+        )
+
+    cdef span_t free_span(self, const job_times_t *entry) noexcept:
+        """Return the times of a slice, which begins at the earliest after the one before it."""
+        cdef span_t span
+        cdef int64_t previous = self.rank_ends[entry.rank % self.n_ranks]
+        span.begin = max(entry.started_ns, previous + GAP_NS)
+        span.end = max(entry.started_ns + entry.run_ns, span.begin)
+        return span
 
     cdef bytes name(self, Handle job):
         """Return the name of a job; those of plain calls are kept, since they often repeat."""
@@ -173,17 +207,20 @@ cdef class TraceText:
         return self.last_name
 
     cdef int add_slice(
-        self, job_times_t *entry, Handle job, int32_t rank, bytes name, bytes further
+        self, bytes category, const job_times_t *entry, Handle job, span_t span, bytes name,
+        bytes further,
     ) except -1:
         cdef text_t *t = &self.text
-        cdef int64_t begin = self.begins[job.number]
-        cdef int64_t end = self.ends[job.number]
+        cdef int64_t begin = span.begin, end = span.end
+        cdef int32_t rank = entry.rank % self.n_ranks
         cdef int64_t wait = begin - entry.submitted_ns if entry.submitted_ns else 0
         cdef tuple deps = job.deps if type(job.deps) is tuple else ()
         cdef Handle dep
         cdef int64_t i
         self.reserve(len(name) + len(further) + len(deps) * PER_DEPENDENCY)
-        put_bytes(t, b'{"ph":"X","cat":"job","name":', 29)
+        put_bytes(t, b'{"ph":"X","cat":"', 17)
+        put_bytes(t, PyBytes_AS_STRING(category), PyBytes_GET_SIZE(category))
+        put_bytes(t, b'","name":', 9)
         self.put_place(name, rank, begin, end)
         put_bytes(t, b',"args":{"job":', 15)
         put_number(t, job.number)
@@ -238,6 +275,10 @@ cdef class TraceText:
             raise MemoryError()
         return 0
 
+    def end_of(self, int32_t rank):
+        """Return when the last slice of a rank ends, in ns; 0 if it has none."""
+        return self.rank_ends[rank] if 0 <= rank < self.n_ranks else 0
+
     # ------------------------------------------------------------ arrows
 
     def arrows(self, int64_t jobs, int64_t most):
@@ -245,17 +286,18 @@ cdef class TraceText:
 
         Dependencies beyond `most` are counted only. None at the end.
         """
-        cdef int32_t number
+        cdef int32_t number, attempt
         cdef Handle dep
         if self.next_arrow >= self.n_ran:
             return None
         self.text.size = 0
         while self.next_arrow < self.n_ran and jobs > 0:
             number = self.ran[self.next_arrow].job
+            attempt = self.ran[self.next_arrow].attempt
             deps = (<Handle>self.jobs[number]).deps
             self.next_arrow += 1
             jobs -= 1
-            if type(deps) is not tuple:
+            if attempt >= 0 or type(deps) is not tuple:
                 continue
             for dep in <tuple>deps:
                 if not self.can_draw(dep.number, number):
@@ -323,6 +365,11 @@ cdef class TraceText:
             if self.ends[i]:
                 changes[steps + step_of(self.begins[i] - first, width)] += 1
                 changes[steps + step_of(self.ends[i] - first, width)] -= 1
+        for i in range(self.n_attempts):
+            add_attempt_steps(
+                changes, steps, step_of(self.attempts[i].begin - first, width),
+                step_of(self.attempts[i].end - first, width),
+            )
         found = []
         try:
             for i in range(points + 1):
@@ -340,6 +387,8 @@ cdef class TraceText:
         cdef int64_t least = -1
         found = []
         for i in range(self.n_ran):
+            if self.ran[i].attempt >= 0:
+                continue
             length = self.ends[self.ran[i].job] - self.begins[self.ran[i].job]
             if length > least or len(found) < most:
                 found.append((length, self.ran[i].job))
@@ -349,8 +398,3 @@ cdef class TraceText:
                     least = found[most - 1][0] if found else -1
         found.sort(reverse=True)
         return [job for _, job in found[:most]]
-
-
-cdef inline int64_t step_of(int64_t time, int64_t width) noexcept nogil:
-    """Return the first step that is not before a time."""
-    return (time + width - 1) // width if time > 0 else 0

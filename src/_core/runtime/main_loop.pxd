@@ -29,6 +29,7 @@ cdef class MainLoop:
     cdef bint process_events(self) except -1
     cdef bint has_events(self) noexcept nogil
     cdef int receive(self) except -1
+    cdef int check_rank(self, int64_t rank) except -1
     cdef int read(self) except -1
     cdef int update_workers(self) except -1
     cdef int handle_failure(self, int peer) except -1

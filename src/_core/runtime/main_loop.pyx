@@ -263,14 +263,16 @@ cdef class MainLoop:
         self.update_workers()
         return n
 
+    cdef int check_rank(self, int64_t rank) except -1:
+        if 0 < rank <= self.engine.d.workers.n:
+            return 0
+        raise MalformedFrameError(f"A message came from or names rank {rank}, which is no worker")
+
     cdef int read(self) except -1:
         """Process the records of the open message."""
         cdef FrameReader r = self.reader
         cdef int worker = r.message.peer - 1
-        if not 0 <= worker < self.engine.d.workers.n:
-            raise MalformedFrameError(
-                f"A message came from rank {worker + 1}, which is not a worker of this pool"
-            )
+        self.check_rank(worker + 1)
         self.outbox.workers[worker].last_contact = self.channel.now()
         self.replies.begin(worker, self.outbox.workers[worker].last_contact)
         cdef int64_t n_done = self.engine.d.workers.slots[worker].n_done
@@ -288,10 +290,7 @@ cdef class MainLoop:
             elif r.record.kind == HAVE_DATA:
                 self.data.confirm(worker, r.record.id)
             elif r.record.kind == RANK_FAILED:
-                if not 0 < r.record.id <= self.engine.d.workers.n:
-                    raise MalformedFrameError(
-                        f"A message names rank {r.record.id}, which is not a worker of this pool"
-                    )
+                self.check_rank(r.record.id)
                 self.channel.mark_failed(<int>r.record.id)
             elif r.record.kind == OUTPUT:
                 self.engine.check_job(r.record.id)
@@ -318,6 +317,7 @@ cdef class MainLoop:
 
     cdef int handle_failure(self, int peer) except -1:
         """Abort the jobs that a rank had begun, and give its other jobs to other workers."""
+        self.check_rank(peer)
         cdef int worker = peer - 1
         cdef int64_t begun = self.channel.begun_by(peer, self.run_id)
         cdef int64_t gang = self.gangs.begin_loss(worker)

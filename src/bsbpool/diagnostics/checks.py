@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from bsbpool.diagnostics.findings import NOTE, Finding
@@ -17,6 +19,8 @@ from bsbpool.services.launchers import IGNORE, Launch
 OTHER_PMI = "unsupported PMI version"
 """MPICH says this in MPI_Init if the launcher of Open MPI has started it."""
 TASKS = "SLURM_STEP_NUM_TASKS"
+MOST_HOSTS = 20
+"""Hosts that a finding names."""
 
 
 def check_started_ranks(trial: Trial, launch: Launch | None) -> list[Finding]:
@@ -197,16 +201,31 @@ def _ignored() -> list[Finding]:
 
 
 def _check_module(answer: dict[str, Any]) -> list[Finding]:
-    if answer["module"]:
+    without = answer["without_module"]
+    if not without:
         return []
+    reason = next(iter(without.values()))
+    if len(without) == len(answer["hosts"]):
+        text, where, other = "bsbpool has no module for the MPI of the ranks", "", ""
+    else:
+        text = f"bsbpool has no module for the MPI of the ranks on {_names(without)}"
+        where = " on these hosts"
+        other = "Let all hosts use one environment and one MPI. Or: "
     return [
         Finding(
             "not-built-for-mpi",
-            f"bsbpool has no module for {answer['library']} ({answer['module_error']})",
-            "Reinstall bsbpool with the mpicc of this MPI on PATH: "
+            f"{text} ({reason})",
+            f"{other}Reinstall bsbpool{where} with the mpicc of this MPI on PATH: "
             "`CMAKE_ARGS=-DBSBPOOL_MPI=mpicc pip install --force-reinstall --no-deps bsbpool`.",
         )
     ]
+
+
+def _names(hosts: Collection[str]) -> str:
+    """Return the names of hosts; of many, the first ones and the number of the others."""
+    shown = ", ".join(itertools.islice(hosts, MOST_HOSTS))
+    more = len(hosts) - MOST_HOSTS
+    return f"{shown} and {more} further host{'s' * (more > 1)}" if more > 0 else shown
 
 
 def _check_host(host: str, facts: dict[str, Any]) -> list[Finding]:

@@ -43,14 +43,14 @@ def probe() -> dict[str, Any]:
     world = MPI.COMM_WORLD
     own = about_this_rank(MPI)
     if world.Get_size() == 1:
-        answer = own | {"hosts": {own["host"]: _host([own])}}
-        return answer | (about_jobs() if launch_of_several() is None else {})
-    # Without a module for this MPI no pool can be made. The ranks must agree on that.
-    if not all(world.allgather(bool(own["module"]))):
-        return own if world.Get_rank() else own | _about_all([own])
-    own["wakeups"] = wakeups_work(world)
+        can_run = own["module"] and launch_of_several() is None
+        return own | _about_all([own]) | (about_jobs() if can_run else {})
+    # Without a module for MPI on each rank no pool can be made. The ranks must agree on that.
+    can_run = all(world.allgather(bool(own["module"])))
+    if can_run:
+        own["wakeups"] = wakeups_work(world)
     everybody = world.gather(own)
-    jobs = about_jobs()
+    jobs = about_jobs() if can_run else {}
     if everybody is None:
         return own
     return own | _about_all(everybody) | jobs
@@ -127,6 +127,11 @@ def _about_all(ranks: list[dict[str, Any]]) -> dict[str, Any]:
             name: sorted({rank[name] for rank in ranks})
             for name in same
             if len({rank[name] for rank in ranks}) > 1
+        },
+        "without_module": {
+            rank["host"]: f"{rank['library']}: {rank['module_error']}"
+            for rank in ranks
+            if not rank["module"]
         },
     }
 

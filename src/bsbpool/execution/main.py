@@ -24,9 +24,10 @@ from bsbpool.jobs import Job
 from bsbpool.logs import logger
 from bsbpool.naming import explain, job_text
 from bsbpool.process import Terminated, is_from_signal, marking_signals, running
-from bsbpool.run_context import INFINITY, INTERRUPTING, RunContext
+from bsbpool.run_context import INTERRUPTING, RunContext
 from bsbpool.serialization import dumps, is_pickled_by_name
 from bsbpool.status import PoolStatus
+from bsbpool.time_limit import INFINITY
 from bsbpool.worker_ranks import rank_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,16 @@ class MainRun(ReplyCallbacks):
         busy_seconds = self._loop.outbox.busy_seconds
         return main_lines(self._context, self._channel, self._n_workers, busy_seconds)
 
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return the jobs that run: the rank, the number, and for how long."""
+        found: list[tuple[int, int, float | None]] = []
+        for worker in range(self._n_workers):
+            number = self._context.engine.running_job(worker)
+            if number is not None:
+                seconds = self._loop.outbox.busy_seconds(worker)
+                found.append((rank_of(worker, self._n_ranks), number, seconds))
+        return found
+
     def execute(self) -> None:
         """Run all jobs."""
         try:
@@ -103,6 +114,7 @@ class MainRun(ReplyCallbacks):
         context, pool = self._context, self._context.pool
         try:
             pool.change_status(PoolStatus.EXECUTING)
+            pool.notify()
             context.start_run()
             self._ping_timer.reset()
             self._allow_direct()
@@ -197,7 +209,7 @@ class MainRun(ReplyCallbacks):
 
     def _stop_code(self) -> int:
         """Return the number that the other ranks get at the end of the run."""
-        return 0
+        return self._context.time_limit.stop_code
 
     # The callbacks of the compiled loop
 
@@ -259,7 +271,10 @@ class MainRun(ReplyCallbacks):
 
     def encode_function(self, number: int) -> tuple[int, bytes, list[memoryview]]:
         """Return the mode and the pickle of a function."""
-        return self._functions.parcel(number)
+        mode, payload, buffers = self._functions.parcel(number)
+        if self._context.function_parcel is not None:
+            payload, buffers = self._context.function_parcel(payload, buffers)
+        return mode, payload, buffers
 
     def required_functions(self, number: int) -> Collection[int]:
         """Return the numbers of functions that a worker needs before this one: none."""

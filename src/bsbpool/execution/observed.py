@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from bsbpool.naming import duration_text
 from bsbpool.process import logs_if_used
 from bsbpool.run_context import RunContext
-from bsbpool.state_dump import SETTING, described_by, install, seconds_text
+from bsbpool.state_dump import SETTING, described_by, install
 
 
 def execute(context: RunContext) -> None:
@@ -32,7 +33,7 @@ def _log_end(context: RunContext, began: float, how: str) -> None:
     if logs_if_used() is not None:
         from bsbpool.execution.run_state import counts_text
 
-        took = seconds_text(time.monotonic() - began)
+        took = duration_text(time.monotonic() - began)
         _log(context, f"the run ends after {took}{how}; {counts_text(context)}")
 
 

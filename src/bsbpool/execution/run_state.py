@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.job_times import worker_counters
-from bsbpool.naming import job_text
+from bsbpool.naming import duration_text, job_text
 from bsbpool.run_context import RunContext
-from bsbpool.state_dump import seconds_text
 from bsbpool.status import JOB_STATUSES
 from bsbpool.worker_ranks import rank_of
 
@@ -68,7 +67,7 @@ def main_lines(
 
 def head_lines(context: RunContext) -> Iterator[str]:
     """Return lines about the pool of a run."""
-    took = seconds_text(time.monotonic() - context.began)
+    took = duration_text(time.monotonic() - context.began)
     yield f"it has been executing pool {context.pool_id} for {took}: {counts_text(context)}"
 
 
@@ -98,4 +97,4 @@ def _row_text(row: Row) -> str:
         state = {-1: "has died", -2: "is inside of a job of an earlier run"}
         return f"{place} {state.get(row.waiting, 'has no job')}"
     more = f"; {row.waiting} more wait there" if row.waiting else ""
-    return f"{place} has been running {row.job} for {seconds_text(row.seconds)}{more}"
+    return f"{place} has been running {row.job} for {duration_text(row.seconds)}{more}"

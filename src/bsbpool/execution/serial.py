@@ -96,6 +96,11 @@ class SerialRun:
         elif self._context.pool.scheduling:
             yield "it waits for threads that queue jobs"
 
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return the job that runs: the rank and the number; it is not known for how long."""
+        number = self._loop.running_job.number
+        return [] if number < 0 else [(0, number, None)]
+
     def execute(self) -> None:
         """Run all jobs."""
         context, pool = self._context, self._context.pool

@@ -9,8 +9,9 @@ from bsbpool import exceptions
 from bsbpool._core.comm.channel import Channel
 from bsbpool.execution.optioned_call import timeout_message
 from bsbpool.logs import logger
-from bsbpool.run_context import INFINITY, RunContext
+from bsbpool.run_context import RunContext
 from bsbpool.status import JOB_STATUSES, JobStatus
+from bsbpool.time_limit import INFINITY
 from bsbpool.worker_ranks import rank_of
 
 if TYPE_CHECKING:

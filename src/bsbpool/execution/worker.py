@@ -21,7 +21,7 @@ from bsbpool.execution.functions import CLOSURE, EXECUTE
 from bsbpool.execution.signature_note import note_signature
 from bsbpool.function_job import FunctionJob
 from bsbpool.jobs import Job
-from bsbpool.naming import add_note, error_text, explain, job_text, name_of
+from bsbpool.naming import add_note, duration_text, error_text, explain, job_text, name_of
 from bsbpool.process import (
     Terminated,
     end_if_child_of,
@@ -33,7 +33,6 @@ from bsbpool.process import (
 from bsbpool.remote_errors import dump_error
 from bsbpool.run_context import RunContext
 from bsbpool.serialization import dumps, loads
-from bsbpool.state_dump import seconds_text
 from bsbpool.status import PoolStatus
 
 if TYPE_CHECKING:
@@ -83,8 +82,12 @@ class WorkerRun:
         else:
             current = self._loop.running_job.details  # of a job with options
             label = getattr(current, "label", "") or self._describe(number).label
-            took = seconds_text(self._loop.job_seconds())
+            took = duration_text(self._loop.job_seconds())
             yield f"it has been running {label} of pool {self._context.pool_id} for {took}"
+
+    def running_jobs(self) -> list[tuple[int, int, float | None]]:
+        """Return no jobs: this rank does not know those of the others."""
+        return []
 
     def execute(self) -> None:
         """Run jobs until the main rank ends the run."""
@@ -124,6 +127,10 @@ class WorkerRun:
 
     def _conclude(self, aborted: bool) -> None:
         """Raise an error if the main rank ended the run early."""
+        if self._loop.stop_code:
+            from bsbpool.leaving import LeftInTime
+
+            raise LeftInTime("Rank 0 ended the run in time.")
         if aborted:
             raise early_end_error(self._rank)
 

@@ -32,7 +32,9 @@ from bsbpool.settings import PoolSettings
 from bsbpool.status import JobStatus
 
 if TYPE_CHECKING:
+    from bsbpool.futures.call_progress import CallProgress
     from bsbpool.futures.worker import Session
+    from bsbpool.statistics import Load
 
 JOBS_PER_POOL = 1_000_000
 NUMBERS_PER_POOL = 2**31
@@ -63,6 +65,7 @@ class RanksBackend(Backend):
     """
 
     _run_of_pool: ExecutorMainRun
+    _load: Load
     parallel = True
 
     def __init__(
@@ -224,11 +227,17 @@ class RanksBackend(Backend):
         else:
             self._unsettled.append(future)
 
+    def show_progress(self, progress: CallProgress) -> None:
+        """Show the progress of all calls from now on."""
+        from bsbpool.statistics import Load
+
+        self._load = Load(self._pool.run_context)
+        super().show_progress(progress)
+
     def load(self) -> tuple[int, float | None]:
         """Return the number of workers, and the share of the time for which they were busy."""
-        from bsbpool.statistics import load_of
-
-        return self.n_workers, load_of(self._pool.run_context)[1]
+        self._load.context = self._pool.run_context
+        return self.n_workers, self._load()[1]
 
     # ------------------------------------------------------------ from any thread
 

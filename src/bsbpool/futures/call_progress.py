@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from bsbpool.futures.future import PoolFuture
-from bsbpool.listeners.counting import CountingListener, Load
+from bsbpool.listeners.counting import CountingListener, LoadOf
 from bsbpool.listeners.default import default_listener
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.naming import brief
@@ -47,10 +47,10 @@ class CallProgress:
     def __init__(self, listener: CountingListener) -> None:
         self._listener = listener
         self._lock = threading.Lock()  # calls are submitted, and end, in several threads
-        self._began = False
-        self._load: Load | None = None
+        self._began = self._ended = False
+        self._load: LoadOf | None = None
 
-    def set_load(self, load: Load) -> None:
+    def set_load(self, load: LoadOf) -> None:
         """Set the function that returns the load of the workers."""
         self._load = load
 
@@ -60,19 +60,22 @@ class CallProgress:
 
     def map_started(self, f: Any, n_items: int | None) -> MapProgress:
         """Count the calls of a map; `n_items` is None if their number is not known yet."""
-        return MapProgress(self, self._begin(f, n_items or 0), n_items is not None)
+        return MapProgress(self, self._begin(f, n_items or 0), n_items)
 
     def end(self) -> None:
-        """Show the final counts: no more calls come."""
+        """Show the final counts: the thread of the backend has ended, and no more calls run."""
         with self._lock:
-            began, self._began = self._began, False
+            began, self._began, self._ended = self._began, False, True
+            for kind in self._listener.kinds.all():
+                # Another thread is cancelling these, or a map that was stopped has not sent them.
+                kind.cancelled += kind.left
         if began:
             self._listener.end()
 
     def add(self, kind: KindCounts, **counts: int) -> None:
-        """Increase counts."""
+        """Increase counts, except after the end."""
         with self._lock:
-            for name, n in counts.items():
+            for name, n in counts.items() if not self._ended else ():
                 setattr(kind, name, getattr(kind, name) + n)
 
     def failed(self, name: str, error: BaseException) -> None:
@@ -108,23 +111,34 @@ class MapProgress:
         The progress of its executor.
     kind : KindCounts
         The counts.
-    is_known : bool
-        Whether the number of items was counted.
+    n_items : int or None
+        The number of items, which were counted; None if it is not known yet.
     """
 
-    def __init__(self, progress: CallProgress, kind: KindCounts, is_known: bool) -> None:
+    def __init__(self, progress: CallProgress, kind: KindCounts, n_items: int | None) -> None:
         self._progress, self._kind = progress, kind
-        self._is_known = is_known
+        self._is_known = n_items is not None
+        self._n_left = n_items or 0  # items that were counted and not sent
+        self._closed = False
+        self._lock = threading.Lock()
 
     def sent(self, n: int) -> None:
         """Count items that were sent."""
         if not self._is_known:
             self._progress.add(self._kind, total=n)
+            return
+        with self._lock:
+            self._n_left -= n
+            closed = self._closed
+        if closed:  # in another thread, which has counted these items as cancelled
+            self._progress.add(self._kind, cancelled=-n)
 
-    def close(self, n_left: int) -> None:
-        """Count items that will not be sent; once."""
-        if self._is_known and n_left:
-            self._is_known = False
+    def close(self) -> None:
+        """Count items that will not be sent as cancelled; only the first call has an effect."""
+        with self._lock:
+            n_left = self._n_left if self._is_known and not self._closed else 0
+            self._closed = True
+        if n_left:
             self._progress.add(self._kind, cancelled=n_left)
 
     def chunk_ended(self, future: Any) -> None:
@@ -133,7 +147,8 @@ class MapProgress:
         if future.cancelled():
             self._progress.add(self._kind, cancelled=n)
         elif (error := future.exception()) is not None:
-            self._failed(0, n, error)
+            self._count_failure(0, n)
+            self._show(error)
         else:
             results, raised, _, _ = future.result()
             if raised is None:
@@ -141,9 +156,12 @@ class MapProgress:
             else:
                 from bsbpool.remote_errors import load_error
 
-                self._failed(len(loads(*results)), n, load_error(*raised))
+                self._count_failure(len(loads(*results)), n)
+                self._show(load_error(*raised))  # which may raise
 
-    def _failed(self, n_before: int, n: int, error: BaseException) -> None:
+    def _count_failure(self, n_before: int, n: int) -> None:
         rest = n - n_before - 1
         self._progress.add(self._kind, succeeded=n_before, failed=1, cancelled=rest)
+
+    def _show(self, error: BaseException) -> None:
         self._progress.failed(f"{self._kind.name}() of a map", error)

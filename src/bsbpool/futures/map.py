@@ -153,7 +153,7 @@ class ChunkedMap:
                 self._sending = False
                 if self._items.exhausted or self._closed:
                     # Also after an error: the shutdown of the executor waits for open maps.
-                    self._backend.close_map(self)
+                    self._close_sending()
 
     def _may_send(self) -> bool:
         unfinished = not self._items.exhausted and not self._closed
@@ -302,9 +302,12 @@ class ChunkedMap:
             chunks = list(self._chunks)
         for future in chunks:
             future.cancel()
-        self._backend.close_map(self)
+        self._close_sending()
+
+    def _close_sending(self) -> None:
         if self._progress is not None:
-            self._progress.close(self._items.n_known or 0)
+            self._progress.close()
+        self._backend.close_map(self)
 
 
 def _argument_error(item: Any) -> TypeError | None:

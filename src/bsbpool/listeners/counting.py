@@ -1,13 +1,15 @@
 """The base class of displays: it counts jobs, and tells a display what to show and when.
 
 A display has a thread of its own, which counts the jobs and shows the counts a few times in a
-second. Pools make no records of jobs for it, so that a job costs the main rank very little.
+second, and failures when they occur. Pools make no records of jobs for it, so that a job costs the
+main rank very little, and a slow terminal does not delay the thread that schedules jobs.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -28,14 +30,14 @@ MOST_FAILURES = 10
 LARGEST_SHARE = 0.05
 """The share of the time that counting and drawing may take, with very many jobs."""
 
-Load = Callable[[], tuple[int, float | None]]
+LoadOf = Callable[[], tuple[int, float | None]]
 """Returns the number of workers, and the share of the time for which they were busy."""
 
 
 class CountingListener(Listener):
     """Counts the jobs of a pool by kind and by status, and shows the counts.
 
-    Subclasses define `show`, which a thread calls, `show_failure` and `show_end`. After an
+    Subclasses define `show` and `show_failure`, which a thread calls, and `show_end`. After an
     interrupt, a timeout or a failure, the final counts are those of the jobs.
 
     Parameters
@@ -70,11 +72,13 @@ class CountingListener(Listener):
         self.began = 0.0
         self.phase = ""
         self._seconds = seconds
-        self._refresher = Refresher(self._refresh, seconds)
+        self._refresher = Refresher(self._refresh, seconds, self._show_failures)
         self._counter: PoolCounter | None = None
-        self._load: Load | None = None
+        self._load: LoadOf | None = None
         self._is_shown = False
         self._n_failures = 0
+        self._failures: deque[tuple[str, BaseException]] = deque()
+        """Those that will be shown, at most `MOST_FAILURES`."""
 
     def __enter__(self) -> CountingListener:
         return self
@@ -89,19 +93,13 @@ class CountingListener(Listener):
         if progress.status is PoolStatus.CLOSING:
             self.end()
         elif progress.status is PoolStatus.EXECUTING and progress.pool.is_main():
-            self._begin_pool(progress.pool, progress.workflow)
+            from bsbpool.statistics import Load
 
-    def _begin_pool(self, pool: Any, workflow: Any) -> None:
-        from bsbpool.statistics import load_of
-
-        self.end()
-        self.kinds = Kinds()
-        self._counter = PoolCounter(pool, self.kinds)
-        self.begin(lambda: load_of(pool.run_context), workflow)
+            self.begin(Load(progress.pool.run_context), progress.workflow, progress.pool)
 
     # ------------------------------------------------------------ the begin and the end
 
-    def begin(self, load: Load | None = None, workflow: Any = None) -> None:
+    def begin(self, load: LoadOf | None = None, workflow: Any = None, pool: Any = None) -> None:
         """Begin to show the counts; end the display of an earlier run that was not ended.
 
         Parameters
@@ -110,10 +108,16 @@ class CountingListener(Listener):
             Returns the load of the workers.
         workflow : Workflow, optional
             The workflow of which one phase runs.
+        pool : JobPool, optional
+            The pool whose jobs are counted; by default the caller updates `kinds`.
         """
         self.end()
+        if pool is not None:
+            self.kinds = Kinds()
+            self._counter = PoolCounter(pool, self.kinds)
         self._load = load
         self._n_failures = 0
+        self._failures.clear()
         self.began = time.monotonic()
         self.speeds = Speeds(self.kinds, self.began)
         self.phase = "" if workflow is None else phase_text(workflow)
@@ -132,6 +136,7 @@ class CountingListener(Listener):
         self._is_shown = False
         try:
             self._refresher.stop()
+            self._show_failures()
             if self._counter is not None:
                 self._counter.count_again()
             self.speeds.update(time.monotonic())
@@ -153,14 +158,22 @@ class CountingListener(Listener):
 
     def job_failed(self, job: Job[Any], error: BaseException) -> None:
         """Show the failure of a job; called by the pool."""
-        self.call_failed(job.label, error)
+        self.call_failed(job.label if self._n_failures < MOST_FAILURES else "", error)
 
     def call_failed(self, name: str, error: BaseException) -> None:
-        """Show the failure of a job or call of that name."""
+        """Show the failure of a job or call of that name.
+
+        The thread of the display does so: the caller may hold locks of the pool.
+        """
         self._n_failures += 1
         if self._is_shown and self._n_failures <= MOST_FAILURES:
+            self._failures.append((name, error))
+            self._refresher.wake()
+
+    def _show_failures(self) -> None:
+        while self._failures:
             with suppress(Exception):
-                self.show_failure(failure_lines(name, error))
+                self.show_failure(failure_lines(*self._failures.popleft()))
 
     @property
     def n_further_failures(self) -> int:

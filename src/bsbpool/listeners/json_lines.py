@@ -10,8 +10,8 @@ from typing import Any, Literal, TextIO
 
 from bsbpool.exceptions import WorkerTraceback
 from bsbpool.listeners.base import Listener
-from bsbpool.listeners.kinds import Kinds
-from bsbpool.naming import error_text
+from bsbpool.listeners.kinds import KindCache
+from bsbpool.naming import error_text, kind_key
 from bsbpool.progress import PoolProgress, PoolProgressReason
 from bsbpool.status import ERRONEOUS, PoolStatus
 
@@ -55,8 +55,7 @@ class JsonLinesListener(Listener):
         self._target = file
         self._file: TextIO | None = None
         self._mode: Literal["w", "a"] = "w"
-        self._kinds = Kinds()
-        self._names: dict[str, str] = {}
+        self._names: KindCache[str] = KindCache(json.dumps)
         self._flushed = 0.0
         self._failed = False
 
@@ -80,7 +79,7 @@ class JsonLinesListener(Listener):
 
     def _job_items(self, progress: Any) -> str:
         job = progress.job
-        items = f'"event": "job", "job": {job.number}, "name": {self._name_of(job)}'
+        items = f'"event": "job", "job": {job.number}, "name": {self._names.get(kind_key(job))}'
         if progress.reason is PoolProgressReason.JOB_ADDED:
             return f'{items}, "status": "pending"'
         status = progress.status
@@ -91,13 +90,6 @@ class JsonLinesListener(Listener):
             if isinstance(error.__cause__, WorkerTraceback):
                 items += f', "rank": {error.__cause__.rank}'
         return items
-
-    def _name_of(self, job: Any) -> str:
-        name = self._kinds.of_job(job).name
-        text = self._names.get(name)
-        if text is None:
-            text = self._names[name] = json.dumps(name)
-        return text
 
     def _write(self, items: str) -> None:
         if self._failed:

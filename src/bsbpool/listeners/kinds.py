@@ -1,16 +1,18 @@
 """The kinds of jobs: jobs that one function does, or that one object submitted.
 
-A display has a row for each kind. The name of a kind is the option `name` of its jobs, the name of
-the submitter, or that of the function; never an address.
+A display has a row for each kind. `bsbpool.naming.kind_of` defines the names.
 """
 
 from __future__ import annotations
 
 import types
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from bsbpool.jobs import Job
-from bsbpool.naming import attribute, brief, name_of, node_name, shortened
+from bsbpool.naming import attribute, kind_key, kind_text, shortened
+
+T = TypeVar("T")
 
 MOST_KINDS = 200
 """Kinds that are counted separately. Names may be different for each job."""
@@ -68,15 +70,45 @@ class KindCounts:
         return self.total - self.done
 
 
+class KindCache(Generic[T]):
+    """Keeps something for each kind, so that it is made once for jobs that do the same.
+
+    Parameters
+    ----------
+    make : callable
+        Makes it from the name of the kind.
+    """
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        self._make = make
+        self._by_key: dict[tuple[int, str], tuple[Any, T]] = {}
+
+    def get(self, key: Any) -> T:
+        """Return what belongs to a key, which `kind_key` has returned for a job."""
+        kept = _kept_part(key)
+        if kept is None:
+            return self._make(kind_text(key))
+        # Functions that one decorator has made share their code, and have names of their own.
+        place = id(kept), key.__qualname__ if type(key) is types.FunctionType else ""
+        found = self._by_key.get(place)
+        if found is not None:
+            return found[1]
+        made = self._make(kind_text(key))
+        if len(self._by_key) < MOST_KEYS:
+            self._by_key[place] = kept, made  # a reference, so that the id stays the same
+        return made
+
+
 class Kinds:
     """The counts of all kinds, in the order in which the kinds occurred."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, KindCounts] = {}
-        self._by_key: dict[tuple[int, str], tuple[Any, KindCounts]] = {}
+        self._by_key = KindCache(self.named)
 
     def named(self, name: str) -> KindCounts:
-        """Return the counts of a name."""
+        """Return the counts of a name, which is shortened."""
+        name = shortened(name)
         found = self._by_name.get(name)
         if found is None:
             if len(self._by_name) >= MOST_KINDS:
@@ -86,25 +118,11 @@ class Kinds:
 
     def of_job(self, job: Job[Any]) -> KindCounts:
         """Return the counts of the kind of a job."""
-        return self._of(_key_of_job(job))
+        return self._by_key.get(kind_key(job))
 
     def of_function(self, f: Any) -> KindCounts:
         """Return the counts of the calls of a function."""
-        return self._of(f)
-
-    def _of(self, key: Any) -> KindCounts:
-        kept = _kept_part(key)
-        if kept is None:
-            return self.named(_name(key))
-        # Functions that one decorator has made share their code, and have names of their own.
-        place = id(kept), key.__qualname__ if type(key) is types.FunctionType else ""
-        found = self._by_key.get(place)
-        if found is not None:
-            return found[1]
-        counts = self.named(_name(key))
-        if len(self._by_key) < MOST_KEYS:
-            self._by_key[place] = kept, counts  # a reference, so that the id stays the same
-        return counts
+        return self._by_key.get(f)
 
     def all(self) -> list[KindCounts]:
         """Return the counts of all kinds."""
@@ -116,19 +134,6 @@ class Kinds:
         for counts in self.all():
             total += counts
         return total
-
-
-def _key_of_job(job: Job[Any]) -> Any:
-    """Return the name of a job, or the function or other object that names it."""
-    if job.options is not None and job.options.name is not None:
-        return job.options.name
-    call = job.function_call
-    if call is None:
-        return job.submitter
-    data = job.submission_data
-    if data is None:  # so for most jobs, for which `job.submitter` would make a context
-        return call[0]
-    return data.get("submitter", call[0]) if type(data) is dict else job.submitter
 
 
 def _kept_part(key: Any) -> Any:
@@ -145,9 +150,3 @@ def _kept_part(key: Any) -> Any:
     if kind is types.BuiltinFunctionType or isinstance(key, type):
         return key
     return None if callable(key) or attribute(kind, "get_node_name") is None else key
-
-
-def _name(key: Any) -> str:
-    if isinstance(key, str) or attribute(key, "get_node_name") is not None:
-        return shortened(node_name(key))
-    return name_of(key) if callable(key) else brief(key)

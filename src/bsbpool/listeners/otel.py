@@ -9,8 +9,14 @@ from typing import Any
 from bsbpool._core.jobs.job_times import JobTimes
 from bsbpool.jobs import Job
 from bsbpool.listeners.base import Listener
-from bsbpool.listeners.trace_texts import kind_of
-from bsbpool.naming import repr_of, text_of
+from bsbpool.listeners.otel_context import (
+    JobTracer,
+    RunSpan,
+    TracedFunction,
+    enter_jobs,
+    leave_jobs,
+)
+from bsbpool.naming import kind_of, repr_of, text_of
 from bsbpool.progress import PoolJobUpdateProgress, PoolProgress, PoolStatusProgress
 from bsbpool.status import ERRONEOUS, FINISHED, PoolStatus
 
@@ -21,8 +27,9 @@ class OpenTelemetryListener(Listener):
     The spans belong to the trace of the span that is active when the ``with`` block of the pool
     begins, also if `bsb_otel` or another package has started it: the run is its child, and the
     jobs are children of the run. The span of a job has the times at which its rank ran it, and is
-    made when the job has ended. Spans that the functions of jobs start on other ranks are not
-    connected.
+    made when the job has ended. Spans that the function of a job starts on another rank are its
+    children, if all ranks add the listener before the ``with`` block and the tracer is that of the
+    SDK.
 
     The attributes are ``mpi.rank`` and ``mpi.size``, as those of `bsb_otel`, ``host.name``, and
     with the prefix ``bsbpool.`` ``job.number``, ``job.label``, ``job.status``, ``job.attempts``,
@@ -60,6 +67,7 @@ class OpenTelemetryListener(Listener):
             ) from error
         self._context, self._trace = context, trace
         self._tracer = tracer
+        self._job_tracer: JobTracer | None = None
         self._parent = context.get_current()
         self._pool: Any = None
         self._run: Any = None
@@ -67,11 +75,13 @@ class OpenTelemetryListener(Listener):
 
     def __enter__(self) -> OpenTelemetryListener:
         self._entered += 1
+        enter_jobs()
         self._parent = self._context.get_current()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._entered -= 1
+        leave_jobs()
         self._end_run(error[1] if len(error) > 1 else None)
 
     def __call__(self, progress: PoolProgress) -> None:
@@ -103,6 +113,7 @@ class OpenTelemetryListener(Listener):
             from bsbpool import __version__
 
             self._tracer = self._trace.get_tracer("bsbpool", __version__)
+        self._job_tracer = JobTracer(self._tracer)
 
     def _run_span(self, pool: Any) -> Any:
         """Return the span of the run, which is started if there is none."""
@@ -116,6 +127,12 @@ class OpenTelemetryListener(Listener):
                     "bsbpool.pool.id": pool.run_context.pool_id,
                 },
             )
+            assert self._job_tracer is not None
+            if self._job_tracer.can_set_ids:
+                span = _run_span(self._run)
+                pool.run_context.function_parcel = lambda payload, buffers: (
+                    TracedFunction(span, payload, buffers).dumps()
+                )
         return self._run
 
     def _end_run(self, error: BaseException | None) -> None:
@@ -133,9 +150,12 @@ class OpenTelemetryListener(Listener):
         now = time.time_ns()
         begin = now if data.started is None else int(data.started * 1e9)
         end = now if data.completed is None else int(data.completed * 1e9)
-        span = self._tracer.start_span(
+        run = self._run_span(pool)
+        assert self._job_tracer is not None and job.number is not None
+        span = self._job_tracer.start_span(
+            _run_span(run).id_of_job(job.number),
             kind_of(job),
-            context=self._trace.set_span_in_context(self._run_span(pool), self._parent),
+            context=self._trace.set_span_in_context(run, self._parent),
             attributes=self._attributes(pool, job, data),
             start_time=begin,
         )
@@ -170,3 +190,8 @@ class OpenTelemetryListener(Listener):
         if error is not None:
             with suppress(Exception):  # it calls methods of the error
                 span.record_exception(error, timestamp=at)
+
+
+def _run_span(span: Any) -> RunSpan:
+    context = span.get_span_context()
+    return RunSpan(context.trace_id, context.span_id, int(context.trace_flags))

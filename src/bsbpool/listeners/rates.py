@@ -96,8 +96,11 @@ class Speeds:
         return rate
 
 
-def duration_text(seconds: float | None) -> str:
-    """Return a duration as ``0:01:30``, or ``-:--:--`` if it is not known."""
+def clock_text(seconds: float | None) -> str:
+    """Return a duration as ``0:01:30``, or ``-:--:--`` if it is not known.
+
+    Unlike `bsbpool.naming.duration_text` it keeps its width in a line that is drawn again.
+    """
     if seconds is None:
         return "-:--:--"
     whole = int(seconds)

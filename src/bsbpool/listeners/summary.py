@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bsbpool.listeners.counting import CountingListener
 from bsbpool.listeners.kinds import KindCounts
-from bsbpool.listeners.rates import duration_text, rate_text
+from bsbpool.listeners.rates import clock_text, rate_text
 from bsbpool.naming import shortened
 
 MOST_ROWS = 12
@@ -34,17 +34,17 @@ def states_text(counts: KindCounts) -> str:
 def progress_line(listener: CountingListener) -> str:
     """Return a line about the present progress of a listener."""
     total, rate = listener.kinds.sum(), listener.speeds.all
-    elapsed = duration_text(time.monotonic() - listener.began)
+    elapsed = clock_text(time.monotonic() - listener.began)
     parts = [counts_text(total), *filter(None, [elapsed, rate_text(rate.per_second)])]
     if total.left:
-        parts.append(f"ETA {duration_text(rate.seconds_left(total.left))}")
+        parts.append(f"ETA {clock_text(rate.seconds_left(total.left))}")
     return f"{heading(listener)}{', '.join(parts)}"
 
 
 def summary_line(listener: CountingListener, seconds: float) -> str:
     """Return a line about a run that has ended after some seconds."""
     total = listener.kinds.sum()
-    took = f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)
+    took = f"{seconds:.1f} s" if seconds < 60 else clock_text(seconds)
     line = f"{heading(listener)}{counts_text(total)} in {took}"
     if total.done and seconds > 0:
         line += f", {rate_text(total.done / seconds)}"

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from bsbpool.listeners.counting import CountingListener, interval
 from bsbpool.listeners.kinds import KindCounts
 from bsbpool.listeners.launchers_terminal import find_launchers_terminal
-from bsbpool.listeners.rates import Rate, duration_text, rate_text
+from bsbpool.listeners.rates import Rate, clock_text, rate_text
 from bsbpool.listeners.screens import (
     LinesOnly,
     OwnScreen,
@@ -161,12 +161,12 @@ class TerminalListener(CountingListener):
         states = Text(states_text(counts))
         states.highlight_regex(r"\d+ (failed|aborted)", "bold red")
         seconds = rate.seconds_left(counts.left) if counts.left else None
-        left = "" if seconds is None else duration_text(seconds)
+        left = "" if seconds is None else clock_text(seconds)
         share = f"{done / total:.0%}" if total else ""
         return [*cells, share, rate_text(rate.per_second), left, states]
 
     def _status_text(self, total: KindCounts) -> str:
-        elapsed = duration_text(time.monotonic() - self.began)
+        elapsed = clock_text(time.monotonic() - self.began)
         n_workers, busy = self.workers()
         parts = [self.phase, elapsed]
         if busy is not None:

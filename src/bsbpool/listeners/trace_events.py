@@ -10,10 +10,13 @@ from typing import Any
 from bsbpool._core.jobs.job_times import worker_counters
 from bsbpool._core.jobs.trace_text import TraceText
 from bsbpool.listeners.trace_texts import error_of
+from bsbpool.naming import kind_of
 from bsbpool.run_context import RunContext
 from bsbpool.status import ERRONEOUS
 from bsbpool.worker_ranks import worker_of
 
+GAP_NS = 2
+"""Between two slices, see `TraceText`."""
 MOST_FAILURES = 1000
 MOST_LABELS = 100
 """The number of jobs whose labels are in the summary: the longest ones."""
@@ -25,7 +28,7 @@ def names(recording: Any, pid: int) -> Iterator[str]:
     context = recording.context
     yield _meta(pid, 0, "process_name", {"name": pool_name(recording.pool, pid)})
     yield _meta(pid, 0, "process_sort_index", {"sort_index": pid})
-    for rank in context.worker_ranks:
+    for rank in recording.worker_ranks:
         host = f" on {context.run.hosts[rank]}" if context.run.hosts else ""
         yield _meta(pid, rank, "thread_name", {"name": f"rank {rank}{host}"})
         yield _meta(pid, rank, "thread_sort_index", {"sort_index": rank})
@@ -57,6 +60,26 @@ def phases(recording: Any, pid: int, origin: int) -> Iterator[str]:
         )
 
 
+def running_jobs(recording: Any, pid: int, origin: int, text: TraceText) -> Iterator[str]:
+    """Yield a slice for each job that runs, after those of the jobs that have ended."""
+    now, began = recording.phases[-1][0], recording.phases[-2][0]
+    for rank, number, seconds in recording.running:
+        # The time is when it was sent, or not known: the rank has run it since its last job.
+        since = began if seconds is None else now - int(seconds * 1e9)
+        begin = min(max(since, text.end_of(rank) + GAP_NS), now)
+        job = recording.context.jobs[number]
+        yield _dump(
+            ph="X",
+            cat="unfinished",
+            name=kind_of(job),
+            pid=pid,
+            tid=rank,
+            ts=(begin - origin) / 1000,
+            dur=(now - begin) / 1000,
+            args={"job": number, "status": "running", "label": job.label},
+        )
+
+
 def job_counts(counts: Iterable[tuple[int, int, int]], pid: int) -> Iterator[str]:
     """Yield the counters of the jobs that wait and that run."""
     for ns, waiting, running in counts:
@@ -81,13 +104,14 @@ def summary(recording: Any, pid: int, origin: int, text: TraceText) -> dict[str,
     return {
         "pid": pid,
         "name": pool_name(pool, pid),
+        "complete": recording.is_complete,
         "parallel": context.run.parallel,
         "jobs": {status.value: n for status, n in pool.counts.items()},
         "phases": [
             [(now - origin) / 1000, status.value if status else "end"]
             for now, status in recording.phases
         ],
-        "ranks": [_rank(context, rank) for rank in context.worker_ranks],
+        "ranks": [_rank(context, rank, recording.n_ranks) for rank in recording.worker_ranks],
         "clock_offsets": list(context.run.clock_offsets),
         "labels": {str(job.number): job.label for job in longest},
         "failures": _failures(recording),
@@ -95,10 +119,10 @@ def summary(recording: Any, pid: int, origin: int, text: TraceText) -> dict[str,
     }
 
 
-def _rank(context: RunContext, rank: int) -> dict[str, Any]:
+def _rank(context: RunContext, rank: int, n_ranks: int) -> dict[str, Any]:
     if not context.run.parallel:
         return {"rank": rank}
-    counters = worker_counters(context.engine, worker_of(rank, context.comm.get_size()))
+    counters = worker_counters(context.engine, worker_of(rank, n_ranks))
     return {
         "rank": rank,
         "host": context.run.hosts[rank],

@@ -107,6 +107,8 @@ class Analysis:
     ----------
     pool : TracedPool
         The pool.
+    ready : list of float
+        When each of its jobs could begin.
     ranks : list of RankUse
         The ranks that run jobs.
     waiting : list of Waiting
@@ -120,6 +122,7 @@ class Analysis:
     """
 
     pool: TracedPool
+    ready: list[float]
     ranks: list[RankUse]
     waiting: list[Waiting]
     kinds: list[Kind]
@@ -151,6 +154,7 @@ def analyze(pool: TracedPool) -> Analysis:
     ready = ready_times(pool)
     return Analysis(
         pool=pool,
+        ready=ready,
         ranks=_ranks(pool, ready),
         waiting=_waiting(pool, ready),
         kinds=_kinds(pool.jobs),

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.text:
             from bsbpool.reporting.text import report_text
 
-            print(report_text(analyses))
+            print(report_text(trace, analyses))
             return 0
         from bsbpool.reporting.page import report_page
 

@@ -2,6 +2,7 @@
 
 const PALETTE = ["#2f6fb1", "#d9822b", "#4c9a52", "#8e63b5", "#b05a7a", "#3d9aa1", "#8a7b3f",
   "#5b6fd0", "#a0664b", "#6b8e23", "#c0568f", "#50708a"];
+const FAILED_ATTEMPT = 1, UNFINISHED = 2;
 const LEFT = 78, AXIS = 22, MOST_HEIGHT = 900, CHART = 74;
 
 /* Index of the last number that is at most `value`; -1 if there is none. */
@@ -44,7 +45,7 @@ function visibleSlices(row, from, to, scale) {
     const x = (row.begin[i] - from) * scale;
     const end = Math.max(x + 0.5, (row.begin[i] + row.length[i] - from) * scale);
     if (end < 0) continue;
-    const bad = row.bad.has(row.job[i]);
+    const bad = row.state[i] === FAILED_ATTEMPT || row.bad.has(row.job[i]) && !row.state[i];
     if (!bad && Math.ceil(end) <= right) continue;
     found.push([x, end - x, i, bad]);
     right = Math.ceil(end);
@@ -67,7 +68,7 @@ class Timeline {
     this.charts = data.charts.filter((chart) => chart.times.length > 1);
     this.places = new Map(data.critical.map((job) => [job, null]));
     data.rows.forEach((row, r) => row.job.forEach((job, i) => {
-      if (this.places.has(job)) this.places.set(job, [r, i]);
+      if (this.places.has(job) && !row.state[i]) this.places.set(job, [r, i]);
     }));
     this.listen();
     this.draw();
@@ -265,6 +266,8 @@ class Timeline {
     ];
     if (row.wait[i] > 0) lines.push(`was ready for ${timeText(row.wait[i])} before it began`);
     if (row.bytes[i]) lines.push(`arguments and result: ${sizeText(row.bytes[i])}`);
+    if (row.state[i] === FAILED_ATTEMPT) lines.push("an attempt that failed; the job ran again");
+    if (row.state[i] === UNFINISHED) lines.push("had not ended when the trace was written");
     return lines.join("\n");
   }
 }

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 
+from bsbpool.naming import duration_text
 from bsbpool.reporting import units
 from bsbpool.reporting.analysis import Analysis, RankUse
 from bsbpool.reporting.timeline import timeline_data
@@ -38,6 +39,8 @@ def _page(trace: Trace, analyses: Sequence[Analysis], title: str) -> Iterator[st
     yield f"<title>{escape(title)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>"
     yield f"<h1>{escape(title)}</h1>"
     yield f"<p>Traced from {began}, with bsbpool {escape(trace.version)}.</p>"
+    if trace.note:
+        yield f'<p class="note">{trace.note}</p>'
     for number, analysis in enumerate(analyses):
         yield from _pool(analysis, number)
     yield "<footer>Made by <code>bsbpool report</code>.</footer>"
@@ -51,6 +54,7 @@ def _pool(analysis: Analysis, number: int) -> Iterator[str]:
     yield from _ranks(analysis)
     yield from _waiting(analysis)
     yield from _kinds(analysis)
+    yield from _running(analysis)
     yield from _jobs(analysis)
     yield from _failures(analysis)
 
@@ -62,12 +66,12 @@ def _cards(analysis: Analysis) -> Iterator[str]:
     pool = analysis.pool
     ideal = analysis.work / max(1, len(analysis.ranks))
     cards = [
-        (units.seconds(pool.seconds), "the run took", ""),
-        (f"{len(pool.jobs):,}", "jobs ran", ""),
+        (duration_text(pool.seconds), "the run took" + " so far" * (not pool.is_complete), ""),
+        (f"{len(pool.jobs):,}", "jobs ran" if pool.is_complete else "jobs had ended", ""),
         (f"{len(analysis.ranks):,}", "ranks ran jobs", ""),
         (units.share(analysis.used_share), "of their time was used", ""),
-        (units.seconds(ideal), "work for each rank", ""),
-        (units.seconds(analysis.critical_seconds), "critical path", ""),
+        (duration_text(ideal), "work for each rank", ""),
+        (duration_text(analysis.critical_seconds), "critical path", ""),
     ]
     cards += [
         (f"{pool.counts[status]:,}", status, "bad")
@@ -88,8 +92,8 @@ def _timeline(analysis: Analysis, number: int) -> Iterator[str]:
     data = json.dumps(timeline_data(analysis), separators=(",", ":")).replace("<", "\\u003c")
     yield "<h3>Timeline</h3>"
     yield (
-        "<p>The wheel zooms, dragging moves, a double click shows all. Red slices are jobs that "
-        "failed; outlined ones are the critical path.</p>"
+        "<p>The wheel zooms, dragging moves, a double click shows all. Red slices are jobs and "
+        "attempts that failed; outlined ones are the critical path.</p>"
     )
     yield f'<div class="legend" id="kinds-{number}"></div>'
     yield f'<div class="timeline" data-source="{number}"><canvas></canvas>'
@@ -131,8 +135,8 @@ def _rank_row(use: RankUse, whole: float) -> Row:
         f'<div class="bar">{bar}</div>',
         units.share(use.busy / whole),
         f"{use.jobs:,}",
-        units.seconds(use.dispatch),
-        units.seconds(use.no_job),
+        duration_text(use.dispatch),
+        duration_text(use.no_job),
         units.size(use.peak_memory) if use.peak_memory else "",
     )
 
@@ -144,9 +148,9 @@ def _waiting(analysis: Analysis) -> Iterator[str]:
         (
             cause.cause,
             f"{cause.jobs:,}",
-            units.seconds(cause.total),
-            units.seconds(cause.total / n_jobs),
-            units.seconds(cause.longest),
+            duration_text(cause.total),
+            duration_text(cause.total / n_jobs),
+            duration_text(cause.longest),
         )
         for cause in analysis.waiting
     )
@@ -161,9 +165,9 @@ def _kinds(analysis: Analysis) -> Iterator[str]:
             escape(kind.name),
             f"{kind.jobs:,}",
             f"{kind.failed:,}",
-            units.seconds(kind.total),
-            units.seconds(kind.median),
-            units.seconds(kind.longest),
+            duration_text(kind.total),
+            duration_text(kind.median),
+            duration_text(kind.longest),
             units.size(kind.bytes_in),
             units.size(kind.bytes_out),
         )
@@ -186,14 +190,26 @@ def _jobs(analysis: Analysis) -> Iterator[str]:
             (
                 escape(job.label),
                 str(job.rank),
-                units.seconds(max(0.0, job.begin - executed)),
-                units.seconds(job.seconds),
+                duration_text(max(0.0, job.begin - executed)),
+                duration_text(job.seconds),
                 units.size(job.bytes_in),
                 units.size(job.bytes_out),
             )
             for job in jobs
         )
         yield from _table(head, rows, name)
+
+
+def _running(analysis: Analysis) -> Iterator[str]:
+    running = analysis.pool.running
+    if not running:
+        return
+    yield "<h3>Unfinished jobs</h3>"
+    rows = (
+        (escape(job.label), str(job.rank), duration_text(job.seconds))
+        for job in running[:MOST_RANKS]
+    )
+    yield from _table(("job", "#rank", "#has run for"), rows, "running")
 
 
 def _failures(analysis: Analysis) -> Iterator[str]:

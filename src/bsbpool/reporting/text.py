@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
+from bsbpool.naming import duration_text
 from bsbpool.reporting.analysis import Analysis
-from bsbpool.reporting.units import seconds, share, size
+from bsbpool.reporting.trace import Trace
+from bsbpool.reporting.units import share, size
 
 MOST_RANKS = 64
 MOST_ROWS = 10
+WIDTH = 96
 
 
-def report_text(analyses: Sequence[Analysis]) -> str:
+def report_text(trace: Trace, analyses: Sequence[Analysis]) -> str:
     """Return the tables of the pools of a trace."""
-    return "\n".join(line for analysis in analyses for line in _pool(analysis))
+    notes = [*textwrap.wrap(trace.note, WIDTH), ""] if trace.note else []
+    return "\n".join([*notes, *(line for analysis in analyses for line in _pool(analysis))])
 
 
 def _pool(analysis: Analysis) -> Iterator[str]:
     pool = analysis.pool
     counts = ", ".join(f"{n:,} {status}" for status, n in pool.counts.items() if n) or "none"
-    ideal = analysis.work / max(1, len(analysis.ranks))
+    work, ideal = duration_text(analysis.work), analysis.work / max(1, len(analysis.ranks))
     yield f"{pool.name}"
     yield f"  jobs            {counts}"
-    yield f"  run             {seconds(pool.seconds)} on {len(analysis.ranks):,} ranks"
-    yield f"  work            {seconds(analysis.work)}, {share(analysis.used_share)} of the ranks"
-    yield f"  work / ranks    {seconds(ideal)}: no run on so many ranks is shorter"
+    yield f"  run             {duration_text(pool.seconds)} on {len(analysis.ranks):,} ranks"
+    yield f"  work            {work}, {share(analysis.used_share)} of the ranks"
+    yield f"  work / ranks    {duration_text(ideal)}: no run on so many ranks is shorter"
     yield (
-        f"  critical path   {seconds(analysis.critical_seconds)} in "
+        f"  critical path   {duration_text(analysis.critical_seconds)} in "
         f"{len(analysis.critical_path):,} jobs: no run on any number of ranks is shorter"
     )
     if pool.parallel:
@@ -37,6 +42,7 @@ def _pool(analysis: Analysis) -> Iterator[str]:
     yield from _table("Kinds of jobs", _kinds(analysis))
     yield from _table("Ranks", _ranks(analysis))
     yield from _table("Jobs waited for", _waiting(analysis))
+    yield from _table("Unfinished jobs", _running(analysis))
     yield from _table("Longest jobs", _longest(analysis))
     yield from _table("Failures", _failures(analysis))
     yield ""
@@ -49,9 +55,9 @@ def _kinds(analysis: Analysis) -> Iterator[Sequence[str]]:
             kind.name,
             f"{kind.jobs:,}",
             f"{kind.failed:,}",
-            seconds(kind.total),
-            seconds(kind.median),
-            seconds(kind.longest),
+            duration_text(kind.total),
+            duration_text(kind.median),
+            duration_text(kind.longest),
             size(kind.bytes_in),
             size(kind.bytes_out),
         )
@@ -66,10 +72,10 @@ def _ranks(analysis: Analysis) -> Iterator[Sequence[str]]:
             use.host,
             f"{use.jobs:,}",
             share(use.busy / whole),
-            seconds(use.before),
-            seconds(use.no_job),
-            seconds(use.dispatch),
-            seconds(use.after),
+            duration_text(use.before),
+            duration_text(use.no_job),
+            duration_text(use.dispatch),
+            duration_text(use.after),
             size(use.peak_memory) if use.peak_memory else "",
         )
 
@@ -81,17 +87,23 @@ def _waiting(analysis: Analysis) -> Iterator[Sequence[str]]:
         yield (
             cause.cause,
             f"{cause.jobs:,}",
-            seconds(cause.total),
-            seconds(cause.total / n_jobs),
-            seconds(cause.longest),
+            duration_text(cause.total),
+            duration_text(cause.total / n_jobs),
+            duration_text(cause.longest),
         )
+
+
+def _running(analysis: Analysis) -> Iterator[Sequence[str]]:
+    yield "job", "rank", "has run for"
+    for job in analysis.pool.running[:MOST_RANKS]:
+        yield job.label, str(job.rank), duration_text(job.seconds)
 
 
 def _longest(analysis: Analysis) -> Iterator[Sequence[str]]:
     yield "job", "rank", "began", "took"
     for job in analysis.longest[:MOST_ROWS]:
-        began = seconds(max(0.0, job.begin - analysis.pool.executed))
-        yield job.label, str(job.rank), began, seconds(job.seconds)
+        began = duration_text(max(0.0, job.begin - analysis.pool.executed))
+        yield job.label, str(job.rank), began, duration_text(job.seconds)
 
 
 def _failures(analysis: Analysis) -> Iterator[Sequence[str]]:

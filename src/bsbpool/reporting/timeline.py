@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bsbpool.reporting.analysis import Analysis, ready_times
+from bsbpool.reporting.analysis import Analysis
 
 MOST_CRITICAL = 5000
 MOST_LABELS = 1000
+ENDED, FAILED_ATTEMPT, UNFINISHED = 0, 1, 2
+"""The states of slices in `rows`."""
 
 
 def timeline_data(analysis: Analysis) -> dict[str, Any]:
@@ -19,11 +22,13 @@ def timeline_data(analysis: Analysis) -> dict[str, Any]:
     others are in microseconds.
     """
     pool = analysis.pool
+    others = [*pool.attempts, *pool.running]
     names = [kind.name for kind in analysis.kinds]
-    begins = [job.begin for job in pool.jobs]
-    first = min([pool.executed, *begins[:1]])
+    names += dict.fromkeys(job.kind for job in others if job.kind not in names)
+    begins = [job.begin for job in (*pool.jobs[:1], *others)]
+    first = min([pool.executed, *begins])
     last = max([pool.closed, *(job.end for job in pool.jobs)])
-    shown = analysis.longest + [job for job in pool.jobs if job.status != "success"]
+    shown = analysis.longest + pool.running + [job for job in pool.jobs if job.status != "success"]
     return {
         "from": first * 1e6,
         "to": last * 1e6,
@@ -37,12 +42,17 @@ def timeline_data(analysis: Analysis) -> dict[str, Any]:
 
 
 def _rows(analysis: Analysis, kinds: Mapping[str, int]) -> list[dict[str, Any]]:
-    columns = "begin", "length", "kind", "job", "wait", "bytes"
+    columns = "begin", "length", "kind", "job", "wait", "bytes", "state"
     rows: dict[int, dict[str, Any]] = {
         use.rank: {"rank": use.rank, **{name: [] for name in columns}} for use in analysis.ranks
     }
     last: dict[int, int] = defaultdict(int)
-    for job, ready in zip(analysis.pool.jobs, ready_times(analysis.pool), strict=True):
+    pool = analysis.pool
+    slices = list(zip(pool.jobs, analysis.ready, itertools.repeat(ENDED)))
+    slices += ((job, job.begin, FAILED_ATTEMPT) for job in pool.attempts)
+    slices += ((job, job.begin, UNFINISHED) for job in pool.running)
+    slices.sort(key=lambda each: each[0].begin)
+    for job, ready, state in slices:
         begin = round(job.begin * 1e9)
         values = (
             begin - last[job.rank],
@@ -51,6 +61,7 @@ def _rows(analysis: Analysis, kinds: Mapping[str, int]) -> list[dict[str, Any]]:
             job.number,
             round((job.begin - ready) * 1e9),
             job.bytes_in + job.bytes_out,
+            state,
         )
         row = rows[job.rank]
         for name, value in zip(columns, values, strict=True):

@@ -75,6 +75,12 @@ class TracedPool:
     ranks : list of mapping
         The ranks that run jobs: `rank`, and in runs of several processes `host`, `peak_memory` in
         bytes and `available`.
+    attempts : list of TracedJob
+        The attempts after which jobs ran again.
+    running : list of TracedJob
+        The jobs that ran when the trace was written, if the run had not ended.
+    is_complete : bool
+        Whether the run had ended.
     slices : mapping
         By rank, the beginnings and ends of all slices in order.
     queue, memory : list of tuple
@@ -96,6 +102,9 @@ class TracedPool:
     memory: list[tuple[float, Mapping[str, float]]]
     failures: list[Mapping[str, Any]]
     parallel: bool
+    attempts: list[TracedJob] = dataclasses.field(default_factory=list)
+    running: list[TracedJob] = dataclasses.field(default_factory=list)
+    is_complete: bool = True
 
     @property
     def seconds(self) -> float:
@@ -115,11 +124,29 @@ class Trace:
         The version of bsbpool that has written it.
     pools : list of TracedPool
         Its pools.
+    is_complete : bool
+        Whether the runs had ended when it was written.
     """
 
     began: float
     version: str
     pools: list[TracedPool]
+    is_complete: bool = True
+
+    @property
+    def note(self) -> str:
+        """A note about a trace that is not complete; empty for others."""
+        if self.is_complete:
+            return ""
+        if not self.pools:
+            return (
+                "No run has been written yet: the program has run for about a second only, or was "
+                "ended before."
+            )
+        return (
+            "The run had not ended when this was written: the program was still running, or was "
+            "ended then. The report has the jobs that had ended, and those that ran then."
+        )
 
 
 def read_trace(path: str) -> Trace:
@@ -137,8 +164,8 @@ def read_trace(path: str) -> Trace:
             content = json.load(file)
         except ValueError as error:
             raise TraceError(
-                f"{path} is not a complete JSON file ({error}); a trace is complete when the "
-                "`with` block of the pool has ended"
+                f"{path} is not a complete JSON file ({error}); it was being written, or is "
+                "the copy of a part of a trace"
             ) from error
     if not isinstance(content, dict) or "bsbpool" not in content:
         raise TraceError(f"{path} is not a trace of bsbpool's TraceListener")
@@ -147,28 +174,35 @@ def read_trace(path: str) -> Trace:
     for event in content["traceEvents"]:
         events[event["pid"]].append(event)
     pools = [_pool(pool, events[pool["pid"]]) for pool in details["pools"]]
-    return Trace(details["began"], details["version"], pools)
+    return Trace(details["began"], details["version"], pools, details.get("complete", True))
+
+
+_OF_JOBS = ("job", "attempt", "unfinished")
+"""The categories of slices of one job each."""
 
 
 def _pool(summary: Mapping[str, Any], events: Iterable[dict[str, Any]]) -> TracedPool:
-    jobs: list[TracedJob] = []
+    jobs: dict[str, list[TracedJob]] = {category: [] for category in _OF_JOBS}
     slices: dict[int, list[tuple[float, float]]] = {rank["rank"]: [] for rank in summary["ranks"]}
     counters: dict[str, list[tuple[float, Mapping[str, float]]]] = {"jobs": [], "memory in MiB": []}
     for event in events:
         if event["ph"] == "C":
             counters[event["name"]].append((event["ts"] * 1e-6, event["args"]))
-        elif event["ph"] == "X" and event["cat"] in ("job", "member"):
+        elif event["ph"] == "X" and event["cat"] in (*_OF_JOBS, "member"):
             begin = event["ts"] * 1e-6
             slices.setdefault(event["tid"], []).append((begin, begin + event["dur"] * 1e-6))
-            if event["cat"] == "job":
-                jobs.append(_job(event, summary["labels"]))
+            if event["cat"] in _OF_JOBS:
+                jobs[event["cat"]].append(_job(event, summary["labels"]))
     times = {status: us * 1e-6 for us, status in summary["phases"]}
     closed = times.get("closing", times["end"])
     for of_rank in slices.values():
         of_rank.sort()
     return TracedPool(
         name=summary["name"],
-        jobs=jobs,
+        jobs=jobs["job"],
+        attempts=jobs["attempt"],
+        running=jobs["unfinished"],
+        is_complete=summary.get("complete", True),
         counts=summary["jobs"],
         executed=times.get("executing", closed),
         closed=closed,
@@ -191,10 +225,10 @@ def _job(event: dict[str, Any], labels: Mapping[str, str]) -> TracedJob:
         rank=event["tid"],
         begin=begin,
         end=end,
-        submitted=begin - args["wait"] * 1e-6,
-        received=end + args["reply"] * 1e-6,
-        bytes_in=args["in"],
-        bytes_out=args["out"],
+        submitted=begin - args.get("wait", 0) * 1e-6,
+        received=end + args.get("reply", 0) * 1e-6,
+        bytes_in=args.get("in", 0),
+        bytes_out=args.get("out", 0),
         after=tuple(args.get("after", ())),
         status=args.get("status", "success"),
         label=args.get("label") or labels.get(str(number)) or f"job {number} '{event['name']}'",

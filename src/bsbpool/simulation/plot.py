@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from bsbpool.exceptions import DependencyError
+from bsbpool.naming import duration_text
 from bsbpool.simulation.costs import Calibration
 from bsbpool.simulation.model import simulate
 from bsbpool.simulation.networks import Network
-from bsbpool.simulation.units import seconds_of, time_text
+from bsbpool.simulation.units import seconds_of
 
 RANKS = tuple(2**k for k in range(5, 18, 2))
 DURATIONS = ("1ms", "20ms", "100ms", "1s", "10s")
@@ -100,7 +101,7 @@ def draw_efficiency(
             seed=seed,
             calibration=calibration,
         )
-        text = time_text(seconds_of(duration, "duration"))
+        text = duration_text(seconds_of(duration, "duration"))
         axes.plot(ranks, [100 * each for each in found], marker="o", markersize=3, label=text)
     named = network if isinstance(network, str) else "given network"
     axes.set(

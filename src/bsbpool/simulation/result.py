@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bsbpool.simulation.units import bytes_text, time_text
+from bsbpool.naming import duration_text
+from bsbpool.simulation.units import bytes_text
 
 BUSY = 0.9
 """From this load on a rank is the limit."""
@@ -174,13 +175,13 @@ def limit_of(r: SimulationResult) -> str:
     if r.full_efficiency >= BUSY and r.full_until < r.makespan:
         return (
             f"the number of jobs, {r.jobs / r.workers:.1f} for each worker: for the last "
-            f"{time_text(r.makespan - r.full_until)} none is ready and workers become idle; the "
-            f"longest job takes {time_text(r.critical_path)}"
+            f"{duration_text(r.makespan - r.full_until)} none is ready and workers become idle; "
+            f"the longest job takes {duration_text(r.critical_path)}"
             if r.graph == "independent"
             else "the dependencies: too few jobs are ready for all workers"
         )
     return (
-        f"the round trips: a worker without a job waits {time_text(r.wait)} for the next one; "
+        f"the round trips: a worker without a job waits {duration_text(r.wait)} for the next one; "
         "longer jobs hide it"
     )
 
@@ -188,7 +189,7 @@ def limit_of(r: SimulationResult) -> str:
 def _main_limit(r: SimulationResult) -> str:
     most = max(r.main_costs, key=lambda name: r.main_costs[name])
     share = 100 * r.main_costs[most] / max(r.main_busy, 1e-30)
-    each = time_text(r.main_busy / r.jobs)
+    each = duration_text(r.main_busy / r.jobs)
     remedy = (
         "leaders reduce the messages of main"
         if most == "messages" and not r.leaders
@@ -204,8 +205,8 @@ def rows_of(r: SimulationResult) -> list[tuple[str, str]]:
         ("ranks, workers, leaders", f"{r.ranks:,}, {r.workers:,}, {leaders}"),
         ("jobs", f"{r.jobs:,}, {r.duration}, {r.graph}"),
         ("network", r.network),
-        ("makespan", time_text(r.makespan)),
-        ("bound", f"{time_text(r.bound)} = max(critical path, work / workers)"),
+        ("makespan", duration_text(r.makespan)),
+        ("bound", f"{duration_text(r.bound)} = max(critical path, work / workers)"),
         ("makespan over the bound", f"{r.over_bound:.3f}"),
         (
             "efficiency",
@@ -213,7 +214,7 @@ def rows_of(r: SimulationResult) -> list[tuple[str, str]]:
         ),
         (
             "until no job was ready",
-            f"{100 * r.full_efficiency:.1f}% of workers, for {time_text(r.full_until)}",
+            f"{100 * r.full_efficiency:.1f}% of workers, for {duration_text(r.full_until)}",
         ),
         ("load of main", f"{100 * r.main_load:.1f}%" + _costs(r)),
     ]

@@ -32,16 +32,6 @@ def seconds_of(text: str, name: str) -> float:
     return float(found[1]) * SECONDS[found[2]]
 
 
-def time_text(seconds: float) -> str:
-    """Return a time with a unit, to three digits."""
-    if seconds >= 60.0:
-        return f"{seconds:,.1f} s"
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
-
-
 def bytes_text(size: float) -> str:
     """Return a number of bytes with a unit."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):

@@ -42,9 +42,13 @@ cdef extern from *:
     #include <mpi-ext.h>
     #endif
     #if defined(OMPI_HAVE_MPI_EXT_FTMPI)
+    /* Weak, because a module that was built with Open MPI 5 must load with Open MPI 4, which has
+     * the same ABI without these functions. */
+    #pragma weak MPIX_Comm_get_failed
+    #pragma weak MPIX_Comm_ack_failed
     static int is_rank_failure(int code) {
         int kind = 0;
-        if (code == MPI_SUCCESS) return 0;
+        if (code == MPI_SUCCESS || !MPIX_Comm_get_failed) return 0;
         MPI_Error_class(code, &kind);
         return kind == MPIX_ERR_PROC_FAILED || kind == MPIX_ERR_PROC_FAILED_PENDING;
     }
@@ -52,6 +56,7 @@ cdef extern from *:
     static void get_failed(MPI_Comm comm, unsigned char *failed) {
         MPI_Group failed_group, all;
         int i, n = 0, acknowledged = 0;
+        if (!MPIX_Comm_get_failed || !MPIX_Comm_ack_failed) return;
         if (MPIX_Comm_get_failed(comm, &failed_group) != MPI_SUCCESS) return;
         MPI_Group_size(failed_group, &n);
         MPI_Comm_group(comm, &all);

@@ -10,10 +10,8 @@ from concurrent.futures import wait as wait_for_futures
 from typing import Any
 
 from bsbpool.integrations.ipyparallel import _engine, error
-from bsbpool.integrations.ipyparallel._partition import flatten
 from bsbpool.integrations.ipyparallel.async_result import AsyncResult
 from bsbpool.integrations.ipyparallel.dependency import Dependency
-from bsbpool.integrations.ipyparallel.map_result import AsyncMapResult
 from bsbpool.integrations.ipyparallel.view import View
 from bsbpool.naming import brief
 
@@ -101,40 +99,15 @@ class LoadBalancedView(View):
         tracker = self._tracker([task], size)
         return AsyncResult(self.client, [task], name, True, tracker=tracker).watch()
 
-    def map(
+    def _map_tasks(
         self,
-        f: Callable[..., Any],
-        *sequences: Any,
-        block: bool | None = None,
+        f: Any,
+        sequences: Any,
+        return_exceptions: bool,
+        label: str | None,
         chunksize: int = 1,
         ordered: bool = True,
-        return_exceptions: bool = False,
-        label: str | None = None,
-        join: Callable[[list[Any]], Any] = flatten,
     ) -> Any:
-        """Call a function with each item of sequences, on engines that are free.
-
-        Parameters
-        ----------
-        f : callable
-            The function.
-        *sequences : iterable
-            Its arguments, in order.
-        block : bool, optional
-            Whether to wait for the results; by default the flag of the view.
-        chunksize : int
-            The number of items of a task.
-        ordered : bool
-            Whether iteration gives results in the order of the items, not in that of their ends.
-        return_exceptions : bool
-            Whether results contain the errors of calls.
-        label : str, optional
-            A label for the metadata.
-        join : callable, optional
-            Makes the result of the lists of the tasks' results.
-        """
-        if not sequences:
-            raise TypeError("map() needs at least one sequence after the function")
         if chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, got {chunksize}")
         items = zip(*sequences, strict=False)
@@ -144,17 +117,7 @@ class LoadBalancedView(View):
             tasks.append(self._send(_engine.run_chunk, packed, label))
             lengths.append(len(chunk))
             total += size
-        result = AsyncMapResult(
-            self.client,
-            tasks,
-            getattr(f, "__name__", "call"),
-            return_exceptions=return_exceptions,
-            tracker=self._tracker(tasks, total),
-            lengths=lengths,
-            join=join,
-            ordered=ordered,
-        ).watch()
-        return self._finish(result, self.block if block is None else block)
+        return tasks, lengths, self._tracker(tasks, total)
 
     def imap(
         self,

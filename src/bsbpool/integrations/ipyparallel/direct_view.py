@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bsbpool.integrations.ipyparallel import _engine
-from bsbpool.integrations.ipyparallel._partition import flatten, joiner, parts_of
+from bsbpool.integrations.ipyparallel._partition import joiner, parts_of
 from bsbpool.integrations.ipyparallel._pickling import Reference, pack, pack_with
 from bsbpool.integrations.ipyparallel.async_result import AsyncResult
 from bsbpool.integrations.ipyparallel.map_result import AsyncMapResult
@@ -79,57 +79,25 @@ class DirectView(View):
             self.client, tasks, name, single, tracker=self._tracker(tasks, size)
         ).watch()
 
-    def map(
+    def _map_tasks(
         self,
-        f: Callable[..., Any],
-        *sequences: Any,
-        block: bool | None = None,
+        f: Any,
+        sequences: Any,
+        return_exceptions: bool,
+        label: str | None,
         track: bool = False,
-        return_exceptions: bool = False,
-        label: str | None = None,
-        join: Callable[[list[Any]], Any] = flatten,
     ) -> Any:
-        """Call a function with each item of sequences; each engine gets one block of items.
-
-        Parameters
-        ----------
-        f : callable
-            The function.
-        *sequences : iterable
-            Its arguments, in order.
-        block : bool, optional
-            Whether to wait for the results; by default the flag of the view.
-        track : bool
-            Whether the result knows when the items have been sent.
-        return_exceptions : bool
-            Whether results contain the errors of calls.
-        label : str, optional
-            A label for the metadata.
-        join : callable, optional
-            Makes the result of the lists of the tasks' results.
-        """
-        if not sequences:
-            raise TypeError("map() needs at least one sequence after the function")
         items = as_items(sequences)
         length = min(map(len, items))
         ids, _ = self._ids()
         ids = ids[: max(length, 1)]
         pieces = [parts_of(each[:length], len(ids), "b") for each in items]
-        sizes = [len(part) for part in pieces[0]]
         packed = [
             self._pack((f, list(parts), return_exceptions)) for parts in zip(*pieces, strict=True)
         ]
         tasks = self._submit(_engine.run_map, [args for args, _ in packed], ids, label)
-        result = AsyncMapResult(
-            self.client,
-            tasks,
-            getattr(f, "__name__", "call"),
-            return_exceptions=return_exceptions,
-            tracker=self._tracker(tasks, sum(size for _, size in packed), track),
-            lengths=sizes,
-            join=join,
-        ).watch()
-        return self._finish(result, self.block if block is None else block)
+        tracker = self._tracker(tasks, sum(size for _, size in packed), track)
+        return tasks, [len(part) for part in pieces[0]], tracker
 
     def execute(
         self,

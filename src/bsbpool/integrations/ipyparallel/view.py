@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bsbpool.integrations.ipyparallel._executor import ViewExecutor
 from bsbpool.integrations.ipyparallel._history import History
+from bsbpool.integrations.ipyparallel._partition import flatten
 from bsbpool.integrations.ipyparallel._pickling import Dumper, pack
 from bsbpool.integrations.ipyparallel._tracker import Tracker
 from bsbpool.integrations.ipyparallel.async_result import AsyncResult
+from bsbpool.integrations.ipyparallel.map_result import AsyncMapResult
 from bsbpool.integrations.ipyparallel.remote_function import parallel, remote
 
 if TYPE_CHECKING:
@@ -101,6 +103,9 @@ class View:
 
     # ------------------------------------------------------------ calls
 
+    _map_tasks: Callable[..., tuple[list[Task], list[int], Tracker | None]]
+    """Submits the tasks of a map; returns them, the number of items of each, and a tracker."""
+
     def _apply(
         self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], block: bool
     ) -> AsyncResult:
@@ -118,9 +123,55 @@ class View:
         """Call ``f(*args, **kwargs)``; wait for the result and return it."""
         return self._apply(f, args, kwargs, True).get()
 
-    def map(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> Any:
-        """Call a function with each item of sequences."""
-        raise NotImplementedError
+    def map(
+        self,
+        f: Callable[..., Any],
+        *sequences: Any,
+        block: bool | None = None,
+        return_exceptions: bool = False,
+        label: str | None = None,
+        join: Callable[[list[Any]], Any] = flatten,
+        **options: Any,
+    ) -> Any:
+        """Call a function with each item of sequences.
+
+        A `DirectView` gives one block of items to each engine, a `LoadBalancedView` chunks to
+        engines that are free.
+
+        Parameters
+        ----------
+        f : callable
+            The function.
+        *sequences : iterable
+            Its arguments, in order.
+        block : bool, optional
+            Whether to wait for the results; by default the flag of the view.
+        return_exceptions : bool
+            Whether results contain the errors of calls.
+        label : str, optional
+            A label for the metadata.
+        join : callable, optional
+            Makes the result of the lists of the tasks' results.
+        **options
+            Of a `DirectView`: `track`, whether the result knows when the items have been sent. Of a
+            `LoadBalancedView`: `chunksize`, the number of items of a task (1), and `ordered`,
+            whether iteration gives results in the order of the items, not in that of their ends
+            (True).
+        """
+        if not sequences:
+            raise TypeError("map() needs at least one sequence after the function")
+        tasks, lengths, tracker = self._map_tasks(f, sequences, return_exceptions, label, **options)
+        result = AsyncMapResult(
+            self.client,
+            tasks,
+            getattr(f, "__name__", "call"),
+            return_exceptions=return_exceptions,
+            tracker=tracker,
+            lengths=lengths,
+            join=join,
+            ordered=options.get("ordered", True),
+        ).watch()
+        return self._finish(result, self.block if block is None else block)
 
     def map_async(self, f: Callable[..., Any], *sequences: Any, **options: Any) -> AsyncResult:
         """Call a function with each item of sequences; return an `AsyncMapResult`."""
