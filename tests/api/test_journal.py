@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from api.support import give
-from bsbpool import Job, JobPool, JobStatus, SubmissionContext, WorkflowError, create_job_pool
+from bsbpool import (
+    Job,
+    JobPool,
+    JobStatus,
+    LeftInTime,
+    SubmissionContext,
+    WorkflowError,
+    create_job_pool,
+)
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
 from bsbpool.journal.file import JournalFile
@@ -506,6 +514,25 @@ def test_a_time_limit_keeps_what_has_ended(path):
         with pytest.raises(JobPoolTimeoutError):
             pool.execute(timeout=0.2)
     assert run(path, lambda pool: pool.queue_many(note, zip(range(3))))[1] == 3
+
+
+def test_a_run_that_leaves_in_time_goes_on_later(path):
+    def wait(owner):
+        threading.Event().wait(0.02)
+
+    with create_job_pool(quiet=True, journal=path, deadline=0.1, grace=0) as pool:
+        pool.queue_many(note, zip(range(3)))
+        for _ in range(40):
+            pool.submit(wait)
+        with pytest.raises(LeftInTime):
+            pool.execute()
+        ended = pool.counts[JobStatus.SUCCESS]
+    assert ended < 43
+
+    def again(pool):
+        return [*pool.queue_many(note, zip(range(3))), *(pool.submit(wait) for _ in range(40))]
+
+    assert run(path, again, deadline=None)[1] == ended
 
 
 def test_a_pool_that_is_dropped_releases_its_journal(path):

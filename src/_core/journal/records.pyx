@@ -105,8 +105,9 @@ cdef class RecordBuffer:
         at += sizeof(frame_t)
         memcpy(at, body, sizeof(body_t))
         at += sizeof(body_t)
-        memcpy(at, sizes, 8 * body.n_buffers)
-        at += 8 * body.n_buffers
+        if body.n_buffers:  # else `sizes` may be NULL
+            memcpy(at, sizes, 8 * body.n_buffers)
+            at += 8 * body.n_buffers
         if payload != NULL:
             memcpy(at, payload, body.payload_size)
             at += body.payload_size
@@ -136,7 +137,8 @@ cdef uint8_t *copied(object part, uint8_t *at, int64_t size) except NULL:
     try:
         if view.len != size:
             raise ValueError(f"a buffer has {view.len} bytes, not {size}")
-        memcpy(at, view.buf, <size_t>size)
+        if size:  # the address of no bytes may be NULL
+            memcpy(at, view.buf, <size_t>size)
     finally:
         PyBuffer_Release(&view)
     return at + size
