@@ -171,7 +171,7 @@ class TestQueueing:
     def test_queue_takes_them_as_a_list_and_a_mapping(self, pool):
         job = pool.queue(lambda owner, *args, **kwargs: (args, kwargs), [1, 2], {"key": 3})
         pool.execute()
-        assert job.result == ((1, 2), {"x": 3})
+        assert job.result == ((1, 2), {"key": 3})
 
     def test_jobs_are_found_by_identity(self, pool):
         twins = [[], []]  # equal, but not the same

@@ -24,6 +24,10 @@ _log = logger("journals")
 
 SECONDS_TO_JOIN = 0.005
 """How long the thread waits for further records."""
+MANY = 64 << 10
+"""Bytes of records after which it waits longer: each time it runs, the main thread must wait."""
+LONGER = 0.05
+"""How long it then waits."""
 MOST_WAITING = 64 << 20
 """Bytes of records in memory from which the main thread writes them itself."""
 
@@ -62,6 +66,7 @@ class JournalWriter:
         self._lock = threading.Lock()  # held while the file is written
         self._threads: list[threading.Thread] = []
         self._pid = os.getpid()
+        self._last = 0  # the size of the last batch
 
     def wake(self) -> None:
         """Write the records soon."""
@@ -108,7 +113,7 @@ class JournalWriter:
     def _write_often(self) -> None:
         while not self._closing.is_set():
             self._has_records.wait()
-            self._closing.wait(SECONDS_TO_JOIN)
+            self._closing.wait(LONGER if self._last > MANY else SECONDS_TO_JOIN)
             self._has_records.clear()  # before the records are taken
             self.write()
 
@@ -131,7 +136,8 @@ class JournalWriter:
         waiting, self._waiting = self._waiting, []
         for reference, parts in waiting:
             self.side_files.write(reference, parts, self._options.sync != "never")
-        if not len(batch):
+        self._last = len(batch)
+        if not self._last:
             return
         batch.seal()
         self._file.append(batch)
