@@ -21,23 +21,16 @@ def build(tmp_path):
     text = "from bsbpool._core.shared cimport ANSWER\n\ndef answer():\n    return ANSWER\n"
     (core / "first.pyx").write_text(text)
     (core / "second.pyx").write_text("def nothing():\n    pass\n")
-    make_old(tmp_path)
+    for path in core.iterdir():  # C files must be newer than their sources, also on coarse clocks
+        os.utime(path, (1e9, 1e9))
     return tmp_path
 
 
-def make_old(folder):
-    """Date all files back: C files must be newer than their sources, also on coarse clocks."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            seconds = path.stat().st_mtime - 100
-            os.utime(path, (seconds, seconds))
-
-
-def cythonize(build, *options):
-    """Run the script; return the modules that it has translated."""
+def cythonize(build):
+    """Run the script; return the process, and the modules that it has translated."""
     before = {path: path.stat().st_mtime_ns for path in build.glob("*.c")}
     sources = [f"{name}=bsbpool/_core/{name}.pyx" for name in ("first", "second")]
-    command = [sys.executable, SCRIPT, "group", "-X", "language_level=3", *options, "-I", "."]
+    command = [sys.executable, SCRIPT, "group", "-X", "language_level=3", "-I", "."]
     done = subprocess.run(
         [*command, "--", *sources], cwd=build, capture_output=True, text=True, timeout=120
     )
@@ -48,25 +41,24 @@ def cythonize(build, *options):
 
 def test_only_changed_modules_are_translated(build):
     assert cythonize(build)[1] == {"first", "second"}
-    assert cythonize(build)[1] == set()
-    os.utime(build / "second.c", (0, 0))  # older than its source
-    assert cythonize(build)[1] == {"second"}
-    os.utime(build / "first.c", (0, 0))  # older than shared.pxd, which only `first` uses
-    assert cythonize(build)[1] == {"first"}
-
-
-def test_other_options_translate_all_modules(build):
-    cythonize(build)
-    make_old(build)
-    assert cythonize(build, "-X", "boundscheck=False")[1] == {"first", "second"}
-
-
-def test_the_depfile_has_the_sources_of_all_modules(build):
-    cythonize(build)
     target, _, sources = (build / "group.d").read_text().partition(":")
     assert target == "first.c"
     names = {Path(source).name for source in sources.split()}
     assert {"first.pyx", "second.pyx", "shared.pxd"} <= names
+    os.utime(build / "first.c", (0, 0))  # older than shared.pxd, which only `first` uses
+    assert cythonize(build)[1] == {"first"}
+
+
+def test_other_options_translate_all_modules_and_errors_leave_no_c_file(build):
+    (build / "first.c").write_text("from other options")
+    (build / "first.c.dep").write_text("first.c: bsbpool/_core/first.pyx\n")
+    (build / "group.options").write_text("other options")
+    (build / "bsbpool/_core/second.pyx").write_text("def nothing(:\n")
+    done, changed = cythonize(build)
+    assert done.returncode != 0
+    assert "second.pyx:1" in done.stderr
+    assert changed == {"first"}
+    assert not (build / "second.c").exists()
 
 
 def test_the_result_is_that_of_cython(build):
@@ -81,11 +73,3 @@ def test_the_result_is_that_of_cython(build):
         cwd=build, check=True, timeout=120,
     )  # fmt: skip
     assert (build / "second.c").read_text() == together
-
-
-def test_a_module_with_an_error_has_no_c_file(build):
-    (build / "bsbpool/_core/second.pyx").write_text("def nothing(:\n")
-    done, _ = cythonize(build)
-    assert done.returncode != 0
-    assert "second.pyx:1" in done.stderr
-    assert not (build / "second.c").exists()
