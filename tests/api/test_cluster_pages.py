@@ -88,23 +88,25 @@ def test_the_check_notices_that_mpi_sees_one_rank() -> None:
     assert "Every rank sees size 1".lower() in (ROOT / "docs/clusters.md").read_text().lower()
 
 
-HANDLER = next(text for text in programs("docs/clusters.md") if "SIGUSR1" in text)
-SLOW = HANDLER.replace("return x * x", "__import__('time').sleep(0.02 * x); return x * x")
+LEAVES = next(text for text in programs("docs/clusters.md") if "deadline=3600" in text)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_a_signal_stops_the_run(tmp_path: Path, ranks: int) -> None:
-    """All ranks get the signal, as from Slurm; rank 0 goes on with the results so far."""
-    before = "    try:\n        pool.execute()"  # each rank has its handler by then
-    assert before in SLOW
-    sends = f"    threading.Timer(1.0, os.kill, (os.getpid(), {int(signal.SIGUSR1)})).start()\n"
-    (tmp_path / "program.py").write_text(
-        "import os, threading\n" + SLOW.replace(before, sends + before)
-    )
+def test_a_program_that_leaves_in_time_goes_on_later(tmp_path: Path, ranks: int) -> None:
+    """All ranks get the signal, as from Slurm."""
+    before = "    pool.execute()"  # each rank has its handler soon after
+    sends = f"    threading.Timer(2.0, os.kill, (os.getpid(), {int(signal.SIGUSR2)})).start()\n"
+    slow = LEAVES.replace(before, sends + before).replace("=3600", "=3600, grace=1")
+    slow = slow.replace("    part =", "    time.sleep(0.02 * x)\n    part =")
+    assert slow.count("time.sleep") == slow.count("grace=1") == slow.count("Timer") == 1
+    (tmp_path / "slow.py").write_text("import os, threading, time\n" + slow)
+    (tmp_path / "program.py").write_text(LEAVES)
+    done = mpirun(ranks, tmp_path / "slow.py", cwd=tmp_path)
+    assert done.returncode == 75, done.stdout
+    assert 0 < len(list((tmp_path / "squares").glob("*.json"))) < 100
     done = mpirun(ranks, tmp_path / "program.py", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
-    (number,) = re.findall(r"(\d+) results to write", done.stdout)
-    assert 0 < int(number) < 100
+    assert len(list((tmp_path / "squares").glob("*.json"))) == 100
 
 
 LIMITED = next(text for text in programs("docs/clusters.md") if "SLURM_JOB_END_TIME" in text)

@@ -115,7 +115,7 @@ class Draw:
         args = self.values(1, 0) if simple else self.values(3)
         if r.random() < 0.4:
             args = self.plain_values(3)
-        names: Sequence[str] = r.choice(((), (), (), ("key",), ("a", "b"), ("depth",)))
+        names: Sequence[str] = r.choice(((), (), (), ("word",), ("a", "b"), ("depth",)))
         if simple:
             names = ()
         return f, args, tuple((name, self.value()) for name in names)

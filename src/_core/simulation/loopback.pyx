@@ -222,6 +222,8 @@ def time_scan(int32_t n):
     cdef int64_t begun
     cdef int32_t i
     cdef int64_t found = 0
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
     workers_init(&workers)
     if workers_open(&workers, n) < 0:
         raise MemoryError()
