@@ -1,10 +1,13 @@
 """Executors with a journal, with one process: a second run gets what the first one has done."""
 
+import time
+
 import pytest
 
 from bsbpool import PoolExecutor
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import Journal
+from bsbpool.journal.contents import JournalContents
 
 RAN = []
 
@@ -73,8 +76,6 @@ def test_a_map_that_fails(path):
 
 
 def slow(x):
-    import time
-
     time.sleep(0.2)
 
 
@@ -122,6 +123,35 @@ def test_large_results_and_arrays(path):
 
     one, _, two, _ = twice(journal, play)
     assert one == two == [45, 4999950000]
+
+
+class Slow:
+    """Takes a while to be pickled, so that its user can change it meanwhile."""
+
+    def __init__(self):
+        self.values = [1]
+
+    def __getstate__(self):
+        time.sleep(0.05)
+        return {"values": list(self.values)}
+
+
+def make_slow():
+    return Slow()
+
+
+def test_results_are_recorded_before_their_user_can_change_them(path):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(make_slow).result().values.append(2)
+    with PoolExecutor(journal=path) as executor:
+        assert executor.submit(make_slow).result().values == [1]
+
+
+def test_calls_are_on_the_disk_before_their_futures_have_ended(path):
+    with PoolExecutor(journal=Journal(path, sync="always")) as executor:
+        for i in range(20):
+            assert executor.submit(note, i).result() == [i]
+            assert JournalContents(str(path)).n_jobs == i + 1
 
 
 def test_a_call_without_a_key_is_refused(path):

@@ -27,10 +27,12 @@ from bsbpool.journal.store import (
     SUCCESS,
     JournalStore,
 )
+from bsbpool.logs import logger
 from bsbpool.naming import error_text, name_of
 from bsbpool.remote_errors import dump_error
 from bsbpool.serialization import loads
 
+_log = logger("journals")
 
 class CallJournal(JournalStore):
     """Records the calls of an executor.
@@ -90,13 +92,15 @@ class CallJournal(JournalStore):
             return
         with self._lock:
             self._pending += 1
+        self._record_before_end(call.future, key, call.f)
         try:
             self._queue_call(call, of_map)
         except BaseException:
+            vars(call.future).pop("settle_unobserved", None)
             with self._lock:
                 self._pending -= 1
             raise
-        call.future.add_done_callback(lambda future: self._ended(future, key, call.f))
+        call.future.add_done_callback(self._ended)
 
     def _key_of(self, call: Call) -> bytes:
         options = None if call.special is None else call.special.options
@@ -174,20 +178,31 @@ class CallJournal(JournalStore):
 
     # ------------------------------------------------------------ ends
 
-    def _ended(self, future: Any, key: bytes, f: Any) -> None:
-        try:
-            if not future.cancelled():
-                self._record(future.exception(), future, key, f)
-        finally:
-            with self._lock:
-                self._pending -= 1
-            self._close_if_done()
+    def _record_before_end(self, future: PoolFuture[Any], key: bytes, f: Any) -> None:
+        """Record the end of a call before its future has ended: its user may change the result."""
 
-    def _record(self, error: BaseException | None, future: Any, key: bytes, f: Any) -> None:
+        def settle_unobserved(error: BaseException | None, value: Any) -> bool:
+            vars(future).pop("settle_unobserved", None)  # the class has that method, too
+            try:
+                if not future.cancelled():
+                    self._record(error, value, key, f)
+            except BaseException:  # the call has ended all the same
+                _log.exception("the end of a call of %s was not recorded", name_of(f))
+            return future.settle_unobserved(error, value)
+
+        vars(future)["settle_unobserved"] = settle_unobserved
+
+    def _ended(self, future: Any) -> None:
+        vars(future).pop("settle_unobserved", None)  # it refers to the future
+        with self._lock:
+            self._pending -= 1
+        self._close_if_done()
+
+    def _record(self, error: BaseException | None, value: Any, key: bytes, f: Any) -> None:
         buffers: Any
         text = b""
         if error is None:
-            status, value = SUCCESS, future.result()
+            status = SUCCESS
             kind, payload, buffers = (
                 (NOTHING, b"", ()) if value is None else self.pack(key, value)
             )
@@ -195,10 +210,11 @@ class CallJournal(JournalStore):
             status, kind = FAILED, ERROR
             payload, buffers = dump_error(error, 0, name_of(f))
             text = error_text(error).encode(errors="replace")
+        with self._lock:  # several threads end calls
+            name = self.number_of_name(f)
         self._writer.buffer.add(
-            ENDED, status, kind, key, payload, buffers, text, 1, time.time_ns(), 0, -1,
-            self.number_of_name(f),
-        )  # fmt: skip
+            ENDED, status, kind, key, payload, buffers, text, 1, time.time_ns(), 0, -1, name
+        )
         if self._options.sync == "always":
             self._writer.write(sync=True)
         else:
