@@ -1,5 +1,6 @@
 """Executors with a journal, with one process: a second run gets what the first one has done."""
 
+import errno
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from bsbpool import PoolExecutor
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import Journal
 from bsbpool.journal.contents import JournalContents
+from bsbpool.journal.file import JournalFile
 
 RAN = []
 
@@ -152,6 +154,47 @@ def test_calls_are_on_the_disk_before_their_futures_have_ended(path):
         for i in range(20):
             assert executor.submit(note, i).result() == [i]
             assert JournalContents(str(path)).n_jobs == i + 1
+
+
+def fill_disk(monkeypatch):
+    """Let all writes to journals fail from now on."""
+
+    def full(file, batch):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JournalFile, "append", full)
+
+
+def test_a_full_disk_ends_submissions(path, monkeypatch, caplog):
+    executor = PoolExecutor(journal=Journal(path, sync="always"))
+    executor.submit(note, 1).result()
+    fill_disk(monkeypatch)
+    assert executor.submit(note, 2).result() == [2]
+    with pytest.raises(JournalError, match=r"cannot be written: .*No space left"):
+        executor.submit(note, 3)
+    with pytest.raises(JournalError, match=r"cannot be written: .*No space left"):
+        executor.shutdown()
+    assert RAN == [1, 2]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_full_disk_is_noticed_at_the_end(path, monkeypatch):
+    with pytest.raises(JournalError, match="No space left"), PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1).result()
+        fill_disk(monkeypatch)
+        executor.submit(note, 2).result()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="mine"), PoolExecutor(journal=path) as executor:
+        fill_disk(monkeypatch)
+        executor.submit(note, 3).result()
+        raise ValueError("mine")
+
+
+def test_calls_can_go_on_without_a_journal(path, monkeypatch, caplog):
+    with PoolExecutor(journal=Journal(path, sync="always", on_error="continue")) as executor:
+        fill_disk(monkeypatch)
+        assert [executor.submit(note, i).result() for i in range(3)] == [[0], [1], [2]]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_call_without_a_key_is_refused(path):

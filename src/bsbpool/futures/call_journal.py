@@ -7,6 +7,7 @@ of its own: chunks depend on run times, so those of another run would be other c
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -72,6 +73,23 @@ class CallJournal(JournalStore):
             self._closing = True
         self._close_if_done()
 
+    def close(self) -> None:
+        """Close the journal when all calls have ended; raise its error unless there is another one.
+
+        Raises
+        ------
+        JournalError
+            If the file could not be written.
+        """
+        self.close_soon()
+        if sys.exc_info()[1] is None:
+            self._check()
+
+    def _check(self) -> None:
+        """Raise the error of the writer, unless the calls go on without a journal."""
+        if self._writer.error is not None and self._options.on_error == "raise":
+            raise self._writer.error
+
     # ------------------------------------------------------------ submitting
 
     def _submit(
@@ -80,6 +98,7 @@ class CallJournal(JournalStore):
         self._queue(Call(future, f, args, kwargs))
 
     def _queue(self, call: Call, of_map: Any = None) -> None:
+        self._check()
         options = None if call.special is None else call.special.options
         if options is not None and not options.journaled:
             self._queue_call(call, of_map)

@@ -9,6 +9,7 @@ goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import Any
@@ -161,5 +162,6 @@ class JournalWriter:
             f"the journal {self._file.path} cannot be written: {error}; {remedy}"
         )
         self.error.__cause__ = error
-        if self._options.on_error == "continue":
-            _log.warning("%s", self.error)
+        # In a log in any case: the error may come late, or another error may hide it.
+        level = logging.WARNING if self._options.on_error == "continue" else logging.ERROR
+        _log.log(level, "%s", self.error)
