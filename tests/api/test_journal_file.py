@@ -297,3 +297,33 @@ def test_a_write_that_fails_leaves_whole_records(path, monkeypatch):
     again = JournalFile(path)
     assert (len(again.table), again.torn) == (2, 0)
     again.close()
+
+
+def test_an_interrupt_of_a_write_loses_no_records(path, monkeypatch):
+    write_at = os.pwrite
+
+    def interrupted(*args):
+        write_at(*args)
+        raise KeyboardInterrupt
+
+    for first, second in ((1, 2), (3, 4)):
+        file = JournalFile(path)
+        monkeypatch.setattr(os, "pwrite", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.append(_end_of(first))
+        monkeypatch.undo()
+        assert file.end == os.stat(path).st_size
+        file.append(_end_of(second))
+        file.close()
+    again = JournalFile(path)
+    assert len(again.table) == 4
+    again.close()
+
+
+def _end_of(i):
+    """Return a batch with the end of a job."""
+    buffer = RecordBuffer()
+    buffer.add(RecordKind.ENDED, SUCCESS, 1, key(i), b"x" * i)
+    batch = buffer.take()
+    batch.seal()
+    return batch

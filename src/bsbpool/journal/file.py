@@ -219,13 +219,22 @@ class JournalFile:
         try:
             while done < len(view):
                 done += os.pwrite(self._fd, view[done:], self.end + done)
-        except OSError:
-            whole = batch.whole_records(done)
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self.end + whole)
-            self.end += whole
-            raise
-        self.end += done
+        finally:
+            if done < len(view):
+                done = self._keep_whole(batch)
+            self.end += done
+
+    def _keep_whole(self, batch: Any) -> int:
+        """Cut off a part of a record of a batch; return how many bytes of it remain.
+
+        The size of the file says how many were written: a signal can end `append` after a call that
+        has written, but before its return value is known.
+        """
+        written = os.fstat(self._fd).st_size - self.end
+        whole: int = batch.whole_records(max(0, written))
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.end + whole)
+        return whole
 
     def sync(self) -> None:
         """Wait until the disk has all records."""
