@@ -23,6 +23,7 @@ from bsbpool import (
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
 from bsbpool.journal.file import JournalFile
+from bsbpool.journal.writer import JournalWriter
 
 RAN = []
 """The arguments of the calls that ran."""
@@ -479,6 +480,37 @@ class TestFullDisk:
         self.is_full, self.limit = False, 9
         RAN.clear()
         assert run(path, self.queue)[1] == 3
+
+
+def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):
+    def no_memory(file, batch):
+        raise MemoryError
+
+    def fail_to_write(owner):
+        monkeypatch.setattr(JournalFile, "append", no_memory)
+
+    with create_job_pool(quiet=True, journal=path) as pool:
+        pool.submit(fail_to_write, key="k")
+        with pytest.raises(JournalError, match="cannot be written: MemoryError.*the run ends"):
+            pool.execute()
+
+
+def test_an_error_of_a_thread_of_the_writer_is_kept(path, monkeypatch):
+    file = JournalFile(str(path))
+    writer = JournalWriter(file, Journal(path))
+
+    def fail(batch):
+        raise TypeError("no")
+
+    monkeypatch.setattr(file, "append", fail)
+    writer.buffer.add(1, 3, 0, bytes(16))
+    writer.wake()
+    end = time.monotonic() + 60
+    while writer.error is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert "cannot be written: TypeError: no; the run ends" in str(writer.error)
+    writer.close()
+    file.close()
 
 
 def test_results_that_the_program_does_not_use_are_reported(path, caplog):

@@ -20,6 +20,7 @@ from bsbpool.journal.file import JournalFile
 from bsbpool.journal.options import Journal
 from bsbpool.journal.side_files import SideFiles
 from bsbpool.logs import logger
+from bsbpool.naming import error_text
 
 _log = logger("journals")
 
@@ -98,7 +99,7 @@ class JournalWriter:
                 self._write_all()
                 if sync:
                     self._sync()
-            except OSError as error:
+            except Exception as error:  # else the thread would end, and nobody would know
                 self._fail(error)
 
     def close(self) -> None:
@@ -126,7 +127,7 @@ class JournalWriter:
                 return  # `close` does the rest
             try:
                 self._sync()
-            except OSError as error:
+            except Exception as error:
                 with self._lock:
                     self._fail(error)
                 return
@@ -150,7 +151,7 @@ class JournalWriter:
             self._file.sync()
             self.n_syncs += 1
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._options.on_error == "continue":
             remedy = "the run goes on without a journal"
         else:
@@ -158,8 +159,9 @@ class JournalWriter:
                 "the run ends; free disk space and start the program again, which goes on here, "
                 'or use Journal(..., on_error="continue")'
             )
+        text = str(error) if isinstance(error, OSError) else error_text(error)
         self.error = exceptions.JournalError(
-            f"the journal {self._file.path} cannot be written: {error}; {remedy}"
+            f"the journal {self._file.path} cannot be written: {text}; {remedy}"
         )
         self.error.__cause__ = error
         # In a log in any case: the error may come late, or another error may hide it.
