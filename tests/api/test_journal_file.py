@@ -1,6 +1,7 @@
 """Journal files: what was written is read, whatever was cut off or damaged; locks and errors."""
 
 import errno
+import fcntl
 import os
 import random
 import struct
@@ -269,6 +270,38 @@ def test_a_journal_has_one_user(path):
     assert opened_by_another_process(path).returncode == 1
     file.close()
     assert opened_by_another_process(path).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="has only POSIX locks")
+def test_reading_a_journal_does_not_unlock_it(path):
+    file = JournalFile(path)
+    with open(path, "rb") as copy:
+        copy.read()
+    assert opened_by_another_process(path).returncode == 1
+    file.close()
+    assert opened_by_another_process(path).returncode == 0
+
+
+def test_a_forked_child_that_lives_on_does_not_keep_the_lock(path):
+    file = JournalFile(path)
+    ready, is_ready = os.pipe()
+    until, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        os.write(is_ready, b"x")
+        os.read(until, 1)
+        os._exit(0)
+    os.close(until)
+    try:
+        assert os.read(ready, 1) == b"x"
+        file.close()
+        JournalFile(path).close()
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(is_ready)
 
 
 def test_a_write_that_fails_leaves_whole_records(path, monkeypatch):
