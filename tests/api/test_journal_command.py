@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import struct
+import zlib
 
 import pytest
 
 from bsbpool import WorkflowError, create_job_pool
+from bsbpool._core.journal.records import parse
 from bsbpool.cli import main
 from bsbpool.journal import Journal
 from bsbpool.journal.file import JournalFile
@@ -185,3 +188,38 @@ def test_other_files(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         main(["journal", "print", str(other)])
     assert error.value.code == 2
+
+
+def record(kind, n_buffers=0, status=3):
+    """Return a record with a correct checksum."""
+    body = bytearray(64)
+    body[:3] = kind, status, 1
+    struct.pack_into("<I", body, 48, n_buffers)
+    size = struct.pack("<I", len(body))
+    crc = zlib.crc32(body) ^ zlib.crc32(size)
+    return struct.pack("<I", 0x8B4A52BD) + size + struct.pack("<I", crc) + body
+
+
+@pytest.mark.parametrize("n_buffers", [1, 0x4000_0000, 0xFFFF_FFFF])
+@pytest.mark.parametrize("kind", [1, 4])
+def test_sizes_outside_of_a_record_are_not_read(tmp_path, capsys, kind, n_buffers):
+    with pytest.raises(ValueError, match="has wrong sizes"):
+        parse(record(kind, n_buffers))
+    path = tmp_path / "j"
+    JournalFile(str(path)).close()
+    with open(path, "ab") as file:
+        file.write(record(kind, n_buffers))
+    for action in (["show"], ["show", "--jobs"], ["verify"], ["compact"]):
+        code, _, err = run(capsys, *action, str(path))
+        assert (code, "Traceback" in err) == (int(action == ["verify"]), False), action
+        JournalFile(str(path)).close()
+
+
+def test_unknown_statuses_are_shown(tmp_path, capsys):
+    path = tmp_path / "j"
+    JournalFile(str(path)).close()
+    with open(path, "ab") as file:
+        file.write(record(1, status=77))
+    for action in (["show"], ["show", "--jobs"], ["show", "--json"], ["verify"], ["compact"]):
+        assert run(capsys, *action, str(path))[0] == 0
+    assert "status 77" in run(capsys, "show", "--jobs", str(path))[1]

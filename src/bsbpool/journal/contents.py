@@ -118,21 +118,32 @@ class JournalContents:
         self._names: dict[int, str] = {}
         self.runs: list[dict[str, Any]] = []
         for offset in others:
-            kind, _, _, _, payload, _, more = self._parse(offset)
+            try:
+                kind, _, _, _, payload, _, more = self._parse(offset)
+            except ValueError:  # it has a checksum, but was not written by this package
+                self.damaged.append((offset, self._end(offset)))
+                continue
             if kind == RecordKind.NAME:
                 self._names[more["name"]] = bytes(payload).decode(errors="replace")
             elif kind == RecordKind.RUN:
                 self.runs.append(side_files.unpack(payload))
             del payload, _  # they refer to the file, which could not be closed
 
+    def _end(self, offset: int) -> int:
+        return offset + size_of(self._data[offset : offset + FRAME_SIZE])
+
     def _parse(self, offset: int) -> tuple[Any, ...]:
-        size = size_of(self._data[offset : offset + FRAME_SIZE])
-        return parse(self._data[offset : offset + size])
+        return parse(self._data[offset : self._end(offset)])
+
+    def _ends(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the records of the ends of jobs that can be read."""
+        for offset in self._table.offsets():
+            with contextlib.suppress(ValueError):
+                yield self._parse(offset)
 
     def jobs(self) -> Iterator[JournaledJob]:
         """Yield the jobs, in the order in which they ended."""
-        for offset in self._table.offsets():
-            _, status, kind, key, payload, buffers, more = self._parse(offset)
+        for _, status, kind, key, payload, buffers, more in self._ends():
             note, side_file = more["text"].decode(errors="replace"), ""
             size = len(payload) + sum(map(len, buffers))
             if kind == PayloadKind.SIDE_FILE:
@@ -143,7 +154,7 @@ class JournalContents:
             yield JournaledJob(
                 key.hex(),
                 self._names.get(more["name"], "?"),
-                JOB_STATUSES[status].name,
+                JOB_STATUSES[status].name if status < len(JOB_STATUSES) else f"status {status}",
                 more["attempts"],
                 more["time_ns"],
                 more["run_ns"] * 1e-9 if more["run_ns"] else None,
@@ -161,7 +172,11 @@ class JournalContents:
             found.append(f"the last {self.torn} bytes are no whole record; a run cuts them off")
         files = side_files.SideFiles(self.path)
         for offset in self._table.offsets():
-            _, _, kind, _, payload, _, _ = self._parse(offset)
+            try:
+                _, _, kind, _, payload, _, _ = self._parse(offset)
+            except ValueError:
+                found.append(f"damaged from byte {offset} to {self._end(offset)}")
+                continue
             if kind != PayloadKind.SIDE_FILE:
                 continue
             reference = side_files.unpack(payload)
@@ -231,7 +246,10 @@ def _write_compacted(file: JournalFile, path: str) -> int:
 def _side_files_of(file: JournalFile) -> set[str]:
     names = set()
     for offset in file.table.offsets():
-        _, _, kind, _, payload, _, _ = file.record(offset)
+        try:
+            _, _, kind, _, payload, _, _ = file.record(offset)
+        except ValueError:
+            continue
         if kind == PayloadKind.SIDE_FILE:
             names.add(side_files.unpack(payload)["name"])
     return names

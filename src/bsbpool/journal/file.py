@@ -169,7 +169,11 @@ class JournalFile:
         if self.torn:
             os.ftruncate(self._fd, self.end)
         for offset in others:
-            kind, _, _, _, payload, _, more = self.record(offset)
+            try:
+                kind, _, _, _, payload, _, more = self.record(offset)
+            except ValueError:  # it has a checksum, but was not written by this package
+                self.damaged.append((offset, offset + len(self.raw(offset))))
+                continue
             if kind == RecordKind.NAME:
                 self.names[more["name"]] = bytes(payload).decode(errors="replace")
             elif kind == RecordKind.RUN:
