@@ -491,7 +491,7 @@ def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):
 
     with create_job_pool(quiet=True, journal=path) as pool:
         pool.submit(fail_to_write, key="k")
-        with pytest.raises(JournalError, match="cannot be written: MemoryError.*the run ends"):
+        with pytest.raises(JournalError, match=r"cannot be written: MemoryError.*the run ends"):
             pool.execute()
 
 
