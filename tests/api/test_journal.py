@@ -482,6 +482,37 @@ class TestFullDisk:
         assert run(path, self.queue)[1] == 3
 
 
+def large(owner):
+    return bytes(5000)
+
+
+def test_a_folder_that_others_can_write_is_refused(path):
+    journal = Journal(path, side_file_size=1000)
+    assert run(journal, lambda pool: [pool.submit(large)]) == ([bytes(5000)], 0)
+    folder = f"{path}.d"
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    os.chmod(folder, 0o770)
+    with pytest.raises(JournalError, match=r"\.d can be written by other users.*chmod 700"):
+        run(journal, lambda pool: [pool.submit(large)])
+    os.chmod(folder, 0o755)
+    assert run(journal, lambda pool: [pool.submit(large)]) == ([bytes(5000)], 1)
+
+
+def make_open_folder(owner, folder):
+    os.mkdir(folder)
+    os.chmod(folder, 0o777)
+    return bytes(5000)
+
+
+def test_no_results_are_written_to_a_folder_of_others(path):
+    folder = f"{path}.d"
+    with create_job_pool(quiet=True, journal=Journal(path, side_file_size=1000)) as pool:
+        pool.submit(make_open_folder, folder)
+        with pytest.raises(JournalError, match=r"can be written by other users"):
+            pool.execute()
+    assert os.listdir(folder) == []
+
+
 def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):
     def no_memory(file, batch):
         raise MemoryError

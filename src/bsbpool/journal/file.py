@@ -23,6 +23,7 @@ from bsbpool import exceptions
 from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import RecordKind, parse, size_of
 from bsbpool.journal import header
+from bsbpool.journal.private import check_private
 from bsbpool.logs import logger
 from bsbpool.process import in_children
 
@@ -107,12 +108,7 @@ class JournalFile:
             status = os.fstat(self._fd)
             if not stat.S_ISREG(status.st_mode):
                 raise exceptions.JournalError(f"{self.path} is not a file; give another path")
-            if status.st_mode & 0o022 or status.st_uid != os.geteuid():
-                raise exceptions.JournalError(
-                    f"{self.path} can be written by other users, or belongs to one. A journal has "
-                    "pickles, which can run code when they are loaded; use a journal of your own, "
-                    "with `chmod 600`"
-                )
+            check_private(self.path, status, "600")
             self._lock()
             with contextlib.suppress(FileNotFoundError):
                 if _id_of(os.stat(self.path)) == _id_of(status):

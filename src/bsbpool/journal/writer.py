@@ -59,6 +59,7 @@ class JournalWriter:
         self._options = options
         self.buffer = RecordBuffer()
         self.side_files = SideFiles(file.path)
+        self.side_files.check()
         self.error: exceptions.JournalError | None = None
         self.n_syncs = 0
         self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
