@@ -56,7 +56,8 @@ def run(capsys, *arguments):
 
 
 def resumed(path, n):
-    with create_job_pool(quiet=True, journal=path) as pool:
+    journal = Journal(path, side_file_size=1000)
+    with create_job_pool(quiet=True, journal=journal) as pool:
         jobs = [*pool.queue_many(square, zip(range(n))), pool.submit(large)]
         pool.execute()
         assert [job.result for job in jobs] == [*(x * x for x in range(n)), b"x" * 5000]
@@ -223,3 +224,24 @@ def test_unknown_statuses_are_shown(tmp_path, capsys):
     for action in (["show"], ["show", "--jobs"], ["show", "--json"], ["verify"], ["compact"]):
         assert run(capsys, *action, str(path))[0] == 0
     assert "status 77" in run(capsys, "show", "--jobs", str(path))[1]
+
+
+def test_another_run_can_use_a_compacted_journal_at_once(path, capsys, monkeypatch):
+    """The run begins as soon as the new file has its name; compacting must not touch its files."""
+    (old,) = os.listdir(f"{path}.d")
+    os.rename(f"{path}.d/{old}", f"{path}.d/unknown")
+    rename = os.rename
+
+    def rename_and_run(source, target):
+        rename(source, target)
+        if target == path:
+            monkeypatch.undo()
+            assert resumed(path, 5) == 5
+            with open(f"{path}.new", "w"):  # another compaction
+                pass
+
+    monkeypatch.setattr(os, "rename", rename_and_run)
+    assert run(capsys, "compact", path)[0] == 0
+    assert os.listdir(f"{path}.d") == [old]
+    assert run(capsys, "verify", path)[0] == 0
+    assert os.path.exists(f"{path}.new")

@@ -208,18 +208,25 @@ def compact(path: str) -> tuple[int, int]:
         If the new file cannot be written; then the old one remains.
     """
     file = JournalFile(path, must_exist=True, ignore_header=True)
+    files = side_files.SideFiles(path)
     unfinished = f"{path}.new"
     try:
         before = file.end + file.torn
-        after = _write_compacted(file, unfinished)
-        os.rename(unfinished, path)
-        files = side_files.SideFiles(path)
-        for unknown in files.unknown(_side_files_of(file)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)  # of a process that was killed
+        try:
+            after = _write_compacted(file, unfinished)
+            # Before the new file, which is not locked, gets the name: from then on another process
+            # can use it, and write files that `file` does not name.
+            for unknown in files.unknown(_side_files_of(file)):
+                with contextlib.suppress(OSError):
+                    os.unlink(unknown)
+            os.rename(unfinished, path)
+        except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(unknown)
+                os.unlink(unfinished)
+            raise
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
         file.close()
     return before, after
 
@@ -230,7 +237,7 @@ def _write_compacted(file: JournalFile, path: str) -> int:
         kept.add(RecordKind.NAME, 0, 0, bytes(16), name.encode(errors="replace"), name=number)
     for key, attempts in file.table.unfinished():
         kept.add(RecordKind.ATTEMPT, JOB_STATUSES.index(_FAILED), 0, key, attempts=attempts)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb") as new:
         new.write(header.pack(file.contents or header.of_this_program()))
         batch = kept.take()
