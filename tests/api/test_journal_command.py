@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from bsbpool import WorkflowError, create_job_pool
-from bsbpool._core.journal.records import parse
+from bsbpool._core.journal.records import RecordBuffer, RecordKind, parse
 from bsbpool.cli import main
 from bsbpool.journal import Journal
 from bsbpool.journal.file import JournalFile
@@ -175,6 +175,25 @@ def test_compact_keeps_attempts_of_jobs_that_have_not_ended(tmp_path, capsys):
                 pool.execute()
         assert len(ran) == n
         assert run(capsys, "compact", path)[0] == 0
+
+
+def test_compact_keeps_attempts_after_an_end(tmp_path, capsys):
+    path = str(tmp_path / "j")
+    buffer = RecordBuffer()
+    buffer.add(RecordKind.ENDED, 4, 0, b"k" * 16, attempts=2)
+    buffer.add(RecordKind.ATTEMPT, 4, 0, b"k" * 16, b"error", attempts=3)  # of a later run
+    buffer.add(RecordKind.ENDED, 3, 0, b"m" * 16, attempts=2)
+    batch = buffer.take()
+    batch.seal()
+    file = JournalFile(path)
+    file.append(batch)
+    file.close()
+    for _ in range(2):
+        assert run(capsys, "compact", path)[0] == 0
+        file = JournalFile(path)
+        found = [file.table.get(key * 16) for key in (b"k", b"m")]
+        file.close()
+        assert [(status, attempts) for status, _, attempts, _ in found] == [(4, 3), (3, 2)]
 
 
 def test_other_files(tmp_path, capsys):

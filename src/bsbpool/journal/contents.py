@@ -16,7 +16,9 @@ from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import PayloadKind, RecordBuffer, RecordKind, parse, size_of
 from bsbpool.journal import header, side_files
 from bsbpool.journal.file import FRAME_SIZE, JournalFile
-from bsbpool.status import JOB_STATUSES
+from bsbpool.status import JOB_STATUSES, JobStatus
+
+FAILED = JOB_STATUSES.index(JobStatus.FAILED)
 
 
 class JournaledJob(NamedTuple):
@@ -235,19 +237,36 @@ def _write_compacted(file: JournalFile, path: str) -> int:
     kept = RecordBuffer()
     for number, name in file.names.items():
         kept.add(RecordKind.NAME, 0, 0, bytes(16), name.encode(errors="replace"), name=number)
-    for key, attempts in file.table.unfinished():
-        kept.add(RecordKind.ATTEMPT, JOB_STATUSES.index(_FAILED), 0, key, attempts=attempts)
+    attempts = RecordBuffer()
+    for key, n in file.table.unfinished():
+        attempts.add(RecordKind.ATTEMPT, FAILED, 0, key, attempts=n)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb") as new:
         new.write(header.pack(file.contents or header.of_this_program()))
-        batch = kept.take()
-        batch.seal()
-        new.write(batch)
+        _write_records(new, kept)
         for offset in sorted([*file.runs[-1:], *file.table.offsets()]):
-            new.write(file.raw(offset))
+            record = file.raw(offset)
+            new.write(record)
+            with contextlib.suppress(ValueError):  # it cannot be read
+                _keep_attempts(file, parse(record), attempts)
+        _write_records(new, attempts)
         new.flush()
         os.fsync(new.fileno())
         return new.tell()
+
+
+def _write_records(new: Any, records: RecordBuffer) -> None:
+    batch = records.take()
+    batch.seal()
+    new.write(batch)
+
+
+def _keep_attempts(file: JournalFile, record: tuple[Any, ...], attempts: RecordBuffer) -> None:
+    """Add an attempt if a job has run again after the end that a record tells."""
+    kind, _, _, key, _, _, more = record
+    known = file.table.get(key) if kind == RecordKind.ENDED else None
+    if known is not None and known[2] > more["attempts"]:
+        attempts.add(RecordKind.ATTEMPT, FAILED, 0, key, attempts=known[2])
 
 
 def _side_files_of(file: JournalFile) -> set[str]:
@@ -260,6 +279,3 @@ def _side_files_of(file: JournalFile) -> set[str]:
         if kind == PayloadKind.SIDE_FILE:
             names.add(side_files.unpack(payload)["name"])
     return names
-
-
-_FAILED = next(status for status in JOB_STATUSES if status.name == "FAILED")
