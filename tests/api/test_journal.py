@@ -22,7 +22,9 @@ from bsbpool import (
 )
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
+from bsbpool.journal import writer as writer_module
 from bsbpool.journal.file import JournalFile
+from bsbpool.journal.side_files import SideFiles
 from bsbpool.journal.writer import JournalWriter
 
 RAN = []
@@ -511,6 +513,24 @@ def test_no_results_are_written_to_a_folder_of_others(path):
         with pytest.raises(JournalError, match=r"can be written by other users"):
             pool.execute()
     assert os.listdir(folder) == []
+
+
+def test_results_for_files_do_not_pile_up_in_memory(path, monkeypatch):
+    monkeypatch.setattr(JournalWriter, "wake", lambda writer: None)  # as if its thread hung
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 20_000)
+    written = []
+    write_file = SideFiles.write
+
+    def write(files, reference, parts, sync):
+        written.append(reference["name"])
+        write_file(files, reference, parts, sync)
+
+    monkeypatch.setattr(SideFiles, "write", write)
+    with create_job_pool(quiet=True, journal=Journal(path, side_file_size=1000)) as pool:
+        jobs = [pool.submit(large) for _ in range(20)]
+        last = pool.submit(lambda owner: len(written), key="last", deps=jobs)
+        pool.execute()
+        assert last.result >= 16
 
 
 def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):

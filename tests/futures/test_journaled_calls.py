@@ -8,8 +8,10 @@ import pytest
 from bsbpool import PoolExecutor
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import Journal
+from bsbpool.journal import writer as writer_module
 from bsbpool.journal.contents import JournalContents
 from bsbpool.journal.file import JournalFile
+from bsbpool.journal.writer import JournalWriter
 
 RAN = []
 
@@ -154,6 +156,15 @@ def test_calls_are_on_the_disk_before_their_futures_have_ended(path):
         for i in range(20):
             assert executor.submit(note, i).result() == [i]
             assert JournalContents(str(path)).n_jobs == i + 1
+
+
+def test_records_do_not_pile_up_in_memory(path, monkeypatch):
+    monkeypatch.setattr(JournalWriter, "wake", lambda writer: None)  # as if its thread hung
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 10_000)
+    with PoolExecutor(journal=path) as executor:
+        for i in range(50):
+            executor.submit(bytes, 1000 + i).result()
+        assert JournalContents(str(path)).n_jobs >= 40
 
 
 def fill_disk(monkeypatch):

@@ -237,7 +237,7 @@ class CallJournal(JournalStore):
         if self._options.sync == "always":
             self._writer.write(sync=True)
         else:
-            self._writer.wake()
+            self._writer.write_if_many()
 
     def _close_if_done(self) -> None:
         with self._lock:

@@ -31,7 +31,7 @@ MANY = 64 << 10
 LONGER = 0.05
 """How long it then waits."""
 MOST_WAITING = 64 << 20
-"""Bytes of records in memory from which the main thread writes them itself."""
+"""Bytes of records, and of results for files, from which the main thread writes them itself."""
 
 
 class JournalWriter:
@@ -63,6 +63,8 @@ class JournalWriter:
         self.error: exceptions.JournalError | None = None
         self.n_syncs = 0
         self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
+        self._waiting_size = 0  # their bytes
+        self._waiting_lock = threading.Lock()  # held for a moment only
         self._has_records = threading.Event()
         self._is_dirty = threading.Event()  # whether the disk may lack records
         self._closing = threading.Event()
@@ -84,8 +86,23 @@ class JournalWriter:
         self._has_records.set()
 
     def add_side_file(self, reference: dict[str, Any], parts: Any) -> None:
-        """Write the file of a result before the record that the caller appends next."""
-        self._waiting.append((reference, parts))
+        """Write the file of a result before the record that the caller appends next.
+
+        Waits for the file if many bytes wait already.
+        """
+        with self._waiting_lock:
+            self._waiting.append((reference, parts))
+            self._waiting_size += sum(reference["sizes"])
+            are_many = self._waiting_size > MOST_WAITING
+        if are_many:
+            self.write()
+
+    def write_if_many(self) -> None:
+        """Write the records now if their thread is too slow; else soon."""
+        if self.buffer.size > MOST_WAITING:
+            self.write()
+        else:
+            self.wake()
 
     def write(self, sync: bool = False) -> None:
         """Write the records now; with `sync`, wait for the disk, unless the user chose "never"."""
@@ -94,7 +111,7 @@ class JournalWriter:
         with self._lock:
             if self.error is not None:
                 self.buffer.take()
-                self._waiting.clear()
+                self._take_waiting()
                 return
             try:
                 self._write_all()
@@ -136,8 +153,7 @@ class JournalWriter:
     def _write_all(self) -> None:
         batch = self.buffer.take()
         # In this order: the main thread adds the file before the record that names it.
-        waiting, self._waiting = self._waiting, []
-        for reference, parts in waiting:
+        for reference, parts in self._take_waiting():
             self.side_files.write(reference, parts, self._options.sync != "never")
         self._last = len(batch)
         if not self._last:
@@ -145,6 +161,12 @@ class JournalWriter:
         batch.seal()
         self._file.append(batch)
         self._is_dirty.set()
+
+    def _take_waiting(self) -> list[tuple[dict[str, Any], Any]]:
+        with self._waiting_lock:
+            waiting, self._waiting = self._waiting, []
+            self._waiting_size = 0
+        return waiting
 
     def _sync(self) -> None:
         if self._is_dirty.is_set() and self._options.sync != "never":
