@@ -23,6 +23,7 @@ from bsbpool import (
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
 from bsbpool.journal import writer as writer_module
+from bsbpool.journal.contents import JournalContents
 from bsbpool.journal.file import JournalFile
 from bsbpool.journal.side_files import SideFiles
 from bsbpool.journal.writer import JournalWriter
@@ -531,6 +532,16 @@ def test_results_for_files_do_not_pile_up_in_memory(path, monkeypatch):
         last = pool.submit(lambda owner: len(written), key="last", deps=jobs)
         pool.execute()
         assert last.result >= 16
+
+
+def test_names_keep_their_numbers_if_one_was_lost(path):
+    run(path, lambda pool: [pool.submit(note, 1), pool.submit(total)])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"note")] ^= 1  # its name is damaged, that of `total` is not
+    path.write_bytes(data)
+    run(path, lambda pool: [pool.submit(note, 2), pool.submit(large)])
+    names = sorted(job.name for job in JournalContents(str(path)).jobs())
+    assert names == ["?", "large", "note", "total"]
 
 
 def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):

@@ -15,6 +15,7 @@ from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import PayloadKind, RecordBuffer, RecordKind, parse
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import header
+from bsbpool.journal.contents import JournalContents, compact
 from bsbpool.journal.file import JournalFile
 
 SUCCESS, FAILED = 3, 4
@@ -360,3 +361,66 @@ def _end_of(i):
     batch = buffer.take()
     batch.seal()
     return batch
+
+
+def test_records_in_the_result_of_a_job_are_not_read(path):
+    """A job can return a journal; if its record is torn or damaged, its contents are no records."""
+    inner = bytes(_end_of(7))
+    buffer = RecordBuffer()
+    payload = b"." * 100 + inner + b"." * 3000
+    buffer.add(RecordKind.ENDED, SUCCESS, 1, key(1), payload, [inner, b""], text=b"text")
+    batch = buffer.take()
+    batch.seal()
+    outer = bytearray(batch)
+    for end in (200 + len(inner), 3000, len(outer) - 1):
+        table = KeyTable()
+        assert table.read(outer[:end], 0) == (0, [], [])
+        assert len(table) == 0
+    outer[-1] ^= 1
+    table = KeyTable()
+    whole = outer + bytes(_end_of(8))
+    assert table.read(whole, 0) == (len(whole), [(0, len(outer))], [])
+    assert (table.get(key(7)), len(table)) == (None, 1)
+
+
+def test_a_link_to_a_journal_remains_one(path, tmp_path):
+    link = str(tmp_path / "link")
+    os.symlink(path, link)
+    for _ in range(2):
+        file = JournalFile(link)
+        file.append(_end_of(1))
+        file.close()
+        compact(link)
+    assert os.path.islink(link)
+    assert JournalContents(path).n_jobs == 1
+    assert sorted(os.listdir(tmp_path)) == ["link", "run.journal"]
+
+
+def test_a_file_that_was_replaced_is_closed(path, monkeypatch):
+    """The lock was that of another file; the next attempt fails before the file is open."""
+    write(path, WHOLE)
+    fds = []
+    open_file = os.open
+
+    def replaced(name, *args):
+        if name == path and fds:
+            raise OSError(errno.EIO, "no")
+        fd = open_file(name, *args)
+        if name == path:
+            fds.append(fd)
+            os.rename(path, f"{path}.old")
+            write_here(path)
+        return fd
+
+    def write_here(name):
+        with open(name, "wb"):
+            pass
+
+    closed = []
+    close = os.close
+    monkeypatch.setattr(os, "open", replaced)
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), close(fd)))
+    with pytest.raises(JournalError, match="cannot be opened"):
+        JournalFile(path)
+    monkeypatch.undo()
+    assert closed == fds

@@ -211,7 +211,8 @@ def compact(path: str) -> tuple[int, int]:
     """
     file = JournalFile(path, must_exist=True, ignore_header=True)
     files = side_files.SideFiles(path)
-    unfinished = f"{path}.new"
+    target = os.path.realpath(path)  # not a link to the file
+    unfinished = f"{target}.new"
     try:
         before = file.end + file.torn
         with contextlib.suppress(FileNotFoundError):
@@ -223,7 +224,7 @@ def compact(path: str) -> tuple[int, int]:
             for unknown in files.unknown(_side_files_of(file)):
                 with contextlib.suppress(OSError):
                     os.unlink(unknown)
-            os.rename(unfinished, path)
+            os.rename(unfinished, target)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(unfinished)

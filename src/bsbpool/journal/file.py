@@ -113,7 +113,7 @@ class JournalFile:
             with contextlib.suppress(FileNotFoundError):
                 if _id_of(os.stat(self.path)) == _id_of(status):
                     break
-            os.close(self._fd)  # the file was replaced before it was locked
+            self._close_descriptor()  # the file was replaced before it was locked
         self._id = _id_of(status)
         _open_here.add(self._id)
         _open_files.add(self)
