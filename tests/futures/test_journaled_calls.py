@@ -111,6 +111,23 @@ def test_options_of_calls(path):
             view.submit(note, 4)
 
 
+def test_options_that_do_not_change_results_make_no_other_calls(path):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1).result()
+    with PoolExecutor(journal=path) as executor:
+        assert executor.options(priority=1, name="one").submit(note, 1).result() == [1]
+        assert executor.options(seed=1).submit(note, 1).result() == [1]
+    assert RAN == [1, 1]
+
+
+def test_attempts_are_counted_over_all_runs(path):
+    for n in (1, 2, 3):
+        with PoolExecutor(journal=path) as executor:
+            assert executor.submit(fail, 0).exception() is not None
+        (job,) = JournalContents(str(path)).jobs()
+        assert (job.status, job.attempts) == ("FAILED", n)
+
+
 def test_equal_calls_are_counted(path):
     play = lambda executor: [executor.submit(note).result() for _ in range(3)]  # noqa: E731
     _, ran, _, again = twice(path, play)

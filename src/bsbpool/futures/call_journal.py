@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from bsbpool._core.jobs.handle import Handle
@@ -32,6 +32,9 @@ from bsbpool.logs import logger
 from bsbpool.naming import error_text, name_of
 from bsbpool.remote_errors import dump_error
 from bsbpool.serialization import loads
+
+if TYPE_CHECKING:
+    from bsbpool.metadata import JobMetadata
 
 _log = logger("journals")
 
@@ -141,6 +144,8 @@ class CallJournal(JournalStore):
                 deps += futures
             options = call.special.options
             version = options.key_version, options.seed, options.ranks, options.gather
+            if version == (None, None, 1, False):
+                version = None  # as of a call without options
         try:
             return self.digests.keys.digest((
                 self._digest_of(call.f), call.args, call.kwargs,
@@ -204,7 +209,7 @@ class CallJournal(JournalStore):
             vars(future).pop("settle_unobserved", None)  # the class has that method, too
             try:
                 if not future.cancelled():
-                    self._record(error, value, key, f)
+                    self._record(error, value, key, f, future.ended_metadata)
             except BaseException:  # the call has ended all the same
                 _log.exception("the end of a call of %s was not recorded", name_of(f))
             return future.settle_unobserved(error, value)
@@ -217,8 +222,19 @@ class CallJournal(JournalStore):
             self._pending -= 1
         self._close_if_done()
 
-    def _record(self, error: BaseException | None, value: Any, key: bytes, f: Any) -> None:
+    def _record(
+        self, error: BaseException | None, value: Any, key: bytes, f: Any,
+        metadata: JobMetadata | None,
+    ) -> None:  # fmt: skip
         buffers: Any
+        known = self._file.table.get(key)
+        attempts, run_ns, rank = 0 if known is None else known[2], 0, -1
+        if metadata is not None:
+            attempts += max(metadata.attempts, 1)
+            run_ns = int((metadata.run_time or 0) * 1e9)
+            rank = -1 if metadata.rank is None else metadata.rank
+        else:
+            attempts += 1
         text = b""
         if error is None:
             status = SUCCESS
@@ -232,8 +248,9 @@ class CallJournal(JournalStore):
         with self._lock:  # several threads end calls
             name = self.number_of_name(f)
         self._writer.buffer.add(
-            ENDED, status, kind, key, payload, buffers, text, 1, time.time_ns(), 0, -1, name
-        )
+            ENDED, status, kind, key, payload, buffers, text, attempts, time.time_ns(), run_ns,
+            rank, name,
+        )  # fmt: skip
         if self._options.sync == "always":
             self._writer.write(sync=True)
         else:
