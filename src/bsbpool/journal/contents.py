@@ -137,15 +137,15 @@ class JournalContents:
     def _parse(self, offset: int) -> tuple[Any, ...]:
         return parse(self._data[offset : self._end(offset)])
 
-    def _ends(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the records of the ends of jobs that can be read."""
+    def ends(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the last records of the ends of jobs, see `parse`, in the order of the file."""
         for offset in self._table.offsets():
             with contextlib.suppress(ValueError):
                 yield self._parse(offset)
 
     def jobs(self) -> Iterator[JournaledJob]:
         """Yield the jobs, in the order in which they ended."""
-        for _, status, kind, key, payload, buffers, more in self._ends():
+        for _, status, kind, key, payload, buffers, more in self.ends():
             note, side_file = more["text"].decode(errors="replace"), ""
             size = len(payload) + sum(map(len, buffers))
             if kind == PayloadKind.SIDE_FILE:
