@@ -22,7 +22,11 @@ from bsbpool import (
 )
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
+from bsbpool.journal import writer as writer_module
+from bsbpool.journal.contents import JournalContents
 from bsbpool.journal.file import JournalFile
+from bsbpool.journal.side_files import SideFiles
+from bsbpool.journal.writer import JournalWriter
 
 RAN = []
 """The arguments of the calls that ran."""
@@ -479,6 +483,96 @@ class TestFullDisk:
         self.is_full, self.limit = False, 9
         RAN.clear()
         assert run(path, self.queue)[1] == 3
+
+
+def large(owner):
+    return bytes(5000)
+
+
+def test_a_folder_that_others_can_write_is_refused(path):
+    journal = Journal(path, side_file_size=1000)
+    assert run(journal, lambda pool: [pool.submit(large)]) == ([bytes(5000)], 0)
+    folder = f"{path}.d"
+    assert os.stat(folder).st_mode & 0o777 == 0o700
+    os.chmod(folder, 0o770)
+    with pytest.raises(JournalError, match=r"\.d can be written by other users.*chmod 700"):
+        run(journal, lambda pool: [pool.submit(large)])
+    os.chmod(folder, 0o755)
+    assert run(journal, lambda pool: [pool.submit(large)]) == ([bytes(5000)], 1)
+
+
+def make_open_folder(owner, folder):
+    os.mkdir(folder)
+    os.chmod(folder, 0o777)
+    return bytes(5000)
+
+
+def test_no_results_are_written_to_a_folder_of_others(path):
+    folder = f"{path}.d"
+    with create_job_pool(quiet=True, journal=Journal(path, side_file_size=1000)) as pool:
+        pool.submit(make_open_folder, folder)
+        with pytest.raises(JournalError, match=r"can be written by other users"):
+            pool.execute()
+    assert os.listdir(folder) == []
+
+
+def test_results_for_files_do_not_pile_up_in_memory(path, monkeypatch):
+    monkeypatch.setattr(JournalWriter, "wake", lambda writer: None)  # as if its thread hung
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 20_000)
+    written = []
+    write_file = SideFiles.write
+
+    def write(files, reference, parts, sync):
+        written.append(reference["name"])
+        write_file(files, reference, parts, sync)
+
+    monkeypatch.setattr(SideFiles, "write", write)
+    with create_job_pool(quiet=True, journal=Journal(path, side_file_size=1000)) as pool:
+        jobs = [pool.submit(large) for _ in range(20)]
+        last = pool.submit(lambda owner: len(written), key="last", deps=jobs)
+        pool.execute()
+        assert last.result >= 16
+
+
+def test_names_keep_their_numbers_if_one_was_lost(path):
+    run(path, lambda pool: [pool.submit(note, 1), pool.submit(total)])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"note")] ^= 1  # its name is damaged, that of `total` is not
+    path.write_bytes(data)
+    run(path, lambda pool: [pool.submit(note, 2), pool.submit(large)])
+    names = sorted(job.name for job in JournalContents(str(path)).jobs())
+    assert names == ["?", "large", "note", "total"]
+
+
+def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):
+    def no_memory(file, batch):
+        raise MemoryError
+
+    def fail_to_write(owner):
+        monkeypatch.setattr(JournalFile, "append", no_memory)
+
+    with create_job_pool(quiet=True, journal=path) as pool:
+        pool.submit(fail_to_write, key="k")
+        with pytest.raises(JournalError, match=r"cannot be written: MemoryError.*the run ends"):
+            pool.execute()
+
+
+def test_an_error_of_a_thread_of_the_writer_is_kept(path, monkeypatch):
+    file = JournalFile(str(path))
+    writer = JournalWriter(file, Journal(path))
+
+    def fail(batch):
+        raise TypeError("no")
+
+    monkeypatch.setattr(file, "append", fail)
+    writer.buffer.add(1, 3, 0, bytes(16))
+    writer.wake()
+    end = time.monotonic() + 60
+    while writer.error is None and time.monotonic() < end:
+        time.sleep(0.01)
+    assert "cannot be written: TypeError: no; the run ends" in str(writer.error)
+    writer.close()
+    file.close()
 
 
 def test_results_that_the_program_does_not_use_are_reported(path, caplog):

@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import struct
+import zlib
 
 import pytest
 
 from bsbpool import WorkflowError, create_job_pool
+from bsbpool._core.journal.records import RecordBuffer, RecordKind, parse
 from bsbpool.cli import main
 from bsbpool.journal import Journal
 from bsbpool.journal.file import JournalFile
@@ -53,7 +56,8 @@ def run(capsys, *arguments):
 
 
 def resumed(path, n):
-    with create_job_pool(quiet=True, journal=path) as pool:
+    journal = Journal(path, side_file_size=1000)
+    with create_job_pool(quiet=True, journal=journal) as pool:
         jobs = [*pool.queue_many(square, zip(range(n))), pool.submit(large)]
         pool.execute()
         assert [job.result for job in jobs] == [*(x * x for x in range(n)), b"x" * 5000]
@@ -173,6 +177,25 @@ def test_compact_keeps_attempts_of_jobs_that_have_not_ended(tmp_path, capsys):
         assert run(capsys, "compact", path)[0] == 0
 
 
+def test_compact_keeps_attempts_after_an_end(tmp_path, capsys):
+    path = str(tmp_path / "j")
+    buffer = RecordBuffer()
+    buffer.add(RecordKind.ENDED, 4, 0, b"k" * 16, attempts=2)
+    buffer.add(RecordKind.ATTEMPT, 4, 0, b"k" * 16, b"error", attempts=3)  # of a later run
+    buffer.add(RecordKind.ENDED, 3, 0, b"m" * 16, attempts=2)
+    batch = buffer.take()
+    batch.seal()
+    file = JournalFile(path)
+    file.append(batch)
+    file.close()
+    for _ in range(2):
+        assert run(capsys, "compact", path)[0] == 0
+        file = JournalFile(path)
+        found = [file.table.get(key * 16) for key in (b"k", b"m")]
+        file.close()
+        assert [(status, attempts) for status, _, attempts, _ in found] == [(4, 3), (3, 2)]
+
+
 def test_other_files(tmp_path, capsys):
     other = tmp_path / "other"
     other.write_text("text" * 400)
@@ -185,3 +208,59 @@ def test_other_files(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         main(["journal", "print", str(other)])
     assert error.value.code == 2
+
+
+def record(kind, n_buffers=0, status=3):
+    """Return a record with a correct checksum."""
+    body = bytearray(64)
+    body[:3] = kind, status, 1
+    struct.pack_into("<I", body, 48, n_buffers)
+    size = struct.pack("<I", len(body))
+    crc = zlib.crc32(body) ^ zlib.crc32(size)
+    return struct.pack("<I", 0x8B4A52BD) + size + struct.pack("<I", crc) + body
+
+
+@pytest.mark.parametrize("n_buffers", [1, 0x4000_0000, 0xFFFF_FFFF])
+@pytest.mark.parametrize("kind", [1, 4])
+def test_sizes_outside_of_a_record_are_not_read(tmp_path, capsys, kind, n_buffers):
+    with pytest.raises(ValueError, match="has wrong sizes"):
+        parse(record(kind, n_buffers))
+    path = tmp_path / "j"
+    JournalFile(str(path)).close()
+    with open(path, "ab") as file:
+        file.write(record(kind, n_buffers))
+    for action in (["show"], ["show", "--jobs"], ["verify"], ["compact"]):
+        code, _, err = run(capsys, *action, str(path))
+        assert (code, "Traceback" in err) == (int(action == ["verify"]), False), action
+        JournalFile(str(path)).close()
+
+
+def test_unknown_statuses_are_shown(tmp_path, capsys):
+    path = tmp_path / "j"
+    JournalFile(str(path)).close()
+    with open(path, "ab") as file:
+        file.write(record(1, status=77))
+    for action in (["show"], ["show", "--jobs"], ["show", "--json"], ["verify"], ["compact"]):
+        assert run(capsys, *action, str(path))[0] == 0
+    assert "status 77" in run(capsys, "show", "--jobs", str(path))[1]
+
+
+def test_another_run_can_use_a_compacted_journal_at_once(path, capsys, monkeypatch):
+    """The run begins as soon as the new file has its name; compacting must not touch its files."""
+    (old,) = os.listdir(f"{path}.d")
+    os.rename(f"{path}.d/{old}", f"{path}.d/unknown")
+    rename = os.rename
+
+    def rename_and_run(source, target):
+        rename(source, target)
+        if target == path:
+            monkeypatch.undo()
+            assert resumed(path, 5) == 5
+            with open(f"{path}.new", "w"):  # another compaction
+                pass
+
+    monkeypatch.setattr(os, "rename", rename_and_run)
+    assert run(capsys, "compact", path)[0] == 0
+    assert os.listdir(f"{path}.d") == [old]
+    assert run(capsys, "verify", path)[0] == 0
+    assert os.path.exists(f"{path}.new")

@@ -1,6 +1,7 @@
 """Journal files: what was written is read, whatever was cut off or damaged; locks and errors."""
 
 import errno
+import fcntl
 import os
 import random
 import struct
@@ -14,6 +15,7 @@ from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import PayloadKind, RecordBuffer, RecordKind, parse
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import header
+from bsbpool.journal.contents import JournalContents, compact
 from bsbpool.journal.file import JournalFile
 
 SUCCESS, FAILED = 3, 4
@@ -271,6 +273,38 @@ def test_a_journal_has_one_user(path):
     assert opened_by_another_process(path).returncode == 0
 
 
+@pytest.mark.skipif(not hasattr(fcntl, "F_OFD_SETLK"), reason="has only POSIX locks")
+def test_reading_a_journal_does_not_unlock_it(path):
+    file = JournalFile(path)
+    with open(path, "rb") as copy:
+        copy.read()
+    assert opened_by_another_process(path).returncode == 1
+    file.close()
+    assert opened_by_another_process(path).returncode == 0
+
+
+def test_a_forked_child_that_lives_on_does_not_keep_the_lock(path):
+    file = JournalFile(path)
+    ready, is_ready = os.pipe()
+    until, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(end)
+        os.write(is_ready, b"x")
+        os.read(until, 1)
+        os._exit(0)
+    os.close(until)
+    try:
+        assert os.read(ready, 1) == b"x"
+        file.close()
+        JournalFile(path).close()
+    finally:
+        os.close(end)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(is_ready)
+
+
 def test_a_write_that_fails_leaves_whole_records(path, monkeypatch):
     file = JournalFile(path)
     buffer = RecordBuffer()
@@ -297,3 +331,96 @@ def test_a_write_that_fails_leaves_whole_records(path, monkeypatch):
     again = JournalFile(path)
     assert (len(again.table), again.torn) == (2, 0)
     again.close()
+
+
+def test_an_interrupt_of_a_write_loses_no_records(path, monkeypatch):
+    write_at = os.pwrite
+
+    def interrupted(*args):
+        write_at(*args)
+        raise KeyboardInterrupt
+
+    for first, second in ((1, 2), (3, 4)):
+        file = JournalFile(path)
+        monkeypatch.setattr(os, "pwrite", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.append(_end_of(first))
+        monkeypatch.undo()
+        assert file.end == os.stat(path).st_size
+        file.append(_end_of(second))
+        file.close()
+    again = JournalFile(path)
+    assert len(again.table) == 4
+    again.close()
+
+
+def _end_of(i):
+    """Return a batch with the end of a job."""
+    buffer = RecordBuffer()
+    buffer.add(RecordKind.ENDED, SUCCESS, 1, key(i), b"x" * i)
+    batch = buffer.take()
+    batch.seal()
+    return batch
+
+
+def test_records_in_the_result_of_a_job_are_not_read(path):
+    """A job can return a journal; if its record is torn or damaged, its contents are no records."""
+    inner = bytes(_end_of(7))
+    buffer = RecordBuffer()
+    payload = b"." * 100 + inner + b"." * 3000
+    buffer.add(RecordKind.ENDED, SUCCESS, 1, key(1), payload, [inner, b""], text=b"text")
+    batch = buffer.take()
+    batch.seal()
+    outer = bytearray(batch)
+    for end in (200 + len(inner), 3000, len(outer) - 1):
+        table = KeyTable()
+        assert table.read(outer[:end], 0) == (0, [], [])
+        assert len(table) == 0
+    outer[-1] ^= 1
+    table = KeyTable()
+    whole = outer + bytes(_end_of(8))
+    assert table.read(whole, 0) == (len(whole), [(0, len(outer))], [])
+    assert (table.get(key(7)), len(table)) == (None, 1)
+
+
+def test_a_link_to_a_journal_remains_one(path, tmp_path):
+    link = str(tmp_path / "link")
+    os.symlink(path, link)
+    for _ in range(2):
+        file = JournalFile(link)
+        file.append(_end_of(1))
+        file.close()
+        compact(link)
+    assert os.path.islink(link)
+    assert JournalContents(path).n_jobs == 1
+    assert sorted(os.listdir(tmp_path)) == ["link", "run.journal"]
+
+
+def test_a_file_that_was_replaced_is_closed(path, monkeypatch):
+    """The lock was that of another file; the next attempt fails before the file is open."""
+    write(path, WHOLE)
+    fds = []
+    open_file = os.open
+
+    def replaced(name, *args):
+        if name == path and fds:
+            raise OSError(errno.EIO, "no")
+        fd = open_file(name, *args)
+        if name == path:
+            fds.append(fd)
+            os.rename(path, f"{path}.old")
+            write_here(path)
+        return fd
+
+    def write_here(name):
+        with open(name, "wb"):
+            pass
+
+    closed = []
+    close = os.close
+    monkeypatch.setattr(os, "open", replaced)
+    monkeypatch.setattr(os, "close", lambda fd: (closed.append(fd), close(fd)))
+    with pytest.raises(JournalError, match="cannot be opened"):
+        JournalFile(path)
+    monkeypatch.undo()
+    assert closed == fds

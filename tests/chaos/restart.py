@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import random
 import signal
@@ -22,13 +23,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bsbpool.journal.file import JournalFile
+from bsbpool._core.journal.records import PayloadKind
+from bsbpool.journal import header, side_files
+from bsbpool.journal.contents import JournalContents
 from bsbpool.serialization import loads
 from chaos.restart_program import RestartPlan
 from helpers.launch import TESTS, environment, launcher, session, start, stop
 
 LIMIT = 60.0
 """Seconds in which a program must be ready, and must end."""
+SECONDS_TO_RECORD = 1.0
+"""Seconds after its effect in which the end of a job must be in the journal; mostly 10 ms."""
 MOST_KILLS = 5
 SUCCESS = 3
 
@@ -51,6 +56,8 @@ class RestartRun:
         How often it was killed.
     again : int
         How often a job ran once more, since it was running when the program was killed.
+    torn : int
+        How often the journal ended in a part of a record.
     mistakes : list of str
         What went wrong.
     """
@@ -60,7 +67,8 @@ class RestartRun:
         self.plan = RestartPlan(seed)
         self.choose = random.Random(seed + 1_000_003 * ranks)
         self.n_kills = self.choose.randint(1, most_kills)
-        self.kills = self.again = 0
+        self.kills = self.again = self.torn = 0
+        self.started_at, self.killed_at = math.inf, math.inf
         self.mistakes: list[str] = []
         self.effects: Counter[int] = Counter()
         self.recorded: set[int] = set()
@@ -76,12 +84,23 @@ class RestartRun:
                 if not killed:
                     break
                 self.kills += 1
+                if self.choose.random() < 0.3:
+                    self.tear(folder / "run.journal")
             self.check_results(folder, text)
+
+    def tear(self, path: Path) -> None:
+        """Append a part of a record, which a kill seldom leaves; the next start must cut it off."""
+        if path.exists() and path.stat().st_size > header.SIZE + 80:
+            record = path.read_bytes()[header.SIZE : header.SIZE + 80]
+            with path.open("ab") as file:
+                file.write(record)
+            self.torn += 1
 
     def start(self, folder: Path, to_be_killed: bool) -> tuple[str, bool]:
         """Start the program; return what it printed, and whether it was killed."""
         program = [sys.executable, "-m", "chaos.restart_program", str(folder), str(self.seed)]
         command = [*(launcher(self.ranks) if self.ranks > 1 else []), *program]
+        self.started_at = time.time()
         process = start(command, cwd=TESTS, env=environment())
         lines: list[str] = []
         ready = threading.Event()
@@ -102,6 +121,7 @@ class RestartRun:
                 with contextlib.suppress(Exception):
                     process.wait(LIMIT)
             killed = process.poll() is None
+            self.killed_at = time.time()
             kill_session(process)
         finally:
             stop(process)
@@ -145,34 +165,43 @@ class RestartRun:
             return
         if lost := self.recorded - recorded:
             self.mistakes.append(f"the journal has lost the jobs {sorted(lost)}")
+        if late := self.effects_before(folder, self.killed_at - SECONDS_TO_RECORD) - recorded:
+            self.mistakes.append(
+                f"jobs ended {SECONDS_TO_RECORD:g} s before the kill and were not recorded: "
+                f"{sorted(late)}"
+            )
         if made_up := recorded - set(effects):
             self.mistakes.append(f"the journal has jobs that did not run: {sorted(made_up)}")
         self.recorded = recorded
+
+    def effects_before(self, folder: Path, end: float) -> set[int]:
+        """Return the numbers of the jobs that ran in the last start, before a time."""
+        return {
+            int(path.name)
+            for path in (folder / "effects").iterdir()
+            if self.started_at < path.stat().st_mtime < end
+        }
 
     def read_journal(self, path: Path) -> set[int]:
         """Return the numbers of the jobs that succeeded, after a check of their results."""
         if not path.exists():
             return set()
-        from bsbpool.journal import side_files
-
-        file = JournalFile(str(path))
-        try:
-            expected = self.plan.results()
-            found = set()
-            if file.damaged:
-                self.mistakes.append(f"the journal is damaged: {file.damaged}")
-            for offset in file.table.offsets():
-                _, status, kind, _, payload, buffers, _ = file.record(offset)
-                if kind == 2:
-                    reference = side_files.unpack(payload)
-                    payload, buffers = side_files.SideFiles(str(path)).read(reference)
-                number, digest, _ = loads(payload, buffers)
-                if status != SUCCESS or digest != expected[number]:
-                    self.mistakes.append(f"job {number} has a wrong record: {status}, {digest}")
-                found.add(number)
-            return found
-        finally:
-            file.close()
+        # Not a JournalFile, which cuts off a torn end: the program that starts next must do that.
+        contents = JournalContents(str(path))
+        expected = self.plan.results()
+        found = set()
+        if contents.damaged:
+            self.mistakes.append(f"the journal is damaged: {contents.damaged}")
+        self.torn += contents.torn > 0
+        for _, status, kind, _, payload, buffers, _ in contents.ends():
+            if kind == PayloadKind.SIDE_FILE:
+                reference = side_files.unpack(payload)
+                payload, buffers = side_files.SideFiles(str(path)).read(reference)
+            number, digest, _ = loads(bytes(payload), [bytearray(each) for each in buffers])
+            if status != SUCCESS or digest != expected[number]:
+                self.mistakes.append(f"job {number} has a wrong record: {status}, {digest}")
+            found.add(number)
+        return found
 
     def check_results(self, folder: Path, text: str) -> None:
         """Check the results of the last start."""
@@ -221,11 +250,13 @@ def main() -> int:
         if run.mistakes:
             print(*run.mistakes, sep="\n", flush=True)
         sums.update(
-            runs=1, bad=bool(run.mistakes), kills=run.kills, again=run.again, jobs=n_jobs
-        )
+            runs=1, bad=bool(run.mistakes), kills=run.kills, again=run.again, jobs=n_jobs,
+            torn=run.torn,
+        )  # fmt: skip
     print(
         f"{sums['runs']} runs of {sums['jobs']} jobs on {options.ranks} ranks, killed "
-        f"{sums['kills']} times: {sums['again']} jobs ran once more, {sums['bad']} runs went wrong."
+        f"{sums['kills']} times: {sums['again']} jobs ran once more, {sums['torn']} journals had "
+        f"a torn end, {sums['bad']} runs went wrong."
     )
     return 1 if sums["bad"] else 0
 

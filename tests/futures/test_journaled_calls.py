@@ -1,10 +1,17 @@
 """Executors with a journal, with one process: a second run gets what the first one has done."""
 
+import errno
+import time
+
 import pytest
 
 from bsbpool import PoolExecutor
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import Journal
+from bsbpool.journal import writer as writer_module
+from bsbpool.journal.contents import JournalContents
+from bsbpool.journal.file import JournalFile
+from bsbpool.journal.writer import JournalWriter
 
 RAN = []
 
@@ -73,8 +80,6 @@ def test_a_map_that_fails(path):
 
 
 def slow(x):
-    import time
-
     time.sleep(0.2)
 
 
@@ -106,6 +111,23 @@ def test_options_of_calls(path):
             view.submit(note, 4)
 
 
+def test_options_that_do_not_change_results_make_no_other_calls(path):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1).result()
+    with PoolExecutor(journal=path) as executor:
+        assert executor.options(priority=1, name="one").submit(note, 1).result() == [1]
+        assert executor.options(seed=1).submit(note, 1).result() == [1]
+    assert RAN == [1, 1]
+
+
+def test_attempts_are_counted_over_all_runs(path):
+    for n in (1, 2, 3):
+        with PoolExecutor(journal=path) as executor:
+            assert executor.submit(fail, 0).exception() is not None
+        (job,) = JournalContents(str(path)).jobs()
+        assert (job.status, job.attempts) == ("FAILED", n)
+
+
 def test_equal_calls_are_counted(path):
     play = lambda executor: [executor.submit(note).result() for _ in range(3)]  # noqa: E731
     _, ran, _, again = twice(path, play)
@@ -122,6 +144,85 @@ def test_large_results_and_arrays(path):
 
     one, _, two, _ = twice(journal, play)
     assert one == two == [45, 4999950000]
+
+
+class Slow:
+    """Takes a while to be pickled, so that its user can change it meanwhile."""
+
+    def __init__(self):
+        self.values = [1]
+
+    def __getstate__(self):
+        time.sleep(0.05)
+        return {"values": list(self.values)}
+
+
+def make_slow():
+    return Slow()
+
+
+def test_results_are_recorded_before_their_user_can_change_them(path):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(make_slow).result().values.append(2)
+    with PoolExecutor(journal=path) as executor:
+        assert executor.submit(make_slow).result().values == [1]
+
+
+def test_calls_are_on_the_disk_before_their_futures_have_ended(path):
+    with PoolExecutor(journal=Journal(path, sync="always")) as executor:
+        for i in range(20):
+            assert executor.submit(note, i).result() == [i]
+            assert JournalContents(str(path)).n_jobs == i + 1
+
+
+def test_records_do_not_pile_up_in_memory(path, monkeypatch):
+    monkeypatch.setattr(JournalWriter, "wake", lambda writer: None)  # as if its thread hung
+    monkeypatch.setattr(writer_module, "MOST_WAITING", 10_000)
+    with PoolExecutor(journal=path) as executor:
+        for i in range(50):
+            executor.submit(bytes, 1000 + i).result()
+        assert JournalContents(str(path)).n_jobs >= 40
+
+
+def fill_disk(monkeypatch):
+    """Let all writes to journals fail from now on."""
+
+    def full(file, batch):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JournalFile, "append", full)
+
+
+def test_a_full_disk_ends_submissions(path, monkeypatch, caplog):
+    executor = PoolExecutor(journal=Journal(path, sync="always"))
+    executor.submit(note, 1).result()
+    fill_disk(monkeypatch)
+    assert executor.submit(note, 2).result() == [2]
+    with pytest.raises(JournalError, match=r"cannot be written: .*No space left"):
+        executor.submit(note, 3)
+    with pytest.raises(JournalError, match=r"cannot be written: .*No space left"):
+        executor.shutdown()
+    assert RAN == [1, 2]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_a_full_disk_is_noticed_at_the_end(path, monkeypatch):
+    with pytest.raises(JournalError, match="No space left"), PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1).result()
+        fill_disk(monkeypatch)
+        executor.submit(note, 2).result()
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="mine"), PoolExecutor(journal=path) as executor:
+        fill_disk(monkeypatch)
+        executor.submit(note, 3).result()
+        raise ValueError("mine")
+
+
+def test_calls_can_go_on_without_a_journal(path, monkeypatch, caplog):
+    with PoolExecutor(journal=Journal(path, sync="always", on_error="continue")) as executor:
+        fill_disk(monkeypatch)
+        assert [executor.submit(note, i).result() for i in range(3)] == [[0], [1], [2]]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_a_call_without_a_key_is_refused(path):

@@ -4,7 +4,7 @@ from bsbpool._core.journal.layout cimport (
     ATTEMPT, ENDED, HEADER_SIZE, MARKER, body_t, end_of_record, frame_t,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memchr, memcmp, memcpy
 
@@ -164,7 +164,7 @@ cdef class KeyTable:
             next = end_of_record(file, at, size)
             if next < 0:
                 with nogil:
-                    next = next_record(file, at + 1, size)
+                    next = next_record(file, end_of_damaged(file, at, size), size)
                 if next < 0:
                     break
                 damaged.append((at, next))
@@ -177,6 +177,36 @@ cdef class KeyTable:
                 others.append(at)
             at = next
         return min(at, size), damaged, others
+
+
+cdef int64_t end_of_damaged(const uint8_t *file, int64_t at, int64_t size) noexcept nogil:
+    """Return from where to look for the record after a damaged one.
+
+    If its sizes agree with each other, that is its end: its payload can be a journal, whose records
+    must not be taken for records of this one. A record at the end of a file may be cut off.
+    """
+    cdef frame_t frame
+    cdef body_t body
+    cdef uint64_t need, of_buffer
+    cdef uint32_t i
+    cdef int64_t sizes = at + <int64_t>(sizeof(frame_t) + sizeof(body_t))
+    if sizes > size:
+        return at + 1
+    memcpy(&frame, file + at, sizeof(frame_t))
+    memcpy(&body, file + at + sizeof(frame_t), sizeof(body_t))
+    if frame.marker != MARKER or body.payload_size > frame.size:
+        return at + 1
+    need = sizeof(body_t) + 8 * <uint64_t>body.n_buffers + body.payload_size + body.text_size
+    for i in range(body.n_buffers):
+        if need > frame.size or sizes + 8 * (<int64_t>i + 1) > size:
+            return at + 1
+        memcpy(&of_buffer, file + sizes + 8 * <int64_t>i, 8)
+        if of_buffer > frame.size:
+            return at + 1
+        need += of_buffer
+    if need != frame.size:
+        return at + 1
+    return at + <int64_t>(sizeof(frame_t) + frame.size)
 
 
 cdef int64_t next_record(const uint8_t *file, int64_t at, int64_t size) noexcept nogil:

@@ -208,6 +208,8 @@ def parse(record):
     memcpy(&body, &data[sizeof(frame_t)], sizeof(body_t))
     at = <int64_t>(sizeof(frame_t) + sizeof(body_t)) + 8 * <int64_t>body.n_buffers
     view = memoryview(record)
+    if at > n:  # before the sizes are read, since indexes are not checked
+        raise ValueError("the record has wrong sizes")
     sizes = [body.payload_size]
     for i in range(body.n_buffers):
         memcpy(&size, &data[<int64_t>(sizeof(frame_t) + sizeof(body_t)) + 8 * i], 8)

@@ -7,12 +7,13 @@ of its own: chunks depend on run times, so those of another run would be other c
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from bsbpool._core.jobs.handle import Handle
@@ -27,10 +28,15 @@ from bsbpool.journal.store import (
     SUCCESS,
     JournalStore,
 )
+from bsbpool.logs import logger
 from bsbpool.naming import error_text, name_of
 from bsbpool.remote_errors import dump_error
 from bsbpool.serialization import loads
 
+if TYPE_CHECKING:
+    from bsbpool.metadata import JobMetadata
+
+_log = logger("journals")
 
 class CallJournal(JournalStore):
     """Records the calls of an executor.
@@ -70,6 +76,23 @@ class CallJournal(JournalStore):
             self._closing = True
         self._close_if_done()
 
+    def close(self) -> None:
+        """Close the journal when all calls have ended; raise its error unless there is another one.
+
+        Raises
+        ------
+        JournalError
+            If the file could not be written.
+        """
+        self.close_soon()
+        if sys.exc_info()[1] is None:
+            self._check()
+
+    def _check(self) -> None:
+        """Raise the error of the writer, unless the calls go on without a journal."""
+        if self._writer.error is not None and self._options.on_error == "raise":
+            raise self._writer.error
+
     # ------------------------------------------------------------ submitting
 
     def _submit(
@@ -78,6 +101,7 @@ class CallJournal(JournalStore):
         self._queue(Call(future, f, args, kwargs))
 
     def _queue(self, call: Call, of_map: Any = None) -> None:
+        self._check()
         options = None if call.special is None else call.special.options
         if options is not None and not options.journaled:
             self._queue_call(call, of_map)
@@ -90,13 +114,15 @@ class CallJournal(JournalStore):
             return
         with self._lock:
             self._pending += 1
+        self._record_before_end(call.future, key, call.f)
         try:
             self._queue_call(call, of_map)
         except BaseException:
+            vars(call.future).pop("settle_unobserved", None)
             with self._lock:
                 self._pending -= 1
             raise
-        call.future.add_done_callback(lambda future: self._ended(future, key, call.f))
+        call.future.add_done_callback(self._ended)
 
     def _key_of(self, call: Call) -> bytes:
         options = None if call.special is None else call.special.options
@@ -118,6 +144,8 @@ class CallJournal(JournalStore):
                 deps += futures
             options = call.special.options
             version = options.key_version, options.seed, options.ranks, options.gather
+            if version == (None, None, 1, False):
+                version = None  # as of a call without options
         try:
             return self.digests.keys.digest((
                 self._digest_of(call.f), call.args, call.kwargs,
@@ -174,20 +202,42 @@ class CallJournal(JournalStore):
 
     # ------------------------------------------------------------ ends
 
-    def _ended(self, future: Any, key: bytes, f: Any) -> None:
-        try:
-            if not future.cancelled():
-                self._record(future.exception(), future, key, f)
-        finally:
-            with self._lock:
-                self._pending -= 1
-            self._close_if_done()
+    def _record_before_end(self, future: PoolFuture[Any], key: bytes, f: Any) -> None:
+        """Record the end of a call before its future has ended: its user may change the result."""
 
-    def _record(self, error: BaseException | None, future: Any, key: bytes, f: Any) -> None:
+        def settle_unobserved(error: BaseException | None, value: Any) -> bool:
+            vars(future).pop("settle_unobserved", None)  # the class has that method, too
+            try:
+                if not future.cancelled():
+                    self._record(error, value, key, f, future.ended_metadata)
+            except BaseException:  # the call has ended all the same
+                _log.exception("the end of a call of %s was not recorded", name_of(f))
+            return future.settle_unobserved(error, value)
+
+        vars(future)["settle_unobserved"] = settle_unobserved
+
+    def _ended(self, future: Any) -> None:
+        vars(future).pop("settle_unobserved", None)  # it refers to the future
+        with self._lock:
+            self._pending -= 1
+        self._close_if_done()
+
+    def _record(
+        self, error: BaseException | None, value: Any, key: bytes, f: Any,
+        metadata: JobMetadata | None,
+    ) -> None:  # fmt: skip
         buffers: Any
+        known = self._file.table.get(key)
+        attempts, run_ns, rank = 0 if known is None else known[2], 0, -1
+        if metadata is not None:
+            attempts += max(metadata.attempts, 1)
+            run_ns = int((metadata.run_time or 0) * 1e9)
+            rank = -1 if metadata.rank is None else metadata.rank
+        else:
+            attempts += 1
         text = b""
         if error is None:
-            status, value = SUCCESS, future.result()
+            status = SUCCESS
             kind, payload, buffers = (
                 (NOTHING, b"", ()) if value is None else self.pack(key, value)
             )
@@ -195,14 +245,16 @@ class CallJournal(JournalStore):
             status, kind = FAILED, ERROR
             payload, buffers = dump_error(error, 0, name_of(f))
             text = error_text(error).encode(errors="replace")
+        with self._lock:  # several threads end calls
+            name = self.number_of_name(f)
         self._writer.buffer.add(
-            ENDED, status, kind, key, payload, buffers, text, 1, time.time_ns(), 0, -1,
-            self.number_of_name(f),
+            ENDED, status, kind, key, payload, buffers, text, attempts, time.time_ns(), run_ns,
+            rank, name,
         )  # fmt: skip
         if self._options.sync == "always":
             self._writer.write(sync=True)
         else:
-            self._writer.wake()
+            self._writer.write_if_many()
 
     def _close_if_done(self) -> None:
         with self._lock:

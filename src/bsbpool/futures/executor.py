@@ -267,6 +267,11 @@ class PoolExecutor(BaseExecutor):
             Whether to return only when all calls have ended.
         cancel_futures : bool
             Whether to cancel calls that have not started.
+
+        Raises
+        ------
+        JournalError
+            If the journal could not be written, unless another error is being handled.
         """
         wait = arguments.flag("wait", wait)
         cancel_futures = arguments.flag("cancel_futures", cancel_futures)
@@ -276,7 +281,7 @@ class PoolExecutor(BaseExecutor):
             if wait:
                 self._backend.join()
         if self._journal is not None:
-            self._journal.close_soon()
+            self._journal.close()
 
     def bootup(self, wait: bool = True) -> PoolExecutor:
         """Make sure that there are workers; return the executor.

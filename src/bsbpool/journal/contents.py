@@ -16,7 +16,9 @@ from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import PayloadKind, RecordBuffer, RecordKind, parse, size_of
 from bsbpool.journal import header, side_files
 from bsbpool.journal.file import FRAME_SIZE, JournalFile
-from bsbpool.status import JOB_STATUSES
+from bsbpool.status import JOB_STATUSES, JobStatus
+
+FAILED = JOB_STATUSES.index(JobStatus.FAILED)
 
 
 class JournaledJob(NamedTuple):
@@ -118,21 +120,32 @@ class JournalContents:
         self._names: dict[int, str] = {}
         self.runs: list[dict[str, Any]] = []
         for offset in others:
-            kind, _, _, _, payload, _, more = self._parse(offset)
+            try:
+                kind, _, _, _, payload, _, more = self._parse(offset)
+            except ValueError:  # it has a checksum, but was not written by this package
+                self.damaged.append((offset, self._end(offset)))
+                continue
             if kind == RecordKind.NAME:
                 self._names[more["name"]] = bytes(payload).decode(errors="replace")
             elif kind == RecordKind.RUN:
                 self.runs.append(side_files.unpack(payload))
             del payload, _  # they refer to the file, which could not be closed
 
+    def _end(self, offset: int) -> int:
+        return offset + size_of(self._data[offset : offset + FRAME_SIZE])
+
     def _parse(self, offset: int) -> tuple[Any, ...]:
-        size = size_of(self._data[offset : offset + FRAME_SIZE])
-        return parse(self._data[offset : offset + size])
+        return parse(self._data[offset : self._end(offset)])
+
+    def ends(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the last records of the ends of jobs, see `parse`, in the order of the file."""
+        for offset in self._table.offsets():
+            with contextlib.suppress(ValueError):
+                yield self._parse(offset)
 
     def jobs(self) -> Iterator[JournaledJob]:
         """Yield the jobs, in the order in which they ended."""
-        for offset in self._table.offsets():
-            _, status, kind, key, payload, buffers, more = self._parse(offset)
+        for _, status, kind, key, payload, buffers, more in self.ends():
             note, side_file = more["text"].decode(errors="replace"), ""
             size = len(payload) + sum(map(len, buffers))
             if kind == PayloadKind.SIDE_FILE:
@@ -143,7 +156,7 @@ class JournalContents:
             yield JournaledJob(
                 key.hex(),
                 self._names.get(more["name"], "?"),
-                JOB_STATUSES[status].name,
+                JOB_STATUSES[status].name if status < len(JOB_STATUSES) else f"status {status}",
                 more["attempts"],
                 more["time_ns"],
                 more["run_ns"] * 1e-9 if more["run_ns"] else None,
@@ -161,7 +174,11 @@ class JournalContents:
             found.append(f"the last {self.torn} bytes are no whole record; a run cuts them off")
         files = side_files.SideFiles(self.path)
         for offset in self._table.offsets():
-            _, _, kind, _, payload, _, _ = self._parse(offset)
+            try:
+                _, _, kind, _, payload, _, _ = self._parse(offset)
+            except ValueError:
+                found.append(f"damaged from byte {offset} to {self._end(offset)}")
+                continue
             if kind != PayloadKind.SIDE_FILE:
                 continue
             reference = side_files.unpack(payload)
@@ -193,18 +210,26 @@ def compact(path: str) -> tuple[int, int]:
         If the new file cannot be written; then the old one remains.
     """
     file = JournalFile(path, must_exist=True, ignore_header=True)
-    unfinished = f"{path}.new"
+    files = side_files.SideFiles(path)
+    target = os.path.realpath(path)  # not a link to the file
+    unfinished = f"{target}.new"
     try:
         before = file.end + file.torn
-        after = _write_compacted(file, unfinished)
-        os.rename(unfinished, path)
-        files = side_files.SideFiles(path)
-        for unknown in files.unknown(_side_files_of(file)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)  # of a process that was killed
+        try:
+            after = _write_compacted(file, unfinished)
+            # Before the new file, which is not locked, gets the name: from then on another process
+            # can use it, and write files that `file` does not name.
+            for unknown in files.unknown(_side_files_of(file)):
+                with contextlib.suppress(OSError):
+                    os.unlink(unknown)
+            os.rename(unfinished, target)
+        except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(unknown)
+                os.unlink(unfinished)
+            raise
     finally:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
         file.close()
     return before, after
 
@@ -213,28 +238,45 @@ def _write_compacted(file: JournalFile, path: str) -> int:
     kept = RecordBuffer()
     for number, name in file.names.items():
         kept.add(RecordKind.NAME, 0, 0, bytes(16), name.encode(errors="replace"), name=number)
-    for key, attempts in file.table.unfinished():
-        kept.add(RecordKind.ATTEMPT, JOB_STATUSES.index(_FAILED), 0, key, attempts=attempts)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    attempts = RecordBuffer()
+    for key, n in file.table.unfinished():
+        attempts.add(RecordKind.ATTEMPT, FAILED, 0, key, attempts=n)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb") as new:
         new.write(header.pack(file.contents or header.of_this_program()))
-        batch = kept.take()
-        batch.seal()
-        new.write(batch)
+        _write_records(new, kept)
         for offset in sorted([*file.runs[-1:], *file.table.offsets()]):
-            new.write(file.raw(offset))
+            record = file.raw(offset)
+            new.write(record)
+            with contextlib.suppress(ValueError):  # it cannot be read
+                _keep_attempts(file, parse(record), attempts)
+        _write_records(new, attempts)
         new.flush()
         os.fsync(new.fileno())
         return new.tell()
 
 
+def _write_records(new: Any, records: RecordBuffer) -> None:
+    batch = records.take()
+    batch.seal()
+    new.write(batch)
+
+
+def _keep_attempts(file: JournalFile, record: tuple[Any, ...], attempts: RecordBuffer) -> None:
+    """Add an attempt if a job has run again after the end that a record tells."""
+    kind, _, _, key, _, _, more = record
+    known = file.table.get(key) if kind == RecordKind.ENDED else None
+    if known is not None and known[2] > more["attempts"]:
+        attempts.add(RecordKind.ATTEMPT, FAILED, 0, key, attempts=known[2])
+
+
 def _side_files_of(file: JournalFile) -> set[str]:
     names = set()
     for offset in file.table.offsets():
-        _, _, kind, _, payload, _, _ = file.record(offset)
+        try:
+            _, _, kind, _, payload, _, _ = file.record(offset)
+        except ValueError:
+            continue
         if kind == PayloadKind.SIDE_FILE:
             names.add(side_files.unpack(payload)["name"])
     return names
-
-
-_FAILED = next(status for status in JOB_STATUSES if status.name == "FAILED")

@@ -1,8 +1,9 @@
 """A journal file: it is locked, repaired after a kill, read, and appended to.
 
-The lock is a POSIX record lock, which other nodes see on network file systems that have locks, and
-which children of this process do not inherit. Closing any descriptor of the file would release it,
-so the file is opened once in a process.
+The lock is an OFD lock on Linux, else a POSIX record lock. Other nodes see both on network file
+systems that have locks. A POSIX lock would be released when any descriptor of the file is closed,
+also by code that only copies the journal. An OFD lock ends with its last descriptor, so forked
+children close theirs.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import fcntl
 import mmap
 import os
 import stat
+import struct
+import sys
+import weakref
 from typing import Any
 
 from bsbpool import exceptions
 from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.records import RecordKind, parse, size_of
 from bsbpool.journal import header
+from bsbpool.journal.private import check_private
 from bsbpool.logs import logger
+from bsbpool.process import in_children
 
 _log = logger("journals")
 
@@ -28,6 +34,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 _open_here: set[tuple[int, int]] = set()
 """The devices and inodes of the journals that this process has open."""
+_open_files: weakref.WeakSet[JournalFile] = weakref.WeakSet()
 
 
 class JournalFile:
@@ -101,23 +108,20 @@ class JournalFile:
             status = os.fstat(self._fd)
             if not stat.S_ISREG(status.st_mode):
                 raise exceptions.JournalError(f"{self.path} is not a file; give another path")
-            if status.st_mode & 0o022 or status.st_uid != os.geteuid():
-                raise exceptions.JournalError(
-                    f"{self.path} can be written by other users, or belongs to one. A journal has "
-                    "pickles, which can run code when they are loaded; use a journal of your own, "
-                    "with `chmod 600`"
-                )
+            check_private(self.path, status, "600")
             self._lock()
             with contextlib.suppress(FileNotFoundError):
                 if _id_of(os.stat(self.path)) == _id_of(status):
                     break
-            os.close(self._fd)  # the file was replaced before it was locked
+            self._close_descriptor()  # the file was replaced before it was locked
         self._id = _id_of(status)
         _open_here.add(self._id)
+        _open_files.add(self)
+        in_children(_close_in_child)
 
     def _lock(self) -> None:
         try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._fd)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise self._in_use(" by another process") from None
@@ -161,7 +165,11 @@ class JournalFile:
         if self.torn:
             os.ftruncate(self._fd, self.end)
         for offset in others:
-            kind, _, _, _, payload, _, more = self.record(offset)
+            try:
+                kind, _, _, _, payload, _, more = self.record(offset)
+            except ValueError:  # it has a checksum, but was not written by this package
+                self.damaged.append((offset, offset + len(self.raw(offset))))
+                continue
             if kind == RecordKind.NAME:
                 self.names[more["name"]] = bytes(payload).decode(errors="replace")
             elif kind == RecordKind.RUN:
@@ -219,13 +227,22 @@ class JournalFile:
         try:
             while done < len(view):
                 done += os.pwrite(self._fd, view[done:], self.end + done)
-        except OSError:
-            whole = batch.whole_records(done)
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, self.end + whole)
-            self.end += whole
-            raise
-        self.end += done
+        finally:
+            if done < len(view):
+                done = self._keep_whole(batch)
+            self.end += done
+
+    def _keep_whole(self, batch: Any) -> int:
+        """Cut off a part of a record of a batch; return how many bytes of it remain.
+
+        The size of the file says how many were written: a signal can end `append` after a call that
+        has written, but before its return value is known.
+        """
+        written = os.fstat(self._fd).st_size - self.end
+        whole: int = batch.whole_records(max(0, written))
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self.end + whole)
+        return whole
 
     def sync(self) -> None:
         """Wait until the disk has all records."""
@@ -234,10 +251,35 @@ class JournalFile:
     def close(self) -> None:
         """Close and unlock the file."""
         if self._fd >= 0 and os.getpid() == self._pid:
-            os.close(self._fd)
-            self._fd = -1
+            self._close_descriptor()
             if self._id is not None:
                 _open_here.discard(self._id)
+
+
+    def _close_descriptor(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _lock(fd: int) -> None:
+    """Lock a file for writing, or raise an OSError at once."""
+    ofd_lock = getattr(fcntl, "F_OFD_SETLK", None)
+    if ofd_lock is not None and sys.maxsize > 1 << 32:  # else the struct has another layout
+        try:
+            fcntl.fcntl(fd, ofd_lock, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            return
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _close_in_child() -> None:
+    for file in _open_files:
+        file._close_descriptor()
+    _open_files.clear()
+    _open_here.clear()
 
 
 def _id_of(status: os.stat_result) -> tuple[int, int]:

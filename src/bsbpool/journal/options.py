@@ -24,18 +24,18 @@ class Journal:
     sync : float, "always" or "never"
         How many seconds records may take to get to the disk, where they survive a crash of the
         machine. Records survive the death of the process about 10 ms after the end of their jobs.
-        With "always" both is so before the run goes on; with "never" the system decides.
+        With "always" the run waits until they are on the disk; with "never" the system decides.
     on_error : {"raise", "continue"}
-        Whether the run ends with a JournalError when the file cannot be written, for example since
-        the disk is full; or goes on without a journal, with a warning in the log.
+        Whether the run ends with a JournalError when the file cannot be written, for example
+        because the disk is full; or goes on without a journal, with a warning in the log.
     resume_failed : bool
         Whether jobs that failed in an earlier run run again. Otherwise they fail at once with the
         same error. Jobs that were cancelled or aborted always run again.
     side_file_size : int
         Bytes of a result from which it gets a file of its own in the folder ``<path>.d``.
     key_version : int or str, optional
-        Part of the keys of all jobs: another value makes other jobs of them. Change it when a
-        change that keys do not show must take effect, such as that of a library.
+        Part of the keys of all jobs: with another value, no job of an earlier run is found. Change
+        it when a change that is not part of keys must take effect, such as that of a library.
 
     Raises
     ------

@@ -84,8 +84,6 @@ class PoolJournal(JournalStore):
             )  # fmt: skip
         if sys.exc_info()[1] is None:
             self._check()
-        elif self._writer.error is not None:
-            _log.error("%s", self._writer.error)
 
     def close(self) -> None:
         """Write all records, and close the file."""

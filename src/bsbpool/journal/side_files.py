@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from bsbpool.journal.private import check_private
+
 CHUNK = 1 << 20
 
 
@@ -23,6 +25,17 @@ class SideFiles:
 
     def __init__(self, journal: str) -> None:
         self.folder = f"{journal}.d"
+
+    def check(self) -> None:
+        """Refuse a folder that other users can write.
+
+        Raises
+        ------
+        JournalError
+            If there is such a folder.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            check_private(self.folder, os.stat(self.folder), "700")
 
     def path_of(self, reference: dict[str, Any]) -> str:
         """Return the path of the file of a result."""
@@ -43,8 +56,11 @@ class SideFiles:
         ------
         OSError
             If it cannot be written.
+        JournalError
+            If other users can write the folder.
         """
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self.check()
         path = self.path_of(reference)
         unfinished = f"{path}.part"
         fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -197,7 +197,8 @@ class JournalStore:
         """Return the number of the name of a function."""
         name = name_of(f)
         if name not in self._names:
-            self._names[name] = len(self._names) + 1
+            # Not their number: names may be lost with a damaged part.
+            self._names[name] = max(self._names.values(), default=0) + 1
             self._writer.buffer.add(
                 NAME, 0, NOTHING, NO_KEY, name.encode(errors="replace"), name=self._names[name]
             )

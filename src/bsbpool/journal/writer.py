@@ -9,6 +9,7 @@ goes on.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from typing import Any
@@ -19,6 +20,7 @@ from bsbpool.journal.file import JournalFile
 from bsbpool.journal.options import Journal
 from bsbpool.journal.side_files import SideFiles
 from bsbpool.logs import logger
+from bsbpool.naming import error_text
 
 _log = logger("journals")
 
@@ -29,7 +31,7 @@ MANY = 64 << 10
 LONGER = 0.05
 """How long it then waits."""
 MOST_WAITING = 64 << 20
-"""Bytes of records in memory from which the main thread writes them itself."""
+"""Bytes of records, and of results for files, from which the main thread writes them itself."""
 
 
 class JournalWriter:
@@ -57,9 +59,12 @@ class JournalWriter:
         self._options = options
         self.buffer = RecordBuffer()
         self.side_files = SideFiles(file.path)
+        self.side_files.check()
         self.error: exceptions.JournalError | None = None
         self.n_syncs = 0
         self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
+        self._waiting_size = 0  # their bytes
+        self._waiting_lock = threading.Lock()  # held for a moment only
         self._has_records = threading.Event()
         self._is_dirty = threading.Event()  # whether the disk may lack records
         self._closing = threading.Event()
@@ -81,8 +86,23 @@ class JournalWriter:
         self._has_records.set()
 
     def add_side_file(self, reference: dict[str, Any], parts: Any) -> None:
-        """Write the file of a result before the record that the caller appends next."""
-        self._waiting.append((reference, parts))
+        """Write the file of a result before the record that the caller appends next.
+
+        Waits for the file if many bytes wait already.
+        """
+        with self._waiting_lock:
+            self._waiting.append((reference, parts))
+            self._waiting_size += sum(reference["sizes"])
+            are_many = self._waiting_size > MOST_WAITING
+        if are_many:
+            self.write()
+
+    def write_if_many(self) -> None:
+        """Write the records now if their thread is too slow; else soon."""
+        if self.buffer.size > MOST_WAITING:
+            self.write()
+        else:
+            self.wake()
 
     def write(self, sync: bool = False) -> None:
         """Write the records now; with `sync`, wait for the disk, unless the user chose "never"."""
@@ -91,13 +111,13 @@ class JournalWriter:
         with self._lock:
             if self.error is not None:
                 self.buffer.take()
-                self._waiting.clear()
+                self._take_waiting()
                 return
             try:
                 self._write_all()
                 if sync:
                     self._sync()
-            except OSError as error:
+            except Exception as error:  # else the thread would end, and nobody would know
                 self._fail(error)
 
     def close(self) -> None:
@@ -125,7 +145,7 @@ class JournalWriter:
                 return  # `close` does the rest
             try:
                 self._sync()
-            except OSError as error:
+            except Exception as error:
                 with self._lock:
                     self._fail(error)
                 return
@@ -133,8 +153,7 @@ class JournalWriter:
     def _write_all(self) -> None:
         batch = self.buffer.take()
         # In this order: the main thread adds the file before the record that names it.
-        waiting, self._waiting = self._waiting, []
-        for reference, parts in waiting:
+        for reference, parts in self._take_waiting():
             self.side_files.write(reference, parts, self._options.sync != "never")
         self._last = len(batch)
         if not self._last:
@@ -143,13 +162,19 @@ class JournalWriter:
         self._file.append(batch)
         self._is_dirty.set()
 
+    def _take_waiting(self) -> list[tuple[dict[str, Any], Any]]:
+        with self._waiting_lock:
+            waiting, self._waiting = self._waiting, []
+            self._waiting_size = 0
+        return waiting
+
     def _sync(self) -> None:
         if self._is_dirty.is_set() and self._options.sync != "never":
             self._is_dirty.clear()  # before: records that are written meanwhile come next
             self._file.sync()
             self.n_syncs += 1
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: Exception) -> None:
         if self._options.on_error == "continue":
             remedy = "the run goes on without a journal"
         else:
@@ -157,9 +182,11 @@ class JournalWriter:
                 "the run ends; free disk space and start the program again, which goes on here, "
                 'or use Journal(..., on_error="continue")'
             )
+        text = str(error) if isinstance(error, OSError) else error_text(error)
         self.error = exceptions.JournalError(
-            f"the journal {self._file.path} cannot be written: {error}; {remedy}"
+            f"the journal {self._file.path} cannot be written: {text}; {remedy}"
         )
         self.error.__cause__ = error
-        if self._options.on_error == "continue":
-            _log.warning("%s", self.error)
+        # In a log in any case: the error may come late, or another error may hide it.
+        level = logging.WARNING if self._options.on_error == "continue" else logging.ERROR
+        _log.log(level, "%s", self.error)
