@@ -16,7 +16,8 @@ import pytest
 import api.journal_cases as cases
 from bsbpool import create_job_pool
 from bsbpool.journal import register_key, stable_digest
-from bsbpool.journal.digests import make_keys
+from bsbpool.journal.digests import DEEPEST, Digests, make_keys
+from bsbpool.journal.functions import Descriptions
 from helpers.launch import TESTS
 
 PACKAGES = [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)]
@@ -189,3 +190,62 @@ def test_the_error_names_the_function(tmp_path):
         pytest.raises(TypeError, match=r"its function, or a value bound to it: .*Plain"),
     ):
         pool.submit(cases.adder(Plain()), 1)
+
+
+# ------------------------------------------------------------------ threads
+
+class Gate:
+    """An object whose key is made while another thread makes the key of `other`."""
+
+    def __init__(self, digests, other):
+        self.digests, self.other, self.found = digests, other, None
+
+    def __bsbpool_key__(self):
+        if self.found is None:
+            thread = threading.Thread(target=self._digest)
+            thread.start()
+            thread.join(60)
+        return "gate"
+
+    def _digest(self):
+        self.found = self.digests.digest_function(self.other)
+
+
+class Interrupted(Descriptions):
+    """Describes the inner function of a closure in another thread, too, at the same time."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.found = function, None
+
+    def _of_code(self, code):
+        if code is cases.adder(1).__code__ and threading.current_thread() is MAIN:
+            thread = threading.Thread(target=self._describe)
+            thread.start()
+            thread.join(60)
+        return super()._of_code(code)
+
+    def _describe(self):
+        self.found = self.of_callee(self.function)
+
+
+MAIN = threading.main_thread()
+
+
+def test_threads_do_not_see_which_functions_others_describe():
+    """The other thread would find its function to be in progress, and call it a recursion."""
+    function = cases.adder(cases.adder(1))
+    descriptions = Interrupted(function)
+    assert descriptions.found is None
+    assert descriptions.of_callee(function) == descriptions.found
+
+
+def test_threads_do_not_count_how_deep_others_are():
+    digests = Digests()
+    gate = Gate(digests, None)
+    value = gate
+    for _ in range(DEEPEST - 1):
+        value = cases.Point(value)
+    gate.other = cases.adder(cases.Point(cases.Point(1)))
+    digests.keys.digest(value)
+    assert gate.found == digests.digest_function(gate.other)

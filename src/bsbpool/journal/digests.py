@@ -18,6 +18,7 @@ import pathlib
 import random
 import re
 import sys
+import threading
 import types
 import uuid
 from collections.abc import Callable
@@ -81,6 +82,12 @@ def make_keys() -> JobKeys:
     return Digests().keys
 
 
+class _Depth(threading.local):
+    """How many objects inside each other a thread digests: any thread may queue jobs."""
+
+    value = 0
+
+
 class Digests:
     """Digests functions and objects for keys.
 
@@ -95,7 +102,7 @@ class Digests:
     def __init__(self) -> None:
         self._functions = functions.Descriptions()
         self._broadcast: dict[int, bytes] = {}
-        self._depth = 0
+        self._depth = _Depth()
         self.of_future: Callable[[Any], bytes | None] | None = None
         self.keys = JobKeys(self.digest_function, self.digest_other)
 
@@ -116,13 +123,13 @@ class Digests:
             return key
         if isinstance(value, DataRef):
             return self._of_broadcast(value)
-        if self._depth >= DEEPEST:
+        if self._depth.value >= DEEPEST:
             raise TypeError(f"{brief(value)} refers to itself, or to objects that are too deep")
-        self._depth += 1
+        self._depth.value += 1
         try:
             return self.keys.digest(self._describe(value))
         finally:
-            self._depth -= 1
+            self._depth.value -= 1
 
     def _of_broadcast(self, data: Any) -> bytes:
         target = data.target or data

@@ -7,6 +7,7 @@ its calls. Functions that it calls are not part of it: after such a change use `
 from __future__ import annotations
 
 import functools
+import threading
 import types
 from typing import Any
 
@@ -38,11 +39,18 @@ def name_of_class(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
+class _InProgress(threading.local):
+    """The functions that a thread describes: any thread may queue jobs."""
+
+    def __init__(self) -> None:
+        self.functions: list[Any] = []
+
+
 class Descriptions:
     """Describes functions by values that have digests."""
 
     def __init__(self) -> None:
-        self._in_progress: list[Any] = []
+        self._in_progress = _InProgress()
         self._codes: dict[int, tuple[types.CodeType, Any]] = {}
 
     @staticmethod
@@ -75,8 +83,9 @@ class Descriptions:
 
     def of_argument(self, f: Any) -> Any:
         """Return what stands for a function, or for a class, in keys."""
-        if any(f is other for other in self._in_progress):
-            return "recursion", next(i for i, g in enumerate(self._in_progress) if f is g)
+        for i, other in enumerate(self._in_progress.functions):
+            if f is other:
+                return "recursion", i
         if isinstance(f, OptionedFunction):
             return self.of_argument(f.function)
         if isinstance(f, type):
@@ -105,11 +114,11 @@ class Descriptions:
         if not cells and not f.__defaults__ and not f.__kwdefaults__:
             return tuple(parts)
         # A function can be in its own closure, so the values are described here, one by one.
-        self._in_progress.append(f)
+        self._in_progress.functions.append(f)
         try:
             return (*parts, [self._of_bound(value) for value in cells])
         finally:
-            self._in_progress.pop()
+            self._in_progress.functions.pop()
 
     def _of_bound(self, value: Any) -> Any:
         return self.of_argument(value) if isinstance(value, types.FunctionType) else value
