@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -14,7 +15,7 @@ import types
 import pytest
 
 import api.journal_cases as cases
-from bsbpool import create_job_pool
+from bsbpool import PoolExecutor, create_job_pool
 from bsbpool.journal import register_key, stable_digest
 from bsbpool.journal.digests import DEEPEST, Digests, make_keys
 from bsbpool.journal.functions import Descriptions
@@ -192,6 +193,75 @@ def test_the_error_names_the_function(tmp_path):
         pool.submit(cases.adder(Plain()), 1)
 
 
+# ------------------------------------------------------------------ classes that jobs call
+
+CLASS = """
+class Root:
+    def __init__(self, owner, x):
+        self.x = x * self.RATE
+
+class C(Root):
+    RATE = 1
+    TABLE = {"a": [1]}
+    _lock = LOCK
+
+    def method(self):
+        return 1
+
+    @property
+    def double(self):
+        return 2 * self.x
+
+    @functools.cached_property
+    def triple(self):
+        return 3 * self.x
+
+    @staticmethod
+    def static():
+        return 4
+
+    @classmethod
+    def make(cls):
+        return 5
+"""
+
+
+def digest_of_callee(source, made=lambda cls: cls):
+    namespace = {"__name__": "m", "functools": functools, "LOCK": threading.Lock()}
+    exec(compile(source, "somewhere", "exec"), namespace)
+    return Digests().digest_function(made(namespace["C"]))[0]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda cls: cls, lambda cls: functools.partial(cls, x=2), lambda cls: cls.make],
+    ids=["class", "partial", "class method"],
+)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("RATE = 1", "RATE = 2"), ("[1]", "[2]"), ("x * self", "x + self"),
+        ("return 1", "return 6"), ("2 * self", "7 * self"), ("3 * self", "7 * self"),
+        ("return 4", "return 6"), ("return 5", "return 6"), ("(Root)", "(dict)"), ("@staticmethod", "@classmethod"),
+    ],
+)  # fmt: skip
+def test_a_changed_class_makes_other_jobs(old, new, made):
+    assert old in CLASS
+    assert digest_of_callee(CLASS, made) == digest_of_callee(CLASS, made)
+    assert digest_of_callee(CLASS.replace(old, new), made) != digest_of_callee(CLASS, made)
+
+
+def test_a_method_of_a_builtin_object_can_change(tmp_path):
+    """The same bound method, `table.get`, makes another call when the table has changed."""
+    for value in ("first", "second"):
+        table = {1: "old"}
+        get = table.get
+        with PoolExecutor(journal=tmp_path / "j") as executor:
+            executor.submit(get, 0).result()
+            table[1] = value
+            assert executor.submit(get, 1).result() == value
+
+
 # ------------------------------------------------------------------ threads
 
 class Gate:
@@ -215,7 +285,7 @@ class Interrupted(Descriptions):
     """Describes the inner function of a closure in another thread, too, at the same time."""
 
     def __init__(self, function):
-        super().__init__()
+        super().__init__(stable_digest)
         self.function, self.found = function, None
 
     def _of_code(self, code):

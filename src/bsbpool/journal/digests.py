@@ -100,7 +100,7 @@ class Digests:
     """
 
     def __init__(self) -> None:
-        self._functions = functions.Descriptions()
+        self._functions = functions.Descriptions(lambda value: self.keys.digest(value))
         self._broadcast: dict[int, bytes] = {}
         self._depth = _Depth()
         self.of_future: Callable[[Any], bytes | None] | None = None
