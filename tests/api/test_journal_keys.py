@@ -111,6 +111,11 @@ class Plain:
     pass
 
 
+def with_attribute(value, attribute=None):
+    value.attribute = Plain() if attribute is None else attribute
+    return value
+
+
 @dataclasses.dataclass
 class Base:
     x: int
@@ -118,6 +123,11 @@ class Base:
 
 class Derived(Base):
     pass
+
+
+@dataclasses.dataclass
+class Table(dict):
+    name: str
 
 
 CYCLE = []
@@ -129,12 +139,33 @@ CYCLE.append(CYCLE)
     [
         object(), Plain(), Derived(1), threading.Lock(), (i for i in ()), [Plain()], {1: Plain()},
         {"a": {Plain()}}, Base(Plain()), CYCLE, types.SimpleNamespace(a=object()), Plain().__eq__,
-        cases.adder(Plain()),
+        cases.adder(Plain()), Table("name"), with_attribute(Base(1)),
     ],
 )  # fmt: skip
 def test_other_objects_have_none(value):
     with pytest.raises(TypeError, match=r"no stable digest|contains itself|refers to itself"):
         stable_digest(value)
+
+
+@pytest.mark.skipif("numpy" not in PACKAGES, reason="needs NumPy")
+def test_ufuncs_of_other_functions_have_none():
+    numpy = sys.modules["numpy"]
+    with pytest.raises(TypeError, match="no stable digest"):
+        stable_digest(numpy.frompyfunc(lambda x: x, 1, 1))
+
+
+def test_attributes_besides_the_fields_count():
+    for make in (Base, cases.Triple):
+        values = [make(1), with_attribute(make(1), "a"), with_attribute(make(1), "b")]
+        assert len(set(map(stable_digest, values))) == 3
+
+
+def test_values_of_properties_that_are_kept_do_not_count():
+    point = cases.Point(1)
+    digest = stable_digest(point)
+    assert point.double == 2
+    assert "double" in vars(point)
+    assert stable_digest(point) == digest
 
 
 def test_a_closure_that_contains_itself_in_a_list_has_none():
@@ -242,7 +273,8 @@ def digest_of_callee(source, made=lambda cls: cls):
     [
         ("RATE = 1", "RATE = 2"), ("[1]", "[2]"), ("x * self", "x + self"),
         ("return 1", "return 6"), ("2 * self", "7 * self"), ("3 * self", "7 * self"),
-        ("return 4", "return 6"), ("return 5", "return 6"), ("(Root)", "(dict)"), ("@staticmethod", "@classmethod"),
+        ("return 4", "return 6"), ("return 5", "return 6"), ("(Root)", "(dict)"),
+        ("@staticmethod", "@classmethod"),
     ],
 )  # fmt: skip
 def test_a_changed_class_makes_other_jobs(old, new, made):

@@ -21,7 +21,7 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType,
 )
 _CACHED = type(functools.cache(lambda: None))
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class is none of those that C code defines
+HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: the class is none of those that C code defines
 _EMPTY = "an empty cell"
 _FUNCTIONS = (
     types.FunctionType,
@@ -199,7 +199,7 @@ def _is_of_module(f: Any) -> bool:
 
 def _is_of_library(cls: type) -> bool:
     """Whether a class is that of an extension module or of this package."""
-    return not cls.__flags__ & _HEAP_TYPE or cls.__module__.partition(".")[0] == "bsbpool"
+    return not cls.__flags__ & HEAP_TYPE or cls.__module__.partition(".")[0] == "bsbpool"
 
 
 def _function_of(member: Any) -> Any:
