@@ -43,9 +43,10 @@ def _of_dtype(dtype: Any) -> Any:
 
 def _of_ufunc(value: Any) -> Any:
     """Return where a ufunc is defined; None for one that `frompyfunc` made of any function."""
+    name: str = value.__name__
     for module in ("numpy", "scipy.special"):
-        if getattr(sys.modules.get(module), value.__name__, None) is value:
-            return module, value.__name__
+        if getattr(sys.modules.get(module), name, None) is value:
+            return module, name
     return None
 
 
