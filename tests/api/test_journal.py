@@ -318,17 +318,16 @@ def test_random_numbers_do_not_depend_on_the_order_of_jobs(path):
 
 
 def test_a_job_that_was_refused_does_not_use_up_its_key(path):
-    for _ in range(2):
-        with create_job_pool(quiet=True, journal=path) as pool:
-            for _ in range(2):
-                for options in ({"key": "k"}, {"priority": 1}):
-                    with pytest.raises(TypeError, match="deps must contain jobs"):
-                        pool.options(**options).queue(note, (1,), deps=[object()])
-            jobs = [pool.submit(note, 1, key="k"), pool.submit(note, 1), pool.submit(note, 1)]
-            with pytest.raises(ValueError, match="was given to a job before"):
-                pool.submit(note, 1, key="k")
-            pool.execute()
-            assert [job.result for job in jobs] == [1, 1, 1]
+    with create_job_pool(quiet=True, journal=path) as pool:
+        for options in 2 * [{"key": "k"}, {"priority": 1}]:
+            with pytest.raises(TypeError, match="deps must contain jobs"):
+                pool.options(**options).queue(note, (1,), deps=[object()])
+        pool.submit(note, 1, key="k")
+        with pytest.raises(ValueError, match="was given to a job before"):
+            pool.submit(note, 1, key="k")
+        for _ in range(2):
+            pool.submit(note, 1)
+        pool.execute()
     run(path, lambda pool: [pool.submit(note, 1) for _ in range(2)])
     assert RAN == [1, 1, 1]
 

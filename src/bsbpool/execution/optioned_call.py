@@ -118,7 +118,7 @@ def _stream_of(job: Job[Any], options: JobOptions) -> int:
 
     With a journal it is the job's key: in another run the job can have another number.
     """
-    journal = None if options.seed is None else job._pool.run_context.journal
+    journal = None if options.seed is None else job.journal
     return job.random_stream if journal is None else journal.stream_of(job)
 
 
