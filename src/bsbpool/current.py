@@ -191,9 +191,9 @@ class CurrentJob:
     def rng(self) -> Any:
         """A `numpy.random.Generator` of this job, made on first use.
 
-        Its stream depends on the option `seed` and the number of the job only, so it is the same on
-        any number of ranks, and in each attempt. A job on several ranks has another stream on each,
-        which depends on the rank in `comm`.
+        Its stream depends on the option `seed` and the number of the job only, or its key in a
+        journal, so it is the same on any number of ranks, and in each attempt. A job on several
+        ranks has another stream on each, which depends on the rank in `comm`.
 
         Raises
         ------

@@ -176,6 +176,8 @@ class Job(Handle, abc.ABC, Generic[T]):
 
     _status = status
 
+    journal = property(lambda self: self._pool.run_context.journal)  # for internal use
+
     @property
     def result(self) -> T:
         """The return value of the job. Each access gives new copies of large arrays.

@@ -25,10 +25,18 @@ class Point:
     x: int
     y: Any = None
 
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.x
+
 
 class Pair(NamedTuple):
     x: int
     y: int
+
+
+class Triple(collections.namedtuple("Triple", "x")):
+    pass
 
 
 class Colour(enum.Enum):
@@ -38,6 +46,14 @@ class Colour(enum.Enum):
 
 class Level(enum.IntEnum):
     LOW = 1
+
+
+class Flags(enum.IntFlag):
+    A = 1
+
+
+class Token(enum.Enum):
+    NONE = object()
 
 
 class Named:
@@ -99,7 +115,10 @@ def builtin_cases() -> dict[str, Any]:
         "defaultdict": collections.defaultdict(list, {"a": [1]}),
         "counter": collections.Counter(WORDS), "deque": collections.deque([1], 3),
         "point": Point(1), "point of set": Point(1, set(WORDS)), "named tuple": Pair(1, 2),
-        "red": Colour.RED, "blue": Colour.BLUE, "low": Level.LOW, "named": Named("n"),
+        "red": Colour.RED, "blue": Colour.BLUE, "low": Level.LOW, "8": Flags(8),
+        "16": Flags(16), "token": Token.NONE, "triple": Triple(1),
+        "zone": datetime.timezone(datetime.timedelta(hours=1), "X"),
+        "other zone": datetime.timezone(datetime.timedelta(hours=2), "X"), "named": Named("n"),
         "namespace": __import__("types").SimpleNamespace(a=1), "module": math,
     }  # fmt: skip
 
@@ -126,7 +145,9 @@ def array_cases() -> dict[str, Any]:
         "big-endian": grid.astype(">f8"), "scalar": numpy.float64(1), "int64": numpy.int64(1),
         "strings": numpy.array(WORDS), "objects": numpy.array([{"a"}, None], object),
         "fields": numpy.zeros(2, [("a", "i4"), ("b", "f8")]), "dtype": numpy.dtype("f4"),
-        "generator": numpy.random.default_rng(1), "masked": numpy.ma.masked_less(grid, 3),
+        "subarray": numpy.dtype(("i4", (2,))), "longer": numpy.dtype(("i4", (4,))),
+        "void": numpy.dtype("V8"), "add": numpy.add, "generator": numpy.random.default_rng(1),
+        "masked": numpy.ma.masked_less(grid, 3),
     }  # fmt: skip
 
 
@@ -135,10 +156,30 @@ def frame_cases() -> dict[str, Any]:
     if pandas is None:
         return {}
     frame = pandas.DataFrame({"a": [1, 2], "b": ["x", "y"]})
+    times = pandas.DatetimeIndex(["2024-01-02", "2024-01-03"])
     return {
         "frame": frame, "renamed": frame.rename(columns={"a": "c"}), "series": frame["a"],
+        "named columns": frame.rename_axis(columns="u"), "named rows": frame.rename_axis("u"),
+        "rows and columns": frame.set_index(["a", "b"]), "empty": frame.iloc[:0],
         "reindexed": frame.set_index("b"), "index": pandas.Index([1, 2], name="i"),
-        "categories": frame["b"].astype("category"), "timestamp": pandas.Timestamp("2024-01-02"),
+        "timestamp": pandas.Timestamp("2024-01-02"), "NaT": pandas.NaT, "NA": pandas.NA,
+        "period": pandas.Period("2024", "Y"), "interval": pandas.Interval(0, 1),
+        "times": frame.set_index(times), "times in UTC": frame.set_index(times.tz_localize("UTC")),
+        **{
+            f"column {dtype} {values}": pandas.Series(values, dtype=dtype)
+            for dtype, values in [
+                (object, [1, 2]), (object, ["1", "2"]), (object, [1.0, 2.0]), ("Int64", [1, 2]),
+                (object, ["a", None]), (object, ["a", math.nan]), (object, ["a", pandas.NA]),
+                ("Int64", [1, None]), ("string", ["a", None]), ("category", ["a", "b"]),
+            ]
+        },
+        **{
+            f"categories {categories} {ordered}": pandas.Series(
+                pandas.Categorical(["a", "b"], categories=categories, ordered=ordered), name="c"
+            )
+            for categories in (["a", "b"], ["b", "a"], ["a", "b", "c"])
+            for ordered in (False, True)
+        },
     }  # fmt: skip
 
 

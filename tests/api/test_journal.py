@@ -1,5 +1,6 @@
 """Pools with a journal: a second run gets what the first one has done."""
 
+import contextlib
 import errno
 import gc
 import logging
@@ -19,6 +20,7 @@ from bsbpool import (
     SubmissionContext,
     WorkflowError,
     create_job_pool,
+    current_job,
 )
 from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
 from bsbpool.journal import Journal
@@ -237,6 +239,113 @@ def test_a_job_is_resumed_before_its_dependencies_have_run(path):
         return [later, pool.queue(note, ("last",), deps=[later])]
 
     assert both(path, queue)[3] == ["dep"]
+
+
+def outcomes(path, states, options):
+    """Run a job that follows others, which fail unless `states` says so; return what ran.
+
+    `states` has a flag for each of the others; the last job depends on the one that follows them.
+    """
+    RAN.clear()
+    with create_job_pool(quiet=True, journal=path) as pool:
+        others = [pool.submit(works_if, i, Flag(state)) for i, state in enumerate(states)]
+        follower = pool.options(**{option: others for option in options}).submit(note, "follower")
+        end = pool.queue(note, ("last",), deps=[follower])
+        with contextlib.suppress(WorkflowError):
+            pool.execute()
+        assert end.status in (JobStatus.SUCCESS, JobStatus.CANCELLED)
+    return RAN[:]
+
+
+class Flag:
+    """Does not count in keys."""
+
+    def __init__(self, works):
+        self.works = works
+
+    def __bsbpool_key__(self):
+        return ""
+
+
+def works_if(owner, i, flag):
+    RAN.append(i)
+    if not flag.works:
+        raise ValueError("no")
+    return i
+
+
+@pytest.mark.parametrize("option", ["after_any", "on_end"])
+def test_a_job_that_follows_others_runs_again_if_one_of_them_does(path, option):
+    assert outcomes(path, [True, False], [option]) == [0, 1, "follower", "last"]
+    assert outcomes(path, [True, True], [option]) == [1, "follower", "last"]
+    assert outcomes(path, [True, True], [option]) == []
+
+
+def test_a_job_that_follows_failures_that_are_kept_is_resumed(path):
+    journal = Journal(path, resume_failed=False)
+    assert outcomes(journal, [False], ["on_failure"]) == [0, "follower", "last"]
+    assert outcomes(journal, [False], ["on_failure"]) == []
+
+
+def test_a_result_from_before_the_jobs_it_follows_is_not_used(path):
+    """The run was cut off after the other job had ended in another way, before the follower."""
+    assert outcomes(path, [False], ["on_end"]) == [0, "follower", "last"]
+    run(path, lambda pool: [pool.submit(works_if, 0, Flag(True))])
+    assert outcomes(path, [True], ["on_end"]) == ["follower", "last"]
+    assert outcomes(path, [True], ["on_end"]) == []
+
+
+def test_a_job_with_an_argument_that_is_not_journaled_runs_again(path):
+    def count(owner):
+        return len(RAN)
+
+    def queue(pool):
+        source = pool.options(journaled=False).submit(count)
+        return [pool.submit(note, pool.submit(note, source)), source]
+
+    assert run(path, queue) == ([0, 0], 0)
+    assert run(path, queue) == ([2, 2], 0)
+
+
+def test_random_numbers_do_not_depend_on_the_order_of_jobs(path):
+    def draw(owner, x):
+        return float(current_job().rng.random())
+
+    def queue(pool, *args):
+        return [pool.options(seed=5).submit(draw, x) for x in args]
+
+    (first,), _ = run(path, lambda pool: queue(pool, 1))
+    (second, resumed), n = run(path, lambda pool: queue(pool, 2, 1))
+    assert (resumed, n) == (first, 1)
+    assert second != first
+    assert run(path.with_name("other"), lambda pool: queue(pool, 1, 2))[0] == [first, second]
+
+
+def test_a_job_that_was_refused_does_not_use_up_its_key(path):
+    with create_job_pool(quiet=True, journal=path) as pool:
+        for options in 2 * [{"key": "k"}, {"priority": 1}]:
+            with pytest.raises(TypeError, match="deps must contain jobs"):
+                pool.options(**options).queue(note, (1,), deps=[object()])
+        pool.submit(note, 1, key="k")
+        with pytest.raises(ValueError, match="was given to a job before"):
+            pool.submit(note, 1, key="k")
+        for _ in range(2):
+            pool.submit(note, 1)
+        pool.execute()
+    run(path, lambda pool: [pool.submit(note, 1) for _ in range(2)])
+    assert RAN == [1, 1, 1]
+
+
+def test_only_attempts_that_failed_count(path):
+    """The result is not kept, so that the job runs in each run; it can still fail twice."""
+    def lock(owner):
+        return threading.Lock()
+
+    for _ in range(3):
+        with create_job_pool(quiet=True, journal=path) as pool:
+            job = pool.options(retries=2).submit(lock)
+            pool.execute()
+            assert job.options.retries == 2
 
 
 def test_failures_run_again_unless_they_are_kept(path):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import json
@@ -14,9 +15,10 @@ import types
 import pytest
 
 import api.journal_cases as cases
-from bsbpool import create_job_pool
+from bsbpool import PoolExecutor, create_job_pool
 from bsbpool.journal import register_key, stable_digest
-from bsbpool.journal.digests import make_keys
+from bsbpool.journal.digests import DEEPEST, Digests, make_keys
+from bsbpool.journal.functions import Descriptions
 from helpers.launch import TESTS
 
 PACKAGES = [name for name in ("numpy", "pandas") if importlib.util.find_spec(name)]
@@ -109,6 +111,11 @@ class Plain:
     pass
 
 
+def with_attribute(value, attribute=None):
+    value.attribute = Plain() if attribute is None else attribute
+    return value
+
+
 @dataclasses.dataclass
 class Base:
     x: int
@@ -116,6 +123,11 @@ class Base:
 
 class Derived(Base):
     pass
+
+
+@dataclasses.dataclass
+class Table(dict):
+    name: str
 
 
 CYCLE = []
@@ -127,12 +139,33 @@ CYCLE.append(CYCLE)
     [
         object(), Plain(), Derived(1), threading.Lock(), (i for i in ()), [Plain()], {1: Plain()},
         {"a": {Plain()}}, Base(Plain()), CYCLE, types.SimpleNamespace(a=object()), Plain().__eq__,
-        cases.adder(Plain()),
+        cases.adder(Plain()), Table("name"), with_attribute(Base(1)),
     ],
 )  # fmt: skip
 def test_other_objects_have_none(value):
     with pytest.raises(TypeError, match=r"no stable digest|contains itself|refers to itself"):
         stable_digest(value)
+
+
+@pytest.mark.skipif("numpy" not in PACKAGES, reason="needs NumPy")
+def test_ufuncs_of_other_functions_have_none():
+    numpy = sys.modules["numpy"]
+    with pytest.raises(TypeError, match="no stable digest"):
+        stable_digest(numpy.frompyfunc(lambda x: x, 1, 1))
+
+
+def test_attributes_besides_the_fields_count():
+    for make in (Base, cases.Triple):
+        values = [make(1), with_attribute(make(1), "a"), with_attribute(make(1), "b")]
+        assert len(set(map(stable_digest, values))) == 3
+
+
+def test_values_of_properties_that_are_kept_do_not_count():
+    point = cases.Point(1)
+    digest = stable_digest(point)
+    assert point.double == 2
+    assert "double" in vars(point)
+    assert stable_digest(point) == digest
 
 
 def test_a_closure_that_contains_itself_in_a_list_has_none():
@@ -189,3 +222,132 @@ def test_the_error_names_the_function(tmp_path):
         pytest.raises(TypeError, match=r"its function, or a value bound to it: .*Plain"),
     ):
         pool.submit(cases.adder(Plain()), 1)
+
+
+# ------------------------------------------------------------------ classes that jobs call
+
+CLASS = """
+class Root:
+    def __init__(self, owner, x):
+        self.x = x * self.RATE
+
+class C(Root):
+    RATE = 1
+    TABLE = {"a": [1]}
+    _lock = LOCK
+
+    def method(self):
+        return 1
+
+    @property
+    def double(self):
+        return 2 * self.x
+
+    @functools.cached_property
+    def triple(self):
+        return 3 * self.x
+
+    @staticmethod
+    def static():
+        return 4
+
+    @classmethod
+    def make(cls):
+        return 5
+"""
+
+
+def digest_of_callee(source, made=lambda cls: cls):
+    namespace = {"__name__": "m", "functools": functools, "LOCK": threading.Lock()}
+    exec(compile(source, "somewhere", "exec"), namespace)
+    return Digests().digest_function(made(namespace["C"]))[0]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [lambda cls: cls, lambda cls: functools.partial(cls, x=2), lambda cls: cls.make],
+    ids=["class", "partial", "class method"],
+)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("RATE = 1", "RATE = 2"), ("[1]", "[2]"), ("x * self", "x + self"),
+        ("return 1", "return 6"), ("2 * self", "7 * self"), ("3 * self", "7 * self"),
+        ("return 4", "return 6"), ("return 5", "return 6"), ("(Root)", "(dict)"),
+        ("@staticmethod", "@classmethod"),
+    ],
+)  # fmt: skip
+def test_a_changed_class_makes_other_jobs(old, new, made):
+    assert old in CLASS
+    assert digest_of_callee(CLASS, made) == digest_of_callee(CLASS, made)
+    assert digest_of_callee(CLASS.replace(old, new), made) != digest_of_callee(CLASS, made)
+
+
+def test_a_method_of_a_builtin_object_can_change(tmp_path):
+    """The same bound method, `table.get`, makes another call when the table has changed."""
+    for value in ("first", "second"):
+        table = {1: "old"}
+        get = table.get
+        with PoolExecutor(journal=tmp_path / "j") as executor:
+            executor.submit(get, 0).result()
+            table[1] = value
+            assert executor.submit(get, 1).result() == value
+
+
+# ------------------------------------------------------------------ threads
+
+class Gate:
+    """An object whose key is made while another thread makes the key of `other`."""
+
+    def __init__(self, digests, other):
+        self.digests, self.other, self.found = digests, other, None
+
+    def __bsbpool_key__(self):
+        if self.found is None:
+            thread = threading.Thread(target=self._digest)
+            thread.start()
+            thread.join(60)
+        return "gate"
+
+    def _digest(self):
+        self.found = self.digests.digest_function(self.other)
+
+
+class Interrupted(Descriptions):
+    """Describes the inner function of a closure in another thread, too, at the same time."""
+
+    def __init__(self, function):
+        super().__init__(stable_digest)
+        self.function, self.found = function, None
+
+    def _of_code(self, code):
+        if code is cases.adder(1).__code__ and threading.current_thread() is MAIN:
+            thread = threading.Thread(target=self._describe)
+            thread.start()
+            thread.join(60)
+        return super()._of_code(code)
+
+    def _describe(self):
+        self.found = self.of_callee(self.function)
+
+
+MAIN = threading.main_thread()
+
+
+def test_threads_do_not_see_which_functions_others_describe():
+    """The other thread would find its function to be in progress, and call it a recursion."""
+    function = cases.adder(cases.adder(1))
+    descriptions = Interrupted(function)
+    assert descriptions.found is None
+    assert descriptions.of_callee(function) == descriptions.found
+
+
+def test_threads_do_not_count_how_deep_others_are():
+    digests = Digests()
+    gate = Gate(digests, None)
+    value = gate
+    for _ in range(DEEPEST - 1):
+        value = cases.Point(value)
+    gate.other = cases.adder(cases.Point(cases.Point(1)))
+    digests.keys.digest(value)
+    assert gate.found == digests.digest_function(gate.other)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bsbpool import PoolExecutor
+from bsbpool import PoolExecutor, current_job
 from bsbpool.exceptions import JournalError
 from bsbpool.journal import Journal
 from bsbpool.journal import writer as writer_module
@@ -126,6 +126,50 @@ def test_attempts_are_counted_over_all_runs(path):
             assert executor.submit(fail, 0).exception() is not None
         (job,) = JournalContents(str(path)).jobs()
         assert (job.status, job.attempts) == ("FAILED", n)
+
+
+class Flag:
+    """Does not count in keys."""
+
+    def __init__(self, works):
+        self.works = works
+
+    def __bsbpool_key__(self):
+        return ""
+
+
+def works_if(flag):
+    RAN.append("followed")
+    if not flag.works:
+        raise ValueError("no")
+
+
+def test_a_call_that_follows_others_runs_again_if_one_of_them_does(path):
+    def runs(works):
+        RAN.clear()
+        with PoolExecutor(journal=path) as executor:
+            first = executor.submit(works_if, Flag(works))
+            executor.options(on_end=[first]).submit(note, "follower").result()
+        return RAN[:]
+
+    assert runs(False) == ["followed", "follower"]
+    assert runs(True) == ["followed", "follower"]
+    assert runs(True) == []
+
+
+def draw(x):
+    return float(current_job().rng.random())
+
+
+def test_random_numbers_do_not_depend_on_the_order_of_calls(tmp_path):
+    def draws(name, *args):
+        with PoolExecutor(journal=tmp_path / name) as executor:
+            return [executor.options(seed=5).submit(draw, x).result() for x in args]
+
+    (first,) = draws("a", 1)
+    second, resumed = draws("a", 2, 1)
+    assert resumed == first != second
+    assert draws("b", 1, 2) == [first, second]
 
 
 def test_equal_calls_are_counted(path):

@@ -28,6 +28,8 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 cdef enum:
     LARGE = 16 * 1024  # bytes of a result from which Python code stores it
     MAX_NAMES = 4096
+    FOLLOWS = 1  # see `JobJournal.varies`
+    RUNS = 2
 
 
 cdef class JobJournal:
@@ -74,6 +76,7 @@ cdef class JobJournal:
     cdef int64_t limit
     cdef public bint every_group
     cdef bint put_is_own
+    cdef bint any_varies
     cdef public bint active
     cdef readonly int64_t n_resumed
     cdef readonly int64_t n_recorded
@@ -110,9 +113,11 @@ cdef class JobJournal:
         special : SpecialSubmission or None
             Its options.
         """
-        cdef uint8_t[16] key
+        cdef uint8_t[32] key
         cdef entry_t *known
         cdef bint recorded = True
+        cdef uint8_t varies
+        cdef int64_t before = self.keys.n_not_journaled
         name, version, extra = None, None, ()
         if job.options is not None:
             name, version, extra, recorded = self.callbacks.key_options(job)
@@ -128,18 +133,26 @@ cdef class JobJournal:
                 self.keys.make(job, deps, version, key)
             except TypeError:
                 return False
-        if recorded:
-            if self.resume(job, key):
-                return True
-            known = self.table.find(key)
-            if special is not None and known.is_used and known.attempts:
-                special = self.callbacks.with_attempts(job, special, known.attempts)
-        if special is None:
-            self.pool.submit(job, job.deps, cache_set, recorded or bool(job.completion_callbacks))
-        else:
-            special.submit(self.pool, job, cache_set, True)
-        self.enter_key(job, key)
+        varies = self.varies(job, extra, before)
+        try:
+            if recorded:
+                if self.resume(job, key, extra, varies):
+                    return True
+                known = self.table.find(key)
+                if special is not None and failed_attempts(known):
+                    special = self.callbacks.with_attempts(job, special, failed_attempts(known))
+            if special is None:
+                tracked = recorded or bool(job.completion_callbacks)
+                self.pool.submit(job, job.deps, cache_set, tracked)
+            else:
+                special.submit(self.pool, job, cache_set, True)
+        except BaseException:
+            if job.number < 0:
+                self.keys.forget(key)
+            raise
+        self.enter_key(job, key, varies)
         self.keys.jobs[job.number].is_silent = not recorded
+        self.keys.jobs[job.number].is_not_journaled = not recorded and not job.options.journaled
         return True
 
     cdef int make_key(self, Handle job, object deps, object version, uint8_t *key) except -1:
@@ -152,21 +165,71 @@ cdef class JobJournal:
             raise
         return 0
 
-    cdef int enter_key(self, Handle job, const uint8_t *key) except -1:
+    cdef uint8_t varies(self, Handle job, object others, int64_t before) except? 255:
+        """Return how the result of a job that has its key can vary between runs.
+
+        RUNS: a job that is not journaled is an argument. FOLLOWS: it depends on how `others` end,
+        or on jobs that vary.
+        """
+        cdef job_key_t *entry
+        if self.keys.n_not_journaled != before:
+            self.any_varies = True
+            return RUNS
+        if others:
+            self.any_varies = True
+            return FOLLOWS
+        if self.any_varies and job.deps is not None:
+            for dep in job.deps:
+                entry = self.entry_of(dep)
+                if entry != NULL and entry.varies:
+                    return FOLLOWS
+        return 0
+
+    cdef job_key_t *entry_of(self, object job) noexcept:
+        """Return the entry of a job; NULL if it has none, as that of another pool."""
+        if not isinstance(job, Handle) or (<Handle>job).pool is not self.pool:
+            return NULL
+        if not 0 <= (<Handle>job).number < self.keys.n:
+            return NULL
+        return self.keys.jobs + (<Handle>job).number
+
+    cdef bint is_current(self, Handle job, object others, int64_t offset) except -1:
+        """Whether a job that varies would have the result of the record at an offset.
+
+        All jobs that it follows must have been resumed, from earlier records: a later one is that
+        of another run, after which the job has not ended.
+        """
+        cdef job_key_t *entry
+        for dep in others:
+            if not self.precedes(self.entry_of(dep), offset):
+                return False
+        for dep in job.deps or ():
+            entry = self.entry_of(dep)
+            if entry != NULL and entry.varies and not self.precedes(entry, offset):
+                return False
+        return True
+
+    cdef bint precedes(self, job_key_t *entry, int64_t offset) noexcept:
+        return entry != NULL and entry.is_resumed and self.table.find(entry.key).offset < offset
+
+    cdef int enter_key(self, Handle job, const uint8_t *key, uint8_t varies) except -1:
         """Note the key of a job that was queued."""
         cdef job_key_t *entry = self.keys.entry(job.number)
         cdef entry_t *known
         memcpy(entry.key, key, 16)
         entry.has_key = True
+        entry.varies = varies
         if self.table.n == 0:
             return 0
         known = self.table.find(key)
         if known.is_used:
             known.was_seen = True
-            entry.attempts = known.attempts
+            entry.attempts = failed_attempts(known)
         return 0
 
-    cdef bint resume(self, Handle job, const uint8_t *key) except -1:
+    cdef bint resume(
+        self, Handle job, const uint8_t *key, object others, uint8_t varies
+    ) except -1:
         """Queue and end a job whose end the journal has; return False if it has not."""
         cdef entry_t *known
         cdef Engine engine = self.pool.engine
@@ -176,6 +239,8 @@ cdef class JobJournal:
             return False
         known = self.table.find(key)
         if not known.is_used or known.offset < 0:
+            return False
+        if varies and (varies == RUNS or not self.is_current(job, others, known.offset)):
             return False
         status = known.status
         if status == SUCCESS and known.payload_kind == NOTHING:
@@ -187,8 +252,9 @@ cdef class JobJournal:
         # No Python code runs between these lines, so that no rank gets the job.
         number = dispatcher_submit(&engine.d, NULL, 0, NULL, 0, -1, TRACKED, NULL)
         self.pool.enter(job, number)
-        self.enter_key(job, key)
+        self.enter_key(job, key, varies)
         self.keys.jobs[number].is_silent = True
+        self.keys.jobs[number].is_resumed = True
         if status_is_terminal(engine.d.jobs[number].status):
             return True  # the run was aborted, which has cancelled the job
         if dispatcher_start_job(&engine.d, number) < 0:
@@ -324,6 +390,13 @@ cdef class JobJournal:
         return 0
 
 
+cdef inline uint32_t failed_attempts(const entry_t *known) noexcept:
+    """Return how often a job has failed in earlier runs; it may run again after a success."""
+    if not known.is_used or not known.attempts:
+        return 0
+    return known.attempts - (known.offset >= 0 and known.status == SUCCESS)
+
+
 cdef int record_end(object target, object job, uint8_t status) except -1:
     """Record the end of a job; None instead of the job ends a group."""
     cdef JobJournal journal = <JobJournal>target
@@ -340,11 +413,13 @@ cdef object queue_recorded(object target, object f, tuple args, object kwargs, o
     cdef JobJournal journal = <JobJournal>target
     cdef Submitter pool = journal.pool
     cdef Handle job
-    cdef uint8_t[16] key
+    cdef uint8_t[32] key
     cdef ints_t ids = ints_t(NULL, 0, 0)
     cdef int32_t number
     cdef int32_t join = -1
     cdef int32_t cache_set = -1
+    cdef uint8_t varies
+    cdef int64_t before = journal.keys.n_not_journaled
     if journal.put_is_own:
         return None
     job = pool.new_job(f, args, kwargs, None)
@@ -354,15 +429,21 @@ cdef object queue_recorded(object target, object f, tuple args, object kwargs, o
         if deps is not None:
             join = pool.sets.read(deps, &ids, job)
         journal.make_key(job, job.deps, None, key)
-        if journal.resume(job, key):
-            return job
-        if job.has_inputs and pool.notify != NULL:
-            cache_set = with_input_items(pool, &pool.engine.d, job, cache_set)
+        varies = journal.varies(job, None, before)
+        try:
+            if journal.resume(job, key, (), varies):
+                return job
+            if job.has_inputs and pool.notify != NULL:
+                cache_set = with_input_items(pool, &pool.engine.d, job, cache_set)
+        except BaseException:
+            if job.number < 0:
+                journal.keys.forget(key)
+            raise
         number = dispatcher_submit(
             &pool.engine.d, ids.data, ids.size, &join, join >= 0, cache_set, TRACKED, NULL,
         )
     finally:
         ints_free(&ids)
     pool.enter(job, number)
-    journal.enter_key(job, key)
+    journal.enter_key(job, key, varies)
     return job

@@ -9,6 +9,9 @@ ctypedef struct job_key_t:
     uint32_t attempts  # in earlier runs of the program
     uint8_t has_key
     uint8_t is_silent  # whether no end is recorded: it was resumed, or is not to be recorded
+    uint8_t is_resumed
+    uint8_t varies  # see `JobJournal.varies`
+    uint8_t is_not_journaled  # the option of the user
 
 
 cdef class JobKeys:
@@ -21,6 +24,7 @@ cdef class JobKeys:
     cdef int64_t made_capacity  # a power of 2
     cdef int64_t n_made
     cdef dict repeats  # how often a key was made again
+    cdef int64_t n_not_journaled  # jobs that are not journaled and that were arguments
     cdef dict functions  # digests of functions that cannot change
     cdef object digest_function
     cdef object digest_other
@@ -29,6 +33,7 @@ cdef class JobKeys:
     cdef uint8_t[16] last_deps_digest
 
     cdef uint32_t count(self, const uint8_t *key) except? 0xFFFFFFFF
+    cdef int forget(self, const uint8_t *key) except -1
     cdef int resize(self) except -1
     cdef job_key_t *entry(self, int64_t number) except NULL
     cdef int make(self, Handle job, object deps, object version, uint8_t *key) except -1

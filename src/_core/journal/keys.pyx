@@ -107,7 +107,10 @@ cdef class JobKeys:
         return self.jobs + number
 
     cdef int make(self, Handle job, object deps, object version, uint8_t *key) except -1:
-        """Make the key of a job from its call; `deps` are its dependencies."""
+        """Make the key of a job from its call; `deps` are its dependencies.
+
+        `key` gets 32 bytes: the key, and that of all equal jobs, for `forget`.
+        """
         cdef blake2b_t s
         cdef uint32_t occurrence
         blake2b_init(&s)
@@ -121,6 +124,7 @@ cdef class JobKeys:
         if version is not None:
             self.encode(&s, version, 0)
         blake2b_final(&s, key)
+        memcpy(key + DIGEST_SIZE, key, DIGEST_SIZE)
         occurrence = self.count(key)
         if occurrence:
             blake2b_init(&s)
@@ -130,12 +134,13 @@ cdef class JobKeys:
         return 0
 
     cdef int make_named(self, str name, uint8_t *key) except -1:
-        """Make a key from the text that the user gave."""
+        """Make a key from the text that the user gave, see `make`."""
         cdef blake2b_t s
         blake2b_init(&s)
         tag(&s, b"k")
         self.encode(&s, name, 0)
         blake2b_final(&s, key)
+        memcpy(key + DIGEST_SIZE, key, DIGEST_SIZE)
         if self.count(key):
             raise ValueError(
                 f"key {name!r} was given to a job before; give each job a key of its own, or leave "
@@ -160,6 +165,14 @@ cdef class JobKeys:
         self.n_made += 1
         if self.n_made * 3 >= self.made_capacity * 2:
             self.resize()
+        return 0
+
+    cdef int forget(self, const uint8_t *key) except -1:
+        """Take back that a key was made, since its job was refused; see `make`."""
+        cdef uint64_t first
+        memcpy(&first, key + DIGEST_SIZE, 8)
+        first = first or 1
+        self.repeats[first] = self.repeats.get(first, 0) - 1
         return 0
 
     cdef int resize(self) except -1:
@@ -305,6 +318,8 @@ cdef class JobKeys:
                 f"{getattr(job, 'label', 'a job')}, which is an argument, has no key: it belongs "
                 "to another pool, or is not journaled"
             )
+        if self.jobs[job.number].is_not_journaled:
+            self.n_not_journaled += 1
         tag(s, b"j")
         blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
         return 0

@@ -106,11 +106,20 @@ def worker_options(job: Job[Any]) -> WorkerOptions:
         timeout=options.timeout,
         capture_output=options.capture_output,
         seed=options.seed,
-        stream=job.random_stream,
+        stream=_stream_of(job, options),
         resources=job.held_resources if options.resources else {},
         requires=options.requires,
         gather=options.gather,
     )
+
+
+def _stream_of(job: Job[Any], options: JobOptions) -> int:
+    """Return the number of the stream of random numbers.
+
+    With a journal it is the job's key: in another run the job can have another number.
+    """
+    journal = None if options.seed is None else job.journal
+    return job.random_stream if journal is None else journal.stream_of(job)
 
 
 def _class_of(job: Job[Any]) -> type[Job[Any]]:

@@ -198,7 +198,8 @@ class Backend(abc.ABC):
             if call.special is not None:
                 if call.special.options.ranks > 1:
                     self._check_ranks(call.special)
-                call = call._replace(stream=self._n_special)
+                if self.journal is None or not call.stream:
+                    call = call._replace(stream=self._n_special)
                 self._n_special += 1
             failed = self._accept(call)
         settle_failed(failed)  # not under the lock, because callbacks may wait for other threads

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from bsbpool._core.jobs.handle import Handle
 from bsbpool.futures.calls import Call
@@ -24,6 +24,7 @@ from bsbpool.journal.store import (
     ENDED,
     ERROR,
     FAILED,
+    NO_KEY,
     NOTHING,
     SUCCESS,
     JournalStore,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from bsbpool.metadata import JobMetadata
 
 _log = logger("journals")
+FOLLOWED = ("after_any", "on_failure", "on_end")
+"""The options with calls whose failure does not prevent a call."""
+
 
 class CallJournal(JournalStore):
     """Records the calls of an executor.
@@ -57,6 +61,7 @@ class CallJournal(JournalStore):
         self.n_resumed = 0
         self.digests.of_future = self._key_of_input
         self._keys: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+        self._resumed: WeakSet[Any] = WeakSet()
         self._repeats: dict[bytes, int] = {}
         self._functions: dict[Any, bytes] = {}
         self._lock = threading.RLock()
@@ -109,9 +114,12 @@ class CallJournal(JournalStore):
         with self._lock:
             key = self._key_of(call)
             self._keys[call.future] = key
-        if self._settle(call.future, key):
+        if self._is_current(call, key) and self._settle(call.future, key):
+            self._resumed.add(call.future)
             self.n_resumed += 1
             return
+        if options is not None and options.seed is not None:
+            call = call._replace(stream=int.from_bytes(key, "little"))
         with self._lock:
             self._pending += 1
         self._record_before_end(call.future, key, call.f)
@@ -175,6 +183,22 @@ class CallJournal(JournalStore):
         if isinstance(value, PoolFuture) and not isinstance(value, Handle):
             return self._keys.get(value)
         return None
+
+    def _is_current(self, call: Call, key: bytes) -> bool:
+        """Whether the calls that a call follows, whatever their ends, have ended as they did then.
+
+        All must have been resumed, from earlier records than that of the call.
+        """
+        special = {} if call.special is None else call.special.futures
+        followed = [f for name in FOLLOWED for f in special.get(name, ())]
+        known = self._file.table.get(key) if followed else None
+        if known is None:
+            return True
+        for future in followed:
+            other = self._file.table.get(self._keys.get(future, NO_KEY))
+            if future not in self._resumed or other is None or other[1] > known[1]:
+                return False
+        return True
 
     def _settle(self, future: PoolFuture[Any], key: bytes) -> bool:
         """Settle a future from the journal; return whether that was possible."""

@@ -14,10 +14,12 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import pathlib
 import random
 import re
 import sys
+import threading
 import types
 import uuid
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from typing import Any, TypeVar
 from bsbpool._core.jobs.handle import DataRef
 from bsbpool._core.journal.keys import JobKeys
 from bsbpool.journal import functions
+from bsbpool.journal.arrays import PACKAGES
 from bsbpool.naming import brief
 
 T = TypeVar("T")
@@ -81,6 +84,12 @@ def make_keys() -> JobKeys:
     return Digests().keys
 
 
+class _Depth(threading.local):
+    """How many objects inside each other a thread digests: any thread may queue jobs."""
+
+    value = 0
+
+
 class Digests:
     """Digests functions and objects for keys.
 
@@ -93,9 +102,9 @@ class Digests:
     """
 
     def __init__(self) -> None:
-        self._functions = functions.Descriptions()
+        self._functions = functions.Descriptions(lambda value: self.keys.digest(value))
         self._broadcast: dict[int, bytes] = {}
-        self._depth = 0
+        self._depth = _Depth()
         self.of_future: Callable[[Any], bytes | None] | None = None
         self.keys = JobKeys(self.digest_function, self.digest_other)
 
@@ -116,13 +125,13 @@ class Digests:
             return key
         if isinstance(value, DataRef):
             return self._of_broadcast(value)
-        if self._depth >= DEEPEST:
+        if self._depth.value >= DEEPEST:
             raise TypeError(f"{brief(value)} refers to itself, or to objects that are too deep")
-        self._depth += 1
+        self._depth.value += 1
         try:
             return self.keys.digest(self._describe(value))
         finally:
-            self._depth -= 1
+            self._depth.value -= 1
 
     def _of_broadcast(self, data: Any) -> bytes:
         target = data.target or data
@@ -142,14 +151,15 @@ class Digests:
             describe = _RULES.get(base)
             if describe is not None and (kind is base or base in _WITH_SUBCLASSES):
                 return functions.name_of_class(kind), describe(value)
-        if "__dataclass_fields__" in vars(kind):
-            fields = dataclasses.fields(value)
-            return functions.name_of_class(kind), [(f.name, getattr(value, f.name)) for f in fields]
+        if issubclass(kind, enum.Enum):
+            return functions.name_of_class(kind), self._of_member(value)
+        if "__dataclass_fields__" in vars(kind) and _has_no_builtin_base(kind):
+            return functions.name_of_class(kind), _of_dataclass(value)
         if issubclass(kind, tuple) and hasattr(kind, "_make"):
-            return functions.name_of_class(kind), tuple(value)
+            return functions.name_of_class(kind), tuple(value), getattr(value, "__dict__", None)
         package = kind.__module__.partition(".")[0]
-        if package in _PACKAGES and package in sys.modules:
-            found = _PACKAGES[package](value)
+        if package in PACKAGES and package in sys.modules:
+            found = PACKAGES[package](value)
             if found is not None:
                 return functions.name_of_class(kind), found
         if self._functions.is_function(value):
@@ -157,6 +167,30 @@ class Digests:
         raise TypeError(
             f"{brief(value)} of class {functions.name_of_class(kind)} has no stable digest"
         )
+
+    def _of_member(self, value: enum.Enum) -> Any:
+        """Describe a member of an enumeration, or flags that need not have a name."""
+        try:
+            return value.name, self.keys.digest(value.value)
+        except TypeError:  # as that of `token = object()`, which only the name tells from others
+            return value.name, None
+
+
+def _has_no_builtin_base(kind: type) -> bool:
+    """Whether the objects of a class have their data in attributes only."""
+    return all(base.__flags__ & functions.HEAP_TYPE for base in kind.__mro__[:-1])
+
+
+def _of_dataclass(value: Any) -> Any:
+    """Describe an object by its fields, and by the attributes that it got besides."""
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    others = {
+        name: attribute
+        for name, attribute in getattr(value, "__dict__", {}).items()
+        if name not in fields
+        and not isinstance(getattr(type(value), name, None), functools.cached_property)
+    }
+    return list(fields.items()), others
 
 
 def _of_module(module: types.ModuleType) -> Any:
@@ -168,7 +202,6 @@ def _of_deque(value: collections.deque[Any]) -> Any:
 
 
 _RULES: dict[type, Callable[[Any], Any]] = {
-    enum.Enum: lambda value: value.name,
     bytearray: bytes,
     memoryview: lambda value: (value.format, value.shape, bytes(value)),
     array.array: lambda value: (value.typecode, value.tobytes()),
@@ -183,7 +216,7 @@ _RULES: dict[type, Callable[[Any], Any]] = {
     datetime.time: lambda value: (value.isoformat(), value.fold, str(value.tzinfo)),
     datetime.datetime: lambda value: (value.isoformat(), value.fold, str(value.tzinfo)),
     datetime.timedelta: lambda value: (value.days, value.seconds, value.microseconds),
-    datetime.timezone: str,
+    datetime.timezone: lambda value: (value.utcoffset(None), value.tzname(None)),
     uuid.UUID: lambda value: value.bytes,
     pathlib.PurePath: str,
     re.Pattern: lambda value: (value.pattern, value.flags),
@@ -198,60 +231,5 @@ _RULES: dict[type, Callable[[Any], Any]] = {
     types.GenericAlias: lambda value: (value.__origin__, value.__args__),
 }
 """What stands for the objects of a class."""
-_WITH_SUBCLASSES = {enum.Enum, pathlib.PurePath}
+_WITH_SUBCLASSES = {pathlib.PurePath}
 """Classes whose subclasses hold no further data."""
-
-
-# ------------------------------------------------------------------ packages, if they are imported
-
-def _of_numpy(value: Any) -> Any:
-    numpy = sys.modules["numpy"]
-    if type(value) is numpy.ma.MaskedArray:
-        return numpy.asarray(value.data), numpy.asarray(value.mask), value.fill_value
-    if type(value) in (numpy.ndarray, numpy.memmap):
-        if value.dtype.hasobject:
-            if value.dtype.names is not None:
-                return None
-            return "objects", value.shape, value.ravel().tolist()
-        contents = numpy.ascontiguousarray(value)
-        return _of_dtype(value.dtype), value.shape, contents.tobytes()
-    if isinstance(value, numpy.generic):
-        return None if value.dtype.hasobject else (_of_dtype(value.dtype), value.tobytes())
-    if isinstance(value, numpy.dtype):
-        return _of_dtype(value)
-    if isinstance(value, numpy.random.Generator):
-        return value.bit_generator.state
-    if isinstance(value, numpy.random.RandomState):
-        return value.get_state(legacy=False)
-    if isinstance(value, numpy.random.SeedSequence):
-        return value.entropy, tuple(value.spawn_key), value.pool_size, value.n_children_spawned
-    if isinstance(value, numpy.ufunc):
-        return value.__name__
-    return None
-
-
-def _of_dtype(dtype: Any) -> Any:
-    return dtype.str if dtype.names is None else repr(dtype)
-
-
-def _of_pandas(value: Any) -> Any:
-    pandas = sys.modules["pandas"]
-    if isinstance(value, pandas.DataFrame):
-        columns = [(name, str(kind)) for name, kind in value.dtypes.items()]
-        return columns, value.shape, list(value.index.names), _rows(value)
-    if isinstance(value, pandas.Series):
-        return value.name, str(value.dtype), list(value.index.names), _rows(value)
-    if isinstance(value, pandas.Index):
-        return list(value.names), str(value.dtype), _rows(value)
-    if isinstance(value, (pandas.Timestamp, pandas.Timedelta)):
-        return value.isoformat(), str(getattr(value, "tz", None))
-    return None
-
-
-def _rows(value: Any) -> bytes:
-    hashes = sys.modules["pandas"].util.hash_pandas_object(value)
-    found: bytes = hashes.to_numpy().tobytes() if hasattr(hashes, "to_numpy") else hashes.tobytes()
-    return found
-
-
-_PACKAGES = {"numpy": _of_numpy, "pandas": _of_pandas}

@@ -121,6 +121,11 @@ class PoolJournal(JournalStore):
         job.options = job.options.updated({"retries": max(0, job.options.retries - attempts)})
         return self._context.pool.placement.spec_of(job.options)
 
+    def stream_of(self, job: Any) -> int:
+        """Return the number of the stream of a job's random numbers, the same in each run."""
+        key = self._jobs.keys.key_of(job.number)
+        return int(job.random_stream) if key is None else int.from_bytes(key, "little")
+
     def refuse_key(self, job: Any, error: TypeError) -> None:
         """Raise an error for a job that has no key.
 
