@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import hashlib
 import pathlib
 import random
 import re
@@ -79,6 +80,16 @@ def stable_digest(value: Any) -> str:
 def make_keys() -> JobKeys:
     """Return an object that makes keys."""
     return Digests().keys
+
+
+def digest_of_key(key: str) -> str:
+    """Return the digest that stands in a journal for the option `key` of a job.
+
+    It is that of `JobKeys.make_named`, for programs that look a job up before it is queued.
+    """
+    text = key.encode()
+    data = b"ks" + len(text).to_bytes(8, "little") + text
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 class Digests:
