@@ -14,8 +14,8 @@ from bsbpool.logs import logger
 
 PHASES = ["pipelines", "placement", "after_placement", "connectivity", "after_connectivity"]
 ADVICE = (
-    "Start again with --clear, which builds the network anew. With --checkpoint-file FILE a copy of "
-    "the network is kept after each phase, from which a run goes on after such a damage"
+    "Delete it, and the same command builds the network anew. With --checkpoint-file FILE a copy of "
+    "it is kept after each phase, from which a run goes on after such a damage"
 )
 _log = logger("journals")
 
