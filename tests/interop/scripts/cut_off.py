@@ -1,7 +1,8 @@
 """Runs `bsbpool bsb` and cuts it off: ``cut_off.py kill|leave WRITES SECONDS ARGUMENTS OF BSB``.
 
-When a rank that runs jobs opens the HDF5 file for writing for the given time, and so many seconds
-later, all ranks are killed, or rank 0 gets the signal by which a batch system asks it to leave.
+When a rank that runs jobs opens the HDF5 file for writing so many times, all ranks are killed after
+so many seconds. To leave, only the writes of jobs are counted, and rank 0 gets the signal by which a
+batch system asks it to leave: it executes the pool of the job.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 import h5py
 from mpi4py import MPI
 
+from bsbpool import current_job
 from bsbpool.cli import main
 from helpers.launch import TESTS
 
 sys.path.insert(0, str(TESTS))
-from interop.launch import kill_session  # noqa: E402
+from interop.launch import kill_session
 
 action, writes, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 comm = MPI.COMM_WORLD
@@ -29,22 +31,22 @@ opened = h5py.File.__init__
 n_left = writes
 
 
-def cut_off() -> None:
-    """Kill all ranks, or ask rank 0 to leave."""
-    if action == "kill":
-        kill_session(os.getsid(0))
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.kill(main_pid, signal.SIGUSR1)
+def kill() -> None:
+    """Kill all ranks."""
+    kill_session(os.getsid(0))
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def open_file(self: Any, name: Any, mode: str = "r", *args: Any, **more: Any) -> None:
     """Open a file; count those that are opened for writing."""
     global n_left
     opened(self, name, mode, *args, **more)
-    if mode != "r":
+    if mode != "r" and (action == "kill" or current_job() is not None):
         n_left -= 1
-        if n_left == 0:
-            threading.Timer(seconds, cut_off).start()
+        if n_left == 0 and action == "leave":
+            os.kill(main_pid, signal.SIGTERM)
+        elif n_left == 0:
+            threading.Timer(seconds, kill).start()
 
 
 if runs_jobs:

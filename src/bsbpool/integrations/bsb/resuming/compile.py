@@ -148,7 +148,12 @@ class ResumableCompile:
     # ------------------------------------------------------------ phases
 
     def _run_phase(
-        self, phase: str, original: Callable[..., None], scaffold: Any, nodes: Any = None, **options: Any
+        self,
+        phase: str,
+        original: Callable[..., None],
+        scaffold: Any,
+        nodes: Any = None,
+        **options: Any,
     ) -> None:
         """Run a phase, after what its jobs wrote in part was deleted."""
         if nodes is None:
@@ -163,7 +168,7 @@ class ResumableCompile:
             original(*(() if phase == "pipelines" else (nodes,)), **options)
         except BaseException:
             if self._is_main and self._pool is not None and self._pool.left_clean:
-                self._storage.known.began[phase] = self._storage.state_id()
+                self._storage.known.began[phase] = self._storage.contents_id()
                 self._storage.save()
             raise
         finally:
@@ -185,14 +190,12 @@ class ResumableCompile:
             elif left and phase == "connectivity":
                 again = connectivity.closure(jobs, left)
                 self._discard(again)
-                self._repair(
-                    scaffold, lambda file: connectivity.clear(file, state.storage, again)
-                )
-            elif left and storage.state_id() != state.began[phase]:
+                self._repair(scaffold, lambda file: connectivity.clear(file, state.storage, again))
+            elif left and storage.contents_id() != state.began[phase]:
                 names = ", ".join(sorted({str(job.node.name) for job in left}))
                 storage.restore(f"{names} ({phase}) was cut off, and may have written in part")
         if phase not in state.began:
-            state.began[phase] = storage.state_id()
+            state.began[phase] = storage.contents_id()
             storage.save()
 
     def _plan(self, phase: str, scaffold: Any, nodes: Iterable[Any]) -> list[PlannedJob]:

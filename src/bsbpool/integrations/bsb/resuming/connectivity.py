@@ -31,8 +31,10 @@ def closure(jobs: Sequence[PlannedJob], left: Iterable[PlannedJob]) -> list[Plan
         job = new.pop()
         for tag in tags_of(job):
             for other in by_tag[tag]:
-                if other.text not in running and overlap(job.pre, other.pre) and overlap(
-                    job.post, other.post
+                if (
+                    other.text not in running
+                    and overlap(job.pre, other.pre)
+                    and overlap(job.post, other.post)
                 ):
                     running.add(other.text)
                     new.append(other)

@@ -35,8 +35,8 @@ class CompileState:
         Whether the compile has ended.
     restoring : bool
         Whether the storage is being replaced by the checkpoint.
-    began : dict of str to int
-        The phases that began, and the `state_id` of the storage before them.
+    began : dict of str to str
+        The phases that began, and what stands for the contents of the storage before them.
     epochs : dict of str to int
         How often all jobs of a phase were discarded.
     again : dict of str to int
@@ -49,7 +49,7 @@ class CompileState:
     run: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     finished: bool = False
     restoring: bool = False
-    began: dict[str, int] = dataclasses.field(default_factory=dict)
+    began: dict[str, str] = dataclasses.field(default_factory=dict)
     epochs: dict[str, int] = dataclasses.field(default_factory=dict)
     again: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -77,8 +77,8 @@ def read(journal: str) -> CompileState | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise exceptions.JournalError(
-            f"{path}, which belongs to the journal {journal}, cannot be read: {error}; delete both, "
-            "and build the network anew"
+            f"{path}, which belongs to the journal {journal}, cannot be read: {error}; delete "
+            "both, and build the network anew"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The storage of a compile before BSB opens it: is it there, intact, and of this journal?"""
+"""The storage of a compile: whether it can be used to go on, its state and its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from bsbpool import exceptions
 from bsbpool.integrations.bsb.resuming import files, state
 from bsbpool.integrations.bsb.resuming.options import ResumeOptions
 from bsbpool.integrations.bsb.resuming.state import CompileState
+from bsbpool.journal.digests import stable_digest
 from bsbpool.journal.file import JournalFile
 from bsbpool.logs import logger
 
 PHASES = ["pipelines", "placement", "after_placement", "connectivity", "after_connectivity"]
 ADVICE = (
-    "Delete it, and the same command builds the network anew. With --checkpoint-file FILE a copy of "
-    "it is kept after each phase, from which a run goes on after such a damage"
+    "Delete it, and the same command builds the network anew. With --checkpoint-file FILE a copy "
+    "of it is kept after each phase, from which a run goes on after such a damage"
 )
 _log = logger("journals")
 
@@ -99,14 +100,17 @@ class ResumableStorage:
         self.state = CompileState(path)
         self.save()
 
-    def state_id(self) -> int:
-        """Return the number that BSB increases with each change of the file."""
-        import json
-
+    def contents_id(self) -> str:
+        """Return a text that differs after cells, labels or connections have changed."""
         import h5py
 
         with h5py.File(self.known.storage, "r") as file:
-            return int(json.loads(file.attrs["bsb_provenance"]).get("state_id", 0))
+            found = [
+                (name, str(group.attrs.get("revision")), str(group.attrs.get("chunks")))
+                for kind in ("placement", "connectivity")
+                for name, group in file[kind].items()
+            ]
+            return stable_digest([*found, list(file["morphologies"])])
 
     # ------------------------------------------------------------ checkpoints
 
