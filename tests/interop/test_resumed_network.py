@@ -150,7 +150,7 @@ def test_a_network_without_a_seed(compile_in: Callable[[int], Compile]) -> None:
     ("options", "text"),
     [
         (["--grace", "3"], "--grace needs --journal FILE"),
-        (["--journal", "j", "--append"], "--append cannot be used with --journal"),
+        (["--journal", "j", "--append"], "--append and --redo cannot be used with --journal"),
         (["--journal", "j", "--deadline", "soon"], "must be a number of seconds, slurm or pbs"),
     ],
 )

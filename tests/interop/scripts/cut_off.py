@@ -1,8 +1,8 @@
 """Runs `bsbpool bsb` and cuts it off: ``cut_off.py kill|leave WRITES SECONDS ARGUMENTS OF BSB``.
 
 When a rank that runs jobs opens the HDF5 file for writing so many times, all ranks are killed after
-so many seconds. To leave, only the writes of jobs are counted, and rank 0 gets the signal by which a
-batch system asks it to leave: it executes the pool of the job.
+so many seconds. To leave, only the writes of jobs are counted, and rank 0, which executes the pool
+of the job, gets the signal by which a batch system asks it to leave.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from bsbpool.current import current_job
 from bsbpool.integrations.bsb.pool import BsbJobPool
 from bsbpool.integrations.bsb.resuming import connectivity, placement
 from bsbpool.integrations.bsb.resuming.keys import PhaseKeys, Plan, PlannedJob
-from bsbpool.integrations.bsb.resuming.options import ResumeOptions
+from bsbpool.integrations.bsb.resuming.options import NOT_WITH_JOURNAL, ResumeOptions
 from bsbpool.integrations.bsb.resuming.pool import ResumablePool
 from bsbpool.integrations.bsb.resuming.state import CompileState
 from bsbpool.integrations.bsb.resuming.storage import PHASES, ResumableStorage
@@ -48,9 +48,7 @@ class ResumableCompile:
         self._settings = PoolSettings(**options.settings)
         self._phase = ""
         self._pool: ResumablePool | None = None
-        self._resumes = False
-        storage = self._on_main(lambda: self._open())
-        self.seed: int | None = storage
+        self.seed = self._on_main(self._open)
 
     def _open(self) -> int | None:
         self._storage = ResumableStorage(self._options)
@@ -93,8 +91,11 @@ class ResumableCompile:
         text = json.dumps(scaffold.configuration.__tree__(), sort_keys=True, default=str)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         path = str(scaffold.storage.root)
-        existed, seed = scaffold.storage.preexisted, scaffold.configuration.rng.seed
-        clears = self._on_main(lambda: self._decide(digest, path, existed))
+        seed = scaffold.configuration.rng.seed
+        clear = bool(options.get("clear"))
+        if options.get("append") or options.get("redo"):
+            raise exceptions.JournalError(NOT_WITH_JOURNAL)
+        clears = self._on_main(lambda: self._decide(digest, path, clear))
         if clears is None:  # not a network of this journal: BSB refuses it
             original(scaffold, **options)
             return
@@ -115,21 +116,20 @@ class ResumableCompile:
 
     # ------------------------------------------------------------ on rank 0
 
-    def _decide(self, digest: str, path: str, existed: bool) -> bool | None:
+    def _decide(self, digest: str, path: str, clear: bool) -> bool | None:
         """Return whether to clear the storage first; None if BSB is to decide."""
         storage = self._storage
         if storage.state is None:
-            if not self._options.clear:
+            if not clear:
                 return None
             storage.begin(path)
             return True
         state = storage.state
         if not state.digest:
             return False
-        self._resumes = state.digest == digest and not (state.finished and self._options.clear)
-        if self._resumes:
+        if state.digest == digest and not (state.finished and clear):
             return False
-        if state.finished and not self._options.clear:
+        if state.finished and not clear:
             return None
         if not state.finished:
             _log.warning("the configuration of %s has changed; it is built anew", state.storage)
@@ -186,14 +186,14 @@ class ResumableCompile:
             if left and phase == "placement":
                 regions, again = placement.closure(jobs, left)
                 self._discard(again)
-                self._repair(scaffold, lambda file: placement.clear(file, regions))
+                self._repair(phase, lambda file: placement.clear(file, regions))
             elif left and phase == "connectivity":
                 again = connectivity.closure(jobs, left)
                 self._discard(again)
                 self._repair(scaffold, lambda file: connectivity.clear(file, state.storage, again))
             elif left and storage.contents_id() != state.began[phase]:
                 names = ", ".join(sorted({str(job.node.name) for job in left}))
-                storage.restore(f"{names} ({phase}) was cut off, and may have written in part")
+                self._restore(phase, f"{names} ({phase}) was cut off, and may have written in part")
         if phase not in state.began:
             state.began[phase] = storage.contents_id()
             storage.save()
@@ -228,7 +228,7 @@ class ResumableCompile:
             again[job.text] = again.get(job.text, 0) + 1
         self._storage.save()
 
-    def _repair(self, scaffold: Any, clear: Callable[[Any], None]) -> None:
+    def _repair(self, phase: str, clear: Callable[[Any], None]) -> None:
         """Change the HDF5 file and check it; restore the checkpoint if it is damaged."""
         path = self._storage.known.storage
         import h5py
@@ -239,7 +239,18 @@ class ResumableCompile:
                 placement.check(file, path)
                 placement.recount(file)
         except Exception as error:  # damaged files raise errors of many classes
-            self._storage.restore(f"{type(error).__name__}: {error}")
+            self._restore(phase, f"{type(error).__name__}: {error}")
+
+    def _restore(self, phase: str, problem: str) -> None:
+        """Replace the network by the checkpoint, from which this run goes on if it can."""
+        began = set(self._storage.known.began)
+        self._storage.restore(problem)
+        missing = began - set(self._storage.known.began)
+        if missing & set(PHASES[: PHASES.index(phase)]):
+            raise exceptions.JournalError(
+                "the copy was made before a phase that this run has skipped; run the same command "
+                "again, which goes on from the copy"
+            )
 
 
 def install(options: ResumeOptions) -> None:

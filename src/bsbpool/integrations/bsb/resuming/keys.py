@@ -50,7 +50,7 @@ class PhaseKeys:
 
     def __init__(self, state: CompileState, phase: str) -> None:
         self._again = state.again
-        self._start = f"{state.run}/{phase}.{state.epochs.get(phase, 0)}"
+        self._start = f"{state.run}/{phase}.{state.discards.get(phase, 0)}"
         self._made: Counter[str] = Counter()
 
     def text_of(self, node: Any, call: Any) -> str:

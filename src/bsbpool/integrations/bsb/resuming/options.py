@@ -11,6 +11,11 @@ from typing import Any
 from bsbpool import arguments
 from bsbpool.leaving.deadlines import end_of
 
+NOT_WITH_JOURNAL = (
+    "--append and --redo cannot be used with --journal: data of other runs could not be told from "
+    "those of a run that was cut off"
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class ResumeOptions:
@@ -50,12 +55,8 @@ def make_options(given: Mapping[str, str | None], bsb_arguments: list[str]) -> R
         return None
     if "compile" not in bsb_arguments:
         raise ValueError("--journal is an option of `bsbpool bsb compile`")
-    refused = {"--append", "--redo", "-a", "-r"} & set(bsb_arguments)
-    if refused:
-        raise ValueError(
-            f"{min(refused)} cannot be used with --journal: data of other runs could not be told "
-            "from those of a run that was cut off"
-        )
+    if {"--append", "--redo", "-a", "-r"} & set(bsb_arguments):
+        raise ValueError(NOT_WITH_JOURNAL)
     settings: dict[str, Any] = {"journal": os.path.abspath(journal)}
     if given["deadline"] is not None:
         # One time for all pools of the command.

@@ -37,7 +37,7 @@ class CompileState:
         Whether the storage is being replaced by the checkpoint.
     began : dict of str to str
         The phases that began, and what stands for the contents of the storage before them.
-    epochs : dict of str to int
+    discards : dict of str to int
         How often all jobs of a phase were discarded.
     again : dict of str to int
         How often the end of a job was discarded, by the text of its key.
@@ -50,13 +50,13 @@ class CompileState:
     finished: bool = False
     restoring: bool = False
     began: dict[str, str] = dataclasses.field(default_factory=dict)
-    epochs: dict[str, int] = dataclasses.field(default_factory=dict)
+    discards: dict[str, int] = dataclasses.field(default_factory=dict)
     again: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def discard(self, phases: list[str]) -> None:
         """Discard the ends of all jobs of some phases."""
         for phase in phases:
-            self.epochs[phase] = self.epochs.get(phase, 0) + 1
+            self.discards[phase] = self.discards.get(phase, 0) + 1
             self.began.pop(phase, None)
 
 
