@@ -1,8 +1,8 @@
 """Runs `bsbpool bsb` and cuts it off: ``cut_off.py kill|leave WRITES SECONDS ARGUMENTS OF BSB``.
 
-When a rank that runs jobs opens the HDF5 file for writing so many times, all ranks are killed after
-so many seconds. To leave, only the writes of jobs are counted, and rank 0, which executes the pool
-of the job, gets the signal by which a batch system asks it to leave.
+When jobs of a rank have opened the HDF5 file for writing so many times, all ranks are killed after
+so many seconds, or rank 0, which executes their pool, gets the signal by which a batch system asks
+it to leave.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def kill() -> None:
 
 
 def open_file(self: Any, name: Any, mode: str = "r", *args: Any, **more: Any) -> None:
-    """Open a file; count those that are opened for writing."""
+    """Open a file; count those that jobs open for writing."""
     global n_left
     opened(self, name, mode, *args, **more)
-    if mode != "r" and (action == "kill" or current_job() is not None):
+    if mode != "r" and current_job() is not None:
         n_left -= 1
         if n_left == 0 and action == "leave":
             os.kill(main_pid, signal.SIGTERM)
