@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ class ResumableCompile:
         """Compile a network."""
         text = json.dumps(scaffold.configuration.__tree__(), sort_keys=True, default=str)
         digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        path = str(scaffold.storage.root)
+        path = os.path.abspath(scaffold.storage.root)
         seed = scaffold.configuration.rng.seed
         clear = bool(options.get("clear"))
         if options.get("append") or options.get("redo"):
@@ -190,7 +191,7 @@ class ResumableCompile:
             elif left and phase == "connectivity":
                 again = connectivity.closure(jobs, left)
                 self._discard(again)
-                self._repair(scaffold, lambda file: connectivity.clear(file, state.storage, again))
+                self._repair(phase, lambda file: connectivity.clear(file, state.storage, again))
             elif left and storage.contents_id() != state.began[phase]:
                 names = ", ".join(sorted({str(job.node.name) for job in left}))
                 self._restore(phase, f"{names} ({phase}) was cut off, and may have written in part")
