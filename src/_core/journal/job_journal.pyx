@@ -12,6 +12,7 @@ from bsbpool._core.journal.key_table cimport KeyTable, entry_t
 from bsbpool._core.journal.keys cimport JobKeys, job_key_t
 from bsbpool._core.journal.layout cimport ATTEMPT, ENDED, NOTHING, PICKLE, body_t
 from bsbpool._core.journal.records cimport RecordBuffer
+from bsbpool._core.journal.variation cimport failed_attempts, is_current, variation
 from bsbpool._core.protocol.scalar_codec cimport MAX_SCALARS, scalars_dump
 from bsbpool._core.scheduling.dispatcher cimport (
     dispatcher_finish, dispatcher_start_job, dispatcher_submit,
@@ -28,8 +29,6 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 cdef enum:
     LARGE = 16 * 1024  # bytes of a result from which Python code stores it
     MAX_NAMES = 4096
-    FOLLOWS = 1  # see `JobJournal.varies`
-    RUNS = 2
 
 
 cdef class JobJournal:
@@ -166,51 +165,13 @@ cdef class JobJournal:
         return 0
 
     cdef uint8_t varies(self, Handle job, object others, int64_t before) except? 255:
-        """Return how the result of a job that has its key can vary between runs.
-
-        RUNS: a job that is not journaled is an argument. FOLLOWS: it depends on how `others` end,
-        or on jobs that vary.
-        """
-        cdef job_key_t *entry
-        if self.keys.n_not_journaled != before:
-            self.any_varies = True
-            return RUNS
-        if others:
-            self.any_varies = True
-            return FOLLOWS
-        if self.any_varies and job.deps is not None:
-            for dep in job.deps:
-                entry = self.entry_of(dep)
-                if entry != NULL and entry.varies:
-                    return FOLLOWS
-        return 0
-
-    cdef job_key_t *entry_of(self, object job) noexcept:
-        """Return the entry of a job; NULL if it has none, as that of another pool."""
-        if not isinstance(job, Handle) or (<Handle>job).pool is not self.pool:
-            return NULL
-        if not 0 <= (<Handle>job).number < self.keys.n:
-            return NULL
-        return self.keys.jobs + (<Handle>job).number
-
-    cdef bint is_current(self, Handle job, object others, int64_t offset) except -1:
-        """Whether a job that varies would have the result of the record at an offset.
-
-        All jobs that it follows must have been resumed, from earlier records: a later one is that
-        of another run, after which the job has not ended.
-        """
-        cdef job_key_t *entry
-        for dep in others:
-            if not self.precedes(self.entry_of(dep), offset):
-                return False
-        for dep in job.deps or ():
-            entry = self.entry_of(dep)
-            if entry != NULL and entry.varies and not self.precedes(entry, offset):
-                return False
-        return True
-
-    cdef bint precedes(self, job_key_t *entry, int64_t offset) noexcept:
-        return entry != NULL and entry.is_resumed and self.table.find(entry.key).offset < offset
+        """Return how the result of a job that has its key can vary between runs."""
+        cdef bint has_unrecorded = self.keys.n_not_journaled != before
+        cdef uint8_t found = variation(
+            self.keys, self.pool, job, others, has_unrecorded, self.any_varies
+        )
+        self.any_varies = self.any_varies or found
+        return found
 
     cdef int enter_key(self, Handle job, const uint8_t *key, uint8_t varies) except -1:
         """Note the key of a job that was queued."""
@@ -240,7 +201,9 @@ cdef class JobJournal:
         known = self.table.find(key)
         if not known.is_used or known.offset < 0:
             return False
-        if varies and (varies == RUNS or not self.is_current(job, others, known.offset)):
+        if varies and not is_current(
+            self.keys, self.table, self.pool, job, others, varies, known.offset
+        ):
             return False
         status = known.status
         if status == SUCCESS and known.payload_kind == NOTHING:
@@ -388,13 +351,6 @@ cdef class JobJournal:
         elif self.buffer.size > self.limit:
             self.callbacks.wait_for_writer()
         return 0
-
-
-cdef inline uint32_t failed_attempts(const entry_t *known) noexcept:
-    """Return how often a job has failed in earlier runs; it may run again after a success."""
-    if not known.is_used or not known.attempts:
-        return 0
-    return known.attempts - (known.offset >= 0 and known.status == SUCCESS)
 
 
 cdef int record_end(object target, object job, uint8_t status) except -1:

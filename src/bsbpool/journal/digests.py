@@ -15,6 +15,7 @@ import decimal
 import enum
 import fractions
 import functools
+import hashlib
 import pathlib
 import random
 import re
@@ -88,6 +89,16 @@ class _Depth(threading.local):
     """How many objects inside each other a thread digests: any thread may queue jobs."""
 
     value = 0
+
+
+def digest_of_key(key: str) -> str:
+    """Return the digest that stands in a journal for the option `key` of a job.
+
+    It is that of `JobKeys.make_named`, for programs that look a job up before it is queued.
+    """
+    text = key.encode()
+    data = b"ks" + len(text).to_bytes(8, "little") + text
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 class Digests:

@@ -44,7 +44,14 @@ class PoolJournal(JournalStore):
     ------
     JournalError
         If the journal cannot be used.
+
+    Attributes
+    ----------
+    is_shared : bool
+        Whether other pools of the program queue other jobs of the journal.
     """
+
+    is_shared = False
 
     def __init__(self, context: JournaledPool, options: Journal) -> None:
         super().__init__(options)
@@ -72,7 +79,7 @@ class PoolJournal(JournalStore):
     def end_run(self) -> None:
         """Write all records at the end of the run, and log what was resumed."""
         self._writer.write(sync=True)
-        left = self._file.table.unseen(SUCCESS)
+        left = () if self.is_shared else self._file.table.unseen(SUCCESS)
         _log.info(
             "%s: %d jobs were resumed, %d have ended in this run", self._file.path,
             self._jobs.n_resumed, self._jobs.n_recorded,
