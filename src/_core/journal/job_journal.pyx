@@ -166,10 +166,8 @@ cdef class JobJournal:
 
     cdef uint8_t varies(self, Handle job, object others, int64_t before) except? 255:
         """Return how the result of a job that has its key can vary between runs."""
-        cdef bint has_unrecorded = self.keys.n_not_journaled != before
-        cdef uint8_t found = variation(
-            self.keys, self.pool, job, others, has_unrecorded, self.any_varies
-        )
+        cdef bint is_new = self.keys.n_not_journaled != before
+        cdef uint8_t found = variation(self.keys, self.pool, job, others, is_new, self.any_varies)
         self.any_varies = self.any_varies or found
         return found
 
@@ -318,11 +316,8 @@ cdef class JobJournal:
         if status == SUCCESS and outcome is not None:
             if isinstance(outcome, PickledResult):
                 payload = (<PickledResult>outcome).payload
-                if (
-                    not PyBytes_CheckExact(payload)
-                    or PyBytes_GET_SIZE(payload) > LARGE
-                    or (<PickledResult>outcome).buffers
-                ):
+                is_small = PyBytes_CheckExact(payload) and PyBytes_GET_SIZE(payload) <= LARGE
+                if not is_small or (<PickledResult>outcome).buffers:
                     self.callbacks.record_result(job, outcome)
                     return 0
                 self.prepare(&body, number, status)

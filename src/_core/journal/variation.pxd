@@ -26,8 +26,8 @@ cdef inline uint8_t variation(
 ) except? 255:
     """Return how the result of a job can vary: FOLLOWS, RUNS or 0.
 
-    `others` are the jobs that it follows, `has_unrecorded` tells whether an argument is a job that is
-    not journaled, and `any_varies` whether any job so far varies.
+    `others` are the jobs that it follows, `has_unrecorded` tells whether an argument is a job that
+    is not journaled, and `any_varies` whether any job so far varies.
     """
     cdef job_key_t *entry
     if has_unrecorded:
