@@ -147,8 +147,8 @@ BAD = {
         atlas([])
     ),
     "PoolExecutor() got an unexpected argument 'mp_context'; options of calls are cache_items, "
-    "capture_output, dependency_timeout, follow_grace, gather, name, placement, priority, "
-    "ranks, requires, retries, "
+    "capture_output, dependency_timeout, follow_grace, gather, journaled, key, key_version, "
+    "name, placement, priority, ranks, requires, retries, "
     "retries_if_lost, retry_elsewhere, retry_on, seed, submitter, targets, "
     "timeout": lambda pool: PoolExecutor(mp_context=3),
     "PoolExecutor() does not take deps, since there are no futures yet; use "

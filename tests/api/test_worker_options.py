@@ -488,8 +488,8 @@ def test_on_workers():
         ]
         assert again.result is True
         assert named.result == (10, "Jim", "job 10 'Jim'", 1, False, {})
-        assert closure.result[1:3] == ("<lambda>", "job 11 '<lambda>'")
-        assert plain.result[1:3] == ("describe", "job 12 'describe'")
+        assert closure.result[1:3] == ("<lambda>", "job 11 '<lambda>()'")
+        assert plain.result[1:3] == ("describe", "job 12 'describe('text')'")
         assert voice.output.stdout == "to stdout\n" * 3 + EXPECTED_OUT[10:]
         assert voice.output.stderr == "to stderr\n" * 3
         assert long.output.stdout == "x" * 100_000 + "\n"

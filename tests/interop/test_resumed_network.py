@@ -94,6 +94,7 @@ def test_kills(compile_in: Callable[[int], Compile], digests: Any, ranks: int, k
         killed = compiled.cut_off("kill", rng.randint(1, most), seconds, *CHECKPOINT)
         if killed.status == 0:
             break  # a slow machine lets a run come far before it is killed
+        assert "Error" not in killed.output, killed.story
         n_killed += 1
     assert n_killed >= (kills + 1) // 2
     compiled.run(*CHECKPOINT).ok()

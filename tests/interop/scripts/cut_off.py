@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -18,9 +19,8 @@ from mpi4py import MPI
 
 from bsbpool import current_job
 from bsbpool.cli import main
-from helpers.launch import TESTS
 
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from interop.launch import kill_session
 
 action, writes, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
