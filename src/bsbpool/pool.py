@@ -88,6 +88,7 @@ class JobPool(JobQueue):
         self._fail_fast = fail_fast is not None and arguments.flag("fail_fast", fail_fast)
         if main_works is not None or journal is not None:
             from bsbpool.settings import merged
+
             settings = merged(settings, main_works, journal)
         self.default_options = None if settings is None else settings.job_options
         if max_memory is not None:

@@ -128,6 +128,7 @@ class JobQueue(Submitter):
         """
         from bsbpool.options import make_options
         from bsbpool.pool_options import PoolOptions
+
         return PoolOptions(self, make_options(options))
 
     def broadcast(self, obj: T) -> Broadcast[T]:

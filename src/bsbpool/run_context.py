@@ -194,6 +194,7 @@ class RunContext:
         journal = None if settings is None else settings.journal_options
         if journal is not None and (not run.parallel or self.comm.get_rank() == 0):
             from bsbpool.journal.pool_journal import PoolJournal
+
             self.journal = PoolJournal(self, journal)
 
     def close(self) -> None:
