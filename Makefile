@@ -125,7 +125,7 @@ dev: rebuild
 	@echo "Use it: . $(DEV)/bin/activate"
 
 rebuild: $(BUILD)/dev/build.ninja
-	PATH="$(CURDIR)/$(DEV)/bin:$$PATH" cmake --build $(BUILD)/dev
+	$(ALONE) PATH="$(CURDIR)/$(DEV)/bin:$$PATH" cmake --build $(BUILD)/dev
 	@rm -rf $(BUILD)/dev/site/bsbpool
 	@$(DEV)/bin/cmake --install $(BUILD)/dev --prefix $(BUILD)/dev/site >/dev/null
 	@ln -s "$(CURDIR)"/src/bsbpool/* $(BUILD)/dev/site/bsbpool
