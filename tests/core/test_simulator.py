@@ -95,7 +95,9 @@ def test_paced_leaders(duration, leaders):
 
 def test_paced_leaders_send_larger_bundles_to_a_busy_main():
     """Without pace, jobs that end at different times travel in a bundle of their own."""
-    arguments = dict(ranks=8193, jobs=200_000, duration="uniform:1ms:3ms", leaders="node:128")
+    arguments = dict(
+        ranks=8193, jobs=200_000, duration="uniform:1ms:3ms", leaders="node:128", prefetch=False
+    )
     eager, paced = (simulate(**arguments, paced_leaders=pace) for pace in (False, True))
     assert paced.received < 0.5 * eager.received and paced.makespan < 0.9 * eager.makespan
 

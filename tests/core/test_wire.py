@@ -17,7 +17,7 @@ from bsbpool._core.protocol.wire import RecordKind
 
 HEADER = struct.Struct("=HBBIIIQqQII")
 RECORD = struct.Struct("=BBHIqQQ")
-MAGIC, VERSION = 0x6270, 3
+MAGIC, VERSION = 0x6270, 4
 PAYLOAD_OUT = 0x80
 OUT_OF_BAND = 32 * 1024
 

@@ -56,6 +56,7 @@ class Pool:
     evict_every: int = 0  # after how many jobs a function is evicted; 0: never
     direct: bool = False  # whether the worker loops call functions themselves
     leaders: tuple[tuple[int, int], ...] = ()  # (worker, the rank that relays its messages)
+    ahead: int = 0  # how much work is sent ahead, as with many workers; 0: as with these
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,17 @@ def draw(seed):
         ),
         Random(-1 - seed),
     )
-    return add_leaders(plan, Random(f"leaders {seed}"))
+    plan = add_leaders(plan, Random(f"leaders {seed}"))
+    return add_ahead(plan, Random(f"ahead {seed}"))
+
+
+def add_ahead(plan, r):
+    """Let workers hold replies back, in a quarter of the plans."""
+    if r.random() < 0.75:
+        return plan
+    ahead = [r.choice([2 * MS, 10 * MS, 100 * MS]) for _ in plan.pools]
+    pools = (replace(pool, ahead=ns) for pool, ns in zip(plan.pools, ahead, strict=True))
+    return replace(plan, pools=tuple(pools))
 
 
 def add_leaders(plan, r):

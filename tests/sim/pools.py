@@ -29,6 +29,8 @@ class PoolRun:
         self.ranks = range(1, self.plan.workers + 1)
         self.engine = ManualEngine()
         self.engine.open_workers(self.plan.workers)
+        if self.pool.ahead:
+            self.engine.set_ahead(self.pool.ahead)
         self.history = History(self.plan, self.pool, self.engine, simulation.memory)
         self.history.dead.update(rank for rank in self.ranks if self.network.is_dead(rank))
         self.callbacks = simulation.main_callbacks(simulation, self.history, self.pool)

@@ -66,7 +66,8 @@ def smaller_pools(pool):
         step //= 2
     for place in range(len(pool.cancels)):
         yield replace(pool, cancels=without(pool.cancels, place))
-    yield from plainer(pool, ("stops_at", "interrupts", "evict_every", "direct", "leaders"))
+    options = ("stops_at", "interrupts", "evict_every", "direct", "leaders", "ahead")
+    yield from plainer(pool, options)
     for name in ("at", *JOB_FIELDS):  # of all jobs at once, as `at` is their order
         plain = tuple(defaulted(job, name) for job in pool.jobs)
         if plain != pool.jobs:

@@ -2,7 +2,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     WIRE_MAGIC = 0x6270
-    WIRE_VERSION = 3
+    WIRE_VERSION = 4
     WIRE_NO_MEMORY = -1
     WIRE_MALFORMED = -2
 
@@ -13,7 +13,8 @@ cdef enum:
 
 cpdef enum RecordKind:
     # From main to a worker. In parentheses: the fields of the record, besides those of its payload.
-    JOB = 1  # run a job (id: job, aux: function, flags: RecordFlag, payload: arguments)
+    JOB = 1  # run a job (id: job, aux: function, flags: RecordFlag, extra: for how many ns its
+    # reply may be held back while the worker has more jobs, payload: arguments)
     FUNCTION = 2  # a function for later jobs (aux: its number, flags: its mode, payload: pickle)
     FORGET = 3  # drop a function (aux: its number)
     NEEDED = 4  # cache items that became needed (payload: tokens of 8 bytes each)
@@ -47,9 +48,10 @@ cpdef enum RecordKind:
     LOSS_CONFIRMED = 23  # from a leader: they are (id)
 
 cdef enum:
-    # Field `extra` of DONE: the run time in ns, and above it when the job began.
+    # Field `extra` of DONE: the run time in ns, and above it how long after the job before.
     RUN_TIME_BITS = 48
     START_UNIT_NS = 16
+    MOST_AFTER_NS = 0xFFFF * START_UNIT_NS
 
 cdef enum:
     # Flags of STOP.
@@ -143,9 +145,10 @@ cdef int cursor_next(cursor_t *c, record_t *record, const uint8_t **payload) noe
 
 
 cdef inline uint64_t timing_pack(int64_t run_ns, int64_t after_ns) noexcept nogil:
-    """Return the field `extra` of a job that began `after_ns` after the time of its frame.
+    """Return the field `extra` of a job that ran for `run_ns`.
 
-    Frames of replies span less than a millisecond; a later start would be cut off at 1 ms.
+    It began `after_ns` after the end of the job before it in the frame, or after the time of the
+    frame. More than MOST_AFTER_NS would be cut off.
     """
     cdef uint64_t run = <uint64_t>run_ns
     cdef uint64_t units = <uint64_t>after_ns // START_UNIT_NS

@@ -187,6 +187,7 @@ cdef class GangMessages:
         cdef gang_t *gang
         cdef uint8_t outcome
         cdef bint retries = False
+        cdef int64_t started
         self.engine.check_job(job)
         if not gang_has(&self.engine.d, worker, <int32_t>job) or job not in self.running:
             raise MalformedFrameError(f"A message ends job {job}, which rank {worker + 1} has not")
@@ -210,8 +211,9 @@ cdef class GangMessages:
             outcome = self.store(worker, job, gang)
         self.engine.d.workers.slots[worker].n_done += outcome != CANCELLED
         self.engine.d.workers.slots[worker].busy_ns += timing_run_ns(r.record.extra)
+        started = self.replies.read_start()
         if worker == gang.members.data[0] and self.jobs is not None and self.jobs.times != NULL:
-            self.replies.note_times(worker)
+            self.replies.note_times(worker, started)
         if outcome != SUCCESS:
             made.discards = True
             if gang.outcome == SUCCESS:

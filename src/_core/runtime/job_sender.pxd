@@ -26,6 +26,7 @@ cdef class JobSender:
 
     cdef int send(self, int worker, int64_t job) except -1
     cdef uint8_t keep_flags(self, int64_t job) noexcept nogil
+    cdef uint64_t hold_of(self, int64_t job) noexcept nogil
     cdef bint is_cancelled(self, int64_t job) except -1
     cdef bint send_scalars(self, FrameWriter writer, int worker, Handle job) except -1
     cdef bint send_partial(self, FrameWriter writer, int worker, Handle job) except -1

@@ -12,6 +12,7 @@ from bsbpool._core.runtime.data_directory cimport DataDirectory
 from bsbpool._core.runtime.outbox cimport Outbox
 from bsbpool._core.runtime.sent_functions cimport SentFunctions
 from bsbpool._core.scheduling.data_items cimport DATA_FLAGS
+from bsbpool._core.scheduling.dispatcher_tables cimport SPECIAL
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.status cimport status_is_terminal
 from bsbpool._core.scheduling.workers cimport workers_t
@@ -80,6 +81,15 @@ cdef class JobSender:
         """Return the flags KEEP and KEEP_ONLY of a job: those of its job one bit higher."""
         return <uint8_t>((self.engine.d.jobs[job].flags & DATA_FLAGS) << 1)
 
+    cdef uint64_t hold_of(self, int64_t job) noexcept nogil:
+        """Return for how many ns the reply of a job may be held back.
+
+        Not those of special jobs: other jobs may wait for their resources.
+        """
+        if self.engine.d.jobs[job].flags & SPECIAL:
+            return 0
+        return <uint64_t>self.engine.d.workers.hold_ns
+
     cdef bint is_cancelled(self, int64_t job) except -1:
         """Whether a job was cancelled since it was assigned; it is not sent then."""
         if not status_is_terminal(self.engine.d.jobs[job].status):
@@ -145,7 +155,7 @@ cdef class JobSender:
         self.cache_notices.put(worker)
         if writer.put_scalars(
             JOB, job.number, <uint32_t>self.functions.last_number,
-            flags | self.keep_flags(job.number), 0, payload, size,
+            flags | self.keep_flags(job.number), self.hold_of(job.number), payload, size,
         ) < 0:
             raise MemoryError()
         return self.note_sent(job.number, <uint64_t>size)
@@ -165,7 +175,9 @@ cdef class JobSender:
         if self.is_cancelled(job):
             return 0
         self.cache_notices.put(worker)
-        writer.put(JOB, job, function, flags | self.keep_flags(job), 0, payload, buffers)
+        writer.put(
+            JOB, job, function, flags | self.keep_flags(job), self.hold_of(job), payload, buffers
+        )
         if self.jobs is not None and self.jobs.times != NULL:
             self.note_sent(job, len(payload) + sum([buffer.nbytes for buffer in buffers]))
         return 0

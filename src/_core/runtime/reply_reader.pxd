@@ -14,6 +14,7 @@ cdef class ReplyReader:
     cdef public bint check_results
     cdef public bint unpickle_results
     cdef int64_t now  # when the message arrived
+    cdef int64_t ended  # when the last job of the message ended, on the worker's clock
     cdef bytes remote
     cdef const uint8_t *is_remote  # the data of `remote`; NULL if all workers are on this node
     cdef int64_t *clock_offsets  # by worker: what to add to its times; NULL like `is_remote`
@@ -23,7 +24,8 @@ cdef class ReplyReader:
     cdef int64_t clock_offset(self, int worker) noexcept nogil
     cdef list offsets(self)
     cdef void begin(self, int worker, int64_t now) noexcept nogil
-    cdef int note_times(self, int worker) except -1
+    cdef int64_t read_start(self) noexcept nogil
+    cdef int note_times(self, int worker, int64_t started) except -1
     cdef void measure_clock(self, int worker) noexcept nogil
     cdef bint store(self) except -1
     cdef bint is_used(self, int64_t job) noexcept

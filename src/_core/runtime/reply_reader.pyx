@@ -137,6 +137,7 @@ cdef class ReplyReader:
         """Begin to read a message of a worker that has arrived."""
         cdef worker_t *slot = &self.engine.d.workers.slots[worker]
         self.now = now
+        self.ended = self.reader.cursor.header.time_ns
         if self.reader.cursor.header.peak_kib > slot.peak_kib:
             slot.peak_kib = self.reader.cursor.header.peak_kib
         if self.is_remote != NULL and self.is_remote[worker]:
@@ -169,7 +170,7 @@ cdef class ReplyReader:
         if self.jobs is not None and not direct:
             self.callbacks.job_ended(r.record.id, timing_run_ns(r.record.extra) * 1e-9)
         if self.jobs is not None and self.jobs.times != NULL:
-            self.note_times(worker)
+            self.note_times(worker, self.read_start())
         if outcome != CANCELLED:
             self.engine.d.workers.slots[worker].n_done += 1
             self.engine.d.workers.slots[worker].busy_ns += timing_run_ns(r.record.extra)
@@ -183,15 +184,19 @@ cdef class ReplyReader:
             self.engine.raise_fault()
         return called_back
 
-    cdef int note_times(self, int worker) except -1:
+    cdef int64_t read_start(self) noexcept nogil:
+        """Return when the job of the record began; to be called for each reply, in order."""
+        cdef uint64_t extra = self.reader.record.extra
+        # Unsigned, so that numbers of a corrupt message cannot overflow.
+        cdef uint64_t started = <uint64_t>self.ended + <uint64_t>timing_after_ns(extra)
+        self.ended = <int64_t>(started + <uint64_t>timing_run_ns(extra))
+        return <int64_t>started
+
+    cdef int note_times(self, int worker, int64_t started) except -1:
         """Note when the job of the record ran, on this rank's clock."""
         cdef FrameReader r = self.reader
-        # Unsigned, so that numbers of a corrupt message cannot overflow.
-        cdef int64_t started = <int64_t>(
-            <uint64_t>r.cursor.header.time_ns + <uint64_t>timing_after_ns(r.record.extra)
-            + <uint64_t>self.clock_offset(worker)
-        )
         cdef int64_t run = timing_run_ns(r.record.extra)
+        started = <int64_t>(<uint64_t>started + <uint64_t>self.clock_offset(worker))
         if not 0 < started <= self.now - run:  # the offset is an estimate
             started = self.now - run
         if times_ended(

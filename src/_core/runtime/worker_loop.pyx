@@ -2,7 +2,8 @@
 
 Messages wait in an inbox, and their records are read in order. Replies are collected. They are sent
 when there is nothing else to do, before and after jobs of functions that take long (or whose run
-time is unknown), and when they become too many, too old or too large.
+time is unknown), and when they become too many, too old or too large. Main may allow replies to
+wait for others while the worker has more jobs; then only their number and size count.
 
 While a job runs, the progress thread may act for the worker's thread (see `WorkerReceiver`). The
 mutex of `ProgressThread` keeps the two apart: the worker's thread holds it except while a job runs.
@@ -29,8 +30,8 @@ from bsbpool._core.protocol.wire cimport (
     JOB,
     KEEP,
     KEEP_ONLY,
-    LEAVE,
     NEEDED,
+    MOST_AFTER_NS,
     NO_RESULT,
     OK_REPLY,
     ONLY_ARGS,
@@ -128,23 +129,6 @@ cdef class WorkerLoop(DataReceiver):
             self.stop_progress_thread()
             self.channel.release()
             set_timer_slack(<unsigned long>slack)
-
-    def send_leave(self, bytes reason):
-        """Report to the main rank that this rank has left the run, and wait until that is sent.
-
-        Sent when this rank stops before the run has ended, which ends the run. Also sent after an
-        aborted run: the main rank may have marked this rank as away.
-
-        Parameters
-        ----------
-        reason : bytes
-            The reason, for the error of the main rank.
-        """
-        self.channel.relaying.stop()  # the leader may have left the run
-        self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
-        # Not with `flush`, which receives first: the reason may be that receiving failed.
-        self.channel.post(self.replies.seal(MAIN, self.run_id))
-        self.channel.drain(1.0)
 
     def job_seconds(self):
         """Return for how long the present job has run; 0 while none runs."""
@@ -248,8 +232,10 @@ cdef class WorkerLoop(DataReceiver):
         cdef Function function = self.functions.get(r.record.aux, self.armed)
         cdef int64_t run_ns
         if self.now - self.polled > POLL_NS or function.run_ns >= LONG_JOB_NS:
-            if not self.prepare(function.run_ns >= LONG_JOB_NS):
+            if not self.prepare(function.run_ns):
                 return 0
+        if self.replies.n_held and self.now - self.replies.ended_ns > MOST_AFTER_NS:
+            self.flush()  # the next reply could not tell when its job began
         self.begun[0] = (
             <uint64_t>self.run_id << 32 | ((<uint64_t>r.record.id + 1) & <uint64_t>0xFFFFFFFF)
         )
@@ -258,15 +244,17 @@ cdef class WorkerLoop(DataReceiver):
         else:
             run_ns = self.call_back(function)
         function.add_run(run_ns)
-        if run_ns > LONG_JOB_NS or self.replies.is_due(self.now):
+        if r.record.extra:
+            self.replies.hold(self.now, r.record.extra)
+        if self.replies.is_due(self.now, run_ns):
             self.send_due_replies()
         return 0
 
-    cdef bint prepare(self, bint is_long) except -1:
+    cdef bint prepare(self, int64_t run_ns) except -1:
         """Receive messages before a job; return False when the job must not run."""
         self.inbox.is_starting = True
         self.channel.relaying.start_thread()
-        if is_long:
+        if run_ns >= LONG_JOB_NS and not self.replies.may_wait(self.now + run_ns):
             self.flush()  # replies must not wait for the end of a long job
             self.flush_pending()
         self.receive()

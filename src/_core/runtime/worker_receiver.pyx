@@ -15,6 +15,7 @@ from bsbpool._core.protocol.wire cimport (
     GANG_JOB,
     HAVE_DATA,
     INTERRUPT,
+    LEAVE,
     OUTPUT,
     RANK_FAILED,
     SCALARS,
@@ -103,6 +104,23 @@ cdef class WorkerReceiver(ProgressThread):
             return None
         return (r.record.flags & 0x7F, r.payload()) if r.record.flags & SCALARS else None
 
+    def send_leave(self, bytes reason):
+        """Report to the main rank that this rank has left the run, and wait until that is sent.
+
+        Sent when this rank stops before the run has ended, which ends the run. Also sent after an
+        aborted run: the main rank may have marked this rank as away.
+
+        Parameters
+        ----------
+        reason : bytes
+            The reason, for the error of the main rank.
+        """
+        self.channel.relaying.stop()  # the leader may have left the run
+        self.replies.put(LEAVE, 0, 0, 0, 0, reason, ())
+        # Not with `flush`, which receives first: the reason may be that receiving failed.
+        self.channel.post(self.replies.seal(MAIN, self.run_id))
+        self.channel.drain(1.0)
+
     def send_output(self, int64_t job, uint32_t stream, bytes text not None):
         """Send output of the running job to the main rank, from another thread of this process.
 
@@ -145,7 +163,11 @@ cdef class WorkerReceiver(ProgressThread):
 
     cdef void progress(self) noexcept nogil:
         """Make progress while the worker runs a long job."""
-        if not (self.check_processes() and self.send_replies() and self.receive_all(True)):
+        if not (
+            self.check_processes()
+            and (self.replies.may_wait(self.channel.now()) or self.send_replies())
+            and self.receive_all(True)
+        ):
             self.channel.fail(TRANSPORT_NO_MEMORY)
 
     cdef bint receive_all(self, bint busy) noexcept nogil:
@@ -224,10 +246,10 @@ cdef class WorkerReceiver(ProgressThread):
         """Answer a STEAL_REQUEST; return False when memory is exhausted.
 
         All jobs that have not begun are given back, except the first one if no job is running.
+        Replies are sent, too: main has idle workers, and jobs may wait for those that have ended.
         """
         cdef job_iter_t it
         cdef bint keep_next = not (busy or self.inbox.is_starting)
-        cdef bint any_stolen = False
         self.inbox.iterate(&it)
         while job_iter_next(&it):
             if it.record.kind == GANG_JOB:
@@ -236,10 +258,9 @@ cdef class WorkerReceiver(ProgressThread):
                 keep_next = False
                 continue
             it.place[0] = STOLEN
-            any_stolen = True
             if self.replies.put_scalars(STEAL_RESPONSE, it.record.id, 0, 0, 0, NULL, 0) < 0:
                 return False
-        return not any_stolen or self.send_replies()
+        return self.send_replies()
 
     cdef bint send_replies(self) noexcept nogil:
         """Send the replies unless they have parts; return False when memory is exhausted."""

@@ -56,6 +56,7 @@ from bsbpool._core.scheduling.workers cimport (
     worker_t,
     workers_list,
     workers_next,
+    workers_share,
     workers_unlist,
 )
 from bsbpool._core.vector cimport ints_push, ints_t
@@ -91,10 +92,16 @@ cdef inline int assign_plain(dispatcher_t *d, int32_t before) noexcept nogil:
         if before != ALL_JOBS and ready_first(&d.ready) > before:
             return 0
         candidates = d.workers.idle.size + d.workers.spare.size
+        if d.workers.hold_ns:
+            workers_share(&d.workers, d.ready.count)
         worker = workers_next(&d.workers)
         if worker == NO_WORKER:
             return 0
         share = share_of(d, worker, d.ready.count, candidates)
+        share = min(share, d.workers.most_each - d.workers.slots[worker].in_flight)
+        # Less than 1 if it was listed when more jobs were ready; `queues_done` lists it again.
+        if share < 1:
+            continue
         while share and d.ready.count:
             if before != ALL_JOBS and ready_first(&d.ready) > before:
                 break

@@ -6,6 +6,11 @@
 # which is many jobs of a microsecond and at most one long job. The first job of a worker is sent
 # alone, as no run time is known yet.
 #
+# Main must be able to send each worker a message in the time that the credit covers. So it grows
+# with the number of workers (`ahead_ns`), and with many workers they hold their replies back for
+# a part of it (`hold_ns`). Otherwise jobs of some milliseconds would travel one by one, and main
+# would not keep up.
+#
 # Idle workers come before busy ones, so that jobs are spread over all workers before any worker
 # gets a second one. Each list is an array that is popped from its end; a worker is in at most one
 # list. Without prefetch the idle workers are a binary heap, with the one that was idle for longest
@@ -22,7 +27,8 @@ cdef enum:
     FIRST_CREDIT = 1
     MAX_CREDIT = 256
     AHEAD_NS = 1_000_000
-    LONG_NS = 2_000_000  # jobs of at least this run time are not sent ahead
+    AHEAD_PER_WORKER_NS = 4_000
+    MANY_MEASURED = 256  # run times
 
 cdef enum list_t:
     NOT_LISTED = 0
@@ -54,6 +60,11 @@ ctypedef struct workers_t:
     bits_t deep  # workers that got a job behind another one; some have no longer several
     int64_t in_flight  # the jobs of all queues
     int64_t n_used  # counts the jobs, without prefetch only
+    int64_t ahead_ns  # how much work a worker may hold; jobs of twice that are not sent ahead
+    int32_t most_each  # how many jobs a worker may hold in any case, see `workers_share`
+    double run_ns  # smoothed run time of all jobs, and how many these are; with `hold_ns` only
+    int64_t n_measured
+    int64_t hold_ns  # how long workers may hold back a reply while they have more jobs
     bint one_each  # no prefetch: one job for each worker, first for that which was idle longest
     int32_t n_unavailable
     int32_t n_lost
@@ -84,6 +95,7 @@ cdef inline int workers_open(workers_t *w, int32_t n) noexcept nogil:
     if bits_open(&w.deep, n) < 0:
         return WORKERS_NO_MEMORY
     w.n = n
+    workers_set_ahead(w, AHEAD_PER_WORKER_NS * <int64_t>n)
     for i in range(n - 1, -1, -1):  # so that `workers_next` returns worker 0 first
         w.slots[i].first = w.slots[i].last = -1
         w.slots[i].credit = FIRST_CREDIT
@@ -91,6 +103,29 @@ cdef inline int workers_open(workers_t *w, int32_t n) noexcept nogil:
         w.slots[i].available = True
         workers_list(w, i)
     return 0
+
+
+cdef inline void workers_set_ahead(workers_t *w, int64_t ns) noexcept nogil:
+    """Set how much work may be sent ahead to a worker, at least AHEAD_NS."""
+    w.ahead_ns = max(ns, AHEAD_NS)
+    w.hold_ns = w.ahead_ns // 2 if w.ahead_ns > AHEAD_NS else 0
+    w.most_each = MAX_CREDIT
+
+
+cdef inline void workers_share(workers_t *w, int64_t n_ready) noexcept nogil:
+    """Limit the jobs that a worker may hold to half of its share of those that are ready.
+
+    With many workers their credit can be much work. So each gets fewer jobs towards the end of a
+    run, and all workers end at about the same time.
+    """
+    w.most_each = <int32_t>min(2 + n_ready // (2 * <int64_t>w.n), MAX_CREDIT)
+
+
+cdef inline double credit_for(const workers_t *w, double run_ns) noexcept nogil:
+    """Return how many jobs of a run time a worker may hold."""
+    if run_ns >= 2 * w.ahead_ns or w.one_each:
+        return 1
+    return 2 + w.ahead_ns / (run_ns + 500)
 
 
 cdef inline int32_t workers_next(workers_t *w) noexcept nogil:
@@ -174,7 +209,7 @@ cdef inline void workers_list(workers_t *w, int32_t number) noexcept nogil:
     cdef worker_t *slot = &w.slots[number]
     cdef uint8_t wanted = IN_SPARE if slot.in_flight else IN_IDLE
     cdef ints_t *target = &w.spare if slot.in_flight else &w.idle
-    if not slot.available or slot.in_flight >= slot.credit:
+    if not slot.available or slot.in_flight >= min(slot.credit, w.most_each):
         wanted = NOT_LISTED
     if wanted == slot.list:
         return
@@ -230,12 +265,14 @@ cdef inline void workers_measure(workers_t *w, int32_t number, double run_ns) no
         slot.run_ns += (run_ns - slot.run_ns) * 0.5  # react quickly to long jobs
     else:
         slot.run_ns += (run_ns - slot.run_ns) * 0.125
-    if slot.run_ns >= LONG_NS or w.one_each:
-        slot.credit = 1
-        return
-    wanted = 2 + AHEAD_NS / (slot.run_ns + 500)
-    # At most double the credit, so that one short job does not let hundreds follow.
-    if wanted > 2 * slot.credit:
+    wanted = credit_for(w, slot.run_ns)
+    if w.hold_ns:
+        w.run_ns += (run_ns - w.run_ns) / min(w.n_measured + 1, MANY_MEASURED)
+        w.n_measured += 1
+        wanted = min(wanted, credit_for(w, w.run_ns))
+    # At most double the credit, so that one short job does not let hundreds follow. But if many
+    # workers have run jobs, all need as few messages as possible from their second job on.
+    if w.n_measured < MANY_MEASURED and wanted > 2 * slot.credit:
         wanted = 2 * slot.credit
     slot.credit = <int32_t>wanted if wanted < MAX_CREDIT else MAX_CREDIT
 
@@ -244,6 +281,6 @@ cdef inline void workers_restore(workers_t *w, int32_t number) noexcept nogil:
     """Set the credit of a worker as of its last jobs, after it was set to 1."""
     cdef worker_t *slot = &w.slots[number]
     cdef double wanted = FIRST_CREDIT
-    if 0 <= slot.run_ns < LONG_NS and not w.one_each:
-        wanted = 2 + AHEAD_NS / (slot.run_ns + 500)
+    if slot.run_ns >= 0:
+        wanted = credit_for(w, slot.run_ns)
     slot.credit = <int32_t>wanted if wanted < MAX_CREDIT else MAX_CREDIT

@@ -73,7 +73,7 @@ cdef inline double send_replies(
 cdef inline double give_back(
     simulation_t *s, worker_state_t *w, double time, bint keeps_first
 ) noexcept nogil:
-    """Send the jobs that have not begun to main; return the time after that."""
+    """Send the jobs that have not begun to main, and replies; return the time after that."""
     cdef int32_t stolen = w.first
     cdef int32_t n = 0
     cdef int32_t job
@@ -87,7 +87,7 @@ cdef inline double give_back(
     while job != NOBODY:
         n += 1
         job = s.link[job]
-    return send_replies(s, w, time, stolen, n) if n else time
+    return send_replies(s, w, time, stolen, n) if n or w.n_replies else time
 
 
 cdef inline double receive(
@@ -115,6 +115,11 @@ cdef inline double receive(
         packet_free(s, number)
     w.polled = time
     return time
+
+
+cdef inline bint may_hold(simulation_t *s, worker_state_t *w, double time) noexcept nogil:
+    """Whether the replies may wait until a time, as in pools with many workers."""
+    return time < w.oldest + s.d.workers.hold_ns
 
 
 cdef inline double flush(simulation_t *s, worker_state_t *w, double time) noexcept nogil:
@@ -145,7 +150,7 @@ cdef inline void worker_turn(simulation_t *s, int32_t number, double time) noexc
             plan(s, max(time, s.packets[w.arrived_head].time), WORKER_TURN, number)
         return
     if time - w.polled > POLL_NS or w.function_ns >= LONG_JOB_NS:
-        if w.function_ns >= LONG_JOB_NS:
+        if w.function_ns >= LONG_JOB_NS and not may_hold(s, w, time + w.function_ns):
             time = flush(s, w, time)
         time = receive(s, w, time, False)
     job = w.first
@@ -160,7 +165,9 @@ cdef inline void worker_turn(simulation_t *s, int32_t number, double time) noexc
     time += s.costs.worker_job + s.run_ns[job]
     w.job_end = time
     plan(s, time, JOB_ENDED, number)
-    if time > w.job_start + CHECK_NS and (w.n_replies or w.arrived_head != NOBODY):
+    if time > w.job_start + CHECK_NS and (
+        w.arrived_head != NOBODY or (w.n_replies and not may_hold(s, w, time))
+    ):
         look_later(s, number, w.job_start)
 
 
@@ -178,7 +185,7 @@ cdef inline void worker_progress(simulation_t *s, int32_t number, double time) n
     w.looks = False
     if w.running == NOBODY or time < w.job_start + CHECK_NS:
         return  # the job has ended, and maybe another one has begun
-    if w.n_replies:
+    if w.n_replies and not may_hold(s, w, time):
         send_replies(s, w, time, NOBODY, 0)
     receive(s, w, time, True)
 
@@ -205,10 +212,12 @@ cdef inline void worker_job_ended(simulation_t *s, int32_t number, double time) 
     else:
         w.function_ns += (run_ns - w.function_ns) * 0.25
     if (
-        run_ns > LONG_JOB_NS
-        or w.n_replies >= MAX_REPLIES
+        w.n_replies >= MAX_REPLIES
         or w.n_replies * (RECORD_BYTES + s.result_bytes) > EAGER_FRAME
-        or time - w.oldest > MAX_REPLY_AGE_NS
+        or (
+            (run_ns > LONG_JOB_NS or time - w.oldest > MAX_REPLY_AGE_NS)
+            and not may_hold(s, w, time)
+        )
     ):
         time = flush(s, w, time)
     worker_turn(s, number, time)

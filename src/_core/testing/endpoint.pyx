@@ -29,8 +29,44 @@ cdef class Endpoint:
         if code < 0:
             raise OSError(code)
 
+    def send_records(self, int peer, int run_id, records):
+        """Send a message of a run; each record is the arguments of `FrameWriter.add`."""
+        cdef FrameWriter writer = FrameWriter()
+        for record in records:
+            writer.add(**record)
+        code = self.transport.table.send(&self.transport.table, writer.seal(peer, run_id))
+        if code < 0:
+            raise OSError(code)
+
+    def poll_records(self):
+        """Return the next message; None if none has arrived.
+
+        Returns
+        -------
+        time_ns : int
+            The time in the header.
+        records : list of tuple
+            Kind, id, flags and extra of each record.
+        """
+        cdef FrameReader reader = self.receive()
+        if reader is None:
+            return None
+        records = []
+        while reader.next():
+            record = reader.record
+            records.append((record.kind, record.id, record.flags, record.extra))
+        return reader.cursor.header.time_ns, records
+
     def poll(self):
         """Return (peer, number) of the next message; None if none has arrived."""
+        cdef FrameReader reader = self.receive()
+        if reader is None:
+            return None
+        assert reader.next()
+        return reader.message.peer, reader.record.id
+
+    cdef FrameReader receive(self):
+        """Return a reader of the next message; None if none has arrived."""
         cdef FrameReader reader = FrameReader()
         cdef message_t *m = self.transport.table.poll(&self.transport.table, &self.error)
         self.release()
@@ -39,8 +75,7 @@ cdef class Endpoint:
         if m == NULL:
             return None
         reader.open(m)
-        assert reader.next()
-        return reader.message.peer, reader.record.id
+        return reader
 
     def take_lost(self):
         """Return a rank that was lost; None if none was."""

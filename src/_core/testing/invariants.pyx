@@ -334,7 +334,7 @@ cdef void check_lists(workers_t *w, report_t *r) noexcept nogil:
     for i in range(w.n):
         slot = &w.slots[i]
         expect(r, "credit within its bounds", i, 1 <= slot.credit <= MAX_CREDIT, True)
-        expect(r, "list of worker", i, slot.list, expected_list(slot))
+        expect(r, "list of worker", i, slot.list, expected_list(w, slot))
         if slot.list == NOT_LISTED:
             continue
         n_listed += 1
@@ -345,9 +345,11 @@ cdef void check_lists(workers_t *w, report_t *r) noexcept nogil:
     expect(r, "workers in the lists", 0, w.idle.size + w.spare.size, n_listed)
 
 
-cdef int expected_list(worker_t *slot) noexcept nogil:
+cdef int expected_list(workers_t *w, worker_t *slot) noexcept nogil:
     if not slot.available or slot.in_flight >= slot.credit:
         return NOT_LISTED
+    if w.hold_ns and slot.in_flight and slot.list == NOT_LISTED:
+        return NOT_LISTED  # it holds its share of the jobs that were ready
     return IN_SPARE if slot.in_flight else IN_IDLE
 
 

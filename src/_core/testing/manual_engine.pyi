@@ -7,6 +7,8 @@ from bsbpool._core.scheduling.engine_options import JobSpec
 _Kind = Literal["SEND_JOB", "SEND_SKIP", "REFUSE_JOB", "SEND_GANG"]
 
 class ManualEngine(Engine):
+    hold_ns: int
+    def set_ahead(self, ns: int) -> None: ...
     def submit(
         self,
         deps: Iterable[int] = (),

@@ -22,6 +22,7 @@ from bsbpool._core.scheduling.worker_queues cimport (
     queues_retry,
     queues_stolen,
 )
+from bsbpool._core.scheduling.workers cimport workers_set_ahead
 from bsbpool._core.vector cimport ints_copy, ints_free, ints_t
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport free
@@ -37,6 +38,15 @@ _ACTIONS = {
 
 cdef class ManualEngine(Engine):
     """An `Engine` with the events that the loops otherwise pass to the dispatcher themselves."""
+
+    def set_ahead(self, int64_t ns):
+        """Set how much work is sent ahead to a worker, as it is with many workers."""
+        workers_set_ahead(&self.d.workers, ns)
+
+    @property
+    def hold_ns(self):
+        """For how long workers may hold back replies."""
+        return self.d.workers.hold_ns
 
     def submit(
         self, deps=(), joins=(), int32_t cache_set=-1, bint tracked=False, JobSpec spec=None
