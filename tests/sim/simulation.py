@@ -215,6 +215,7 @@ class Simulation:
         run_id = channel.open_run()
         callbacks = self.worker_callbacks(self, number, rank)
         callbacks.loop = loop = WorkerLoop(channel, run_id, callbacks)
+        loop.may_hold = self.plan.makes_progress
         if self.plan.pools[number].direct:
             loop.enable_direct_calls(None, CallDepth())
         loop.run()

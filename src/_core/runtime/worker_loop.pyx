@@ -181,6 +181,7 @@ cdef class WorkerLoop(DataReceiver):
         elif r.record.kind == FUNCTION:
             if self.channel.supports_threads():
                 self.start_progress_thread()  # not earlier: a run may have no jobs for this rank
+                self.may_hold = self.has_thread
             self.functions.load(r, self.direct, self.rank >= 0)
         elif r.record.kind == FORGET:
             self.functions.drop(r.record.aux)
@@ -244,7 +245,7 @@ cdef class WorkerLoop(DataReceiver):
         else:
             run_ns = self.call_back(function)
         function.add_run(run_ns)
-        if r.record.extra:
+        if r.record.extra and self.may_hold:
             self.replies.hold(self.now, r.record.extra)
         if self.replies.is_due(self.now, run_ns):
             self.send_due_replies()

@@ -23,6 +23,7 @@ cdef class WorkerReceiver(ProgressThread):
     cdef bint has_missed_deaths  # whether ranks have died of which this rank may not know
     cdef bint has_dead  # whether ranks of this node have died, and the callback is not done
     cdef readonly bint must_report
+    cdef public bint may_hold
     cdef readonly int64_t stop_code
 
     cdef bint receive_all(self, bint busy) noexcept nogil

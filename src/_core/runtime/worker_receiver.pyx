@@ -68,6 +68,9 @@ cdef class WorkerReceiver(ProgressThread):
         Whether the main rank waits for the report that this rank has left the run.
     running_job : RunningJob
         The job that this rank runs.
+    may_hold : bool
+        Whether replies may be held back: if they are due inside of a job, something calls
+        `progress`, as the progress thread does.
     """
 
     def __init__(self, Channel channel not None, uint32_t run_id):

@@ -116,9 +116,11 @@ cdef inline void workers_share(workers_t *w, int64_t n_ready) noexcept nogil:
     """Limit the jobs that a worker may hold to half of its share of those that are ready.
 
     With many workers their credit can be much work. So each gets fewer jobs towards the end of a
-    run, and all workers end at about the same time.
+    run, and all workers end at about the same time. A job in advance hides the time until main
+    sends the next one, which matters for short jobs only.
     """
-    w.most_each = <int32_t>min(2 + n_ready // (2 * <int64_t>w.n), MAX_CREDIT)
+    cdef int64_t least = 1 if w.run_ns > w.ahead_ns // 8 else 2
+    w.most_each = <int32_t>min(least + n_ready // (2 * <int64_t>w.n), MAX_CREDIT)
 
 
 cdef inline double credit_for(const workers_t *w, double run_ns) noexcept nogil:
