@@ -2,9 +2,11 @@
 
 import contextlib
 import errno
+import functools
 import gc
 import logging
 import os
+import sys
 import threading
 import time
 
@@ -22,7 +24,12 @@ from bsbpool import (
     create_job_pool,
     current_job,
 )
-from bsbpool.exceptions import JobCancelledError, JobPoolTimeoutError, JournalError
+from bsbpool.exceptions import (
+    JobCancelledError,
+    JobPoolError,
+    JobPoolTimeoutError,
+    JournalError,
+)
 from bsbpool.journal import Journal
 from bsbpool.journal import writer as writer_module
 from bsbpool.journal.contents import JournalContents
@@ -336,6 +343,18 @@ def test_a_job_that_was_refused_does_not_use_up_its_key(path):
     assert RAN == [1, 1, 1]
 
 
+def test_a_job_that_would_be_resumed_is_refused_as_well(path):
+    run(path, lambda pool: [pool.submit(note, 1, key="k")])
+    with create_job_pool(quiet=True) as other, create_job_pool(quiet=True, journal=path) as pool:
+        for dep in (other.submit(note), object()):
+            with pytest.raises((JobPoolError, TypeError), match="deps"):
+                pool.options(key="k").queue(note, (1,), deps=[dep])
+        pool.submit(note, 1, key="k")
+        pool.execute()
+        other.execute()
+    assert RAN == [1, None]
+
+
 def test_only_attempts_that_failed_count(path):
     """The result is not kept, so that the job runs in each run; it can still fail twice."""
     def lock(owner):
@@ -540,6 +559,27 @@ def test_ends_are_in_the_file_soon(path):
     assert sizes == sorted(set(sizes))
 
 
+def test_the_writer_is_not_woken_before_there_is_a_record(path, monkeypatch):
+    """Else it could find nothing, and nobody would wake it for the records that follow."""
+    wake = JournalWriter.wake
+
+    def wake_and_rest(writer):
+        wake(writer)
+        time.sleep(0.1)  # as if the main thread did not get the processor; the writer writes
+
+    def wait_for_records(owner):
+        end = time.monotonic() + 30
+        while JournalContents(str(path)).n_jobs < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        return JournalContents(str(path)).n_jobs
+
+    monkeypatch.setattr(JournalWriter, "wake", wake_and_rest)
+    results, _ = run(path, lambda pool: [
+        *pool.queue_many(note, zip([1, ["a list"], 3])), pool.submit(wait_for_records, key="last"),
+    ])  # fmt: skip
+    assert results[-1] == 3
+
+
 @pytest.mark.parametrize("sync", ["never", 0, 0.5, "always"])
 def test_all_ways_to_sync(path, sync):
     def queue(pool):
@@ -666,6 +706,53 @@ def test_any_error_of_the_writer_ends_the_run(path, monkeypatch):
             pool.execute()
 
 
+@pytest.mark.parametrize("where", ["write", "append"])
+def test_a_signal_during_a_write_loses_no_records(path, monkeypatch, where):
+    """It raises in the main thread, which writes with "always"; the end of the pool goes on."""
+    owner = SideFiles if where == "write" else JournalFile
+    original = getattr(owner, where)
+    calls = []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(owner, where, interrupted)
+    journal = Journal(path, sync="always", side_file_size=1000)
+    with create_job_pool(quiet=True, journal=journal) as pool:
+        pool.queue_many(note, zip([bytes(5000 + i) for i in range(5)]))
+        with pytest.raises(KeyboardInterrupt):
+            pool.execute()
+    contents = JournalContents(str(path))
+    assert len(calls) > 3
+    assert contents.problems() == []
+    assert contents.n_jobs == len(RAN)
+
+
+def test_the_threads_of_the_writer_start_once(path, monkeypatch):
+    make = threading.Thread.__init__
+
+    def make_slowly(thread, *args, **kwargs):
+        if kwargs.get("name") == "bsbpool-journal":
+            time.sleep(0.05)
+        make(thread, *args, **kwargs)
+
+    monkeypatch.setattr(threading.Thread, "__init__", make_slowly)
+    file = JournalFile(str(path))
+    writer = JournalWriter(file, Journal(path))
+    callers = [threading.Thread(target=writer.wake) for _ in range(4)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    names = [thread.name for thread in threading.enumerate()]
+    writer.close()
+    file.close()
+    assert names.count("bsbpool-journal") == 2
+
+
 def test_an_error_of_a_thread_of_the_writer_is_kept(path, monkeypatch):
     file = JournalFile(str(path))
     writer = JournalWriter(file, Journal(path))
@@ -705,6 +792,16 @@ def test_the_damage_of_a_journal_is_reported(path, caplog):
     assert run(path, lambda pool: pool.queue_many(note, zip(range(20))))[1] == 19
     assert len(RAN) == 1
     assert "is damaged from byte" in caplog.text
+
+
+def test_another_python_is_reported_once(path, caplog, monkeypatch):
+    play = functools.partial(run, path, lambda pool: [pool.submit(note, 1)])
+    play()
+    monkeypatch.setattr(sys, "version_info", (3, 99, 0))
+    for n in (1, 0):
+        caplog.clear()
+        play()
+        assert caplog.text.count("was last used with Python 3.1") == n
 
 
 def test_a_time_limit_keeps_what_has_ended(path):

@@ -26,6 +26,7 @@ cdef class DependencySets:
     cdef object layout_members
 
     cdef int32_t read(self, object deps, ints_t *ids, Handle job) except -2
+    cdef int check(self, Handle job) except -1
     cdef tuple as_tuple(self, object deps)
     cdef int32_t lookup(self, object deps, object key, ints_t *ids, Handle job) except -2
     cdef int32_t register(self, tuple deps, object key, ints_t *ids, Handle job) except -2

@@ -12,7 +12,7 @@ is the same set, even if it is another object.
 """
 from bsbpool._core.jobs.handle cimport Handle
 from bsbpool._core.scheduling.engine cimport Engine
-from bsbpool._core.vector cimport ints_push, ints_t
+from bsbpool._core.vector cimport ints_free, ints_push, ints_t
 from cpython.list cimport PyList_CheckExact
 from cpython.object cimport PyObject
 from cpython.set cimport PyAnySet_CheckExact, PyFrozenSet_CheckExact
@@ -90,6 +90,15 @@ cdef class DependencySets:
         else:
             return self.read(self.as_tuple(deps), ids, job)
         return self.lookup(deps, (n, fingerprint.first, fingerprint.second), ids, job)
+
+    cdef int check(self, Handle job) except -1:
+        """Refuse dependencies that are not jobs of the pool; make `job.deps` a tuple."""
+        cdef ints_t ids = ints_t(NULL, 0, 0)
+        try:
+            self.read(job.deps, &ids, job)
+        finally:
+            ints_free(&ids)
+        return 0
 
     cdef tuple as_tuple(self, object deps):
         """Return an iterable of jobs as a tuple; refuse other objects."""

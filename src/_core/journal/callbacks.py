@@ -36,9 +36,6 @@ class JournalCallbacks(Protocol):
     def number_of_name(self, f: Any) -> int:
         """Return the number of the name of a function."""
 
-    def wake(self) -> None:
-        """Let the writer write: the first record is appended since it took all."""
-
     def wait_for_writer(self) -> None:
         """Wait until there are fewer records."""
 

@@ -120,8 +120,8 @@ cdef class JobJournal:
         name, version, extra = None, None, ()
         if job.options is not None:
             name, version, extra, recorded = self.callbacks.key_options(job)
-        if job.deps is not None and type(job.deps) is not tuple:
-            job.deps = tuple(job.deps)
+        if job.deps is not None:
+            self.pool.sets.check(job)
         deps = (*(job.deps or ()), *extra) if extra else job.deps
         if name is not None:
             self.keys.make_named(name, key)
@@ -250,7 +250,7 @@ cdef class JobJournal:
         """Record the end of a job with a given payload; see `RecordBuffer.add`."""
         cdef body_t body
         self.prepare(&body, number, <uint8_t>status)
-        self.was_empty()
+        self.limit_buffer()
         self.buffer.add(
             ENDED, status, payload_kind, self.keys.key_of(number), payload, buffers, text=text,
             attempts=body.attempts, time_ns=body.time_ns, run_ns=body.run_ns, rank=body.rank,
@@ -336,14 +336,12 @@ cdef class JobJournal:
         return self.append(&body, b"", None)
 
     cdef int append(self, body_t *body, const void *payload, bytes text) except -1:
-        self.was_empty()
+        self.limit_buffer()
         return self.buffer.append(body, payload, NULL, (), text)
 
-    cdef int was_empty(self) except -1:
-        """Wake the writer before the first record of a group; wait for it if it is too slow."""
-        if self.buffer.size == 0:
-            self.callbacks.wake()
-        elif self.buffer.size > self.limit:
+    cdef int limit_buffer(self) except -1:
+        """Wait for the writer if it is too slow."""
+        if self.buffer.size > self.limit:
             self.callbacks.wait_for_writer()
         return 0
 

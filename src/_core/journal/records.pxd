@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cdef class RecordBuffer:
     cdef uint8_t *data
     cdef readonly int64_t size
+    cdef public object on_first
     cdef int64_t capacity
 
     cdef int append(

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ class PayloadKind(IntEnum):
 
 class RecordBuffer:
     size: int
+    on_first: Callable[[], object] | None
     def add(
         self,
         kind: int,

@@ -41,6 +41,9 @@ cdef class RecordBuffer:
     ----------
     size : int
         Their size in bytes.
+    on_first : callable or None
+        Called when there is a record, after there was none. Not before: then the thread that it
+        wakes could find nothing, and sleep again.
     """
 
     def __dealloc__(self):
@@ -118,7 +121,9 @@ cdef class RecordBuffer:
                 )
         if body.text_size:
             memcpy(at, PyBytes_AS_STRING(text), body.text_size)
-        self.size += <int64_t>(sizeof(frame_t) + need)  # at last: nothing remains after an error
+        self.size += <int64_t>(sizeof(frame_t) + need)  # here: nothing remains after an error
+        if self.on_first is not None and self.size == <int64_t>(sizeof(frame_t) + need):
+            self.on_first()
         return 0
 
     def take(self):

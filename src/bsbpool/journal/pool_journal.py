@@ -26,6 +26,7 @@ class JournaledPool(Protocol):
     lock: Any
     jobs: Any
     pool: Any
+    on_attempt: Any
 
 
 class PoolJournal(JournalStore):
@@ -66,8 +67,10 @@ class PoolJournal(JournalStore):
             options.sync == "always",
             options.key_version,
         )
+        self._writer.buffer.on_first = self.wake
         self._check()
         self._jobs.connect()
+        context.on_attempt = self.attempt_failed
 
     # ------------------------------------------------------------ life cycle
 
@@ -79,16 +82,12 @@ class PoolJournal(JournalStore):
     def end_run(self) -> None:
         """Write all records at the end of the run, and log what was resumed."""
         self._writer.write(sync=True)
-        left = () if self.is_shared else self._file.table.unseen(SUCCESS)
         _log.info(
             "%s: %d jobs were resumed, %d have ended in this run", self._file.path,
             self._jobs.n_resumed, self._jobs.n_recorded,
         )  # fmt: skip
-        if left:
-            _log.warning(
-                "%s has the results of %d jobs that the program did not queue in this run: %s",
-                self._file.path, len(left), self.names_at(left),
-            )  # fmt: skip
+        if not self.is_shared:
+            self.report_unseen()
         if sys.exc_info()[1] is None:
             self._check()
 
@@ -198,7 +197,7 @@ class PoolJournal(JournalStore):
     # ------------------------------------------------------------ writing
 
     def wake(self) -> None:
-        """Let the writer write soon."""
+        """Let the writer write soon: there is a record, after it took all."""
         if self._writer.error is not None:
             self._jobs.every_group = True  # `group_ended` raises
         self._writer.wake()

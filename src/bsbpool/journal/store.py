@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -25,9 +26,11 @@ from bsbpool.status import JOB_STATUSES, JobStatus
 
 _log = logger("journals")
 
-SUCCESS, FAILED = JOB_STATUSES.index(JobStatus.SUCCESS), JOB_STATUSES.index(JobStatus.FAILED)
+SUCCESS, FAILED, CANCELLED = map(
+    JOB_STATUSES.index, (JobStatus.SUCCESS, JobStatus.FAILED, JobStatus.CANCELLED)
+)
 NO_KEY = bytes(16)
-RUN, NAME, ENDED = int(RecordKind.RUN), int(RecordKind.NAME), int(RecordKind.ENDED)
+ENDED, ATTEMPT, NAME, RUN = map(int, RecordKind)
 NOTHING, PICKLE, SIDE_FILE, NOT_KEPT, ERROR = map(int, PayloadKind)
 MOST_WARNINGS = 10
 MOST_NAMED = 1000
@@ -91,6 +94,7 @@ class JournalStore:
             self._writer.write(sync=True)
             if self._writer.error is not None and options.on_error == "raise":
                 raise self._writer.error
+            self._writer.buffer.on_first = self._writer.wake
         except BaseException:
             self._file.close()
             raise
@@ -105,12 +109,14 @@ class JournalStore:
         if file.torn:
             _log.info("%s ended in a part of a record, %d bytes, which were cut off", file.path,
                       file.torn)  # fmt: skip
-        written_by = str(file.contents.get("python", ""))
-        if file.runs and written_by.split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
+        if not file.runs:
+            return
+        last = json.loads(bytes(file.record(file.runs[-1])[4]))
+        if str(last.get("python")).split(".")[:2] != [str(n) for n in sys.version_info[:2]]:
             _log.warning(
-                "%s was begun with Python %s. Functions have another code in this Python, so only "
-                "jobs with a `key` are found in it",
-                file.path, written_by,
+                "%s was last used with Python %s. Functions have another code in this Python, so "
+                "only jobs with a `key` are found in it",
+                file.path, last.get("python"),
             )  # fmt: skip
 
     # ------------------------------------------------------------ reading
@@ -147,12 +153,21 @@ class JournalStore:
             self._warn(f"an error cannot be unpickled: {error_text(error)}")
         return exceptions.RemoteError(more["text"].decode(errors="replace"))
 
-    def names_at(self, offsets: Sequence[int]) -> str:
+    def report_unseen(self) -> None:
+        """Log which results the program has not asked for."""
+        left = self._file.table.unseen(SUCCESS)
+        if left:
+            _log.warning(
+                "%s has the results of %d jobs that the program did not queue in this run: %s",
+                self._file.path, len(left), self._names_at(left),
+            )  # fmt: skip
+
+    def _names_at(self, offsets: Sequence[int]) -> str:
         """Return a text with the functions of some jobs, and how many there are of each."""
-        counts = Counter(
-            self._file.names.get(self._file.record(offset)[6]["name"], "?")
-            for offset in offsets[:MOST_NAMED]
-        )
+        counts: Counter[str] = Counter()
+        for offset in offsets[:MOST_NAMED]:
+            with contextlib.suppress(ValueError, OSError):  # it cannot be read any more
+                counts[self._file.names.get(self._file.record(offset)[6]["name"], "?")] += 1
         shown = [f"{name} ({n})" for name, n in counts.most_common(5)]
         more = len(counts) > 5 or len(offsets) > MOST_NAMED
         return ", ".join([*shown, "and others"] if more else shown)
@@ -202,7 +217,6 @@ class JournalStore:
             self._writer.buffer.add(
                 NAME, 0, NOTHING, NO_KEY, name.encode(errors="replace"), name=self._names[name]
             )
-            self._writer.wake()  # the buffer is not empty when the next record is appended
         return self._names[name]
 
     def _warn(self, text: str) -> None:

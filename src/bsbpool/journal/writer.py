@@ -1,10 +1,10 @@
 """The threads that write the records of a journal.
 
-The main thread appends records to a buffer in memory, which takes less than a microsecond. When it
-appends the first one, it wakes a thread, which waits for a moment, so that more records join, and
-then writes all of them with one call: from then on they survive the death of the process. Another
-thread calls `fsync`, at most once in the interval that the user has chosen; meanwhile the first one
-goes on.
+The main thread appends records to a buffer in memory, which takes less than a microsecond. After
+the first one, it wakes a thread, which waits for a moment, so that more records join, and then
+writes all of them with one call: from then on they survive the death of the process. Another thread
+calls `fsync`, at most once in the interval that the user has chosen; meanwhile the first one goes
+on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import deque
 from typing import Any
 
 from bsbpool import exceptions
@@ -62,7 +63,8 @@ class JournalWriter:
         self.side_files.check()
         self.error: exceptions.JournalError | None = None
         self.n_syncs = 0
-        self._waiting: list[tuple[dict[str, Any], Any]] = []  # for the side files
+        self._batches: list[Any] = []  # taken from the buffer, and not yet written
+        self._waiting: deque[tuple[dict[str, Any], Any]] = deque()  # for the side files
         self._waiting_size = 0  # their bytes
         self._waiting_lock = threading.Lock()  # held for a moment only
         self._has_records = threading.Event()
@@ -76,14 +78,21 @@ class JournalWriter:
     def wake(self) -> None:
         """Write the records soon."""
         if not self._threads:
-            loops = [self._write_often]
-            if not isinstance(self._options.sync, str):
-                loops.append(self._sync_at_times)
-            for loop in loops:
-                thread = threading.Thread(target=loop, name="bsbpool-journal", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            with self._lock:  # several threads may end the first calls of an executor
+                self._start_threads()
         self._has_records.set()
+
+    def _start_threads(self) -> None:
+        loops = [self._write_often]
+        if not isinstance(self._options.sync, str):
+            loops.append(self._sync_at_times)
+        for loop in loops[len(self._threads) :]:
+            thread = threading.Thread(target=loop, name="bsbpool-journal", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is ending: `close` writes the records
+                return
+            self._threads.append(thread)
 
     def add_side_file(self, reference: dict[str, Any], parts: Any) -> None:
         """Write the file of a result before the record that the caller appends next.
@@ -98,11 +107,9 @@ class JournalWriter:
             self.write()
 
     def write_if_many(self) -> None:
-        """Write the records now if their thread is too slow; else soon."""
+        """Write the records now if their thread is too slow."""
         if self.buffer.size > MOST_WAITING:
             self.write()
-        else:
-            self.wake()
 
     def write(self, sync: bool = False) -> None:
         """Write the records now; with `sync`, wait for the disk, unless the user chose "never"."""
@@ -111,7 +118,7 @@ class JournalWriter:
         with self._lock:
             if self.error is not None:
                 self.buffer.take()
-                self._take_waiting()
+                self._drop_waiting()
                 return
             try:
                 self._write_all()
@@ -151,27 +158,40 @@ class JournalWriter:
                 return
 
     def _write_all(self) -> None:
-        batch = self.buffer.take()
+        """Write all records; if a signal raises an error in between, the next call goes on."""
+        # One step of the interpreter, so that no signal comes before the batch is kept.
+        self._batches.extend(map(RecordBuffer.take, (self.buffer,)))
         # In this order: the main thread adds the file before the record that names it.
-        for reference, parts in self._take_waiting():
+        while self._waiting:
+            reference, parts = self._waiting[0]
             self.side_files.write(reference, parts, self._options.sync != "never")
-        self._last = len(batch)
-        if not self._last:
-            return
-        batch.seal()
-        self._file.append(batch)
-        self._is_dirty.set()
+            with self._waiting_lock:
+                self._waiting_size -= sum(reference["sizes"])
+                self._waiting.popleft()
+        self._last = 0
+        while self._batches:
+            batch = self._batches[0]
+            if len(batch):
+                self._last += len(batch)
+                batch.seal()
+                self._file.append(batch)  # records that are written twice do no harm
+                self._is_dirty.set()
+            del self._batches[0]
 
-    def _take_waiting(self) -> list[tuple[dict[str, Any], Any]]:
+    def _drop_waiting(self) -> None:
         with self._waiting_lock:
-            waiting, self._waiting = self._waiting, []
+            self._waiting.clear()
             self._waiting_size = 0
-        return waiting
+        self._batches.clear()
 
     def _sync(self) -> None:
         if self._is_dirty.is_set() and self._options.sync != "never":
             self._is_dirty.clear()  # before: records that are written meanwhile come next
-            self._file.sync()
+            try:
+                self._file.sync()
+            except BaseException:
+                self._is_dirty.set()
+                raise
             self.n_syncs += 1
 
     def _fail(self, error: Exception) -> None:
