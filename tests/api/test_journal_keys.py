@@ -160,6 +160,26 @@ def test_attributes_besides_the_fields_count():
         assert len(set(map(stable_digest, values))) == 3
 
 
+class Slots:
+    __slots__ = ("weight",)
+
+
+@dataclasses.dataclass
+class WithSlot(Slots):
+    x: int
+    y: int = dataclasses.field(init=False)
+
+
+def test_attributes_in_slots_count_and_a_field_can_be_missing():
+    first, second, none = WithSlot(1), WithSlot(1), WithSlot(1)
+    first.weight, second.weight = 1, 2
+    assert len({stable_digest(value) for value in (first, second, none)}) == 3
+    none.weight = 1
+    assert stable_digest(none) == stable_digest(first)
+    none.y = 2
+    assert stable_digest(none) != stable_digest(first)
+
+
 def test_values_of_properties_that_are_kept_do_not_count():
     point = cases.Point(1)
     digest = stable_digest(point)

@@ -194,14 +194,26 @@ def _has_no_builtin_base(kind: type) -> bool:
 
 def _of_dataclass(value: Any) -> Any:
     """Describe an object by its fields, and by the attributes that it got besides."""
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    names = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
+    fields = [(name, getattr(value, name)) for name in names]
     others = {
         name: attribute
-        for name, attribute in getattr(value, "__dict__", {}).items()
-        if name not in fields
+        for name, attribute in _attributes_of(value).items()
+        if name not in names
         and not isinstance(getattr(type(value), name, None), functools.cached_property)
     }
-    return list(fields.items()), others
+    return fields, others
+
+
+def _attributes_of(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object, also those in slots."""
+    slots = {
+        name: member.__get__(value)
+        for kind in type(value).__mro__
+        for name, member in vars(kind).items()
+        if isinstance(member, types.MemberDescriptorType) and hasattr(value, name)
+    }
+    return {**slots, **getattr(value, "__dict__", {})}
 
 
 def _of_module(module: types.ModuleType) -> Any:
