@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -226,6 +227,19 @@ def test_jobs_that_cannot_end_in_time_are_not_started() -> None:
     with pytest.raises(TimeLimitReached):
         limit.run_ended()
     assert limit.stop_code == EXIT_CODE
+
+
+def test_jobs_that_follow_those_that_are_left_are_left() -> None:
+    """With `on_end` they may clean up, and the jobs that are left run in the next run."""
+    run = FakeRun()
+    run.add(sleep, 1000)
+    left, done = run.add(sleep), run.add(spin, 1)
+    followers = [run.add(divide) for _ in range(3)]
+    for follower, followed in zip(followers, ([left], [followers[0]], [done]), strict=True):
+        follower.options = SimpleNamespace(name=None, on_end=followed)
+    limit_of(run, 900).check()
+    cancelled = [job.status is JobStatus.CANCELLED for job in (left, *followers)]
+    assert cancelled == [True, True, True, False]
 
 
 def test_a_signal_while_the_jobs_are_looked_at_is_not_lost() -> None:

@@ -109,9 +109,29 @@ class LeavingLimit(TimeLimit):
             return
         for number in self._run_times.unfinished:
             job = self._context.jobs[number]
-            waits = job.status in WAITING and not self._context.engine.is_sent(number)
-            if waits and self._run_times.of(job, unknown) > left:
+            if self._waits(job, number) and self._run_times.of(job, unknown) > left:
                 self._cancel(job, number)
+        if self._n_cancelled:
+            self._cancel_followers()
+
+    def _cancel_followers(self) -> None:
+        """Cancel the jobs with `on_end` that follow jobs that were not started.
+
+        Such a job may delete what the others need in the next run.
+        """
+        found = True
+        while found:
+            found = False
+            for number in self._run_times.unfinished:
+                job = self._context.jobs[number]
+                followed: Any = () if job.options is None else job.options.on_end
+                is_early = any(other.status is JobStatus.CANCELLED for other in followed)
+                if is_early and self._waits(job, number):
+                    self._cancel(job, number)
+                    found = found or job.status is JobStatus.CANCELLED
+
+    def _waits(self, job: Job[Any], number: int) -> bool:
+        return job.status in WAITING and not self._context.engine.is_sent(number)
 
     def _cancel(self, job: Job[Any], number: int) -> None:
         with self._context.lock:
