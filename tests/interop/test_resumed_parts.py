@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import bsbpool
 from bsbpool import exceptions
 from bsbpool.integrations.bsb.resuming import connectivity, files, placement, state
 from bsbpool.integrations.bsb.resuming.keys import PhaseKeys, PlannedJob
+from bsbpool.journal import Journal
 from bsbpool.journal.contents import JournalContents
 from bsbpool.journal.digests import digest_of_key
 
@@ -41,6 +43,21 @@ def test_the_digest_of_a_key_is_that_in_the_journal(tmp_path: Path) -> None:
         pool.options(key="größer/2").queue(lambda owner: None)
         pool.execute()
     assert [job.key for job in JournalContents(path).jobs()] == [digest_of_key("größer/2")]
+
+
+def test_jobs_whose_results_are_not_kept_are_left(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.journal")
+    journal = Journal(path, side_file_size=1000)
+    calls = {"none": print, "number": int, "lock": threading.Lock, "large": lambda: bytes(5000)}
+    with bsbpool.create_job_pool(quiet=True, journal=journal) as pool:
+        for key, f in calls.items():
+            pool.options(key=key).queue(lambda owner, f=f: f())
+        pool.execute()
+    expected = {digest_of_key(key) for key in ("none", "number", "large")}
+    assert JournalContents(path).resumable() == expected
+    for file in Path(f"{path}.d").iterdir():
+        file.unlink()
+    assert JournalContents(path).resumable() == expected - {digest_of_key("large")}
 
 
 def test_equal_calls_have_keys_of_their_own() -> None:

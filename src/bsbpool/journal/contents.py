@@ -18,7 +18,7 @@ from bsbpool.journal import header, side_files
 from bsbpool.journal.file import FRAME_SIZE, JournalFile
 from bsbpool.status import JOB_STATUSES, JobStatus
 
-FAILED = JOB_STATUSES.index(JobStatus.FAILED)
+SUCCESS, FAILED = JOB_STATUSES.index(JobStatus.SUCCESS), JOB_STATUSES.index(JobStatus.FAILED)
 
 
 class JournaledJob(NamedTuple):
@@ -165,6 +165,19 @@ class JournalContents:
                 side_file,
                 note,
             )
+
+    def resumable(self) -> set[str]:
+        """Return the keys of the jobs that succeeded, and whose results are kept."""
+        files = side_files.SideFiles(self.path)
+        return {
+            key.hex()
+            for _, status, kind, key, payload, _, _ in self.ends()
+            if status == SUCCESS
+            and (
+                kind in (PayloadKind.NOTHING, PayloadKind.PICKLE)
+                or (kind == PayloadKind.SIDE_FILE and files.has(side_files.unpack(payload)))
+            )
+        }
 
     def problems(self, deep: bool = True) -> list[str]:
         """Return what is damaged or missing, as sentences; `deep` reads the side files, too."""

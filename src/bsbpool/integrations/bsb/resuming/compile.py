@@ -213,12 +213,8 @@ class ResumableCompile:
         return plan.jobs
 
     def _left(self, phase: str, jobs: list[PlannedJob]) -> list[PlannedJob]:
-        """Return the jobs that have not ended."""
-        ended = {
-            job.key
-            for job in JournalContents(self._options.journal).jobs()
-            if job.status == "SUCCESS"
-        }
+        """Return the jobs that run in this run, since the journal does not have their results."""
+        ended = JournalContents(self._options.journal).resumable()
         keys = PhaseKeys(self._storage.known, phase)
         return [job for job in jobs if digest_of_key(keys.key_of(job.text)) not in ended]
 
