@@ -105,10 +105,14 @@ class RunContext:
         The way in which this rank runs the jobs.
     journal : PoolJournal or None
         Records the jobs that end, on the main rank.
+    on_attempt : callable or None
+        Called with a job and the error of an attempt that failed, before the job runs again; on the
+        main rank.
     """
 
     run: Run
     journal: PoolJournal | None = None
+    on_attempt: Callable[[Any, BaseException], None] | None = None
 
     def __init__(
         self,

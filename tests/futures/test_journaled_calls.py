@@ -1,12 +1,16 @@
 """Executors with a journal, with one process: a second run gets what the first one has done."""
 
 import errno
+import pickle
+import threading
 import time
 
 import pytest
 
 from bsbpool import PoolExecutor, current_job
-from bsbpool.exceptions import JournalError
+from bsbpool._core.journal.key_table import KeyTable
+from bsbpool.exceptions import JobCancelledError, JournalError
+from bsbpool.futures.future import PoolFuture
 from bsbpool.journal import Journal
 from bsbpool.journal import writer as writer_module
 from bsbpool.journal.contents import JournalContents
@@ -288,3 +292,135 @@ def test_one_executor_uses_a_journal(path):
     assert RAN == [1]
     with pytest.raises(TypeError, match="journal must be a path"):
         PoolExecutor(journal=5)
+
+
+def version_of(flag):
+    RAN.append("version")
+    return flag.works
+
+
+def test_a_call_with_a_result_that_varies_runs_again(path):
+    """It depends on a call that follows others: the key of that call does not tell its result."""
+
+    def runs(works):
+        RAN.clear()
+        with PoolExecutor(journal=path) as executor:
+            first = executor.submit(works_if, Flag(works))
+            follower = executor.options(on_end=[first]).submit(version_of, Flag(works))
+            last = executor.submit(note, follower)
+            after = executor.options(deps=[follower], key="after").submit(note, "after")
+            assert (last.result(), after.result()) == ([works], ["after"])
+        return RAN[:]
+
+    assert runs(False) == ["followed", "version", False, "after"]
+    assert runs(True) == ["followed", "version", True, "after"]
+    assert runs(True) == []
+
+
+def test_a_call_with_an_argument_that_is_not_journaled_runs_again(path):
+    def play(executor):
+        first = executor.options(journaled=False).submit(note, 1)
+        then = executor.submit(note, "then", first)
+        return executor.submit(note, "last", then).result()
+
+    one, ran, two, again = twice(path, play)
+    assert one == two == ["last", ["then", [1]]]
+    assert ran == again == [1, "then", "last"]
+
+
+def test_calls_that_did_not_run_are_no_failures(path):
+    """Otherwise they would be kept by `resume_failed=False`, though they could run now."""
+    journal = Journal(path, resume_failed=False)
+
+    def error(works):
+        with PoolExecutor(journal=journal) as executor:
+            first = executor.options(key_version=str(works)).submit(works_if, Flag(works))
+            return executor.options(deps=[first], key="then").submit(note, "then").exception()
+
+    assert isinstance(error(False), JobCancelledError)
+    assert [job.status for job in JournalContents(str(path)).jobs()] == ["FAILED", "CANCELLED"]
+    assert error(True) is None
+    assert RAN == ["followed", "followed", "then"]
+
+
+def test_a_call_that_was_refused_does_not_use_up_its_key(path):
+    for _ in range(2):
+        with PoolExecutor(journal=path) as executor:
+            for options in ({"key": "k"}, {}):
+                view = executor.options(**options)
+                with pytest.raises(ValueError, match="of another executor"):
+                    view.submit(note, PoolFuture(executor))
+                view.submit(note, 1).result()
+    assert RAN == [1, 1]
+
+
+@pytest.mark.parametrize("retries", [[1, 3, 3], [0, 0], [2, 0, 5]])
+def test_retries_go_on_in_the_next_run(path, retries):
+    """A call runs at most `retries` + 1 times, over all runs; but once in each."""
+    ran = 0
+    for n in retries:
+        with PoolExecutor(journal=path) as executor:
+            call = executor.options(retries=n, key="k").submit(fail, 0)
+            assert isinstance(call.exception(), ValueError)
+        assert len(RAN) == max(n + 1, ran + 1)
+        ran = len(RAN)
+        (job,) = JournalContents(str(path)).jobs()
+        assert job.attempts == ran
+
+
+def fail_or_look(path):
+    """Fail once; then return the attempts that the journal has."""
+    RAN.append("attempt")
+    if len(RAN) == 1:
+        raise ValueError("no")
+    end = time.monotonic() + 30
+    while (table := table_of(path)).unfinished() == [] and time.monotonic() < end:
+        time.sleep(0.01)
+    return [attempts for _, attempts in table.unfinished()]
+
+
+def table_of(path):
+    table = KeyTable()
+    table.read(path.read_bytes())
+    return table
+
+
+def test_an_attempt_that_failed_is_recorded_while_the_call_goes_on(path):
+    with PoolExecutor(journal=path) as executor:
+        call = executor.options(retries=1, key="k").submit(fail_or_look, path)
+        assert call.result() == [1]
+
+
+def test_a_record_that_cannot_be_read_runs_again(path, caplog):
+    with PoolExecutor(journal=path) as executor:
+        executor.submit(note, 1).result()
+    with PoolExecutor(journal=path) as executor:
+        data = bytearray(path.read_bytes())
+        data[data.rindex(pickle.dumps([1])[-6:])] ^= 1  # after the journal was opened
+        path.write_bytes(data)
+        assert executor.submit(note, 1).result() == [1]
+    assert RAN == [1, 1]
+    assert "cannot be loaded, so its call runs again" in caplog.text
+
+
+def test_results_that_the_program_does_not_use_are_reported(path, caplog):
+    for n in (3, 1, 3):
+        caplog.clear()
+        with PoolExecutor(journal=path) as executor:
+            list(executor.map(note, range(n)))
+        assert ("has the results of 2 jobs" in caplog.text) == (n == 1)
+
+
+def test_the_end_of_a_call_is_written_without_further_threads(path, monkeypatch):
+    """A program that ends, and whose executor was not shut down, cannot start any."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "bsbpool-journal":
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with PoolExecutor(journal=path) as executor:
+        assert executor.submit(note, 1).result() == [1]
+    assert JournalContents(str(path)).n_jobs == 1

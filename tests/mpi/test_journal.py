@@ -12,6 +12,7 @@ import pytest
 
 from bsbpool import PoolExecutor, WorkflowError, create_job_pool
 from bsbpool.journal import Journal
+from bsbpool.journal.contents import JournalContents
 
 from .support import MAIN, WORKERS, WORLD, fail, give, rank, run
 
@@ -120,3 +121,26 @@ def test_executors(path: str) -> None:
                 then = executor.submit(effect, None, path, "then", executor.submit(give, None, 5))
                 assert [*futures, then.result()] == [[1], [2], [3], ["then", 5]]
         assert effects(path) == (expected if MAIN else [])
+
+
+def fail_or_count(owner: Any, path: str) -> int:
+    """Fail; in the third attempt over all runs, return the number of the attempt."""
+    with open(f"{path}.effects", "a+") as file:
+        file.write("attempt\n")
+        file.seek(0)
+        n = len(file.readlines())
+    if n < 3:
+        raise ValueError("no")
+    return n
+
+
+def test_retries_of_calls_go_on_in_the_next_run(path: str) -> None:
+    for retries, succeeds in ((1, False), (3, True), (3, True)):
+        with PoolExecutor(journal=path) as executor:
+            if executor is not None:
+                call = executor.options(retries=retries).submit(fail_or_count, None, path)
+                assert (call.exception() is None) == succeeds
+                assert not succeeds or call.result() == 3
+    if MAIN:
+        assert [job.attempts for job in JournalContents(path).jobs()] == [3]
+    assert effects(path) == (["attempt"] * 3 if MAIN else [])

@@ -59,8 +59,8 @@ class ReplyCallbacks:
         context = self._context
         with context.lock:
             again = runs_again(context.engine, job, error, context.comm.get_size(), lost)
-        if again and not lost and context.journal is not None:
-            context.journal.attempt_failed(job, error)
+        if again and not lost and context.on_attempt is not None:
+            context.on_attempt(job, error)
         return again
 
     def refuse_job(self, number: int) -> None:

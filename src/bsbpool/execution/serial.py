@@ -339,8 +339,8 @@ class SerialRun:
         from bsbpool.retries import retry_here
 
         again = retry_here(self._context.engine, job, error)
-        if again and self._context.journal is not None:
-            self._context.journal.attempt_failed(job, error)
+        if again and self._context.on_attempt is not None:
+            self._context.on_attempt(job, error)
         return again
 
     def free_unneeded_items(self) -> None:

@@ -204,6 +204,11 @@ class Backend(abc.ABC):
             failed = self._accept(call)
         settle_failed(failed)  # not under the lock, because callbacks may wait for other threads
 
+    def attempt_failed(self, job: Any, error: BaseException) -> None:
+        """Record an attempt of a call that failed, and after which it runs again."""
+        if self.journal is not None:
+            self.journal.attempt_failed(job.submission_data, error)
+
     def _check_ranks(self, special: Special) -> None:
         """Refuse a call on more ranks than there are."""
         from bsbpool.gangs import check_options

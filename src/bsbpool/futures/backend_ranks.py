@@ -121,6 +121,7 @@ class RanksBackend(Backend):
             self._service, self._start_run, self._call_failed, self._n_jobs, self._settings
         )
         self._n_jobs += NUMBERS_PER_POOL
+        pool.run_context.on_attempt = self.attempt_failed
         pool.__enter__()
         self._pool = pool
         self._jobs = pool.run_context.jobs  # read for each call

@@ -132,6 +132,7 @@ class ThreadBackend(Backend):
         if (error := condition_error(special)) is not None:
             return error, None
         single = SingleCall(self._service, self._settings)
+        single.run_context.on_attempt = self.attempt_failed
 
         def begin() -> bool:
             with self.lock:

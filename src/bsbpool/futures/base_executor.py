@@ -179,7 +179,7 @@ class BaseExecutor(Executor):
         )
         backend = self._get_backend()
         if backend.journal is not None:
-            from bsbpool.futures.call_journal import start_journaled_map
+            from bsbpool.futures.journaled_map import start_journaled_map
 
             return start_journaled_map(self, fn, items, options)
         return start_map(backend, fn, items, options)

@@ -6,21 +6,26 @@ of its own: chunks depend on run times, so those of another run would be other c
 
 from __future__ import annotations
 
-import queue
+import dataclasses
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from bsbpool._core.jobs.handle import Handle
+from bsbpool._core.jobs.inputs import inputs_of
+from bsbpool.exceptions import JobCancelledError
+from bsbpool.futures import argument_checks
 from bsbpool.futures.calls import Call
 from bsbpool.futures.future import PoolFuture
 from bsbpool.journal.options import Journal
 from bsbpool.journal.store import (
+    ATTEMPT,
+    CANCELLED,
     ENDED,
     ERROR,
     FAILED,
@@ -40,6 +45,34 @@ if TYPE_CHECKING:
 _log = logger("journals")
 FOLLOWED = ("after_any", "on_failure", "on_end")
 """The options with calls whose failure does not prevent a call."""
+NOT_RUN = (JobCancelledError, BrokenExecutor)
+"""The errors of calls that did not run to their end: these run again in any case."""
+
+
+@dataclasses.dataclass(slots=True)
+class JournaledCall:
+    """What is known of a call that was submitted.
+
+    Attributes
+    ----------
+    key : bytes
+        Its key.
+    varies : bool
+        Whether calls with this key can have different results: it follows other calls whatever
+        their ends, has an argument that is not journaled, or depends on a call that varies.
+    is_resumed : bool
+        Whether its end is that of the journal.
+    n_failed : int
+        How many attempts failed, over all runs.
+    f : callable or None
+        The function of a call with retries.
+    """
+
+    key: bytes
+    varies: bool
+    is_resumed: bool = False
+    n_failed: int = 0
+    f: Any = None
 
 
 class CallJournal(JournalStore):
@@ -60,9 +93,9 @@ class CallJournal(JournalStore):
         super().__init__(options)
         self.n_resumed = 0
         self.digests.of_future = self._key_of_input
-        self._keys: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
-        self._resumed: WeakSet[Any] = WeakSet()
-        self._repeats: dict[bytes, int] = {}
+        self._calls: WeakKeyDictionary[Any, JournaledCall] = WeakKeyDictionary()
+        self._inputs: list[Any] = []  # the futures that are arguments, as keys are made
+        self._repeats: dict[bytes, int] = {}  # how many calls had a key
         self._functions: dict[Any, bytes] = {}
         self._lock = threading.RLock()
         self._pending = 0
@@ -70,6 +103,7 @@ class CallJournal(JournalStore):
 
     def attach(self, backend: Any) -> None:
         """Get the calls that a backend accepts from now on."""
+        self._backend = backend
         self._queue_call = backend.queue
         backend.journal = self
         # So that calls without a journal do not test for one.
@@ -112,17 +146,31 @@ class CallJournal(JournalStore):
             self._queue_call(call, of_map)
             return
         with self._lock:
-            key = self._key_of(call)
-            self._keys[call.future] = key
-        if self._is_current(call, key) and self._settle(call.future, key):
-            self._resumed.add(call.future)
-            self.n_resumed += 1
-            return
-        if options is not None and options.seed is not None:
-            call = call._replace(stream=int.from_bytes(key, "little"))
+            made, known, is_current = self._enter(call)
+        try:
+            if is_current and self._settle(call.future, known.key):
+                known.is_resumed = True
+                self.n_resumed += 1
+                return
+            self._run(call, known, of_map)
+        except BaseException:  # it was refused
+            with self._lock:
+                self._repeats[made] -= 1
+            raise
+
+    def _run(self, call: Call, known: JournaledCall, of_map: Any) -> None:
+        """Pass a call on, and record its end."""
+        special = call.special
+        if special is not None and special.options.seed is not None:
+            call = call._replace(stream=int.from_bytes(known.key, "little"))
+        if special is not None and special.options.retries:
+            known.f = call.f
+            left = max(0, special.options.retries - known.n_failed)
+            options = special.options.updated({"retries": left})
+            call = call._replace(special=special._replace(options=options))
         with self._lock:
             self._pending += 1
-        self._record_before_end(call.future, key, call.f)
+        self._record_before_end(call.future, known, call.f)
         try:
             self._queue_call(call, of_map)
         except BaseException:
@@ -132,17 +180,61 @@ class CallJournal(JournalStore):
             raise
         call.future.add_done_callback(self._ended)
 
-    def _key_of(self, call: Call) -> bytes:
+    # ------------------------------------------------------------ keys
+
+    def _enter(self, call: Call) -> tuple[bytes, JournaledCall, bool]:
+        """Note a call that is submitted.
+
+        Returns the key that all equal calls have, what is known of the call, and whether its end in
+        the journal, if there is one, can be used.
+        """
         options = None if call.special is None else call.special.options
+        self._inputs = []
         if options is not None and options.key is not None:
-            key = self.digests.keys.digest(("key", options.key))
-            if key in self._repeats:
+            made = self.digests.keys.digest(("key", options.key))
+            if self._repeats.get(made):
                 raise ValueError(f"key {options.key!r} was given to a call before; give each call "
                                  "a key of its own, or leave it out")  # fmt: skip
+            found = argument_checks.inputs(inputs_of(call.args, call.kwargs), self._backend)
+            self._inputs = [f for f in found if f in self._calls]
         else:
-            key = self._made_key(call)
-        repeats = self._repeats[key] = self._repeats.get(key, -1) + 1
-        return self.digests.keys.digest((key, repeats)) if repeats else key
+            made = self._made_key(call)
+        repeats = self._repeats.get(made, 0)
+        key = self.digests.keys.digest((made, repeats)) if repeats else made
+        followed = self._followed(call)
+        known = JournaledCall(key, varies=bool(followed))
+        if (before := self._file.table.get(key)) is not None:
+            self._file.table.see(key)
+            succeeded = before[1] >= 0 and before[0] == SUCCESS
+            known.n_failed = max(before[2] - succeeded, 0)
+        self._calls[call.future] = known
+        self._repeats[made] = repeats + 1
+        return made, known, self._is_current(key, followed)
+
+    def _followed(self, call: Call) -> list[JournaledCall | None]:
+        """Return the calls without which the key of a call does not tell its result.
+
+        None stands for a call that is not journaled.
+        """
+        special = {} if call.special is None else call.special.futures
+        found = [self._calls.get(f) for name in FOLLOWED for f in special.get(name, ())]
+        known = [self._calls.get(f) for f in self._inputs]
+        known += [self._calls[f] for f in call.deps if f in self._calls]
+        return found + [other for other in known if other is None or other.varies]
+
+    def _is_current(self, key: bytes, followed: list[JournaledCall | None]) -> bool:
+        """Whether the calls that a call follows have ended as they did before it.
+
+        All must have been resumed, from earlier records than that of the call.
+        """
+        known = self._file.table.get(key)
+        if known is None:
+            return True
+        for other in followed:
+            before = self._file.table.get(other.key) if other and other.is_resumed else None
+            if before is None or before[1] > known[1]:
+                return False
+        return True
 
     def _made_key(self, call: Call) -> bytes:
         deps = [*call.deps]
@@ -157,7 +249,7 @@ class CallJournal(JournalStore):
         try:
             return self.digests.keys.digest((
                 self._digest_of(call.f), call.args, call.kwargs,
-                sorted(self._keys.get(dep, b"") for dep in deps),
+                sorted(self._calls[dep].key if dep in self._calls else b"" for dep in deps),
                 self._options.key_version, version,
             ))  # fmt: skip
         except TypeError as error:
@@ -180,43 +272,29 @@ class CallJournal(JournalStore):
 
     def _key_of_input(self, value: Any) -> bytes | None:
         """Return the key of a future that is an argument; None for other objects."""
-        if isinstance(value, PoolFuture) and not isinstance(value, Handle):
-            return self._keys.get(value)
-        return None
-
-    def _is_current(self, call: Call, key: bytes) -> bool:
-        """Whether the calls that a call follows, whatever their ends, have ended as they did then.
-
-        All must have been resumed, from earlier records than that of the call.
-        """
-        special = {} if call.special is None else call.special.futures
-        followed = [f for name in FOLLOWED for f in special.get(name, ())]
-        known = self._file.table.get(key) if followed else None
-        if known is None:
-            return True
-        for future in followed:
-            other = self._file.table.get(self._keys.get(future, NO_KEY))
-            if future not in self._resumed or other is None or other[1] > known[1]:
-                return False
-        return True
+        if not isinstance(value, PoolFuture) or isinstance(value, Handle):
+            return None
+        self._inputs.append(value)
+        known = self._calls.get(value)
+        return NO_KEY if known is None else known.key
 
     def _settle(self, future: PoolFuture[Any], key: bytes) -> bool:
         """Settle a future from the journal; return whether that was possible."""
         known = self._file.table.get(key)
         if known is None or known[1] < 0:
             return False
-        self._file.table.see(key)
         status, offset = known[:2]
-        if status == SUCCESS and self._file.record(offset)[2] == NOTHING:
-            future.settle(None, None)
-            return True
-        counts, outcome = self.load(status, self._file.record(offset)[2], offset)
-        if not counts:
-            return False
-        if status == FAILED:
-            future.settle(outcome)
-            return True
         try:
+            kind = self._file.record(offset)[2]
+            if status == SUCCESS and kind == NOTHING:
+                future.settle(None, None)
+                return True
+            counts, outcome = self.load(status, kind, offset)
+            if not counts:
+                return False
+            if status == FAILED:
+                future.settle(outcome)
+                return True
             value = loads(*outcome.load(True))
         except Exception as error:
             self._warn(f"a result cannot be loaded, so its call runs again: {error_text(error)}")
@@ -226,14 +304,14 @@ class CallJournal(JournalStore):
 
     # ------------------------------------------------------------ ends
 
-    def _record_before_end(self, future: PoolFuture[Any], key: bytes, f: Any) -> None:
+    def _record_before_end(self, future: PoolFuture[Any], known: JournaledCall, f: Any) -> None:
         """Record the end of a call before its future has ended: its user may change the result."""
 
         def settle_unobserved(error: BaseException | None, value: Any) -> bool:
             vars(future).pop("settle_unobserved", None)  # the class has that method, too
             try:
                 if not future.cancelled():
-                    self._record(error, value, key, f, future.ended_metadata)
+                    self._record(error, value, known, f, future.ended_metadata)
             except BaseException:  # the call has ended all the same
                 _log.exception("the end of a call of %s was not recorded", name_of(f))
             return future.settle_unobserved(error, value)
@@ -246,29 +324,42 @@ class CallJournal(JournalStore):
             self._pending -= 1
         self._close_if_done()
 
+    def attempt_failed(self, future: Any, error: BaseException) -> None:
+        """Record an attempt that failed, and after which the call runs again."""
+        known = self._calls.get(future)
+        if known is None:
+            return
+        known.n_failed += 1
+        text = error_text(error).encode(errors="replace")
+        with self._lock:
+            name = self.number_of_name(known.f)
+        self._writer.buffer.add(
+            ATTEMPT, FAILED, NOTHING, known.key, text, attempts=known.n_failed,
+            time_ns=time.time_ns(), name=name,
+        )  # fmt: skip
+        self._writer.write_if_many()
+
     def _record(
-        self, error: BaseException | None, value: Any, key: bytes, f: Any,
+        self, error: BaseException | None, value: Any, known: JournaledCall, f: Any,
         metadata: JobMetadata | None,
     ) -> None:  # fmt: skip
         buffers: Any
-        known = self._file.table.get(key)
-        attempts, run_ns, rank = 0 if known is None else known[2], 0, -1
+        key, attempts, run_ns, rank = known.key, known.n_failed, 0, -1
         if metadata is not None:
-            attempts += max(metadata.attempts, 1)
             run_ns = int((metadata.run_time or 0) * 1e9)
             rank = -1 if metadata.rank is None else metadata.rank
-        else:
-            attempts += 1
         text = b""
         if error is None:
-            status = SUCCESS
+            status, attempts = SUCCESS, attempts + 1
             kind, payload, buffers = (
                 (NOTHING, b"", ()) if value is None else self.pack(key, value)
             )
         else:
-            status, kind = FAILED, ERROR
-            payload, buffers = dump_error(error, 0, name_of(f))
             text = error_text(error).encode(errors="replace")
+            status, kind, payload, buffers = CANCELLED, NOTHING, b"", ()
+            if not isinstance(error, NOT_RUN):
+                status, kind, attempts = FAILED, ERROR, attempts + 1
+                payload, buffers = dump_error(error, 0, name_of(f))
         with self._lock:  # several threads end calls
             name = self.number_of_name(f)
         self._writer.buffer.add(
@@ -286,51 +377,5 @@ class CallJournal(JournalStore):
                 return
             self._closed = True
         self._writer.close()
+        self.report_unseen()
         self._file.close()
-
-
-def start_journaled_map(
-    executor: Any, f: Callable[..., Any], items: Iterable[Any], options: Any
-) -> Iterator[Any]:
-    """Submit a call for each item; return an iterator over the results."""
-    end = None if options.timeout is None else time.monotonic() + options.timeout
-    calls = (
-        executor.submit(f, *(item if options.star else (item,))) for item in iter(items)
-    )
-    sent: deque[PoolFuture[Any]] = deque()
-    for future in calls:
-        sent.append(future)
-        if options.buffersize is not None and len(sent) >= options.buffersize:
-            break
-    return _results(sent, calls, end, options.unordered)
-
-
-def _results(
-    sent: deque[PoolFuture[Any]], calls: Iterator[PoolFuture[Any]], end: float | None,
-    unordered: bool,
-) -> Iterator[Any]:  # fmt: skip
-    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    try:
-        if unordered:
-            for future in sent:
-                future.add_done_callback(done.put)
-        while sent:
-            left = None if end is None else max(end - time.monotonic(), 0.0)
-            if unordered:
-                try:
-                    future = done.get(timeout=left)
-                except queue.Empty:
-                    raise TimeoutError from None
-                sent.remove(future)
-            else:
-                future = sent.popleft()
-            value = future.result(None if end is None else max(end - time.monotonic(), 0.0))
-            following = next(calls, None)
-            if following is not None:
-                sent.append(following)
-                if unordered:
-                    following.add_done_callback(done.put)
-            yield value
-    finally:
-        for future in sent:
-            future.cancel()
