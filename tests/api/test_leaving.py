@@ -251,6 +251,26 @@ def test_a_signal_while_the_jobs_are_looked_at_is_not_lost() -> None:
     assert limit.seconds == 0
 
 
+def test_a_signal_at_the_end_of_a_look_is_not_lost(monkeypatch) -> None:
+    """It can arrive in each call, also in one whose arguments were read before."""
+    limit = limit_of(FakeRun())
+    signalled = []
+
+    def signal_arrives() -> None:
+        if not signalled:
+            signalled.append(True)
+            limit.leave("SIGTERM", time.monotonic())
+
+    def least(*values):
+        signal_arrives()
+        return min(*values)
+
+    monkeypatch.setattr("bsbpool.leaving.limit.min", least, raising=False)
+    limit.check()
+    signal_arrives()
+    assert limit.seconds == 0
+
+
 def test_estimates_are_those_of_the_last_jobs_of_a_kind() -> None:
     run = FakeRun()
     times = RunTimes(run)

@@ -93,13 +93,14 @@ class LeavingLimit(TimeLimit):
         began = time.monotonic()
         if began < self._next_look:
             return
-        self._next_look = INFINITY  # a signal that arrives from now on sets it to 0
+        signalled = self._signalled
         left = self._leave_end - began
         if left < INFINITY:
             self._cancel_late(left)
         took = time.monotonic() - began
         interval = max(SHORTEST_INTERVAL, took / MOST_OF_CPU, left * SHARE_OF_TIME_LEFT)
-        self._next_look = min(self._next_look, began + interval)
+        # No call in this line: a signal would arrive in it, and the limit must look again then.
+        self._next_look = began + interval if self._signalled is signalled else 0.0
 
     def _cancel_late(self, left: float) -> None:
         """Cancel the jobs that wait and need more seconds than are left."""
