@@ -325,19 +325,19 @@ class JobPool(JobQueue):
                 refuse_execute(self._state, in_scheduler)
             self._state = PoolState.EXECUTING
         context.begin(limit, {} if return_results else None)
+        outer_error = sys.exc_info()[1]  # which the caller may be handling
         try:
             for prepare in running.before_execute:
                 prepare()
             with context.handling_signals():
                 execution.execute(context)
         except TimeLimitReached:
-            error = limit.error(self.counts, context.results)
-            raise error from self._events.take_unhandled()
+            raise limit.error(self.counts, context.results) from self._events.take_unhandled()
         finally:
             self._state = PoolState.EXECUTED
             self._close_submission()
             self._schedulers.stop()
-            results = context.end()
+            results = context.end(failed=sys.exc_info()[1] is not outer_error)
         return results
 
     # ------------------------------------------------------------ events

@@ -213,13 +213,13 @@ class RunContext:
         self.executing_threads = frozenset([threading.get_ident()])
         self.began = time.monotonic()
 
-    def end(self) -> dict[Any, Any] | None:
-        """Return the results of the run, which has ended."""
+    def end(self, failed: bool = False) -> dict[Any, Any] | None:
+        """Return the results of the run, which has ended; `failed` if its error is being raised."""
         self.ended = time.monotonic()
         self.executing_threads = frozenset()
         results, self.results = self.results, None
         if self.journal is not None:
-            self.journal.end_run()
+            self.journal.end_run(failed)
         return results
 
     def check_waiting(self, timeout: float | None) -> None:

@@ -625,6 +625,12 @@ class TestFullDisk:
             with pytest.raises(JournalError, match="No space"):
                 pool.execute()
 
+    def test_the_error_is_raised_while_the_program_handles_another_one(self, path, full):
+        try:
+            raise ValueError
+        except ValueError:
+            self.test_the_error_comes_at_the_end_of_the_run_at_the_latest(path, full)
+
     def test_the_run_can_go_on_without_a_journal(self, path, full, caplog):
         journal = Journal(path, sync="always", on_error="continue")
         assert run(journal, self.queue)[0] == list(range(6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -79,8 +78,14 @@ class PoolJournal(JournalStore):
         """How many jobs were not run, since the journal has their ends."""
         return self._jobs.n_resumed
 
-    def end_run(self) -> None:
-        """Write all records at the end of the run, and log what was resumed."""
+    def end_run(self, failed: bool = False) -> None:
+        """Write all records at the end of the run, and log what was resumed.
+
+        Parameters
+        ----------
+        failed : bool
+            Whether an error of the run is being raised, which that of the journal must not replace.
+        """
         self._writer.write(sync=True)
         _log.info(
             "%s: %d jobs were resumed, %d have ended in this run", self._file.path,
@@ -88,7 +93,7 @@ class PoolJournal(JournalStore):
         )  # fmt: skip
         if not self.is_shared:
             self.report_unseen()
-        if sys.exc_info()[1] is None:
+        if not failed:
             self._check()
 
     def close(self) -> None:
