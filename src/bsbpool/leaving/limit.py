@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 WAITING = (JobStatus.PENDING, JobStatus.QUEUED)
 SHORTEST_INTERVAL = 0.2
-"""The fewest seconds between two looks at the jobs that wait."""
+"""The minimum number of seconds between two checks of the waiting jobs."""
 SHARE_OF_TIME_LEFT = 0.05
-"""The interval between two looks, relative to the time that is left."""
+"""The interval between two checks, relative to the time that is left."""
 MOST_OF_CPU = 0.05
-"""The share of the time of rank 0 that these looks may take."""
+"""The share of the time of rank 0 that these checks may take."""
 MOST_FAILURES = 10
-"""The number of failures that are logged when the run leaves."""
+"""The maximum number of failures that are logged when the run leaves."""
 
 
 class LeavingLimit(TimeLimit):
@@ -51,20 +51,20 @@ class LeavingLimit(TimeLimit):
         self._run_times = RunTimes(context)
         self._leave_end = time.monotonic() + rules.deadline - time.time()
         self._reason = "its deadline is reached"
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._n_cancelled = 0
         self._signalled = self._leaves = False
         self.end = min(self.end, self._leave_end)
 
     @property
     def is_set(self) -> bool:
-        """Whether the loops must look at the limit: always."""
+        """Whether the loops must call `check`: always."""
         return True
 
     @property
     def seconds(self) -> float:
         """The seconds until `check` must be called again."""
-        return max(min(self.end, self._next_look) - time.monotonic(), 0.0)
+        return max(min(self.end, self._next_check) - time.monotonic(), 0.0)
 
     @property
     def reason(self) -> str:
@@ -86,12 +86,12 @@ class LeavingLimit(TimeLimit):
         self._reason = f"{signal} was received"
         self._leave_end = min(self._leave_end, at + grace)
         self.end = min(self.end, self._leave_end)
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     def check(self) -> None:
-        """Cancel the jobs that cannot end in time, if it is time to look at them."""
+        """Cancel the waiting jobs that cannot end in time, if a check is due."""
         began = time.monotonic()
-        if began < self._next_look:
+        if began < self._next_check:
             return
         signalled = self._signalled
         left = self._leave_end - began
@@ -99,11 +99,11 @@ class LeavingLimit(TimeLimit):
             self._cancel_late(left)
         took = time.monotonic() - began
         interval = max(SHORTEST_INTERVAL, took / MOST_OF_CPU, left * SHARE_OF_TIME_LEFT)
-        # No call in this line: a signal would arrive in it, and the limit must look again then.
-        self._next_look = began + interval if self._signalled is signalled else 0.0
+        # No call in this line: a signal could arrive in it, after which a check is due at once.
+        self._next_check = began + interval if self._signalled is signalled else 0.0
 
     def _cancel_late(self, left: float) -> None:
-        """Cancel the jobs that wait and need more seconds than are left."""
+        """Cancel the waiting jobs that need more seconds than are left."""
         self._run_times.update()
         unknown = math.inf if self._signalled else -math.inf
         if max(self._run_times.longest, unknown) <= left:

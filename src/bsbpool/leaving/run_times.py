@@ -17,7 +17,7 @@ from bsbpool.status import FINISHED
 SHARE = 0.95
 """The share of the jobs of one kind that took at most the estimate."""
 MOST_KEPT = 1_000
-"""The number of run times that are kept for each kind: those that ended last."""
+"""The number of run times that are kept for each kind: those of the last jobs."""
 
 
 class LimitedRun(Protocol):
