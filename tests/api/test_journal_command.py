@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zlib
 
 import pytest
@@ -89,6 +91,19 @@ def test_show_jobs_as_lines_and_as_json(path, capsys):
     assert (by_name["fail"]["attempts"], by_name["fail"]["rank"]) == (3, 0)
     assert by_name["large"]["side_file"] == os.listdir(f"{path}.d")[0]
     assert by_name["large"]["size"] > 5000
+
+
+def test_the_reader_of_the_output_may_close_it(tmp_path):
+    path = str(tmp_path / "many.journal")
+    with create_job_pool(quiet=True, journal=path) as pool:
+        pool.queue_many(square, zip(range(2000)))  # more than fits into a pipe
+        pool.execute()
+    command = [sys.executable, "-m", "bsbpool", "journal", "show", "--jobs", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert b"SUCCESS" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_results_are_not_loaded(tmp_path, capsys):

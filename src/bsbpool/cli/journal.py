@@ -42,6 +42,14 @@ def main(arguments: Sequence[str]) -> int:
     except (exceptions.JournalError, OSError) as error:
         print(f"bsbpool journal: error: {error}", file=sys.stderr)
         return 1
+    try:
+        return _print(contents, given)
+    except BrokenPipeError:
+        sys.stdout = None  # the reader of the lines, for example `head`, has enough
+        return 0
+
+
+def _print(contents: JournalContents, given: argparse.Namespace) -> int:
     if given.action == "verify":
         return _verify(contents)
     if given.json:
