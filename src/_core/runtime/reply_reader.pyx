@@ -22,7 +22,7 @@ from bsbpool._core.scheduling.data_items cimport IS_KEPT, STAYS_THERE
 from bsbpool._core.scheduling.engine cimport Engine
 from bsbpool._core.scheduling.status cimport CANCELLED, FAILED, RUNNING, SUCCESS, status_is_terminal
 from bsbpool._core.scheduling.worker_queues cimport queues_done, queues_retry
-from bsbpool._core.scheduling.workers cimport worker_t
+from bsbpool._core.scheduling.workers cimport ns_per_kib, worker_t
 from cpython.bytes cimport (
     PyBytes_AS_STRING,
     PyBytes_CheckExact,
@@ -41,7 +41,6 @@ from bsbpool._core.protocol.frames import MalformedFrameError
 cdef enum:
     SMALL_RESULT = 128  # bytes; a store may have to move larger ones out of memory
     MAX_CHECKED = 4096  # bytes of a pickle; to check a larger one would take too long
-    NS_PER_KIB = 1_000  # a KiB of arguments counts as this much run time
 
 # The status of a job after its reply, by the outcome bits (`wire.ReplyFlag`). The value 3 is not in
 # use; its entry is a status that no reply can give, and `read` rejects it.
@@ -175,7 +174,9 @@ cdef class ReplyReader:
             self.engine.d.workers.slots[worker].n_done += 1
             self.engine.d.workers.slots[worker].busy_ns += timing_run_ns(r.record.extra)
         # Large arguments count as run time, so that few jobs that have them wait at a worker.
-        run_ns = <double>timing_run_ns(r.record.extra) + <double>r.record.aux * NS_PER_KIB
+        run_ns = <double>timing_run_ns(r.record.extra) + (
+            <double>r.record.aux * ns_per_kib(&self.engine.d.workers)
+        )
         if retries and outcome == FAILED:
             code = queues_retry(&self.engine.d, worker, <int32_t>r.record.id, run_ns)
         else:

@@ -29,6 +29,7 @@ cdef enum:
     AHEAD_NS = 1_000_000
     AHEAD_PER_WORKER_NS = 4_000
     MANY_MEASURED = 256  # run times
+    MOST_KIB_AHEAD = 1_000  # of arguments; a worker needs memory for all that it holds
 
 cdef enum list_t:
     NOT_LISTED = 0
@@ -121,6 +122,11 @@ cdef inline void workers_share(workers_t *w, int64_t n_ready) noexcept nogil:
     """
     cdef int64_t least = 1 if w.run_ns > w.ahead_ns // 8 else 2
     w.most_each = <int32_t>min(least + n_ready // (2 * <int64_t>w.n), MAX_CREDIT)
+
+
+cdef inline double ns_per_kib(const workers_t *w) noexcept nogil:
+    """Return how much run time a KiB of arguments counts."""
+    return w.ahead_ns / <double>MOST_KIB_AHEAD
 
 
 cdef inline double credit_for(const workers_t *w, double run_ns) noexcept nogil:

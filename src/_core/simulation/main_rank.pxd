@@ -8,6 +8,7 @@ from bsbpool._core.scheduling.worker_queues cimport (
     queues_done,
     queues_stolen,
 )
+from bsbpool._core.scheduling.workers cimport ns_per_kib
 from bsbpool._core.simulation.tables cimport (
     AT_LEADER,
     AT_WORKER,
@@ -38,7 +39,6 @@ from libc.stdint cimport int32_t, int64_t
 cdef enum:
     MESSAGES_PER_ROUND = 64  # these two are those of `main_loop`
     STEAL_INTERVAL_NS = 1_000_000
-    NS_PER_KIB = 1_000  # of `reply_reader`
 
 
 # ------------------------------------------------------------------ receiving
@@ -58,7 +58,7 @@ cdef inline double read_frame(simulation_t *s, int32_t number, double time) noex
         time += s.costs.job_done
         if queues_done(
             &s.d, p.worker, job, SUCCESS,
-            s.run_ns[job] + kib * NS_PER_KIB,
+            s.run_ns[job] + kib * ns_per_kib(&s.d.workers),
         ) < 0:
             return time
         job = following
