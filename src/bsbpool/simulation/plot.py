@@ -14,7 +14,7 @@ from bsbpool.simulation.units import seconds_of
 
 RANKS = tuple(2**k for k in range(5, 18, 2))
 DURATIONS = ("1ms", "20ms", "100ms", "1s", "10s")
-JOBS_PER_WORKER = 5
+JOBS_PER_WORKER = 40
 
 
 def efficiencies(
@@ -29,7 +29,7 @@ def efficiencies(
 ) -> list[float]:
     """Return the predicted efficiency for numbers of ranks, with jobs of about equal length.
 
-    Run times are between 0.8 and 1.2 times the duration, and each worker gets 5 jobs on average.
+    Run times are between 0.8 and 1.2 times the duration, and each worker gets 40 jobs on average.
     The efficiency is that of the time in which jobs are ready, so that the end of the run, when
     workers become idle one after the other, does not count.
 
