@@ -145,7 +145,7 @@ def test_the_limit_in_words(arguments, words):
 
 def test_leaders_reduce_the_load_of_main():
     one, two = (
-        simulate(16_385, 500_000, "constant:10ms", leaders=each) for each in (None, "node:128")
+        simulate(16_385, 500_000, "constant:2ms", leaders=each) for each in (None, "node:128")
     )
     assert one.main_load > 0.9
     assert two.sent < one.sent and two.main_busy < one.main_busy
