@@ -100,6 +100,29 @@ def test_a_reply_that_must_not_wait_is_sent_with_those_before_it(sleeping):
     assert n_replies(sleeping.messages(6)) == [4, 2]
 
 
+def test_failures_do_not_wait():
+    main = Main(lambda payload, buffers: (time.sleep(2e-3), (len(outcomes) != 4, b"", ()))[1])
+    outcomes = main.callbacks.log
+    main.send_jobs(6)
+    assert n_replies(main.messages(6)) == [3, 3]
+    main.stop()
+
+
+def test_replies_do_not_wait_until_a_function_is_loaded():
+    main = Main(lambda payload, buffers: (1, b"", ()))
+    main.send_jobs(1)
+    main.messages(1)
+    load = main.callbacks.load_function
+    main.callbacks.load_function = lambda *args: (time.sleep(0.5), load(*args))[1]
+    begin = time.monotonic()
+    function = {"kind": RecordKind.FUNCTION, "id": 0, "aux": 1, "payload": b"f"}
+    job = {"kind": JOB, "extra": LONG_HOLD, "payload": b""}
+    main.send({**job, "id": 0}, {**job, "id": 1}, function, {**job, "id": 2, "aux": 1})
+    assert n_replies(main.messages(2)) == [2] and time.monotonic() - begin < 0.4
+    assert n_replies(main.messages(1)) == [1]
+    main.stop()
+
+
 def test_replies_are_sent_when_there_are_many():
     main = Main(lambda payload, buffers: (1, b"", ()))
     main.send_jobs(200)
@@ -135,18 +158,10 @@ def test_the_message_tells_when_each_job_began(sleeping):
 def test_a_pause_between_jobs_ends_a_message():
     """The field for the time between two jobs has 16 bits, of 16 ns."""
     main = Main(lambda payload, buffers: (1, b"", ()))
-    load = main.callbacks.load_function
-
-    def load_slowly(*args):
-        time.sleep(5e-3)
-        return load(*args)
-
-    main.callbacks.load_function = load_slowly
+    main.callbacks.items_needed = lambda tokens: time.sleep(5e-3)
     job = {"kind": JOB, "extra": LONG_HOLD, "payload": b""}
-    main.send(
-        {**job, "id": 0}, {"kind": RecordKind.FUNCTION, "id": 0, "aux": 1, "payload": b"f"},
-        {**job, "id": 1}, {**job, "id": 2},
-    )  # fmt: skip
+    needed = {"kind": RecordKind.NEEDED, "id": 0, "payload": bytes(8)}
+    main.send({**job, "id": 0}, needed, {**job, "id": 1}, {**job, "id": 2})
     assert n_replies(main.messages(3)) == [1, 2]
     main.stop()
 

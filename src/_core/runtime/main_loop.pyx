@@ -120,8 +120,7 @@ cdef class MainLoop:
 
     def run(self):
         """Run until `process_events` returns True."""
-        cdef int slack
-        cdef int busy
+        cdef int slack, busy
         self.channel.acquire()
         slack = set_timer_slack(1)
         for rank in self.channel.membership.away:
@@ -298,6 +297,7 @@ cdef class MainLoop:
                 self.events_pending = True
             elif r.record.kind == LEAVE:
                 self.callbacks.rank_left(worker + 1, r.payload())
+        self.replies.end(worker)
         self.outbox.note_received(worker, &self.engine.d.workers.slots[worker], n_done)
         return 0
 

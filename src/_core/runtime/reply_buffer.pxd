@@ -1,6 +1,6 @@
 cimport cython
 from bsbpool._core.protocol.frames cimport FrameWriter
-from bsbpool._core.protocol.wire cimport EAGER_FRAME, timing_pack
+from bsbpool._core.protocol.wire cimport EAGER_FRAME, MOST_AFTER_NS, timing_pack
 from bsbpool._core.runtime.loaded_functions cimport LONG_JOB_NS
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -41,6 +41,10 @@ cdef class ReplyBuffer(FrameWriter):
         if self.n_held == 0 or until < self.hold_until:
             self.hold_until = until
         self.n_held += 1
+
+    cdef inline bint is_too_late(self, int64_t now) noexcept nogil:
+        """Whether a reply that is added later could not tell when its job began."""
+        return self.frame.time_ns != 0 and now - self.ended_ns > MOST_AFTER_NS
 
     cdef inline bint may_wait(self, int64_t until) noexcept nogil:
         """Whether none of the records must be sent before a time."""

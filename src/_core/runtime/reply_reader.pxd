@@ -24,6 +24,7 @@ cdef class ReplyReader:
     cdef int64_t clock_offset(self, int worker) noexcept nogil
     cdef list offsets(self)
     cdef void begin(self, int worker, int64_t now) noexcept nogil
+    cdef void end(self, int worker) noexcept nogil
     cdef int64_t read_start(self) noexcept nogil
     cdef int note_times(self, int worker, int64_t started) except -1
     cdef void measure_clock(self, int worker) noexcept nogil

@@ -139,8 +139,8 @@ cdef class ReplyReader:
         self.ended = self.reader.cursor.header.time_ns
         if self.reader.cursor.header.peak_kib > slot.peak_kib:
             slot.peak_kib = self.reader.cursor.header.peak_kib
-        if self.is_remote != NULL and self.is_remote[worker]:
-            self.measure_clock(worker)
+        if self.is_remote != NULL and self.clock_offsets[worker] == 0:
+            self.end(worker)  # with the begin of the first job, as a first estimate
 
     cdef bint read(self, int worker, bint direct) except -1:
         """Read the reply of a worker; return whether the callbacks stored something."""
@@ -206,14 +206,19 @@ cdef class ReplyReader:
             raise MemoryError()
         return 0
 
+    cdef void end(self, int worker) noexcept nogil:
+        """All records of a message were read."""
+        if self.is_remote != NULL and self.is_remote[worker]:
+            self.measure_clock(worker)
+
     cdef void measure_clock(self, int worker) noexcept nogil:
         """Estimate the clock of a worker on another node from a message of replies.
 
-        The estimate is the smallest difference between when a message arrived and when its first
-        job began, so it is too large by the shortest time in which a job ran and its reply arrived.
+        The estimate is the smallest difference between when a message arrived and when the last job
+        in it ended, so it is too large by the shortest time in which a reply arrived.
         """
-        cdef int64_t difference = self.now - self.reader.cursor.header.time_ns
-        if self.reader.cursor.header.time_ns <= 0:
+        cdef int64_t difference = <int64_t>(<uint64_t>self.now - <uint64_t>self.ended)
+        if self.ended <= 0:
             return
         if self.clock_offsets[worker] == 0 or difference < self.clock_offsets[worker]:
             self.clock_offsets[worker] = difference

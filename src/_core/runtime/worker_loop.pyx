@@ -31,7 +31,6 @@ from bsbpool._core.protocol.wire cimport (
     KEEP,
     KEEP_ONLY,
     NEEDED,
-    MOST_AFTER_NS,
     NO_RESULT,
     OK_REPLY,
     ONLY_ARGS,
@@ -182,6 +181,7 @@ cdef class WorkerLoop(DataReceiver):
             if self.channel.supports_threads():
                 self.start_progress_thread()  # not earlier: a run may have no jobs for this rank
                 self.may_hold = self.has_thread
+            self.flush()  # to load it may take long
             self.functions.load(r, self.direct, self.rank >= 0)
         elif r.record.kind == FORGET:
             self.functions.drop(r.record.aux)
@@ -232,11 +232,13 @@ cdef class WorkerLoop(DataReceiver):
         cdef FrameReader r = self.reader
         cdef Function function = self.functions.get(r.record.aux, self.armed)
         cdef int64_t run_ns
-        if self.now - self.polled > POLL_NS or function.run_ns >= LONG_JOB_NS:
+        if (
+            self.now - self.polled > POLL_NS
+            or function.run_ns >= LONG_JOB_NS
+            or self.replies.is_too_late(self.now)
+        ):
             if not self.prepare(function.run_ns):
                 return 0
-        if self.replies.n_held and self.now - self.replies.ended_ns > MOST_AFTER_NS:
-            self.flush()  # the next reply could not tell when its job began
         self.begun[0] = (
             <uint64_t>self.run_id << 32 | ((<uint64_t>r.record.id + 1) & <uint64_t>0xFFFFFFFF)
         )
@@ -245,8 +247,6 @@ cdef class WorkerLoop(DataReceiver):
         else:
             run_ns = self.call_back(function)
         function.add_run(run_ns)
-        if r.record.extra and self.may_hold:
-            self.replies.hold(self.now, r.record.extra)
         if self.replies.is_due(self.now, run_ns):
             self.send_due_replies()
         return 0
@@ -255,7 +255,9 @@ cdef class WorkerLoop(DataReceiver):
         """Receive messages before a job; return False when the job must not run."""
         self.inbox.is_starting = True
         self.channel.relaying.start_thread()
-        if run_ns >= LONG_JOB_NS and not self.replies.may_wait(self.now + run_ns):
+        if self.replies.is_too_late(self.now) or (
+            run_ns >= LONG_JOB_NS and not self.replies.may_wait(self.now + run_ns)
+        ):
             self.flush()  # replies must not wait for the end of a long job
             self.flush_pending()
         self.receive()
@@ -309,6 +311,7 @@ cdef class WorkerLoop(DataReceiver):
         timing = self.replies.note_run(start, self.now)
         if self.replies.put_scalars(DONE, r.record.id, 0, flags, timing, payload, size) < 0:
             raise MemoryError()
+        self.hold_reply()
         return self.now - start
 
     cdef int64_t call_back(self, Function function) except -1:
@@ -337,6 +340,14 @@ cdef class WorkerLoop(DataReceiver):
         self.replies.put_reply(
             self.reader.record.id, flags, run_ns, payload, buffers, kib, self.now
         )
+        if flags & OK_REPLY:
+            self.hold_reply()
+        return 0
+
+    cdef int hold_reply(self) except -1:
+        """Let the reply of the current record, which tells a success, wait if main allows it."""
+        if self.reader.record.extra and self.may_hold:
+            self.replies.hold(self.now, self.reader.record.extra)
         return 0
 
     cdef int reply_with_result(
