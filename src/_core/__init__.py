@@ -25,7 +25,7 @@ MODULES = {
         "transport",
         "waiter", "wakeup",
     ),
-    "journal": ("job_journal", "key_table", "keys", "records"),
+    "journal": ("end_recorder", "job_journal", "key_table", "keys", "records"),
     "locking": ("global_queue", "node_lock", "rank_lock", "window_words"),
     "runtime": (
         "cache_notices", "data_directory", "data_receiver", "data_store", "fault_report",

@@ -4,7 +4,7 @@
 records are small, and this module makes them without calling Python code.
 """
 from bsbpool._core.jobs.handle cimport Handle, new_instance
-from bsbpool._core.jobs.submission cimport Submitter
+from bsbpool._core.jobs.submission cimport GROUP_BEGINS, GROUP_ENDED, Submitter
 from bsbpool._core.scheduling.dispatcher_tables cimport ADDED, TRACKED, change_t
 from bsbpool._core.scheduling.status cimport N_STATUSES, status_is_terminal
 from libc.stdint cimport int64_t
@@ -108,6 +108,8 @@ cdef class ChangeLog:
         cdef int64_t n = self.pool.engine.detach_changes(&changes)
         cdef int64_t i
         try:
+            if self.pool.record_end != NULL:
+                self.pool.record_end(self.pool.journal, None, GROUP_BEGINS)
             for i in range(n):
                 if records is None and not status_is_terminal(changes[i].new):
                     continue
@@ -116,7 +118,7 @@ cdef class ChangeLog:
         finally:
             free(changes)
         if self.pool.record_end != NULL:
-            self.pool.record_end(self.pool.journal, None, 0)
+            self.pool.record_end(self.pool.journal, None, GROUP_ENDED)
         return 0
 
     cdef int read_change(self, change_t *change, object records, list due) except -1:

@@ -5,6 +5,13 @@ from bsbpool._core.jobs.times cimport times_t
 from libc.stdint cimport int32_t, uint8_t
 
 ctypedef int (*notify_t)(object target) except -1
+
+cdef enum:
+    GROUP_BEGINS = 0
+    GROUP_ENDED = 1
+
+# Gets each job that has ended, and its status. Before a group of these jobs, and after it, the job
+# is None, and the status one of the above.
 ctypedef int (*record_end_t)(object journal, object job, uint8_t status) except -1
 ctypedef object (*queue_recorded_t)(
     object journal, object f, tuple args, object kwargs, object deps
@@ -28,7 +35,7 @@ cdef class Submitter:
     cdef object times_owner
     cdef object journal  # a `JobJournal`, or None
     cdef queue_recorded_t queue_recorded  # queues a call in a pool with a journal
-    cdef record_end_t record_end  # called with each tracked job that ends; NULL without a journal
+    cdef record_end_t record_end  # NULL without a journal
     cdef object on_job_end  # called with each tracked job that ends, instead of callbacks
 
     cdef object queue_by_put(self, object f, object args, object kwargs, object deps, dict context)

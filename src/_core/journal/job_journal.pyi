@@ -1,21 +1,21 @@
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from typing_extensions import Buffer
-
+from bsbpool._core.jobs.handle import StoredResult
 from bsbpool._core.jobs.submission import Submitter
 from bsbpool._core.journal.callbacks import JournalCallbacks
+from bsbpool._core.journal.end_recorder import EndRecorder
 from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.keys import JobKeys
 from bsbpool._core.journal.records import RecordBuffer
 
-class JobJournal:
-    active: bool
-    every_group: bool
-    keys: JobKeys
-    buffer: RecordBuffer
+class ResultReader(Protocol):
+    def read(self, offset: int) -> tuple[Any, list[Any]]: ...
+
+class JournaledResult(StoredResult):
+    def __init__(self, reader: ResultReader, offset: int) -> None: ...
+
+class JobJournal(EndRecorder):
     n_resumed: int
-    n_recorded: int
     def __init__(
         self,
         pool: Submitter,
@@ -23,20 +23,10 @@ class JobJournal:
         table: KeyTable,
         buffer: RecordBuffer,
         callbacks: JournalCallbacks,
+        reader: ResultReader,
         limit: int,
         every_group: bool,
         version: Any = None,
     ) -> None: ...
     def connect(self) -> None: ...
     def put(self, job: Any, cache_set: int, special: Any) -> bool: ...
-    def add_attempt(self, number: int, status: int, text: bytes) -> None: ...
-    def attempts_before(self, number: int) -> int: ...
-    def add_end(
-        self,
-        number: int,
-        status: int,
-        payload_kind: int,
-        payload: Buffer,
-        buffers: Sequence[Buffer] = (),
-        text: bytes = b"",
-    ) -> None: ...

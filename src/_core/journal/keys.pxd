@@ -26,6 +26,8 @@ cdef class JobKeys:
     cdef dict repeats  # how often a key was made again
     cdef int64_t n_not_journaled  # jobs that are not journaled and that were arguments
     cdef dict functions  # digests of functions that cannot change
+    cdef object last_function  # one of these
+    cdef object last_function_digest
     cdef object digest_function
     cdef object digest_other
     cdef object pool
@@ -37,6 +39,7 @@ cdef class JobKeys:
     cdef int resize(self) except -1
     cdef job_key_t *entry(self, int64_t number) except NULL
     cdef int make(self, Handle job, object deps, object version, uint8_t *key) except -1
+    cdef int complete(self, uint8_t *key) except -1
     cdef int make_named(self, str name, uint8_t *key) except -1
     cdef int encode_dependencies(self, blake2b_t *s, object deps) except -1
     cdef int encode_function(self, blake2b_t *s, Handle job) except -1

@@ -34,6 +34,9 @@ cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size)
     void PyErr_Clear()
 
+cdef extern from *:
+    void __builtin_prefetch(const void *address) noexcept nogil
+
 cdef enum:
     DEEPEST = 100  # containers inside of each other
     MAX_FUNCTIONS = 4096  # digests that are kept
@@ -107,12 +110,11 @@ cdef class JobKeys:
         return self.jobs + number
 
     cdef int make(self, Handle job, object deps, object version, uint8_t *key) except -1:
-        """Make the key of a job from its call; `deps` are its dependencies.
+        """Digest the call of a job; `deps` are its dependencies. `complete` makes the key of it.
 
-        `key` gets 32 bytes: the key, and that of all equal jobs, for `forget`.
+        `key` gets 32 bytes: the digest, which is that of all equal jobs, twice.
         """
         cdef blake2b_t s
-        cdef uint32_t occurrence
         blake2b_init(&s)
         self.encode_function(&s, job)
         self.encode(&s, job.arguments, 0)
@@ -125,7 +127,17 @@ cdef class JobKeys:
             self.encode(&s, version, 0)
         blake2b_final(&s, key)
         memcpy(key + DIGEST_SIZE, key, DIGEST_SIZE)
-        occurrence = self.count(key)
+        __builtin_prefetch(self.made + (hash_of(key) & <uint64_t>(self.made_capacity - 1)))
+        return 0
+
+    cdef int complete(self, uint8_t *key) except -1:
+        """Make the key of a job from a digest by `make`: that of an equal job has a number in it.
+
+        A caller that has other work to do does it between the two, while the processor loads the
+        slot of the table. If the job is refused later, `forget` must be called.
+        """
+        cdef blake2b_t s
+        cdef uint32_t occurrence = self.count(key)
         if occurrence:
             blake2b_init(&s)
             blake2b_update(&s, key, DIGEST_SIZE)
@@ -150,11 +162,8 @@ cdef class JobKeys:
 
     cdef uint32_t count(self, const uint8_t *key) except? 0xFFFFFFFF:
         """Note that a key was made; return how often it was before."""
-        cdef uint64_t first
-        cdef uint64_t at
-        memcpy(&first, key, 8)
-        first = first or 1
-        at = first & <uint64_t>(self.made_capacity - 1)
+        cdef uint64_t first = hash_of(key)
+        cdef uint64_t at = first & <uint64_t>(self.made_capacity - 1)
         while self.made[at]:
             if self.made[at] == first:
                 repeat = self.repeats.get(first, 0) + 1
@@ -169,9 +178,7 @@ cdef class JobKeys:
 
     cdef int forget(self, const uint8_t *key) except -1:
         """Take back that a key was made, since its job was refused; see `make`."""
-        cdef uint64_t first
-        memcpy(&first, key + DIGEST_SIZE, 8)
-        first = first or 1
+        cdef uint64_t first = hash_of(key + DIGEST_SIZE)
         self.repeats[first] = self.repeats.get(first, 0) - 1
         return 0
 
@@ -220,12 +227,15 @@ cdef class JobKeys:
     cdef int encode_function(self, blake2b_t *s, Handle job) except -1:
         cdef PyObject *found
         f = type(job) if job.f is None else job.f
-        if type(f) is not FUNCTION and type(f) is not BUILTIN:  # it may have a hash of its own
+        if f is self.last_function:
+            digest = self.last_function_digest
+        elif type(f) is not FUNCTION and type(f) is not BUILTIN:  # it may have a hash of its own
             digest = self.digest_function(f)[0]
         else:
             found = PyDict_GetItemWithError(self.functions, f)
             if found != NULL:
                 digest = <object>found
+                self.last_function, self.last_function_digest = f, digest
             else:
                 digest, can_change = self.digest_function(f)
                 if not can_change:
@@ -323,6 +333,13 @@ cdef class JobKeys:
         tag(s, b"j")
         blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
         return 0
+
+
+cdef inline uint64_t hash_of(const uint8_t *key) noexcept:
+    """Return what stands for a key in `made`: keys are digests, so any of their bits are a hash."""
+    cdef uint64_t first
+    memcpy(&first, key, 8)
+    return first or 1
 
 
 cdef inline void tag(blake2b_t *s, const char *of_type) noexcept:

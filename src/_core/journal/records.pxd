@@ -7,6 +7,8 @@ cdef class RecordBuffer:
     cdef readonly int64_t size
     cdef public object on_first
     cdef int64_t capacity
+    cdef uint8_t *spare  # memory for the records after the next `take`, or NULL
+    cdef int64_t spare_capacity
 
     cdef int append(
         self, body_t *body, const void *payload, const uint64_t *sizes, tuple parts, bytes text
@@ -16,3 +18,5 @@ cdef class RecordBuffer:
 cdef class Batch:
     cdef uint8_t *data
     cdef int64_t size
+    cdef int64_t capacity
+    cdef int n_views  # buffers that other objects have of it

@@ -17,6 +17,9 @@ from libc.string cimport memcpy, memset
 
 import enum
 
+cdef enum:
+    MOST_KEPT = 4 << 20  # bytes of memory that is used again
+
 assert sizeof(frame_t) == 12 and sizeof(body_t) == 64
 crc32_init()
 
@@ -48,6 +51,7 @@ cdef class RecordBuffer:
 
     def __dealloc__(self):
         free(self.data)
+        free(self.spare)
 
     def add(
         self, int kind, int status, int payload_kind, bytes key not None, payload=b"", buffers=(),
@@ -129,10 +133,22 @@ cdef class RecordBuffer:
     def take(self):
         """Remove and return all records as a `Batch`."""
         cdef Batch batch = Batch.__new__(Batch)
-        batch.data, batch.size = self.data, self.size
-        self.data = NULL
-        self.size = self.capacity = 0
+        batch.data, batch.size, batch.capacity = self.data, self.size, self.capacity
+        self.data, self.capacity = self.spare, self.spare_capacity
+        self.spare = NULL
+        self.size = self.spare_capacity = 0
         return batch
+
+    def reuse(self, Batch batch not None):
+        """Use the memory of records that were written for later ones; nothing remains of the batch.
+
+        New memory is cleared by the system, which takes longer than to append the records.
+        """
+        if batch.n_views or self.spare != NULL or batch.capacity > MOST_KEPT:
+            return
+        self.spare, self.spare_capacity = batch.data, batch.capacity
+        batch.data = NULL
+        batch.size = batch.capacity = 0
 
 
 cdef uint8_t *copied(object part, uint8_t *at, int64_t size) except NULL:
@@ -160,6 +176,10 @@ cdef class Batch:
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.data, self.size, 1, flags)
+        self.n_views += 1
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.n_views -= 1
 
     def seal(self):
         """Enter the checksums of all records."""

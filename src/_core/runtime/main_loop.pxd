@@ -22,6 +22,7 @@ cdef class MainLoop:
     cdef readonly GangMessages gangs
     cdef FrameReader reader
     cdef message_t *received  # the message that ended a wait
+    cdef public object events
     cdef list interrupts  # (job, kind, reason), to be sent
     cdef bint events_pending  # whether something happened that only the callbacks know about
     cdef int64_t events_processed  # when `process_events` was last called without a reason

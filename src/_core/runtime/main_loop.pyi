@@ -1,3 +1,5 @@
+from collections.abc import Sized
+from typing import Protocol
 
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.submission import Submitter
@@ -8,8 +10,14 @@ from bsbpool._core.runtime.outbox import Outbox
 from bsbpool._core.runtime.reply_reader import ReplyReader
 from bsbpool._core.scheduling.engine import Engine
 
+class EventQueue(Protocol):
+    @property
+    def due(self) -> Sized: ...
+    def gather(self) -> None: ...
+
 class MainLoop:
     direct: bool
+    events: EventQueue | None
     @property
     def data(self) -> DataDirectory: ...
     @property

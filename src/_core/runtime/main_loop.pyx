@@ -10,17 +10,8 @@ from bsbpool._core.jobs.submission cimport Submitter
 from bsbpool._core.protocol.frames cimport FrameReader
 from bsbpool._core.protocol.message cimport message_free, message_t
 from bsbpool._core.protocol.wire cimport (
-    DONE,
-    GANG_DONE,
-    HAVE_DATA,
-    LEAVE,
-    OUTPUT,
-    RANK_FAILED,
-    STEAL_RESPONSE,
-    STOP_ABORTED,
-    STOP_DEATHS,
-    STOP_INTERRUPTS,
-    STOP_REPORTS,
+    DONE, GANG_DONE, HAVE_DATA, LEAVE, OUTPUT, RANK_FAILED, STEAL_RESPONSE, STOP_ABORTED,
+    STOP_DEATHS, STOP_INTERRUPTS, STOP_REPORTS,
 )
 from bsbpool._core.runtime.gang_messages cimport GangMessages
 from bsbpool._core.runtime.job_sender cimport STEAL_INTERVAL_NS, JobSender
@@ -73,6 +64,8 @@ cdef class MainLoop:
         called only after events. Always False without `jobs`.
     data : DataDirectory
         Which workers have the large data that jobs have as arguments.
+    events : EventQueue or None
+        The events of a pool with a journal.
     gangs : GangMessages
         Sends jobs to several workers at one time, and reads their replies.
     outbox : Outbox
@@ -221,6 +214,9 @@ cdef class MainLoop:
     cdef bint process_events(self) except -1:
         """Call `process_events` after events, and from time to time; True at the end of the run."""
         cdef int64_t now
+        if self.events is not None and self.engine.d.n_changes:
+            self.events.gather()  # ends of jobs that only the journal needs cost no more than that
+            self.events_pending = self.events_pending or bool(self.events.due)
         if not self.has_events():
             now = self.channel.now()
             if now - self.events_processed < SIGNALS_NS:

@@ -118,6 +118,8 @@ class MainRun(ReplyCallbacks):
             context.start_run()
             self._ping_timer.reset()
             self._allow_direct()
+            if context.journal is not None:
+                self._loop.events = context.events
             with marking_signals():
                 self._loop.run()
                 context.read_results()

@@ -62,6 +62,7 @@ class PoolJournal(JournalStore):
             self._file.table,
             self._writer.buffer,
             self,
+            self.reader,
             MOST_WAITING,
             options.sync == "always",
             options.key_version,

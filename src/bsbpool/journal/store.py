@@ -11,6 +11,7 @@ from typing import Any
 
 from bsbpool import exceptions
 from bsbpool._core.jobs.handle import RemoteResult, StoredResult
+from bsbpool._core.journal.job_journal import JournaledResult
 from bsbpool._core.journal.records import PayloadKind, RecordKind
 from bsbpool.journal import header, side_files
 from bsbpool.journal.digests import Digests
@@ -39,26 +40,26 @@ Packed = tuple[int, Any, Sequence[Any]]
 """The kind of a payload, the payload and its buffers."""
 
 
-class JournaledResult(StoredResult):
-    """A result that is in the journal. It is read anew for each reader.
+class ResultReader:
+    """Reads results from a journal.
 
     Parameters
     ----------
-    journal : JournalStore
+    file : JournalFile
         The journal.
-    offset : int
-        The offset of the record.
+    files : SideFiles
+        The folder of the large results.
     """
 
-    __slots__ = ("_journal", "_offset")
+    def __init__(self, file: JournalFile, files: side_files.SideFiles) -> None:
+        self._file, self._side_files = file, files
 
-    def __init__(self, journal: JournalStore, offset: int) -> None:
-        self._journal = journal
-        self._offset = offset
-
-    def load(self, copy: bool) -> tuple[Any, list[Any]]:
-        """Return the pickle of the result and its buffers."""
-        return self._journal.read_result(self._offset)
+    def read(self, offset: int) -> tuple[Any, list[Any]]:
+        """Return the pickle and the buffers of the result of a record."""
+        _, _, kind, _, payload, buffers, _ = self._file.record(offset)
+        if kind == SIDE_FILE:
+            return self._side_files.read(side_files.unpack(payload))
+        return payload, buffers
 
 
 class JournalStore:
@@ -73,6 +74,8 @@ class JournalStore:
     ----------
     digests : Digests
         Makes the keys.
+    reader : ResultReader
+        Reads the results.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class JournalStore:
         self._file = JournalFile(str(options.path))
         try:
             self._writer = JournalWriter(self._file, options)
+            self.reader = ResultReader(self._file, self._writer.side_files)
             self.digests = Digests()
             self._names = {name: number for number, name in self._file.names.items()}
             self._report_opening()
@@ -125,7 +129,7 @@ class JournalStore:
         """Return whether a recorded end counts, and the outcome that the job keeps."""
         if status == SUCCESS:
             known = payload_kind == PICKLE or (payload_kind == SIDE_FILE and self._has_file(offset))
-            return known, JournaledResult(self, offset)
+            return known, JournaledResult(self.reader, offset)
         if status != FAILED or self._options.resume_failed:
             return False, None
         return True, self._error_at(offset)
@@ -136,13 +140,6 @@ class JournalStore:
             return True
         self._warn(f"{self._writer.side_files.path_of(reference)} is missing; its job runs again")
         return False
-
-    def read_result(self, offset: int) -> tuple[Any, list[Any]]:
-        """Return the pickle and the buffers of a result."""
-        _, _, kind, _, payload, buffers, _ = self._file.record(offset)
-        if kind == SIDE_FILE:
-            return self._writer.side_files.read(side_files.unpack(payload))
-        return payload, buffers
 
     def _error_at(self, offset: int) -> BaseException:
         _, _, kind, _, payload, buffers, more = self._file.record(offset)

@@ -176,6 +176,7 @@ class JournalWriter:
                 batch.seal()
                 self._file.append(batch)  # records that are written twice do no harm
                 self._is_dirty.set()
+                self.buffer.reuse(batch)
             del self._batches[0]
 
     def _drop_waiting(self) -> None:
