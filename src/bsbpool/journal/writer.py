@@ -176,6 +176,8 @@ class JournalWriter:
                 batch.seal()
                 self._file.append(batch)  # records that are written twice do no harm
                 self._is_dirty.set()
+                if len(batch) > MANY and self._options.sync != "never":
+                    self._file.start_sync(len(batch))
                 self.buffer.reuse(batch)
             del self._batches[0]
 
