@@ -1,5 +1,5 @@
 from bsbpool._core.jobs.handle cimport Handle
-from bsbpool._core.journal.blake2b cimport blake2b_t
+from bsbpool._core.journal.siphash cimport siphash_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 
@@ -41,9 +41,9 @@ cdef class JobKeys:
     cdef int make(self, Handle job, object deps, object version, uint8_t *key) except -1
     cdef int complete(self, uint8_t *key) except -1
     cdef int make_named(self, str name, uint8_t *key) except -1
-    cdef int encode_dependencies(self, blake2b_t *s, object deps) except -1
-    cdef int encode_function(self, blake2b_t *s, Handle job) except -1
-    cdef int encode(self, blake2b_t *s, object value, int depth) except -1
-    cdef int encode_items(self, blake2b_t *s, object items, int depth) except -1
-    cdef int encode_unordered(self, blake2b_t *s, object items, int depth) except -1
-    cdef int encode_job(self, blake2b_t *s, Handle job) except -1
+    cdef int encode_dependencies(self, siphash_t *s, object deps) except -1
+    cdef int encode_function(self, siphash_t *s, Handle job) except -1
+    cdef int encode(self, siphash_t *s, object value, int depth) except -1
+    cdef int encode_items(self, siphash_t *s, object items, int depth) except -1
+    cdef int encode_unordered(self, siphash_t *s, object items, int depth) except -1
+    cdef int encode_job(self, siphash_t *s, Handle job) except -1

@@ -9,8 +9,8 @@ items of sets, and those of dictionaries, are digested one by one and sorted by 
 equal dictionaries have the same digest, in whatever order they were filled.
 """
 from bsbpool._core.jobs.handle cimport DataRef, Handle
-from bsbpool._core.journal.blake2b cimport (
-    DIGEST_SIZE, blake2b_final, blake2b_init, blake2b_t, blake2b_update,
+from bsbpool._core.journal.siphash cimport (
+    DIGEST_SIZE, siphash_final, siphash_init, siphash_t, siphash_update,
 )
 from bsbpool._core.vector cimport grow
 from cpython.bytes cimport (
@@ -87,11 +87,11 @@ cdef class JobKeys:
         TypeError
             If it has none.
         """
-        cdef blake2b_t s
+        cdef siphash_t s
         cdef uint8_t[DIGEST_SIZE] out
-        blake2b_init(&s)
+        siphash_init(&s)
         self.encode(&s, value, 0)
-        blake2b_final(&s, out)
+        siphash_final(&s, out)
         return PyBytes_FromStringAndSize(<const char *>out, DIGEST_SIZE)
 
     def key_of(self, int64_t number):
@@ -114,8 +114,8 @@ cdef class JobKeys:
 
         `key` gets 32 bytes: the digest, which is that of all equal jobs, twice.
         """
-        cdef blake2b_t s
-        blake2b_init(&s)
+        cdef siphash_t s
+        siphash_init(&s)
         self.encode_function(&s, job)
         self.encode(&s, job.arguments, 0)
         if job.keywords is None:
@@ -125,7 +125,7 @@ cdef class JobKeys:
         self.encode_dependencies(&s, deps)
         if version is not None:
             self.encode(&s, version, 0)
-        blake2b_final(&s, key)
+        siphash_final(&s, key)
         memcpy(key + DIGEST_SIZE, key, DIGEST_SIZE)
         __builtin_prefetch(self.made + (hash_of(key) & <uint64_t>(self.made_capacity - 1)))
         return 0
@@ -136,22 +136,18 @@ cdef class JobKeys:
         A caller that has other work to do does it between the two, while the processor loads the
         slot of the table. If the job is refused later, `forget` must be called.
         """
-        cdef blake2b_t s
+        cdef siphash_t s
         cdef uint32_t occurrence = self.count(key)
         if occurrence:
-            blake2b_init(&s)
-            blake2b_update(&s, key, DIGEST_SIZE)
+            siphash_init(&s)
+            siphash_update(&s, key, DIGEST_SIZE)
             number(&s, b"#", occurrence)
-            blake2b_final(&s, key)
+            siphash_final(&s, key)
         return 0
 
     cdef int make_named(self, str name, uint8_t *key) except -1:
         """Make a key from the text that the user gave, see `make`."""
-        cdef blake2b_t s
-        blake2b_init(&s)
-        tag(&s, b"k")
-        self.encode(&s, name, 0)
-        blake2b_final(&s, key)
+        digest_name(name, key)
         memcpy(key + DIGEST_SIZE, key, DIGEST_SIZE)
         if self.count(key):
             raise ValueError(
@@ -201,20 +197,20 @@ cdef class JobKeys:
         free(old)
         return 0
 
-    cdef int encode_dependencies(self, blake2b_t *s, object deps) except -1:
+    cdef int encode_dependencies(self, siphash_t *s, object deps) except -1:
         """Digest the keys of dependencies, in any order."""
-        cdef blake2b_t of_deps
+        cdef siphash_t of_deps
         if not deps:
             tag(s, b"0")
             return 0
         if deps is not self.last_deps:  # often the same tuple for thousands of jobs
-            blake2b_init(&of_deps)
+            siphash_init(&of_deps)
             for key in sorted([self.key_of_dependency(dep) for dep in deps]):
-                blake2b_update(&of_deps, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
-            blake2b_final(&of_deps, self.last_deps_digest)
+                siphash_update(&of_deps, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
+            siphash_final(&of_deps, self.last_deps_digest)
             self.last_deps = deps if PyTuple_CheckExact(deps) else None
         tag(s, b"1")
-        blake2b_update(s, self.last_deps_digest, DIGEST_SIZE)
+        siphash_update(s, self.last_deps_digest, DIGEST_SIZE)
         return 0
 
     def key_of_dependency(self, dep):
@@ -224,7 +220,7 @@ cdef class JobKeys:
             key = self.key_of((<Handle>dep).number)
         return bytes(DIGEST_SIZE) if key is None else key
 
-    cdef int encode_function(self, blake2b_t *s, Handle job) except -1:
+    cdef int encode_function(self, siphash_t *s, Handle job) except -1:
         cdef PyObject *found
         f = type(job) if job.f is None else job.f
         if f is self.last_function:
@@ -242,16 +238,14 @@ cdef class JobKeys:
                     if len(self.functions) >= MAX_FUNCTIONS:
                         self.functions.clear()
                     self.functions[f] = digest
-        blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
+        siphash_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
         return 0
 
-    cdef int encode(self, blake2b_t *s, object value, int depth) except -1:
+    cdef int encode(self, siphash_t *s, object value, int depth) except -1:
         """Digest an object."""
         cdef int overflow = 0
         cdef int64_t small
         cdef double real
-        cdef Py_ssize_t size
-        cdef const char *data
         if PyLong_CheckExact(value):
             small = PyLong_AsLongLongAndOverflow(value, &overflow)
             if not overflow:
@@ -264,12 +258,7 @@ cdef class JobKeys:
             memcpy(&small, &real, sizeof(double))
             number(s, b"f", small)
         elif PyUnicode_CheckExact(value):
-            data = PyUnicode_AsUTF8AndSize(value, &size)
-            if data == NULL:  # it has lone surrogates
-                PyErr_Clear()
-                coded = value.encode("utf-8", "surrogatepass")
-                data, size = PyBytes_AS_STRING(coded), PyBytes_GET_SIZE(coded)
-            encode_bytes(s, b"s", data, size)
+            encode_text(s, value)
         elif value is None:
             tag(s, b"n")
         elif value is True or value is False:
@@ -297,30 +286,30 @@ cdef class JobKeys:
         else:
             digest = self.digest_other(value)
             tag(s, b"o")
-            blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
+            siphash_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
         return 0
 
-    cdef int encode_items(self, blake2b_t *s, object items, int depth) except -1:
+    cdef int encode_items(self, siphash_t *s, object items, int depth) except -1:
         for item in items:
             self.encode(s, item, depth + 1)
         return 0
 
-    cdef int encode_unordered(self, blake2b_t *s, object items, int depth) except -1:
+    cdef int encode_unordered(self, siphash_t *s, object items, int depth) except -1:
         """Digest items whose order does not matter."""
-        cdef blake2b_t of_item
+        cdef siphash_t of_item
         cdef uint8_t[DIGEST_SIZE] out
         digests = []
         for item in items:
-            blake2b_init(&of_item)
+            siphash_init(&of_item)
             self.encode(&of_item, item, depth + 1)
-            blake2b_final(&of_item, out)
+            siphash_final(&of_item, out)
             digests.append(PyBytes_FromStringAndSize(<const char *>out, DIGEST_SIZE))
         digests.sort()
         for digest in digests:
-            blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
+            siphash_update(s, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_SIZE)
         return 0
 
-    cdef int encode_job(self, blake2b_t *s, Handle job) except -1:
+    cdef int encode_job(self, siphash_t *s, Handle job) except -1:
         """Digest a job, which stands for its result."""
         key = self.key_of(job.number) if job.pool is self.pool else None
         if key is None:
@@ -331,8 +320,24 @@ cdef class JobKeys:
         if self.jobs[job.number].is_not_journaled:
             self.n_not_journaled += 1
         tag(s, b"j")
-        blake2b_update(s, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
+        siphash_update(s, <const uint8_t *>PyBytes_AS_STRING(key), DIGEST_SIZE)
         return 0
+
+
+def digest_of_name(str name not None):
+    """Return the key that the user gives a job with a text, as 16 bytes."""
+    cdef uint8_t[DIGEST_SIZE] key
+    digest_name(name, key)
+    return PyBytes_FromStringAndSize(<const char *>key, DIGEST_SIZE)
+
+
+cdef int digest_name(str name, uint8_t *key) except -1:
+    cdef siphash_t s
+    siphash_init(&s)
+    tag(&s, b"k")
+    encode_text(&s, name)
+    siphash_final(&s, key)
+    return 0
 
 
 cdef inline uint64_t hash_of(const uint8_t *key) noexcept:
@@ -342,19 +347,30 @@ cdef inline uint64_t hash_of(const uint8_t *key) noexcept:
     return first or 1
 
 
-cdef inline void tag(blake2b_t *s, const char *of_type) noexcept:
-    blake2b_update(s, <const uint8_t *>of_type, 1)
+cdef inline void tag(siphash_t *s, const char *of_type) noexcept:
+    siphash_update(s, <const uint8_t *>of_type, 1)
 
 
-cdef inline void number(blake2b_t *s, const char *of_type, int64_t value) noexcept:
+cdef inline void number(siphash_t *s, const char *of_type, int64_t value) noexcept:
     cdef uint8_t[9] data
     data[0] = <uint8_t>of_type[0]
     memcpy(data + 1, &value, 8)
-    blake2b_update(s, data, 9)
+    siphash_update(s, data, 9)
 
 
 cdef inline void encode_bytes(
-    blake2b_t *s, const char *of_type, const char *data, Py_ssize_t size
+    siphash_t *s, const char *of_type, const char *data, Py_ssize_t size
 ) noexcept:
     number(s, of_type, size)
-    blake2b_update(s, <const uint8_t *>data, <size_t>size)
+    siphash_update(s, <const uint8_t *>data, <size_t>size)
+
+
+cdef int encode_text(siphash_t *s, str text) except -1:
+    cdef Py_ssize_t size
+    cdef const char *data = PyUnicode_AsUTF8AndSize(text, &size)
+    if data == NULL:  # it has lone surrogates
+        PyErr_Clear()
+        coded = text.encode("utf-8", "surrogatepass")
+        data, size = PyBytes_AS_STRING(coded), PyBytes_GET_SIZE(coded)
+    encode_bytes(s, b"s", data, size)
+    return 0

@@ -15,7 +15,6 @@ import decimal
 import enum
 import fractions
 import functools
-import hashlib
 import pathlib
 import random
 import re
@@ -27,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from bsbpool._core.jobs.handle import DataRef
-from bsbpool._core.journal.keys import JobKeys
+from bsbpool._core.journal.keys import JobKeys, digest_of_name
 from bsbpool.journal import functions
 from bsbpool.journal.arrays import PACKAGES
 from bsbpool.naming import brief
@@ -94,11 +93,9 @@ class _Depth(threading.local):
 def digest_of_key(key: str) -> str:
     """Return the digest that stands in a journal for the option `key` of a job.
 
-    It is that of `JobKeys.make_named`, for programs that look a job up before it is queued.
+    For programs that look a job up before it is queued.
     """
-    text = key.encode()
-    data = b"ks" + len(text).to_bytes(8, "little") + text
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return digest_of_name(key).hex()
 
 
 class Digests:
