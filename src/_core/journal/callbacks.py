@@ -41,3 +41,10 @@ class JournalCallbacks(Protocol):
 
     def group_ended(self) -> None:
         """All jobs that ended at a time were recorded."""
+
+
+class ResultReader(Protocol):
+    """Reads the results in a journal."""
+
+    def read(self, offset: int) -> tuple[Any, list[Any]]:
+        """Return the pickle of the result in the record at an offset, and its buffers."""

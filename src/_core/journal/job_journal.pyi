@@ -1,18 +1,16 @@
-from typing import Any, Protocol
+from typing import Any
 
 from bsbpool._core.jobs.handle import StoredResult
 from bsbpool._core.jobs.submission import Submitter
-from bsbpool._core.journal.callbacks import JournalCallbacks
+from bsbpool._core.journal.callbacks import JournalCallbacks, ResultReader
 from bsbpool._core.journal.end_recorder import EndRecorder
 from bsbpool._core.journal.key_table import KeyTable
 from bsbpool._core.journal.keys import JobKeys
 from bsbpool._core.journal.records import RecordBuffer
 
-class ResultReader(Protocol):
-    def read(self, offset: int) -> tuple[Any, list[Any]]: ...
-
 class JournaledResult(StoredResult):
     def __init__(self, reader: ResultReader, offset: int) -> None: ...
+    def load(self, copy: bool) -> tuple[Any, list[Any]]: ...
 
 class JobJournal(EndRecorder):
     n_resumed: int

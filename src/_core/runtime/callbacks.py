@@ -7,7 +7,7 @@ protocols below. All arguments are positional.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sized
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -121,6 +121,17 @@ class LoopCallbacks(Protocol):
 
         The jobs that it had begun are about to be ABORTED, those with retries QUEUED again.
         """
+
+
+class LoopEvents(Protocol):
+    """The event queue of a pool, which is asked in each round if the pool has a journal."""
+
+    @property
+    def due(self) -> Sized:
+        """The callbacks of jobs that have ended."""
+
+    def gather(self) -> None:
+        """Turn the changes of statuses into events."""
 
 
 class WorkerCallbacks(Protocol):

@@ -1,23 +1,15 @@
-from collections.abc import Sized
-from typing import Protocol
-
 from bsbpool._core.comm.channel import Channel
 from bsbpool._core.jobs.submission import Submitter
-from bsbpool._core.runtime.callbacks import LoopCallbacks
+from bsbpool._core.runtime.callbacks import LoopCallbacks, LoopEvents
 from bsbpool._core.runtime.data_directory import DataDirectory
 from bsbpool._core.runtime.gang_messages import GangMessages
 from bsbpool._core.runtime.outbox import Outbox
 from bsbpool._core.runtime.reply_reader import ReplyReader
 from bsbpool._core.scheduling.engine import Engine
 
-class EventQueue(Protocol):
-    @property
-    def due(self) -> Sized: ...
-    def gather(self) -> None: ...
-
 class MainLoop:
     direct: bool
-    events: EventQueue | None
+    events: LoopEvents | None
     @property
     def data(self) -> DataDirectory: ...
     @property

@@ -64,7 +64,7 @@ cdef class MainLoop:
         called only after events. Always False without `jobs`.
     data : DataDirectory
         Which workers have the large data that jobs have as arguments.
-    events : EventQueue or None
+    events : LoopEvents or None
         The events of a pool with a journal.
     gangs : GangMessages
         Sends jobs to several workers at one time, and reads their replies.
