@@ -1,6 +1,7 @@
 """Executors with a journal, with one process: a second run gets what the first one has done."""
 
 import errno
+import gc
 import pickle
 import threading
 import time
@@ -423,4 +424,44 @@ def test_the_end_of_a_call_is_written_without_further_threads(path, monkeypatch)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with PoolExecutor(journal=path) as executor:
         assert executor.submit(note, 1).result() == [1]
+    assert JournalContents(str(path)).n_jobs == 1
+
+
+DROPPED = threading.Event()
+
+
+def wait_until_dropped():
+    DROPPED.wait(60)
+
+
+def test_the_writer_may_collect_an_executor(path, monkeypatch):
+    """As part of a reference cycle it is finalized by the thread that collects garbage."""
+    append = JournalFile.append
+
+    def collect(file, batch):
+        append(file, batch)
+        if threading.current_thread().name == "bsbpool-journal":
+            gc.collect()
+
+    gc.collect()
+    gc.disable()
+    try:
+        executor = PoolExecutor(journal=path)
+        executor.itself = executor
+        monkeypatch.setattr(JournalFile, "append", collect)
+        future = executor.submit(wait_until_dropped)
+        del executor
+        DROPPED.set()
+        assert future.result() is None
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                JournalFile(str(path)).close()
+                break
+            except JournalError:  # it is in use
+                time.sleep(0.01)
+        else:
+            pytest.fail("the journal was not closed")
+    finally:
+        gc.enable()
     assert JournalContents(str(path)).n_jobs == 1

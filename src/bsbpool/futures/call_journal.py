@@ -113,7 +113,11 @@ class CallJournal(JournalStore):
         """Close the journal when all calls have ended."""
         with self._lock:
             self._closing = True
-        self._close_if_done()
+        if self._writer.is_current_thread():
+            # It collects the garbage of which the executor is a part, and cannot wait for itself.
+            threading.Thread(target=self._close_if_done, daemon=True).start()
+        else:
+            self._close_if_done()
 
     def close(self) -> None:
         """Close the journal when all calls have ended; raise its error unless there is another one.

@@ -137,6 +137,10 @@ class JournalWriter:
                 thread.join()
         self.write(sync=True)
 
+    def is_current_thread(self) -> bool:
+        """Whether the current thread is one of the writer."""
+        return threading.current_thread() in self._threads
+
     def _write_often(self) -> None:
         while not self._closing.is_set():
             self._has_records.wait()
