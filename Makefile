@@ -33,7 +33,7 @@
 #   make wheels        the sdist and a manylinux wheel for each Python at hand, in build/dist
 #   make release-check make wheels, check them, and install them into bare environments with each MPI;
 #                      ARGS=--allow-unreleased before the changelog has a date
-#   make clean         delete build/ and the environments in .envs/
+#   make clean         delete build/, generated/ and the environments in .envs/
 #
 # PYTHON=python3.12 selects the Python.
 
@@ -235,7 +235,7 @@ release-check: $(ENVS)/release/release
 	$(ENVS)/release/bin/python packaging/release.py $(BUILD)/dist $(ARGS)
 
 clean:
-	rm -rf build $(ENVS)
+	rm -rf build generated $(ENVS)
 
 # Files that change when the inputs of a build do. They hold digests, because dates do not show that
 # a file was removed or an older commit was checked out.

@@ -13,12 +13,18 @@ set(CYTHON_FLAGS
     -X cdivision=True -X initializedcheck=False
     --shared bsbpool._core._shared)
 
+# The start of the command for _shared.
+set(CYTHONIZE_SHARED -m cython -X language_level=3 --module-name bsbpool._core._shared)
+
+# Where the C files are, or will be; cmake/generated.cmake sets it to another folder.
+set(C_FILES ${CMAKE_BINARY_DIR})
+
 # How many groups of modules Cython translates in a process each; they run at the same time.
 set(CYTHON_GROUPS 4)
 
 # After an update of Cython all C files are written anew.
 execute_process(COMMAND ${Python_EXECUTABLE} -c "import Cython.Shadow; print(Cython.Shadow.__file__, end='')"
-                OUTPUT_VARIABLE CYTHON_FILE)
+                OUTPUT_VARIABLE CYTHON_FILE ERROR_QUIET) # C files of the sdist need no Cython
 
 # The C options of every module. Cython generates helper functions that are not always used.
 add_library(module_options INTERFACE)
@@ -36,17 +42,22 @@ if(BSBPOOL_LINETRACE)
 endif()
 
 # cythonize(<variable> <group> <module>=<source>...)
-# Translates src/_core/<source>.pyx as bsbpool._core.<module>; sets <variable> to the C files.
+# Translates src/_core/<source>.pyx as bsbpool._core.<module>, unless the sdist has the C files; sets
+# <variable> to them.
 function(cythonize variable group)
   set(c_files)
   set(pairs)
   set(sources)
   foreach(pair IN LISTS ARGN)
     string(REGEX MATCH "^(.+)=(.+)$" _ ${pair})
-    list(APPEND c_files ${CMAKE_BINARY_DIR}/${CMAKE_MATCH_1}.c)
+    list(APPEND c_files ${C_FILES}/${CMAKE_MATCH_1}.c)
     list(APPEND pairs ${CMAKE_MATCH_1}=bsbpool/_core/${CMAKE_MATCH_2}.pyx)
     list(APPEND sources ${CMAKE_SOURCE_DIR}/src/_core/${CMAKE_MATCH_2}.pyx)
   endforeach()
+  set(${variable} ${c_files} PARENT_SCOPE)
+  if(USE_GENERATED)
+    return()
+  endif()
   add_custom_command(
     OUTPUT ${c_files}
     COMMAND Python::Interpreter ${CMAKE_SOURCE_DIR}/cmake/cythonize.py ${group} ${CYTHON_FLAGS} -I .
@@ -56,21 +67,22 @@ function(cythonize variable group)
     WORKING_DIRECTORY ${CMAKE_BINARY_DIR}
     COMMENT "Cythonizing ${group}"
     VERBATIM)
-  set(${variable} ${c_files} PARENT_SCOPE)
 endfunction()
 
 # cythonize_shared(<variable>)
 # Writes the C file of bsbpool._core._shared; sets <variable> to it.
 function(cythonize_shared variable)
-  set(c_file ${CMAKE_BINARY_DIR}/_shared.c)
+  set(c_file ${C_FILES}/_shared.c)
+  set(${variable} ${c_file} PARENT_SCOPE)
+  if(USE_GENERATED)
+    return()
+  endif()
   add_custom_command(
     OUTPUT ${c_file}
-    COMMAND Python::Interpreter -m cython -X language_level=3
-            --module-name bsbpool._core._shared --generate-shared=${c_file}
+    COMMAND Python::Interpreter ${CYTHONIZE_SHARED} --generate-shared=${c_file}
     DEPENDS ${CMAKE_SOURCE_DIR}/cmake/cython.cmake ${CYTHON_FILE}
     COMMENT "Cythonizing _shared"
     VERBATIM)
-  set(${variable} ${c_file} PARENT_SCOPE)
 endfunction()
 
 # optimize_less(<module>...)
@@ -78,7 +90,7 @@ endfunction()
 function(optimize_less)
   foreach(source IN LISTS ARGN)
     string(REPLACE "/" "." module ${source})
-    set_source_files_properties(${CMAKE_BINARY_DIR}/${module}.c PROPERTIES
+    set_source_files_properties(${C_FILES}/${module}.c PROPERTIES
                                 COMPILE_OPTIONS $<$<CONFIG:Release>:-O1>)
   endforeach()
 endfunction()

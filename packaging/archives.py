@@ -26,12 +26,19 @@ LIBRARIES = ("_modules", "mpi_mpich", "mpi_openmpi")
 
 IN_SDIST = (
     "CHANGELOG.md", "CMakeLists.txt", "LICENSE", "PKG-INFO", "README.md", "cmake/cythonize.py",
-    "pyproject.toml", "src/_core/scheduling/engine.pyx", "src/bsbpool/__init__.py",
+    "cmake/generated.cmake", "pyproject.toml", "src/_core/scheduling/engine.pyx",
+    "src/bsbpool/__init__.py",
 )  # fmt: skip
+
+MADE_FOR_SDIST = ("_shared.c", "mpi_mpich.c", "mpi_native.c", "mpi_openmpi.c", "sources")
+"""Files in the folder generated of the sdist, besides a C file of each module."""
 
 NOT_IN_WHEELS = re.compile(
     r"(^|/)(tests?|testing|benches|__pycache__)/|\.(pyx|pxd|c|h|o)$|(^|/)(libmpi|_testing\.|conftest)"
 )
+SOURCE_OF_MODULE = re.compile(r"src/_core/(?!testing/|comm/mpi/)(.+)\.pyx")
+ABSOLUTE_SOURCE = re.compile(rb"(?<![\w./-])/[\w./-]+\.p(?:yx|xd)\b")
+"""The path of a source on the machine that made a C file."""
 NOT_IN_SDIST = re.compile(r"(^|/)(build|\.envs|\.git|__pycache__|wheelhouse)/|\.(so|o|pyc|whl)$")
 
 
@@ -48,7 +55,9 @@ def check_sdist(path: Path, version: str) -> None:
         names = [PurePosixPath(name) for name in archive.getnames()]
         inside = {"/".join(name.parts[1:]) for name in names}
         metadata = _text_of(archive, f"{top}/PKG-INFO")
-    joined(_sdist_faults(path.name, {name.parts[0] for name in names}, inside, metadata, version))
+        faults = list(_generated_faults(archive, inside))
+    tops = {name.parts[0] for name in names}
+    joined([*_sdist_faults(path.name, tops, inside, metadata, version), *faults])
 
 
 def _sdist_faults(
@@ -61,6 +70,24 @@ def _sdist_faults(
     yield from (f"{file} is missing" for file in IN_SDIST if file not in inside)
     yield from (f"{file} does not belong into an sdist" for file in _matches(NOT_IN_SDIST, inside))
     yield from _metadata_faults(metadata, version)
+
+
+def _generated_faults(archive: tarfile.TarFile, inside: set[str]) -> Iterator[str]:
+    """The C files: one of each module, all of the same Cython, without paths of this machine."""
+    modules = [match[1] for match in map(SOURCE_OF_MODULE.fullmatch, inside) if match]
+    needed = {*MADE_FOR_SDIST, *(f"{module.replace('/', '.')}.c" for module in modules)}
+    for file in sorted(needed):
+        if f"generated/{file}" not in inside:
+            yield f"generated/{file} is missing"
+    makers = set()
+    for member in archive:
+        if member.isfile() and re.search(r"/generated/[^/]+\.c$", member.name):
+            text = _bytes_of(archive, member)
+            makers.add(text.partition(b"\n")[0])
+            if path := ABSOLUTE_SOURCE.search(text):
+                yield f"{member.name} contains the path {path[0].decode()}"
+    if len(makers) > 1:
+        yield f"the C files were made by different versions of Cython: {sorted(makers)}"
 
 
 def _wheel_faults(name: str, archive: zipfile.ZipFile, version: str) -> Iterator[str]:
@@ -144,7 +171,11 @@ def _matches(pattern: re.Pattern[str], names: set[str]) -> list[str]:
 
 def _text_of(archive: tarfile.TarFile, name: str) -> str:
     try:
-        member = archive.extractfile(name)
+        return _bytes_of(archive, archive.getmember(name)).decode()
     except KeyError:
         return ""
-    return member.read().decode() if member else ""
+
+
+def _bytes_of(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return file.read() if file else b""
