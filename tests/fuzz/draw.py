@@ -17,7 +17,7 @@ FIELDS = "HBBIIIQqQII"
 HEADER = struct.Struct(f"={FIELDS}")
 HEADER_BITS = [63 if code == "q" else 8 * struct.calcsize(f"={code}") for code in FIELDS]
 RECORD = struct.Struct("=BBHIqQQ")
-MAGIC, VERSION = 0x6270, 3
+MAGIC, VERSION = 0x6270, 4
 PAYLOAD_OUT = 0x80
 EDGES = [
     0, 1, 2, 7, 8, 9, 255, 256, 2**15, 2**16 - 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32,

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from . import oracle
-from .draw import HEADER, Draw, Message
+from .draw import HEADER, MAGIC, VERSION, Draw, Message
 
 assert "bsbpool._core.protocol.scalar_codec" not in sys.modules, "imported too early"
 load_pickle = pickle.loads
@@ -341,7 +341,7 @@ def seeds(name: str) -> list[bytes]:
     if name == "scalars":
         return [data[2:] for data in PAYLOADS if data[:1] == b"\x80"] + [b"(K\x01(NNt\x86t"]
     if name == "frames":
-        return [HEADER.pack(0x6270, 3, 0, 1, 0, 0, HEADER.size, 0, 0, 0, 0), *_sample_frames()]
+        return [HEADER.pack(MAGIC, VERSION, 0, 1, 0, 0, HEADER.size, 0, 0, 0, 0), *_sample_frames()]
     return [bytes(64), bytes(range(256)), b"\xff" * 64]
 
 

@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from helpers.sources import REPOSITORY
 
-pytestmark = pytest.mark.skipif(shutil.which("cmake") is None, reason="needs CMake")
+CMAKE = Path(sys.executable).with_name("cmake")
 
 PROJECT = """
 cmake_minimum_required(VERSION 3.21)
@@ -60,7 +61,7 @@ def copy(sdist, tmp_path):
 def configure(folder, *options):
     """Run CMake; return its output."""
     build = folder / f"build-{len(options)}"
-    command = ["cmake", "-S", folder, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"]
+    command = [CMAKE, "-S", folder, "-B", build, f"-DPython_EXECUTABLE={sys.executable}"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
