@@ -105,9 +105,17 @@ class GangMember:
         # takes longer, but all members must do the same, and they learn of deaths at other times.
         from mpi4py import MPI
 
-        return self._comm.Create_from_group(
+        comm = self._comm.Create_from_group(
             group, f"bsbpool-{serial}", errhandler=MPI.ERRORS_RETURN
         )
+        try:
+            # Open MPI crashes if a communicator is revoked that this rank is still making: a member
+            # that is faster may run the job, fail and revoke it.
+            comm.Barrier()
+        except BaseException:
+            self._discarded.append(comm)
+            raise
+        return comm
 
     def free(self, serial: int, discarded: bool) -> None:
         """Free a communicator, or do not use it any more.
