@@ -92,7 +92,9 @@ TEST = {
         "sanitize",
         (
             "tests/core", "tests/fuzz", "--ignore=tests/core/test_scale.py",
-            "--ignore=tests/core/test_cythonize.py",  # it needs Cython and no core
+            # They need Cython and no core.
+            "--ignore=tests/core/test_cythonize.py",
+            "--ignore=tests/core/test_generated.py",
             # They measure memory and time, of which the sanitizer takes more.
             "--deselect=tests/core/test_many_workers.py::"
             "test_the_tables_take_few_bytes_for_each_worker",
