@@ -202,7 +202,7 @@ valgrind:
 	$(MAKE) $(ENVS)/memcheck/test
 	$(ENVS)/memcheck/bin/python tests/helpers/under.py memcheck -m pytest --assert=plain \
 	    -p no:cacheprovider tests/core --ignore=tests/core/test_scale.py \
-	    --ignore=tests/core/test_cythonize.py --effort=0.05 $(ARGS)
+	    --ignore=tests/core/test_cythonize.py --ignore=tests/core/test_generated.py --effort=0.05 $(ARGS)
 
 lint: $(ENVS)/lint/lint
 	@PATH="$(CURDIR)/$(ENVS)/lint/bin:$$PATH"; $(RUN_LINTERS)
