@@ -169,6 +169,15 @@ def test_a_pause_between_jobs_ends_a_message():
 # ------------------------------------------------------------------ the dispatcher
 
 
+def engine_of(n_workers, n_jobs):
+    engine = ManualEngine()
+    engine.open_workers(n_workers)
+    engine.start_run()
+    for _ in range(n_jobs):
+        engine.submit()
+    return engine
+
+
 @pytest.mark.parametrize("n_workers", [1, 250, 251, 10_000])
 def test_the_work_that_is_sent_ahead_grows_with_the_number_of_workers(n_workers):
     ahead = max(MS, 4 * US * n_workers)
@@ -182,18 +191,13 @@ def test_the_work_that_is_sent_ahead_grows_with_the_number_of_workers(n_workers)
 
 @pytest.mark.parametrize(("n_workers", "hold"), [(250, 0), (1000, 2 * MS), (100_000, 200 * MS)])
 def test_workers_hold_replies_for_half_of_that_time(n_workers, hold):
-    engine = ManualEngine()
-    engine.open_workers(n_workers)
-    assert engine.hold_ns == hold
+    assert engine_of(n_workers, n_jobs=0).hold_ns == hold
 
 
 def test_few_jobs_are_divided_among_all_workers():
     """Though the credit of the first workers would allow them to take all jobs."""
-    engine, n = ManualEngine(), 400
-    engine.open_workers(n)
-    engine.start_run()
-    for _ in range(20 * n):
-        engine.submit()
+    n = 400
+    engine = engine_of(n, n_jobs=20 * n)
     most = []
     while engine.unfinished:
         held = dict.fromkeys(range(n), 0)
@@ -213,11 +217,8 @@ def test_few_jobs_are_divided_among_all_workers():
 
 def test_a_run_time_that_many_workers_have_measured_is_trusted():
     """Each worker gets its full share after its first job."""
-    engine, n = ManualEngine(), 1000
-    engine.open_workers(n)
-    engine.start_run()
-    for _ in range(200 * n):
-        engine.submit()
+    n = 1000
+    engine = engine_of(n, n_jobs=200 * n)
     engine.assign()
     for worker in range(n):
         engine.done(worker, engine.running_job(worker), Status.SUCCESS, 100 * US)
