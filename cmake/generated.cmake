@@ -1,5 +1,5 @@
 # The sdist has the C files of the modules, in the folder generated, so that a build from it does
-# without Cython, which takes 40 % of the CPU time. The file generated/sources has a digest of what they
+# without Cython, which takes nearly half of the CPU time. The file generated/sources has a digest of what they
 # were made from; after a change of a source or of an option they are not used. All of them are used or
 # none, since modules by different versions of Cython do not fit together.
 set(GENERATED ${CMAKE_SOURCE_DIR}/generated)
